@@ -1,0 +1,130 @@
+"""Labels and annotations: their keys, their values, and how they flow from an object to its children."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+CLUSTER_NAME = "dask.org/cluster-name"
+COMPONENT = "dask.org/component"
+WORKER_GROUP_NAME = "dask.org/workergroup-name"
+ISTIO_INJECT = "sidecar.istio.io/inject"
+
+RESERVED_LABELS = frozenset({CLUSTER_NAME, COMPONENT, WORKER_GROUP_NAME})
+"""Labels that only the controller gives: objects are found by them."""
+
+CLUSTER_REPLICAS = "dask.org/cluster-replicas"
+"""Annotation of a default group: the cluster's replicas that were handed on to it last."""
+
+RETIRING = "dask.org/retiring"
+"""Annotation of a worker pod chosen for retirement: a restarted controller goes on from there."""
+
+RESTART = "dask.org/restart"
+"""Annotation of a DaskCluster: when its value changes, a changed scheduler is replaced though busy."""
+
+TEMPLATE_HASH = "dask.org/template-hash"
+"""Annotation of a pod: the pod spec of the user that it was made from."""
+
+OWN_ANNOTATIONS = frozenset({CLUSTER_REPLICAS, RETIRING, RESTART, TEMPLATE_HASH})
+
+PRIVATE_PREFIXES = ("kopf.zalando.org", "kubectl.kubernetes.io")
+"""Annotations that begin so speak about the very object that they are on."""
+
+GITOPS_DOMAINS = (
+    "argocd.argoproj.io",
+    "configmanagement.gke.io",
+    "configsync.gke.io",
+    "fleet.cattle.io",
+    "kapp.k14s.io",
+    "meta.helm.sh",
+    "objectset.rio.cattle.io",
+    "toolkit.fluxcd.io",
+)
+"""Domains, with subdomains, by which tools track what they applied: they would prune a child that carries them."""
+
+
+class Component(StrEnum):
+    """Values of the label ``dask.org/component``."""
+
+    SCHEDULER = "scheduler"
+    WORKER = "worker"
+    WORKER_GROUP = "workergroup"
+    JOB_RUNNER = "job-runner"
+    AUTOSCALER = "autoscaler"
+
+
+def scheduler(cluster: str) -> dict[str, str]:
+    """Labels of a cluster's scheduler Pod and Service, and the Service's selector."""
+    return {CLUSTER_NAME: cluster, COMPONENT: Component.SCHEDULER.value}
+
+
+def worker_group(cluster: str, group: str) -> dict[str, str]:
+    """Labels of a DaskWorkerGroup."""
+    return {CLUSTER_NAME: cluster, WORKER_GROUP_NAME: group, COMPONENT: Component.WORKER_GROUP.value}
+
+
+def worker(cluster: str, group: str) -> dict[str, str]:
+    """Labels of a group's worker Pods."""
+    return {CLUSTER_NAME: cluster, WORKER_GROUP_NAME: group, COMPONENT: Component.WORKER.value}
+
+
+def job_runner(cluster: str) -> dict[str, str]:
+    """Labels of a job's Pod."""
+    return {CLUSTER_NAME: cluster, COMPONENT: Component.JOB_RUNNER.value}
+
+
+def autoscaler(cluster: str) -> dict[str, str]:
+    """Labels of a DaskAutoscaler."""
+    return {CLUSTER_NAME: cluster, COMPONENT: Component.AUTOSCALER.value}
+
+
+def selector(labels: Mapping[str, str]) -> str:
+    """Write labels as a selector: ``key=value,key=value``."""
+    return ",".join(f"{key}={value}" for key, value in sorted(labels.items()))
+
+
+def is_propagated(key: str) -> bool:
+    """Whether a label or annotation of an object flows to its children."""
+    domain = key.partition("/")[0]
+    belongs_to_gitops = any(domain == gitops or domain.endswith(f".{gitops}") for gitops in GITOPS_DOMAINS)
+    is_ours = key in RESERVED_LABELS or key in OWN_ANNOTATIONS
+    return not (belongs_to_gitops or is_ours or key.startswith(PRIVATE_PREFIXES))
+
+
+def propagated(labels_or_annotations: Mapping[str, str] | None) -> dict[str, str]:
+    """Select what flows from an object to its children."""
+    return {key: value for key, value in (labels_or_annotations or {}).items() if is_propagated(key)}
+
+
+def merged(
+    top_level: Mapping[str, str] | None,
+    sub_resource: Mapping[str, str] | None,
+    base: Mapping[str, str] | None = None,
+) -> dict[str, str]:
+    """Merge labels or annotations in the order ``top level <= sub-resource <= base``: the latter wins.
+
+    Parameters
+    ----------
+    top_level : mapping, optional
+        Those of the object that has the child, from its own ``metadata``.
+    sub_resource : mapping, optional
+        Those of e.g. ``spec.worker.metadata``.
+    base : mapping, optional
+        Those that the controller insists on, e.g. `scheduler`.
+
+    Returns
+    -------
+    dict
+        What the child carries.
+    """
+    return {**propagated(top_level), **propagated(sub_resource), **(base or {})}
+
+
+def merged_pod_labels(
+    top_level: Mapping[str, str] | None, sub_resource: Mapping[str, str] | None, base: Mapping[str, str]
+) -> dict[str, str]:
+    """Merge as `merged`, with ``sidecar.istio.io/inject: "false"`` unless the user sets it.
+
+    Istio's sidecar neither lets a job's pod end nor Dask's workers speak to each other.
+    """
+    return {ISTIO_INJECT: "false"} | merged(top_level, sub_resource, base)
