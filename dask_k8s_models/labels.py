@@ -40,7 +40,7 @@ GITOPS_DOMAINS = (
     "objectset.rio.cattle.io",
     "toolkit.fluxcd.io",
 )
-"""Domains, with subdomains, by which tools track what they applied: they would prune a child that carries them."""
+"""Domains, with subdomains, by which tools track what they applied: a child with them would be pruned."""
 
 
 class Component(StrEnum):
