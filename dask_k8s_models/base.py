@@ -1,0 +1,41 @@
+"""The base of every model: strict types, no unknown fields, rules."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+from dask_k8s_models.markers import RULE_BROKEN, Rule, broken
+
+
+class KubernetesModel(BaseModel):
+    """A Kubernetes type: attributes called as in YAML; unknown ones and wrong types are refused."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class RuledModel(KubernetesModel):
+    """A type of ours, with rules that span several of its fields."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    rules: ClassVar[tuple[Rule, ...]] = ()
+
+    @model_validator(mode="after")
+    def _keep_the_rules(self) -> Self:
+        if problems := broken(self.rules, self):
+            raise ValidationError.from_exception_data(
+                type(self).__name__, [_line_error(rule, self) for rule in problems]
+            )
+        return self
+
+
+def _line_error(rule: Rule, model: BaseModel) -> InitErrorDetails:
+    location = tuple(rule.field.split(".")) if rule.field else ()
+    value: Any = model
+    for name in location:
+        value = getattr(value, name, None)
+    message = rule.message.replace("{", "{{").replace("}", "}}")
+    return InitErrorDetails(type=PydanticCustomError(RULE_BROKEN, message), loc=location, input=value)

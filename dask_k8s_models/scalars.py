@@ -1,0 +1,75 @@
+"""The scalar types of Kubernetes that JSON doesn't have."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field, StrictInt, StrictStr, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+from dask_k8s_models.markers import IntegerFormat
+
+INT32_MIN, INT32_MAX = -(2**31), 2**31 - 1
+INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
+
+Int32 = Annotated[StrictInt, Field(ge=INT32_MIN, le=INT32_MAX), IntegerFormat("int32")]
+Int64 = Annotated[StrictInt, Field(ge=INT64_MIN, le=INT64_MAX), IntegerFormat("int64")]
+
+INT_OR_STRING: dict[str, Any] = {
+    "anyOf": [{"type": "integer"}, {"type": "string"}],
+    "x-kubernetes-int-or-string": True,
+}
+
+IntOrString = Annotated[
+    StrictInt | StrictStr, Field(union_mode="left_to_right"), WithJsonSchema(INT_OR_STRING)
+]
+"""A number or a name, e.g. the ``targetPort`` of a Service."""
+
+_DECIMAL = r"([0-9]+(\.[0-9]*)?|\.[0-9]+)"
+QUANTITY_PATTERN = rf"^[+-]?{_DECIMAL}([KMGTPE]i|[numkMGTPE]|[eE][+-]?{_DECIMAL})?$"
+"""https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/"""
+
+_QUANTITY = re.compile(QUANTITY_PATTERN.strip("^$"))
+
+
+def _check_quantity(value: int | str) -> int | str:
+    if isinstance(value, str) and not _QUANTITY.fullmatch(value):
+        raise PydanticCustomError(
+            "quantity", "{value} is not a quantity: write e.g. 2, 500m, 1.5 or 64Gi", {"value": repr(value)}
+        )
+    return value
+
+
+Quantity = Annotated[
+    StrictInt | StrictStr,
+    Field(union_mode="left_to_right"),
+    AfterValidator(_check_quantity),
+    WithJsonSchema({**INT_OR_STRING, "pattern": QUANTITY_PATTERN}),
+]
+"""An amount of a resource: ``1``, ``"500m"``, ``"64Gi"``."""
+
+_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
+
+
+def _check_time(value: str) -> str:
+    if not _TIME.fullmatch(value):
+        raise PydanticCustomError("time", "{value} is not a time like 2026-11-23T09:00:00Z", {"value": value})
+    return value
+
+
+Time = Annotated[
+    StrictStr, AfterValidator(_check_time), WithJsonSchema({"type": "string", "format": "date-time"})
+]
+"""A point in time as it stands in JSON; `to_time` and `from_time` convert."""
+
+
+def to_time(moment: datetime) -> str:
+    """Write a point in time as Kubernetes does: in UTC, to the second."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def from_time(time: str) -> datetime:
+    """Read a point in time of an object."""
+    return datetime.fromisoformat(time)
