@@ -1,0 +1,95 @@
+"""CRDs: each version that is served becomes a resource."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from dask_k8s_local.api.resources import Resource
+from dask_k8s_local.api.schema import ANYTHING, Schema, compile_schema, definition
+from dask_k8s_local.api.strategy import Column, ScalePaths, Served, Strategy
+from dask_k8s_local.interfaces import Object
+
+_OBJECT_META = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
+
+
+class CustomStrategy(Strategy):
+    """Objects of a CRD: with a status subresource everything but metadata and status counts as spec."""
+
+    has_generation = True
+    unconditional_update = False
+
+    def __init__(self, *, has_status: bool) -> None:
+        self.has_status = has_status
+
+    def prepare_for_status_update(self, new: Object, old: Object) -> None:
+        super().prepare_for_status_update(new, old)
+        managed = new["metadata"].get("managedFields")
+        version = new["metadata"]["resourceVersion"]
+        new["metadata"] = {**old["metadata"], "resourceVersion": version}
+        if managed:
+            new["metadata"]["managedFields"] = managed
+
+
+def served_versions(crd: Object) -> Iterator[Served]:
+    """Yield the resources that a CRD defines, the preferred version first."""
+    spec = crd["spec"]
+    for version in spec["versions"]:
+        if version.get("served"):
+            yield _served(spec, version)
+
+
+def _served(spec: Object, version: Object) -> Served:
+    accepted = spec["names"]
+    subresources = version.get("subresources") or {}
+    scale = subresources.get("scale")
+    resource = Resource(
+        spec["group"],
+        version["name"],
+        accepted["plural"],
+        accepted["kind"],
+        namespaced=spec["scope"] == "Namespaced",
+        short_names=tuple(accepted.get("shortNames") or ()),
+        categories=tuple(accepted.get("categories") or ()),
+        subresources=tuple(sorted(subresources)),
+        singular=accepted.get("singular", ""),
+        list_kind=accepted.get("listKind", ""),
+        custom=True,
+    )
+    return Served(
+        resource,
+        custom_schema((version.get("schema") or {}).get("openAPIV3Schema") or {}),
+        CustomStrategy(has_status="status" in subresources),
+        columns=tuple(_columns(version.get("additionalPrinterColumns") or ())),
+        scale=ScalePaths(
+            scale["specReplicasPath"], scale["statusReplicasPath"], scale.get("labelSelectorPath", "")
+        )
+        if scale
+        else None,
+        selectable_fields=frozenset(
+            one["jsonPath"].removeprefix(".") for one in version.get("selectableFields") or ()
+        ),
+    )
+
+
+def custom_schema(source: Mapping[str, Any]) -> Schema:
+    """Compile a version's schema; metadata is checked by Kubernetes' own definition."""
+    schema = compile_schema(source)
+    schema.properties["metadata"] = definition(_OBJECT_META)
+    schema.properties.setdefault("apiVersion", ANYTHING)
+    schema.properties.setdefault("kind", ANYTHING)
+    return schema
+
+
+def _columns(source: Any) -> Iterator[Column]:
+    if not source:
+        yield Column("Age", "date", ".metadata.creationTimestamp")
+    for one in source:
+        yield Column(
+            one["name"],
+            one["type"],
+            one["jsonPath"],
+            one.get("description", ""),
+            one.get("format", ""),
+            one.get("priority", 0),
+        )

@@ -1,0 +1,65 @@
+"""What a request's path and method ask for.
+
+https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-uris
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+_VERBS = {
+    "GET": "get",
+    "HEAD": "get",
+    "POST": "create",
+    "PUT": "update",
+    "PATCH": "patch",
+    "DELETE": "delete",
+}
+
+
+@dataclass(frozen=True)
+class Target:
+    """The resource, object and subresource that a path names."""
+
+    group: str
+    version: str
+    plural: str
+    namespace: str | None = None
+    name: str = ""
+    subresource: str = ""
+    rest: str = ""
+    """What follows ``…/proxy/``."""
+
+
+def target(path: str) -> Target | None:
+    """Take a path apart; None if it isn't below ``/api/v1`` or ``/apis/{group}/{version}``."""
+    parts = path.split("/")
+    if parts[:3] == ["", "api", "v1"]:
+        group, version, rest = "", "v1", parts[3:]
+    elif parts[:2] == ["", "apis"] and len(parts) > 4:
+        group, version, rest = parts[2], parts[3], parts[4:]
+    else:
+        return None
+    while rest and rest[-1] == "" and "proxy" not in rest:
+        rest.pop()
+    if not rest:
+        return None
+    namespace: str | None = None
+    is_inside_namespace = rest[0] == "namespaces" and len(rest) > 2 and rest[2] not in ("status", "finalize")
+    if is_inside_namespace:
+        namespace, rest = rest[1], rest[2:]
+    name = rest[1] if len(rest) > 1 else ""
+    subresource = rest[2] if len(rest) > 2 else ""
+    if len(rest) > 3 and subresource != "proxy":
+        return None
+    return Target(group, version, rest[0], namespace, name, subresource, "/".join(rest[3:]))
+
+
+def verb(method: str, asked: Target, *, watch: bool) -> str:
+    """Return Kubernetes' word for what a method does to a target."""
+    word = _VERBS.get(method, "")
+    if asked.name:
+        return word
+    if word == "get":
+        return "watch" if watch else "list"
+    return "deletecollection" if word == "delete" else word

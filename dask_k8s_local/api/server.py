@@ -1,0 +1,95 @@
+"""The API server: starts, stops, and says how to reach it."""
+
+from __future__ import annotations
+
+import base64
+import secrets
+from typing import Any
+
+from aiohttp import web
+
+from dask_k8s_local.api.admission import Admission
+from dask_k8s_local.api.client import Client
+from dask_k8s_local.api.handler import Handler
+from dask_k8s_local.api.operations import Operations
+from dask_k8s_local.api.serving import Serving
+from dask_k8s_local.api.store import Store
+from dask_k8s_local.api.tls import Certificates
+from dask_k8s_local.interfaces import Kubelet, Object
+
+_NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
+
+
+class ApiServer:
+    """An API server in this process and event loop.
+
+    Parameters
+    ----------
+    host : str, default "127.0.0.1"
+        The address to listen on.
+    port : int, default 0
+        The port; 0 takes a free one.
+
+    Attributes
+    ----------
+    client : Api
+        The same API without HTTP, for whatever runs in the same event loop.
+    kubelets : dict of str to Kubelet
+        The nodes by name; asked for logs, exec and the pods' addresses.
+    token : str
+        The bearer token that requests must carry.
+    ca_pem : bytes
+        The certificate authority that signed the server's certificate.
+    """
+
+    def __init__(self, *, host: str = "127.0.0.1", port: int = 0) -> None:
+        self._host = host
+        self._port = port
+        self._certificates = Certificates(host, "localhost", "kubernetes.default.svc")
+        self._runner: web.ServerRunner | None = None
+        self.token = secrets.token_urlsafe(32)
+        self.kubelets: dict[str, Kubelet] = {}
+        self.store = Store()
+        self.serving = Serving(self.store)
+        self.operations = Operations(self.store, Admission(self.store))
+        self.client = Client(self.serving, self.operations)
+
+    @property
+    def ca_pem(self) -> bytes:
+        return self._certificates.ca_pem
+
+    @property
+    def url(self) -> str:
+        return f"https://{self._host}:{self._port}"
+
+    async def start(self) -> None:
+        for name in _NAMESPACES:
+            await self.client.create("namespaces", None, {"metadata": {"name": name}})
+        handler = Handler(self.serving, self.operations, self.token)
+        self._runner = web.ServerRunner(web.Server(handler.handle, access_log=None), shutdown_timeout=0.5)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, self._host, self._port, ssl_context=self._certificates.context)
+        await site.start()
+        address: Any = self._runner.addresses[0]
+        self._port = address[1]
+
+    async def stop(self) -> None:
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+
+    def kubeconfig(self, namespace: str = "default") -> Object:
+        """Return a kubeconfig that leads here; whoever holds it can run processes as this user."""
+        authority = base64.b64encode(self.ca_pem).decode()
+        return {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [
+                {"name": "local", "cluster": {"server": self.url, "certificate-authority-data": authority}}
+            ],
+            "users": [{"name": "admin", "user": {"token": self.token}}],
+            "contexts": [
+                {"name": "local", "context": {"cluster": "local", "user": "admin", "namespace": namespace}}
+            ],
+            "current-context": "local",
+        }

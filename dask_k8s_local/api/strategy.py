@@ -1,0 +1,121 @@
+"""What differs from kind to kind in how an object is created, updated and deleted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from dask_k8s_local.api import names
+from dask_k8s_local.api.errors import Cause
+from dask_k8s_local.api.resources import Resource
+from dask_k8s_local.api.schema import Schema
+from dask_k8s_local.interfaces import Object
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+
+class Strategy:
+    """The behaviour of a kind that has nothing of its own: everything but metadata is the user's.
+
+    The hooks may change the object they are given, never the old one.
+    """
+
+    has_status = False
+    """Whether status is written through its subresource only."""
+    has_generation = False
+    unconditional_update = True
+    """Whether PUT may come without a resourceVersion."""
+    returns_deleted = False
+    """Whether deleting answers with the object rather than with a Status."""
+    valid_name: Callable[[str], str | None] = staticmethod(names.subdomain_problem)
+
+    def default(self, body: Object) -> None:
+        """Fill in what the user left out."""
+
+    def prepare_for_create(self, body: Object) -> None:
+        if self.has_status:
+            body.pop("status", None)
+
+    def prepare_for_update(self, new: Object, old: Object) -> None:
+        if self.has_status:
+            carry_over(new, old, "status")
+
+    def prepare_for_status_update(self, new: Object, old: Object) -> None:
+        for key in (old.keys() | new.keys()) - {"status", "metadata"}:
+            carry_over(new, old, key)
+
+    def desired_state(self, body: Object) -> Object:
+        """Return the part of an object whose change makes a new generation."""
+        ignored = ("metadata", "status") if self.has_status else ("metadata",)
+        return {key: value for key, value in body.items() if key not in ignored}
+
+    def validate(self, body: Object) -> Sequence[Cause]:
+        """Return what is wrong beyond the schema."""
+        return ()
+
+    def validate_update(self, new: Object, old: Object) -> Sequence[Cause]:
+        """Return what may not be changed."""
+        return ()
+
+    def validate_status_update(self, new: Object, old: Object) -> Sequence[Cause]:
+        return ()
+
+    def warnings(self, body: Object, old: Object | None) -> Sequence[str]:
+        """Return what the user should know although it is allowed."""
+        return ()
+
+    def grace_period(self, body: Object, requested: int | None) -> int:
+        """Return how many seconds an object has to end; 0 for what can go at once."""
+        return 0
+
+    def deleted(self, body: Object) -> None:
+        """Release what an object held."""
+
+
+class GenerationStrategy(Strategy):
+    """A kind whose spec changes are counted and whose status has a subresource."""
+
+    has_status = True
+    has_generation = True
+
+
+def carry_over(new: Object, old: Object, key: str) -> None:
+    """Give the new object the old one's value of a field, also if that is none."""
+    if key in old:
+        new[key] = old[key]
+    else:
+        new.pop(key, None)
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a Table: a heading and the JSONPath below the object."""
+
+    name: str
+    type: str
+    json_path: str
+    description: str = ""
+    format: str = ""
+    priority: int = 0
+
+
+@dataclass(frozen=True)
+class ScalePaths:
+    """Where a kind keeps what its scale subresource shows."""
+
+    spec_replicas: str
+    status_replicas: str
+    label_selector: str = ""
+
+
+@dataclass
+class Served:
+    """A resource with all that the server knows about it."""
+
+    resource: Resource
+    schema: Schema
+    strategy: Strategy
+    columns: tuple[Column, ...] | None = None
+    scale: ScalePaths | None = None
+    selectable_fields: frozenset[str] = field(default_factory=frozenset)

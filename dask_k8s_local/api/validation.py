@@ -1,0 +1,161 @@
+"""Is a value what its schema allows? Causes are worded as the API server words them for custom resources."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from dask_k8s_local.api import errors
+from dask_k8s_local.api.errors import Cause
+from dask_k8s_local.api.formats import is_of_format
+from dask_k8s_local.api.schema import Schema
+
+
+def validate(schema: Schema, value: Any, path: str = "") -> list[Cause]:
+    """Return all that is wrong with a value."""
+    causes: list[Cause] = []
+    _validate(schema, value, path, causes)
+    return causes
+
+
+def _validate(schema: Schema, value: Any, path: str, causes: list[Cause]) -> None:
+    if value is None and schema.nullable:
+        return
+    if not _type_matches(schema, value):
+        wanted = "integer,string" if schema.int_or_string else schema.type
+        actual = type_name(value)
+        causes.append(
+            errors.type_invalid(path, actual, f'{_subject(path)} must be of type {wanted}: "{actual}"')
+        )
+        return
+    if schema.enum is not None and value not in schema.enum:
+        causes.append(errors.not_supported(path, value, schema.enum))
+    if isinstance(value, dict):
+        _validate_map(schema, value, path, causes)
+    elif isinstance(value, list):
+        _validate_list(schema, value, path, causes)
+    elif isinstance(value, str):
+        _validate_string(schema, value, path, causes)
+    elif isinstance(value, (int, float)) and not isinstance(value, bool):
+        _validate_number(schema, value, path, causes)
+    if schema.all_of or schema.any_of or schema.one_of or schema.not_ is not None:
+        _validate_combinations(schema, value, path, causes)
+
+
+def type_name(value: Any) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "boolean"
+    if isinstance(value, int):
+        return "integer"
+    if isinstance(value, float):
+        return "integer" if value.is_integer() else "number"
+    if isinstance(value, str):
+        return "string"
+    return "array" if isinstance(value, list) else "object"
+
+
+def _type_matches(schema: Schema, value: Any) -> bool:
+    actual = type_name(value)
+    if schema.int_or_string:
+        return actual in ("integer", "string")
+    wanted = schema.type
+    return not wanted or actual == wanted or (wanted == "number" and actual == "integer")
+
+
+def _subject(path: str) -> str:
+    return f"{path} in body" if path else "in body"
+
+
+def _validate_map(schema: Schema, value: dict[str, Any], path: str, causes: list[Cause]) -> None:
+    causes.extend(errors.required(_join(path, key)) for key in schema.required if key not in value)
+    count = len(value)
+    if schema.max_properties is not None and count > schema.max_properties:
+        causes.append(errors.too_many(path, count, schema.max_properties))
+    if schema.min_properties is not None and count < schema.min_properties:
+        detail = f"{_subject(path)} should have at least {schema.min_properties} properties"
+        causes.append(errors.invalid_value(path, value, detail))
+    properties = schema.properties
+    additional = schema.additional if isinstance(schema.additional, Schema) else None
+    for key, item in value.items():
+        child = properties.get(key, additional)
+        if child is not None:
+            _validate(child, item, _join(path, key), causes)
+
+
+def _validate_list(schema: Schema, value: list[Any], path: str, causes: list[Cause]) -> None:
+    count = len(value)
+    if schema.max_items is not None and count > schema.max_items:
+        causes.append(errors.too_many(path, count, schema.max_items))
+    if schema.min_items is not None and count < schema.min_items:
+        detail = f"{_subject(path)} should have at least {schema.min_items} items"
+        causes.append(errors.invalid_value(path, count, detail))
+    if schema.items is not None:
+        for index, item in enumerate(value):
+            _validate(schema.items, item, f"{path}[{index}]", causes)
+    if schema.list_type in ("set", "map"):
+        _validate_unique(schema, value, path, causes)
+
+
+def _validate_unique(schema: Schema, value: list[Any], path: str, causes: list[Cause]) -> None:
+    seen: set[str] = set()
+    for index, item in enumerate(value):
+        identity = item
+        if schema.list_type == "map":
+            if not isinstance(item, dict):
+                continue
+            identity = {key: item[key] for key in schema.list_keys if key in item}
+        token = json.dumps(identity, sort_keys=True)
+        if token in seen:
+            causes.append(errors.duplicate(f"{path}[{index}]", identity))
+        seen.add(token)
+
+
+def _validate_string(schema: Schema, value: str, path: str, causes: list[Cause]) -> None:
+    if schema.max_length is not None and len(value) > schema.max_length:
+        causes.append(errors.too_long(path, schema.max_length))
+    if schema.min_length is not None and len(value) < schema.min_length:
+        detail = f"{_subject(path)} should be at least {schema.min_length} chars long"
+        causes.append(errors.invalid_value(path, value, detail))
+    if schema.pattern is not None and schema.pattern.search(value) is None:
+        detail = f"{_subject(path)} should match '{schema.pattern.pattern}'"
+        causes.append(errors.invalid_value(path, value, detail))
+    if schema.format and not is_of_format(schema.format, value):
+        detail = f"{_subject(path)} must be of type {schema.format}: {errors.show(value)}"
+        causes.append(errors.invalid_value(path, value, detail))
+
+
+def _validate_number(schema: Schema, value: float, path: str, causes: list[Cause]) -> None:
+    minimum, maximum = schema.minimum, schema.maximum
+    detail = ""
+    if minimum is not None and (value <= minimum if schema.exclusive_minimum else value < minimum):
+        word = "greater than" if schema.exclusive_minimum else "greater than or equal to"
+        detail = f"should be {word} {minimum}"
+    elif maximum is not None and (value >= maximum if schema.exclusive_maximum else value > maximum):
+        word = "less than" if schema.exclusive_maximum else "less than or equal to"
+        detail = f"should be {word} {maximum}"
+    elif schema.multiple_of and value % schema.multiple_of:
+        detail = f"should be a multiple of {schema.multiple_of}"
+    if detail:
+        causes.append(errors.invalid_value(path, value, f"{_subject(path)} {detail}"))
+
+
+def _validate_combinations(schema: Schema, value: Any, path: str, causes: list[Cause]) -> None:
+    for one in schema.all_of:
+        _validate(one, value, path, causes)
+    if schema.any_of and all(validate(one, value, path) for one in schema.any_of):
+        detail = f'"{path}" must validate at least one schema (anyOf)'
+        causes.append(errors.invalid_value(path, value, detail))
+    if schema.one_of:
+        valid = sum(not validate(one, value, path) for one in schema.one_of)
+        if valid != 1:
+            found = "Found none valid" if valid == 0 else f"Found {valid} valid alternatives"
+            detail = f'"{path}" must validate one and only one schema (oneOf). {found}'
+            causes.append(errors.invalid_value(path, value, detail))
+    if schema.not_ is not None and not validate(schema.not_, value, path):
+        causes.append(errors.invalid_value(path, value, f'"{path}" must not validate the schema (not)'))
+
+
+def _join(path: str, key: str) -> str:
+    return f"{path}.{key}" if path else key
