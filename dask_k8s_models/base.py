@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
-from pydantic_core import InitErrorDetails, PydanticCustomError
+from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, ValidationError, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError
 
 from dask_k8s_models.markers import RULE_BROKEN, Rule, broken
 
@@ -19,9 +20,16 @@ class KubernetesModel(BaseModel):
 class RuledModel(KubernetesModel):
     """A type of ours, with rules that span several of its fields."""
 
-    model_config = ConfigDict(use_attribute_docstrings=True)
-
     rules: ClassVar[tuple[Rule, ...]] = ()
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        described = handler(schema)
+        if validations := [rule.as_validation() for rule in cls.rules]:
+            handler.resolve_ref_schema(described)["x-kubernetes-validations"] = validations
+        return described
 
     @model_validator(mode="after")
     def _keep_the_rules(self) -> Self:

@@ -27,8 +27,7 @@ IntOrString = Annotated[
 ]
 """A number or a name, e.g. the ``targetPort`` of a Service."""
 
-_DECIMAL = r"([0-9]+(\.[0-9]*)?|\.[0-9]+)"
-QUANTITY_PATTERN = rf"^[+-]?{_DECIMAL}([KMGTPE]i|[numkMGTPE]|[eE][+-]?{_DECIMAL})?$"
+QUANTITY_PATTERN = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]+)?$"
 """https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/"""
 
 _QUANTITY = re.compile(QUANTITY_PATTERN.strip("^$"))

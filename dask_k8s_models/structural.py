@@ -1,0 +1,98 @@
+"""Turn a model into a structural schema, the only kind of schema that a CustomResourceDefinition takes.
+
+https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/#specifying-a-structural-schema
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel
+
+from dask_k8s_models.scalars import INT32_MAX, INT32_MIN, INT64_MAX, INT64_MIN
+
+Json = dict[str, Any]
+
+WIDTHS = {"int32": (INT32_MIN, INT32_MAX), "int64": (INT64_MIN, INT64_MAX)}
+
+KEPT = (
+    "description",
+    "type",
+    "format",
+    "default",
+    "enum",
+    "minimum",
+    "maximum",
+    "minLength",
+    "maxLength",
+    "minItems",
+    "maxItems",
+    "pattern",
+    "required",
+    "x-kubernetes-int-or-string",
+    "x-kubernetes-list-map-keys",
+    "x-kubernetes-list-type",
+    "x-kubernetes-map-type",
+    "x-kubernetes-validations",
+)
+"""Keywords that mean the same in both worlds, in the order in which they are written."""
+
+
+def structural_schema(model: type[BaseModel]) -> Json:
+    """Return a model's structural schema.
+
+    Parameters
+    ----------
+    model : type of BaseModel
+        Any model of this package.
+
+    Returns
+    -------
+    dict
+        The schema, without references, in a stable order.
+    """
+    schema = model.model_json_schema()
+    return _structural(schema, schema.get("$defs", {}))
+
+
+def _structural(schema: Json, definitions: dict[str, Json]) -> Json:
+    schema = _resolved(schema, definitions)
+    if "const" in schema:
+        schema["enum"] = [schema["const"]]
+    if schema.get("default", ...) is None:
+        del schema["default"]
+    structural = {key: schema[key] for key in KEPT if key in schema}
+    if structural.get("format") == "int64":
+        del structural["format"]  # What the API server takes every integer for.
+    for bound, limit in zip(("minimum", "maximum"), WIDTHS.get(schema.get("format", ""), ()), strict=False):
+        if structural.get(bound) == limit:
+            del structural[bound]  # The format says it already.
+    if schema.get("x-kubernetes-int-or-string"):
+        structural["anyOf"] = schema["anyOf"]
+    if "items" in schema:
+        structural["items"] = _structural(schema["items"], definitions)
+    if properties := schema.get("properties"):
+        structural["properties"] = {
+            name: _structural(field, definitions) for name, field in properties.items()
+        }
+    return structural | _additional_properties(schema.get("additionalProperties", False), definitions)
+
+
+def _additional_properties(additional: bool | Json, definitions: dict[str, Json]) -> Json:
+    if additional is True:
+        return {"x-kubernetes-preserve-unknown-fields": True}
+    # Unknown fields are pruned, or refused, without being forbidden: `false` would be against the rules.
+    return {"additionalProperties": _structural(additional, definitions)} if additional else {}
+
+
+def _resolved(schema: Json, definitions: dict[str, Json]) -> Json:
+    """Return a schema in place of a reference or an optional; what stands beside them wins."""
+    beside = {key: value for key, value in schema.items() if key not in ("$ref", "anyOf")}
+    if "$ref" in schema:
+        return _resolved(definitions[schema["$ref"].rpartition("/")[2]], definitions) | beside
+    if alternatives := [option for option in schema.get("anyOf", []) if option.get("type") != "null"]:
+        if schema.get("x-kubernetes-int-or-string"):
+            return dict(schema)
+        [alternative] = alternatives
+        return _resolved(alternative, definitions) | beside
+    return dict(schema)
