@@ -8,6 +8,7 @@ from dask_k8s_local.api.store import Store
 from dask_k8s_local.interfaces import ApiError, Object
 
 _NAMESPACES = Resource("", "v1", "namespaces", "Namespace", namespaced=False)
+_PERMANENT = ("default", "kube-system", "kube-public")
 
 
 class Admission:
@@ -27,6 +28,10 @@ class Admission:
 
     def admit_update(self, resource: Resource, new: Object, old: Object) -> None:
         """Refuse nothing: what exists may be changed, also in a namespace that is going."""
+
+    def admit_delete(self, resource: Resource, body: Object) -> None:
+        if resource.full_name == "namespaces" and body["metadata"]["name"] in _PERMANENT:
+            raise errors.forbidden(resource, body["metadata"]["name"], "this namespace may not be deleted")
 
 
 def _terminating(resource: Resource, name: str, namespace: str) -> ApiError:

@@ -22,8 +22,8 @@ class CustomStrategy(Strategy):
     def __init__(self, *, has_status: bool) -> None:
         self.has_status = has_status
 
-    def prepare_for_status_update(self, new: Object, old: Object) -> None:
-        super().prepare_for_status_update(new, old)
+    def prepare_for_subresource(self, subresource: str, new: Object, old: Object) -> None:
+        super().prepare_for_subresource(subresource, new, old)
         managed = new["metadata"].get("managedFields")
         version = new["metadata"]["resourceVersion"]
         new["metadata"] = {**old["metadata"], "resourceVersion": version}

@@ -27,7 +27,8 @@ def label_problem(value: str) -> str | None:
         return None
     return (
         "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must "
-        "start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is "
+        "start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for "
+        "validation is "
         f"'{_LABEL}')"
     )
 
@@ -39,7 +40,8 @@ def subdomain_problem(value: str) -> str | None:
         return None
     return (
         "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or "
-        "'.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is "
+        "'.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for "
+        "validation is "
         f"'{_SUBDOMAIN}')"
     )
 
@@ -51,7 +53,8 @@ def dns_1035_problem(value: str) -> str | None:
         return None
     return (
         "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an "
-        "alphabetic character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for "
+        "alphabetic character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', "
+        "regex used for "
         f"validation is '{_DNS_1035}')"
     )
 
@@ -94,7 +97,8 @@ def label_value_problem(value: str) -> str | None:
         return None
     return (
         "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and "
-        "must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex "
+        "must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', "
+        "regex "
         f"used for validation is '{_LABEL_VALUE}')"
     )
 

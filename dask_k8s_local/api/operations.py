@@ -164,7 +164,7 @@ class Operations:
         metadata.carry_over(own, before)
         own["resourceVersion"] = before["resourceVersion"]
         if write.subresource:
-            strategy.prepare_for_status_update(new, old.object)
+            strategy.prepare_for_subresource(write.subresource, new, old.object)
         else:
             strategy.prepare_for_update(new, old.object)
             strategy.default(new)
@@ -187,7 +187,7 @@ class Operations:
         if write.dry_run:
             return Revision(old.key, old.version, old.created, new)
         revision = self._collection(served).put(old.key, new)
-        if _is_finished(new):
+        if _is_finished(new) and not strategy.holds(new):
             return self._remove(served, revision)
         return revision
 
@@ -204,9 +204,10 @@ class Operations:
                 f"ResourceVersion in object meta: {own['resourceVersion']}"
             )
             raise errors.conflict(resource, name, why)
+        self.admission.admit_delete(resource, old)
         grace = strategy.grace_period(old, options.grace_period_seconds)
         finalizers = _finalizers_for(own.get("finalizers") or [], options.propagation_policy)
-        if not grace and not finalizers:
+        if not grace and not finalizers and not strategy.holds(old):
             if options.dry_run:
                 return Deleted(old, True)
             return Deleted(self._remove(served, revision).object, True)
@@ -310,6 +311,4 @@ def _is_finished(body: Object) -> bool:
     """Tell whether an object that is being deleted waits for nobody any more."""
     own = body["metadata"]
     waits = own.get("finalizers") or own.get("deletionGracePeriodSeconds")
-    if body["kind"] == "Namespace" and (body.get("spec") or {}).get("finalizers"):
-        return False
     return bool(own.get("deletionTimestamp")) and not waits

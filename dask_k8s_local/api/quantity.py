@@ -35,7 +35,7 @@ def _parse(text: str) -> tuple[Decimal, str]:
 
 
 def canonical(value: Any) -> Any:
-    """Return a quantity as Kubernetes writes it back, and what isn't one unchanged, for validation to refuse."""
+    """Return a quantity as Kubernetes writes it back, what isn't one unchanged (it is refused later)."""
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         return value
     return _canonical(str(value), value)

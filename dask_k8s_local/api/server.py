@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import secrets
 from typing import Any
@@ -10,12 +11,15 @@ from aiohttp import web
 
 from dask_k8s_local.api.admission import Admission
 from dask_k8s_local.api.client import Client
+from dask_k8s_local.api.garbage import GarbageCollector
 from dask_k8s_local.api.handler import Handler
+from dask_k8s_local.api.lifecycle import NamespaceLifecycle
 from dask_k8s_local.api.operations import Operations
 from dask_k8s_local.api.serving import Serving
 from dask_k8s_local.api.store import Store
 from dask_k8s_local.api.tls import Certificates
 from dask_k8s_local.interfaces import Kubelet, Object
+from dask_k8s_local.workloads import ControllerManager
 
 _NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
 
@@ -46,6 +50,7 @@ class ApiServer:
         self._host = host
         self._port = port
         self._certificates = Certificates(host, "localhost", "kubernetes.default.svc")
+        self._tasks: list[asyncio.Task[None]] = []
         self._runner: web.ServerRunner | None = None
         self.token = secrets.token_urlsafe(32)
         self.kubelets: dict[str, Kubelet] = {}
@@ -53,6 +58,9 @@ class ApiServer:
         self.serving = Serving(self.store)
         self.operations = Operations(self.store, Admission(self.store))
         self.client = Client(self.serving, self.operations)
+        self._garbage = GarbageCollector(self.serving, self.operations)
+        self._lifecycle = NamespaceLifecycle(self.serving, self.operations)
+        self._controllers = ControllerManager(self.client)
 
     @property
     def ca_pem(self) -> bytes:
@@ -65,6 +73,11 @@ class ApiServer:
     async def start(self) -> None:
         for name in _NAMESPACES:
             await self.client.create("namespaces", None, {"metadata": {"name": name}})
+        self._tasks = [
+            asyncio.create_task(self._garbage.queue.run(), name="garbage collector"),
+            asyncio.create_task(self._lifecycle.queue.run(), name="namespace lifecycle"),
+        ]
+        self._controllers.start()
         handler = Handler(self.serving, self.operations, self.token)
         self._runner = web.ServerRunner(web.Server(handler.handle, access_log=None), shutdown_timeout=0.5)
         await self._runner.setup()
@@ -77,6 +90,10 @@ class ApiServer:
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
+        await self._controllers.stop()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def kubeconfig(self, namespace: str = "default") -> Object:
         """Return a kubeconfig that leads here; whoever holds it can run processes as this user."""

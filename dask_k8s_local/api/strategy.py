@@ -41,8 +41,10 @@ class Strategy:
         if self.has_status:
             carry_over(new, old, "status")
 
-    def prepare_for_status_update(self, new: Object, old: Object) -> None:
-        for key in (old.keys() | new.keys()) - {"status", "metadata"}:
+    def prepare_for_subresource(self, subresource: str, new: Object, old: Object) -> None:
+        """Take over what the subresource is for, and nothing else; metadata may change as well."""
+        part = {"finalize": "spec"}.get(subresource, subresource)
+        for key in (old.keys() | new.keys()) - {part, "metadata"}:
             carry_over(new, old, key)
 
     def desired_state(self, body: Object) -> Object:
@@ -68,6 +70,10 @@ class Strategy:
     def grace_period(self, body: Object, requested: int | None) -> int:
         """Return how many seconds an object has to end; 0 for what can go at once."""
         return 0
+
+    def holds(self, body: Object) -> bool:
+        """Tell whether an object that is being deleted waits for more than its ``metadata.finalizers``."""
+        return False
 
     def deleted(self, body: Object) -> None:
         """Release what an object held."""

@@ -26,3 +26,6 @@ class NamespaceStrategy(Strategy):
     def prepare_for_update(self, new: Object, old: Object) -> None:
         super().prepare_for_update(new, old)
         carry_over(new, old, "spec")
+
+    def holds(self, body: Object) -> bool:
+        return bool((body.get("spec") or {}).get("finalizers"))

@@ -100,8 +100,8 @@ class PodStrategy(GenerationStrategy):
     def prepare_for_create(self, body: Object) -> None:
         body["status"] = {"phase": "Pending", "qosClass": qos_class(body.get("spec") or {})}
 
-    def prepare_for_status_update(self, new: Object, old: Object) -> None:
-        carry_over(new, old, "spec")
+    def prepare_for_subresource(self, subresource: str, new: Object, old: Object) -> None:
+        super().prepare_for_subresource(subresource, new, old)
         carry_over(new["metadata"], old["metadata"], "ownerReferences")
         new.setdefault("status", {}).setdefault("qosClass", (old.get("status") or {}).get("qosClass"))
 

@@ -1,0 +1,109 @@
+"""The end of a namespace: everything in it goes first.
+
+https://kubernetes.io/docs/concepts/overview/working-with-objects/namespaces/
+"""
+
+from __future__ import annotations
+
+from dask_k8s_local.api import metadata
+from dask_k8s_local.api.operations import DeleteOptions, Operations, Write
+from dask_k8s_local.api.serving import Serving
+from dask_k8s_local.api.store import Event, clone
+from dask_k8s_local.interfaces import ApiError, Object
+from dask_k8s_local.workloads.queue import WorkQueue
+
+_FINALIZER = "kubernetes"
+
+
+class NamespaceLifecycle:
+    """Empties namespaces that are being deleted, then lets them go."""
+
+    def __init__(self, serving: Serving, operations: Operations) -> None:
+        self._serving = serving
+        self._operations = operations
+        self._ending: set[str] = set()
+        self.queue: WorkQueue[str] = WorkQueue(self._reconcile)
+        operations.store.listen(self._observe)
+
+    def _observe(self, resource: str, event: Event) -> None:
+        namespace, name = event.now.key
+        if resource == "namespaces":
+            if event.type == "DELETED":
+                self._ending.discard(name)
+            elif "deletionTimestamp" in event.now.object["metadata"] and name not in self._ending:
+                self._ending.add(name)
+                self.queue.add(name)
+        elif event.type == "DELETED" and namespace in self._ending:
+            self.queue.add(namespace)
+
+    async def _reconcile(self, name: str) -> None:
+        served = self._serving.named("namespaces")
+        found = self._operations.store.collection("namespaces").get(("", name))
+        if served is None or found is None or "deletionTimestamp" not in found.object["metadata"]:
+            return
+        left = self._empty(name)
+        write = Write(field_manager="namespace-controller", subresource="status")
+        self._operations.patch(served, "", name, lambda body: {**body, "status": _status(body, left)}, write)
+        if not left:
+            finish = Write(field_manager="namespace-controller", subresource="finalize")
+            self._operations.patch(served, "", name, _without_finalizer, finish)
+
+    def _empty(self, namespace: str) -> dict[str, int]:
+        """Delete what is in a namespace; return what waits for a node or a finalizer, counted by resource."""
+        left: dict[str, int] = {}
+        for served in list(self._serving):
+            if not served.resource.namespaced or "delete" not in served.resource.verbs:
+                continue
+            collection = self._operations.store.collection(served.resource.full_name)
+            keys = [one.key for one in collection.revisions() if one.key[0] == namespace]
+            for key in keys:
+                found = collection.get(key)
+                if found is not None and "deletionTimestamp" not in found.object["metadata"]:
+                    try:
+                        self._operations.delete(served, *key, DeleteOptions(propagation_policy="Background"))
+                    except ApiError as error:
+                        if error.code != 404:
+                            raise
+            remaining = sum(1 for key in keys if collection.get(key) is not None)
+            if remaining:
+                left[served.resource.full_name] = remaining
+        return left
+
+
+def _without_finalizer(body: Object) -> Object:
+    spec = clone(body.get("spec") or {})
+    spec["finalizers"] = [one for one in spec.get("finalizers") or () if one != _FINALIZER]
+    return {**body, "spec": spec}
+
+
+def _status(body: Object, left: dict[str, int]) -> Object:
+    before = {one["type"]: one for one in (body.get("status") or {}).get("conditions") or ()}
+    told = ", ".join(f"{name} has {count} resource instances" for name, count in sorted(left.items()))
+    wanted = {
+        "NamespaceDeletionDiscoveryFailure": (
+            "False",
+            "ResourcesDiscovered",
+            "All resources successfully discovered",
+        ),
+        "NamespaceContentRemaining": (
+            ("True", "SomeResourcesRemain", f"Some resources are remaining: {told}")
+            if left
+            else ("False", "ContentRemoved", "All content successfully removed")
+        ),
+    }
+    conditions = []
+    for type_, (status, reason, message) in wanted.items():
+        old = before.get(type_)
+        changed = (
+            metadata.timestamp() if old is None or old["status"] != status else old["lastTransitionTime"]
+        )
+        conditions.append(
+            {
+                "type": type_,
+                "status": status,
+                "lastTransitionTime": changed,
+                "reason": reason,
+                "message": message,
+            }
+        )
+    return {"phase": "Terminating", "conditions": conditions}
