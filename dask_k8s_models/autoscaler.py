@@ -35,7 +35,7 @@ class ScaleUp(RuledModel):
     maxPercent: Annotated[
         Annotated[Int32, Field(ge=1)] | None,
         Field(
-            description="Grow by at most so many percent of the workers, at least 1, a step; default: unbounded."
+            description="Grow a step by at most so many percent of the workers, at least 1; default: no limit."
         ),
     ] = None
 
@@ -48,7 +48,7 @@ class ScaleDown(RuledModel):
     ] = 15
     maxPercent: Annotated[
         Annotated[Int32, Field(ge=1, le=100)],
-        Field(description="Shrink by at most so many percent of the workers, at least 1, a step."),
+        Field(description="Shrink a step by at most so many percent of the workers, at least 1."),
     ] = 25
 
 
