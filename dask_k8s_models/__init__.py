@@ -26,7 +26,7 @@ from dask_k8s_models.cluster import (
     WorkerGroupSummary,
 )
 from dask_k8s_models.containers import checked_resources, env_list
-from dask_k8s_models.crd import custom_resource_definitions
+from dask_k8s_models.definitions import custom_resource_definitions
 from dask_k8s_models.job import DaskJob, JobSpec, JobStatus, JobStatusWord
 from dask_k8s_models.kinds import KINDS
 from dask_k8s_models.resource import API_VERSION, GROUP, VERSION, Condition, Metadata, Resource

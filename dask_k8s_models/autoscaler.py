@@ -35,7 +35,7 @@ class ScaleUp(RuledModel):
     maxPercent: Annotated[
         Annotated[Int32, Field(ge=1)] | None,
         Field(
-            description="Grow a step by at most so many percent of the workers, at least 1; default: no limit."
+            description="Grow a step by at most so many percent of the workers, at least 1; by default any."
         ),
     ] = None
 

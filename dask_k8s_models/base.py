@@ -39,6 +39,32 @@ class RuledModel(KubernetesModel):
             )
         return self
 
+    def broken_since(self, old: Self, path: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], Rule]]:
+        """Find the rules about changes, e.g. of immutable fields, that the step from ``old`` breaks.
+
+        Parameters
+        ----------
+        old : model of the same type
+            What was there before.
+        path : tuple of str
+            Where the two are.
+
+        Returns
+        -------
+        list of (path, Rule)
+            The field that mustn't change so, and the rule.
+        """
+        problems = [
+            ((*path, *rule.field.split(".")), rule)
+            for rule in self.rules
+            if rule.is_about_changes and not rule.holds(self, old)
+        ]
+        for name in type(self).model_fields:
+            mine, others = getattr(self, name), getattr(old, name)
+            if isinstance(mine, RuledModel) and isinstance(others, RuledModel):
+                problems += mine.broken_since(others, (*path, name))
+        return problems
+
 
 def _line_error(rule: Rule, model: BaseModel) -> InitErrorDetails:
     location = tuple(rule.field.split(".")) if rule.field else ()

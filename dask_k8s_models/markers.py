@@ -146,11 +146,6 @@ def broken(rules: tuple[Rule, ...], model: BaseModel) -> list[Rule]:
     return [rule for rule in rules if not rule.is_about_changes and not rule.holds(model)]
 
 
-def broken_by_change(rules: tuple[Rule, ...], new: BaseModel, old: BaseModel) -> list[Rule]:
-    """Select the rules about changes that the step from ``old`` to ``new`` breaks."""
-    return [rule for rule in rules if rule.is_about_changes and not rule.holds(new, old)]
-
-
 def without_nulls(value: Any) -> Any:
     """Return JSON without the nulls in its mappings: to Kubernetes they mean absent."""
     if isinstance(value, Mapping):

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
 from dask_k8s_models import names
 from dask_k8s_models._kubernetes import ObjectMeta
 from dask_k8s_models.base import KubernetesModel, RuledModel
-from dask_k8s_models.markers import ListMap, Rule, broken_by_change, without_nulls
+from dask_k8s_models.markers import ListMap, Rule, without_nulls
 from dask_k8s_models.scalars import Int32, Int64, Time
 
 GROUP = "kubernetes.dask.org"
@@ -131,10 +131,6 @@ class Resource(RuledModel):
         """Return the object as it is written in YAML: only what was set, in the order of the models."""
         head = {"apiVersion": self.apiVersion, "kind": self.kind}
         return head | self.model_dump(mode="json", exclude_unset=True, exclude_none=True)
-
-    def rules_broken_since(self, old: Self) -> list[Rule]:
-        """Return the rules about changes, e.g. of immutable fields, that the step from ``old`` breaks."""
-        return broken_by_change(self.rules, self, old)
 
 
 def name_rule(problem: Callable[[str], str | None], pattern: str, max_length: int, message: str) -> Rule:

@@ -6,7 +6,7 @@ import re
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, StrictInt, StrictStr, WithJsonSchema
+from pydantic import AfterValidator, Field, PlainValidator, StrictInt, StrictStr, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from dask_k8s_models.markers import IntegerFormat
@@ -22,9 +22,14 @@ INT_OR_STRING: dict[str, Any] = {
     "x-kubernetes-int-or-string": True,
 }
 
-IntOrString = Annotated[
-    StrictInt | StrictStr, Field(union_mode="left_to_right"), WithJsonSchema(INT_OR_STRING)
-]
+
+def _check_int_or_string(value: Any) -> int | str:
+    if isinstance(value, int | str) and not isinstance(value, bool):
+        return value
+    raise PydanticCustomError("int_or_string", "Input should be an integer or a string")
+
+
+IntOrString = Annotated[int | str, PlainValidator(_check_int_or_string), WithJsonSchema(INT_OR_STRING)]
 """A number or a name, e.g. the ``targetPort`` of a Service."""
 
 QUANTITY_PATTERN = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]+)?$"
@@ -33,18 +38,20 @@ QUANTITY_PATTERN = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE]
 _QUANTITY = re.compile(QUANTITY_PATTERN.strip("^$"))
 
 
-def _check_quantity(value: int | str) -> int | str:
-    if isinstance(value, str) and not _QUANTITY.fullmatch(value):
+def _check_quantity(value: Any) -> int | str:
+    quantity = _check_int_or_string(value)
+    if isinstance(quantity, str) and not _QUANTITY.fullmatch(quantity):
         raise PydanticCustomError(
-            "quantity", "{value} is not a quantity: write e.g. 2, 500m, 1.5 or 64Gi", {"value": repr(value)}
+            "quantity",
+            "{value} is not a quantity: write e.g. 2, 500m, 1.5 or 64Gi",
+            {"value": repr(quantity)},
         )
-    return value
+    return quantity
 
 
 Quantity = Annotated[
-    StrictInt | StrictStr,
-    Field(union_mode="left_to_right"),
-    AfterValidator(_check_quantity),
+    int | str,
+    PlainValidator(_check_quantity),
     WithJsonSchema({**INT_OR_STRING, "pattern": QUANTITY_PATTERN}),
 ]
 """An amount of a resource: ``1``, ``"500m"``, ``"64Gi"``."""

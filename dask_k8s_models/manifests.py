@@ -1,0 +1,212 @@
+"""Read and write manifests: YAML of one or more documents, with the place of every value."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+from dask_k8s_models.kinds import KINDS
+from dask_k8s_models.resource import API_VERSION, GROUP, Resource
+
+Json = dict[str, Any]
+Path = tuple[str | int, ...]
+
+BOM = "\ufeff"
+
+MAX_VALUES = 100_000
+"""Nobody writes more: aliases of aliases do."""
+
+
+class ManifestError(ValueError):
+    """A manifest that is no YAML, or whose documents aren't objects.
+
+    Parameters
+    ----------
+    message : str
+        What is wrong.
+    line : int
+        Where, counted from 1.
+    """
+
+    def __init__(self, message: str, line: int) -> None:
+        super().__init__(f"line {line}: {message}")
+        self.message = message
+        self.line = line
+
+
+@dataclass
+class Document:
+    """One document of a manifest.
+
+    Parameters
+    ----------
+    line : int
+        The line it begins on, counted from 1.
+    content : Any
+        What it says.
+    lines : dict
+        The line of each key and list item, by its path.
+    duplicates : list
+        Paths of keys that are there twice; the latter counts.
+    """
+
+    line: int
+    content: Any = None
+    lines: dict[Path, int] = field(default_factory=dict)
+    duplicates: list[tuple[Path, int]] = field(default_factory=list)
+
+    def line_of(self, path: Path) -> int:
+        """Return the line of a value, or of the nearest thing around it that is there."""
+        while path and path not in self.lines:
+            path = path[:-1]
+        return self.lines.get(path, self.line)
+
+
+def _loader() -> type[yaml.SafeLoader]:
+    """Return a loader that reads scalars as Kubernetes does: times are strings, all keys too."""
+
+    class Loader(yaml.SafeLoader):
+        def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+            mapping = super().construct_mapping(node, deep=deep)
+            return {_key(key): value for key, value in mapping.items()}
+
+    # YAML 1.1 also knows 1:30 as a number to the base of 60, and 1e3 only as text.
+    integer = re.compile(r"^[-+]?(0b[01_]+|0o?[0-7_]+|0x[0-9a-fA-F_]+|0|[1-9][0-9_]*)$")
+    number = re.compile(
+        r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$|^[-+]?\.(inf|Inf|INF)$|^\.(nan|NaN|NAN)$"
+    )
+    patterns = {"tag:yaml.org,2002:int": integer, "tag:yaml.org,2002:float": number}
+    unknown = ("tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:value")
+    Loader.yaml_implicit_resolvers = {
+        first: [(tag, patterns.get(tag, pattern)) for tag, pattern in resolvers if tag not in unknown]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+    return Loader
+
+
+def _key(key: Hashable) -> str:
+    return str(key).lower() if isinstance(key, bool) else str(key)
+
+
+_KubernetesLoader = _loader()
+
+
+def documents(text: str) -> Iterator[Document]:
+    """Yield the documents of a manifest that aren't empty.
+
+    Parameters
+    ----------
+    text : str
+        YAML or JSON.
+
+    Raises
+    ------
+    ManifestError
+        If the text is no YAML.
+    """
+    loader = _KubernetesLoader(text.removeprefix(BOM))
+    try:
+        while loader.check_node():
+            if (node := loader.get_node()) is None:
+                continue
+            document = Document(line=node.start_mark.line + 1)
+            _remember_lines(document, node, (), frozenset())
+            document.content = loader.construct_document(node)
+            if document.content is not None:
+                yield document
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        raise ManifestError(str(error.problem or error.context), mark.line + 1 if mark else 1) from error
+    except (yaml.YAMLError, ValueError) as error:
+        raise ManifestError(str(error), 1) from error
+    finally:
+        loader.dispose()
+
+
+def _remember_lines(document: Document, node: yaml.Node, path: Path, around: frozenset[int]) -> None:
+    line = node.start_mark.line + 1
+    if id(node) in around:
+        raise ManifestError("an anchor contains itself", line)
+    if len(document.lines) > MAX_VALUES:
+        raise ManifestError(f"more than {MAX_VALUES:,} values in one document", line)
+    document.lines.setdefault(path, line)
+    around |= {id(node)}
+    if isinstance(node, yaml.MappingNode):
+        names = [_key(key.value) for key, _ in node.value]
+        for name, (key, value) in zip(names, node.value, strict=True):
+            inside = (*path, name)
+            if inside in document.lines and names.count(name) > 1:
+                document.duplicates.append((inside, key.start_mark.line + 1))
+            document.lines[inside] = key.start_mark.line + 1
+            _remember_lines(document, value, inside, around)
+    elif isinstance(node, yaml.SequenceNode):
+        for index, item in enumerate(node.value):
+            _remember_lines(document, item, (*path, index), around)
+
+
+def is_ours(content: Any) -> bool:
+    """Whether a document is of our group, in whatever version."""
+    return isinstance(content, dict) and str(content.get("apiVersion", "")).partition("/")[0] == GROUP
+
+
+def parse_manifest(text: str) -> list[Resource]:
+    """Read the objects of our kinds from YAML or JSON of any number of documents.
+
+    Parameters
+    ----------
+    text : str
+        The manifest. Documents of other groups, e.g. a Namespace, are passed over; a ``List`` is opened.
+
+    Returns
+    -------
+    list of Resource
+        DaskCluster, DaskWorkerGroup, DaskJob and DaskAutoscaler objects, in their order.
+
+    Raises
+    ------
+    ManifestError
+        If it is no YAML, or an object of our group has an unknown kind or version.
+    pydantic.ValidationError
+        If an object of ours breaks its schema or a rule.
+    """
+    found = []
+    for document in documents(text):
+        for content, _ in objects(document.content):
+            if is_ours(content):
+                found.append(model_of(content, document.line).model_validate(content))
+    return found
+
+
+def objects(content: Any, path: Path = ()) -> Iterator[tuple[Any, Path]]:
+    """Yield a document's object, or those of its ``List``, each with its path in the document."""
+    if isinstance(content, dict) and content.get("kind") == "List" and isinstance(content.get("items"), list):
+        for index, item in enumerate(content["items"]):
+            yield from objects(item, (*path, "items", index))
+    else:
+        yield content, path
+
+
+def model_of(content: Json, line: int = 1) -> type[Resource]:
+    """Return the model for an object of our group."""
+    kind = str(content.get("kind"))
+    if content.get("apiVersion") != API_VERSION:
+        raise ManifestError(f"apiVersion {content.get('apiVersion')} is unknown: use {API_VERSION}", line)
+    if kind not in KINDS:
+        raise ManifestError(f"kind {kind} is unknown in {API_VERSION}: use one of {', '.join(KINDS)}", line)
+    return KINDS[kind]
+
+
+class _PlainDumper(yaml.SafeDumper):
+    """Writes no anchors, which many tools can't read."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def to_yaml(*documents: Json) -> str:
+    """Write documents as YAML, in their own order and without anchors."""
+    return yaml.dump_all(documents, Dumper=_PlainDumper, sort_keys=False, allow_unicode=True, width=110)
