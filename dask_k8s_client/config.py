@@ -1,0 +1,218 @@
+"""The options of a cluster: what the user gives, else what ``dask.config`` has under ``kubernetes``."""
+
+from __future__ import annotations
+
+import copy
+import getpass
+import os
+import string
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import dask.config
+import dask.utils
+import yaml
+
+from dask_k8s_client.errors import ValidationError
+
+Json = dict[str, Any]
+
+try:
+    _Loader: Any = yaml.CSafeLoader
+except AttributeError:  # PyYAML without libyaml
+    _Loader = yaml.SafeLoader
+
+
+def _load_defaults() -> None:
+    """Let ``dask.config`` know our defaults."""
+    text = Path(__file__).with_name("kubernetes.yaml").read_text(encoding="utf-8")
+    dask.config.update_defaults(yaml.load(text, Loader=_Loader))
+
+
+_load_defaults()
+
+
+class CreateMode(Enum):
+    """What to do about a cluster that exists, or doesn't."""
+
+    CREATE_ONLY = "CREATE_ONLY"
+    """Raise ``ValueError`` if a cluster of that name exists."""
+    CREATE_OR_CONNECT = "CREATE_OR_CONNECT"
+    """Connect to it if it exists, else create it."""
+    CONNECT_ONLY = "CONNECT_ONLY"
+    """Raise ``ValueError`` if no cluster of that name exists."""
+
+
+_KEYS = {
+    "name": "name",
+    "namespace": "namespace",
+    "image": "image",
+    "n_workers": "count.start",
+    "resources": "resources",
+    "env": "env",
+    "worker_command": "worker-command",
+    "port_forward_cluster_ip": "port-forward-cluster-ip",
+    "create_mode": "create-mode",
+    "shutdown_on_close": "shutdown-on-close",
+    "idle_timeout": "idle-timeout",
+    "resource_timeout": "resource-timeout",
+    "scheduler_service_type": "scheduler-service-type",
+    "custom_cluster_spec": "custom-cluster-spec",
+    "scheduler_forward_port": "scheduler-forward-port",
+    "jupyter": "scheduler-jupyter",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusterOptions:
+    """All that can be said about a cluster before it exists; the fields are KubeCluster's parameters."""
+
+    name: str
+    name_is_unique: bool
+    namespace: str | None
+    image: str
+    n_workers: int
+    resources: Json | None
+    env: list[Json] | Json | None
+    worker_command: list[str] | str
+    port_forward_cluster_ip: bool | None
+    create_mode: CreateMode
+    shutdown_on_close: bool | None
+    idle_timeout: int
+    resource_timeout: float
+    scheduler_service_type: str
+    custom_cluster_spec: Json | None
+    scheduler_forward_port: int | None
+    jupyter: bool
+
+    @classmethod
+    def from_config(cls, **given: Any) -> ClusterOptions:
+        """Take what is given and not None, else what ``dask.config`` says; check it and make it uniform.
+
+        Parameters
+        ----------
+        **given
+            KubeCluster's parameters.
+
+        Raises
+        ------
+        ValidationError
+            The name isn't valid, or the manifest isn't a DaskCluster.
+        ValueError
+            An unknown key in ``resources``, an unknown create mode.
+        TypeError
+            ``resources`` has values of other types than Kubernetes allows.
+        """
+        from dask_k8s_models import checked_resources
+
+        values = {
+            parameter: dask.config.get(f"kubernetes.{key}", default=None, override_with=given.get(parameter))
+            for parameter, key in _KEYS.items()
+        }
+        values["resources"] = checked_resources(values["resources"])
+        spec = cluster_manifest(values["custom_cluster_spec"])
+        values["custom_cluster_spec"] = spec
+        template = spec["metadata"]["name"] if spec else values["name"]
+        values["name"], values["name_is_unique"] = cluster_name(template)
+        if spec:
+            spec["metadata"]["name"] = values["name"]
+            values["namespace"] = values["namespace"] or spec["metadata"].get("namespace")
+        if not isinstance(values["create_mode"], CreateMode):
+            values["create_mode"] = CreateMode(str(values["create_mode"]).upper())
+        port = values["scheduler_forward_port"]
+        values["scheduler_forward_port"] = int(port) if port else None
+        values["n_workers"] = int(values["n_workers"] or 0)
+        values["idle_timeout"] = int(values["idle_timeout"] or 0)
+        values["resource_timeout"] = float(dask.utils.parse_timedelta(values["resource_timeout"], "s"))
+        values["jupyter"] = bool(values["jupyter"])
+        return cls(**values)
+
+
+def cluster_name(template: str) -> tuple[str, bool]:
+    """Fill in a name's template.
+
+    Parameters
+    ----------
+    template : str
+        A name, or a template with ``{user}``, ``{uuid}`` or environment variables in it.
+
+    Returns
+    -------
+    name : str
+        A literal name as it is; a filled template made a valid name.
+    is_unique : bool
+        Whether nobody else can have that name.
+
+    Raises
+    ------
+    ValidationError
+        A literal name isn't valid, or the template names something that isn't set.
+    """
+    from dask_k8s_models import names
+
+    fields = {field for _, field, _, _ in string.Formatter().parse(template) if field is not None}
+    if not fields:
+        problem = names.problem_with_cluster_name(template)
+        if problem:
+            raise ValidationError(f"The DaskCluster name {template!r} is invalid: {problem}.")
+        return template, False
+    known: Mapping[str, str] = {**os.environ, "user": _user(), "uuid": uuid.uuid4().hex[:10]}
+    missing = fields - known.keys()
+    if missing:
+        raise ValidationError(
+            f"The name template {template!r} uses {', '.join(sorted(missing))}, "
+            "which is neither user, uuid nor the name of an environment variable."
+        )
+    return names.valid_name(template.format_map(known)), "uuid" in fields
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container whose user id has no name
+        return "user"
+
+
+def cluster_manifest(spec: Json | str | os.PathLike[str] | None) -> Json | None:
+    """Read a DaskCluster manifest, or copy it.
+
+    Raises
+    ------
+    ValidationError
+        It isn't a DaskCluster with a name.
+    """
+    if not spec:
+        return None
+    documents: list[Any]
+    if isinstance(spec, Mapping):
+        documents, source = [copy.deepcopy(dict(spec))], "custom_cluster_spec"
+    else:
+        source = os.fspath(spec)
+        documents = _read_manifest(source)
+    clusters = [document for document in documents if isinstance(document, dict) and _is_cluster(document)]
+    if len(clusters) != 1:
+        kinds = ", ".join(str(d.get("kind")) if isinstance(d, dict) else repr(d)[:40] for d in documents)
+        raise ValidationError(
+            f"{source} must contain one manifest of kind DaskCluster, it contains: {kinds or 'none'}."
+        )
+    metadata = clusters[0].get("metadata")
+    if not isinstance(metadata, dict) or not isinstance(metadata.get("name"), str):
+        raise ValidationError(f"{source}: metadata.name is missing.")
+    return clusters[0]
+
+
+def _read_manifest(path: str) -> list[Any]:
+    from dask_k8s_models import manifests
+
+    try:
+        return [document.content for document in manifests.documents(Path(path).read_text(encoding="utf-8"))]
+    except manifests.ManifestError as error:
+        raise ValidationError(f"{path}: {error}") from error
+
+
+def _is_cluster(document: Json) -> bool:
+    return document.get("kind") == "DaskCluster"

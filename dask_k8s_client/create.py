@@ -1,0 +1,172 @@
+"""Create a cluster, or find the one that exists."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+from typing import Any
+
+from dask_k8s_client.api import CLUSTERS, Kubernetes
+from dask_k8s_client.config import ClusterOptions, CreateMode
+from dask_k8s_client.errors import (
+    AlreadyExistsError,
+    ClusterExistsError,
+    ClusterNotFoundError,
+    ForbiddenError,
+    InvalidError,
+    KubeClusterError,
+    MissingCRDsError,
+    NotFoundError,
+    ResourceTimeoutError,
+    UnreachableError,
+    ValidationError,
+    with_remedy,
+)
+from dask_k8s_client.watch import Mirror
+from dask_k8s_models import make_cluster_spec
+
+Json = dict[str, Any]
+
+
+def manifest(options: ClusterOptions) -> Json:
+    """Return the DaskCluster that the options describe."""
+    if options.custom_cluster_spec:
+        return copy.deepcopy(options.custom_cluster_spec)
+    made: Json = make_cluster_spec(
+        name=options.name,
+        image=options.image,
+        n_workers=options.n_workers,
+        resources=options.resources or None,
+        env=options.env or None,
+        worker_command=options.worker_command,
+        scheduler_service_type=options.scheduler_service_type,
+        idle_timeout=options.idle_timeout,
+        jupyter=options.jupyter,
+    )
+    return made
+
+
+async def create_or_connect(api: Kubernetes, namespace: str, options: ClusterOptions) -> tuple[Json, bool]:
+    """Do what the create mode says.
+
+    Returns
+    -------
+    cluster : dict
+        The DaskCluster.
+    is_created : bool
+        Whether it is ours.
+
+    Raises
+    ------
+    ClusterExistsError, ClusterNotFoundError
+        The create mode doesn't allow what is.
+    MissingCRDsError, ForbiddenError, ValidationError
+        The API server's reasons, with the remedy.
+    """
+    try:
+        if options.create_mode is CreateMode.CONNECT_ONLY:
+            return await _find(api, namespace, options.name), False
+        return await _create(api, namespace, options)
+    except (NotFoundError, ForbiddenError, InvalidError) as error:
+        raise explained(error, namespace) from error
+
+
+async def _create(api: Kubernetes, namespace: str, options: ClusterOptions) -> tuple[Json, bool]:
+    body = manifest(options)
+    body["metadata"].pop("namespace", None)
+    was_interrupted = False
+    while True:
+        try:
+            return await api.create(CLUSTERS.path(namespace), body), True
+        except UnreachableError:
+            # The request may have taken effect; only the next one can tell.
+            if was_interrupted:
+                raise
+            was_interrupted = True
+        except AlreadyExistsError:
+            existing = await _get(api, namespace, options.name)
+            if existing is None:
+                continue
+            if existing["metadata"].get("deletionTimestamp"):
+                await _until_gone(api, namespace, existing, options.resource_timeout)
+                continue
+            if was_interrupted and options.name_is_unique:
+                return existing, True
+            if options.create_mode is CreateMode.CREATE_ONLY:
+                raise ClusterExistsError(
+                    f"Cluster {options.name} already exists and create mode is '{CreateMode.CREATE_ONLY}'"
+                ) from None
+            return existing, False
+
+
+async def _find(api: Kubernetes, namespace: str, name: str) -> Json:
+    existing = await _get(api, namespace, name)
+    if existing is None or existing["metadata"].get("deletionTimestamp"):
+        what = "doesn't already exist" if existing is None else "is being deleted"
+        raise ClusterNotFoundError(
+            f"Cluster {name} {what} in the namespace {namespace} "
+            f"and create mode is '{CreateMode.CONNECT_ONLY}'"
+        )
+    return existing
+
+
+async def _get(api: Kubernetes, namespace: str, name: str) -> Json | None:
+    try:
+        return await api.get(CLUSTERS.path(namespace, name))
+    except NotFoundError as error:
+        if error.details.get("name") == name:
+            return None
+        raise
+
+
+async def _until_gone(api: Kubernetes, namespace: str, cluster: Json, timeout: float) -> None:
+    try:
+        await until_deleted(api, namespace, cluster, timeout)
+    except TimeoutError as error:
+        name = cluster["metadata"]["name"]
+        raise ResourceTimeoutError(
+            f"A cluster {name} is being deleted, and still exists after {timeout:g} seconds: "
+            f"{', '.join(cluster['metadata'].get('finalizers') or []) or 'its dependents'} hold it up."
+        ) from error
+
+
+async def until_deleted(api: Kubernetes, namespace: str, cluster: Json, timeout: float | None) -> None:
+    """Wait until a cluster doesn't exist any more.
+
+    Raises
+    ------
+    TimeoutError
+        It still does after ``timeout`` seconds.
+    """
+    name, uid = cluster["metadata"]["name"], cluster["metadata"]["uid"]
+    pulse = asyncio.Event()
+    mirror = Mirror(api, CLUSTERS.path(namespace), pulse.set, {"fieldSelector": f"metadata.name={name}"})
+    mirror.start_with(cluster)
+    watching = asyncio.create_task(mirror.run(), name=f"{name}: watch deletion")
+    try:
+        async with asyncio.timeout(timeout):
+            while (
+                mirror.objects.get(name, {"metadata": {}})["metadata"].get("uid") == uid and not mirror.error
+            ):
+                await pulse.wait()
+                pulse.clear()
+    finally:
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+
+
+def explained(error: NotFoundError | ForbiddenError | InvalidError, namespace: str) -> KubeClusterError:
+    """Say what an API server's refusal to create or find a cluster means."""
+    if isinstance(error, ForbiddenError):
+        return with_remedy(error)
+    if isinstance(error, InvalidError):
+        return ValidationError(str(error))
+    if error.details.get("kind") == "namespaces":
+        return ValidationError(
+            f"The namespace {namespace} doesn't exist; create it: `kubectl create namespace {namespace}`"
+        )
+    return MissingCRDsError(
+        "Failed to create DaskCluster resource. Are the Dask Custom Resource Definitions installed? "
+        "`dask kubernetes crds | kubectl apply -f -` installs them; the operator is needed too: "
+        "`helm install --repo https://helm.dask.org --generate-name dask-kubernetes-operator`"
+    )

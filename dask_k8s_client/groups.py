@@ -1,0 +1,203 @@
+"""Worker groups and autoscalers of a cluster: create, delete, scale, adapt."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any
+
+from dask_k8s_client.api import AUTOSCALERS, GROUPS, Kubernetes
+from dask_k8s_client.errors import (
+    AlreadyExistsError,
+    ApiError,
+    ForbiddenError,
+    NotFoundError,
+    ValidationError,
+    WorkerGroupNotFoundError,
+    with_remedy,
+)
+from dask_k8s_models import labels, make_autoscaler_spec, make_worker_group_spec, names
+
+Json = dict[str, Any]
+
+
+class Groups:
+    """The worker groups of one cluster.
+
+    Parameters
+    ----------
+    api : Kubernetes
+        The connection.
+    namespace, cluster : str
+        Whose groups.
+    """
+
+    def __init__(self, api: Kubernetes, namespace: str, cluster: str) -> None:
+        self._api = api
+        self._namespace = namespace
+        self._cluster = cluster
+
+    async def add(self, group: str | None, worker: Json) -> str:
+        """Create a worker group.
+
+        Parameters
+        ----------
+        group : str, optional
+            What Python calls it; generated if omitted.
+        worker : dict
+            What ``make_worker_spec`` returns.
+
+        Returns
+        -------
+        str
+            What Python calls it.
+
+        Raises
+        ------
+        ValidationError
+            The name isn't valid, or taken.
+        """
+        group = group or f"group-{secrets.token_hex(3)}"
+        name = names.worker_group(self._cluster, group)
+        if problem := names.problem_with_name(name):
+            raise ValidationError(f"The worker group name {name!r} is invalid: {problem}.")
+        body = make_worker_group_spec(self._cluster, group, custom_spec=worker)
+        body["metadata"]["labels"] = labels.worker_group(self._cluster, name)
+        try:
+            await self._api.create(GROUPS.path(self._namespace), body)
+        except AlreadyExistsError as error:
+            raise ValidationError(
+                f"The cluster {self._cluster} already has a worker group {group!r}; "
+                "choose another name, or scale it."
+            ) from error
+        except ForbiddenError as error:
+            raise with_remedy(error) from error
+        return group
+
+    async def delete(self, group: str) -> None:
+        """Delete a worker group and its autoscaler.
+
+        Raises
+        ------
+        WorkerGroupNotFoundError
+            There is no such group.
+        """
+        name = names.worker_group(self._cluster, group)
+        try:
+            await self._api.delete(GROUPS.path(self._namespace, name))
+        except NotFoundError as error:
+            raise await self._unknown(group) from error
+        except ForbiddenError as error:
+            raise with_remedy(error) from error
+        await self.stop_adapting(group)
+
+    async def scale(self, n: int, group: str) -> None:
+        """End the group's autoscaling and set its number of workers.
+
+        Raises
+        ------
+        WorkerGroupNotFoundError
+            There is no such group.
+        ValueError
+            ``n`` is negative.
+        """
+        if isinstance(n, bool) or n != int(n) or n < 0:
+            raise ValueError(f"Cannot scale to {n!r} workers: it must be a whole number, 0 or more.")
+        await self.stop_adapting(group)
+        name = names.worker_group(self._cluster, group)
+        try:
+            await self._api.patch(GROUPS.path(self._namespace, name, "scale"), {"spec": {"replicas": int(n)}})
+        except NotFoundError as error:
+            raise await self._unknown(group) from error
+        except ForbiddenError as error:
+            raise with_remedy(error) from error
+
+    async def adapt(self, minimum: int, maximum: int | None, group: str) -> None:
+        """Let an autoscaler choose the group's number of workers, or change the bounds of the one that does.
+
+        Raises
+        ------
+        ValueError
+            The minimum is negative or above the maximum.
+        """
+        if minimum < 0 or (maximum is not None and maximum < minimum):
+            raise ValueError(
+                f"Cannot adapt between {minimum} and {maximum} workers: it takes 0 <= minimum <= maximum."
+            )
+        name = names.autoscaler(self._cluster, group)
+        bounds = {"minimum": minimum, "maximum": maximum}
+        try:
+            existing = await self.autoscalers(group)
+            if existing:
+                # A patch takes null as "no such field".
+                await self._api.patch(AUTOSCALERS.path(self._namespace, existing[0]), {"spec": bounds})
+                return
+            body = make_autoscaler_spec(self._cluster, minimum, maximum, worker_group=group)
+            body["metadata"]["labels"] = labels.autoscaler(self._cluster)
+            await self._api.create(AUTOSCALERS.path(self._namespace), body)
+        except AlreadyExistsError:
+            await self._api.patch(AUTOSCALERS.path(self._namespace, name), {"spec": bounds})
+        except ForbiddenError as error:
+            raise with_remedy(error) from error
+
+    async def stop_adapting(self, group: str) -> None:
+        """Delete the autoscalers of a group."""
+        for name in await self.autoscalers(group):
+            try:
+                await self._api.delete(AUTOSCALERS.path(self._namespace, name))
+            except NotFoundError:
+                continue
+
+    async def autoscalers(self, group: str) -> list[str]:
+        """Return the names of the autoscalers that act on a group, however they were made."""
+        answer = await self._api.get(AUTOSCALERS.path(self._namespace))
+        full_name = names.worker_group(self._cluster, group)
+        return [
+            item["metadata"]["name"]
+            for item in answer["items"]
+            if item["spec"]["cluster"] == self._cluster
+            and (item["spec"].get("workerGroup") or names.default_group(self._cluster)) in (group, full_name)
+        ]
+
+    async def _unknown(self, group: str) -> WorkerGroupNotFoundError:
+        try:
+            answer = await self._api.get(GROUPS.path(self._namespace))
+        except ApiError:
+            return WorkerGroupNotFoundError(f"The cluster {self._cluster} has no worker group {group!r}.")
+        prefix = f"{self._cluster}-"
+        known = [
+            item["metadata"]["name"].removeprefix(prefix)
+            for item in answer["items"]
+            if item["spec"]["cluster"] == self._cluster
+        ]
+        return WorkerGroupNotFoundError(
+            f"The cluster {self._cluster} has no worker group {group!r}; it has {', '.join(known) or 'none'}."
+        )
+
+
+def defaults(cluster: Json) -> Json:
+    """Return what a further group takes from its cluster: image, resources, env and worker command.
+
+    Parameters
+    ----------
+    cluster : dict
+        The DaskCluster.
+
+    Returns
+    -------
+    dict
+        Arguments for ``make_worker_spec``; those that the cluster doesn't tell are missing.
+    """
+    containers = cluster["spec"]["worker"]["spec"]["containers"]
+    container = next((c for c in containers if c["name"] == labels.Component.WORKER), containers[0])
+    found = {key: container[key] for key in ("image", "resources", "env") if container.get(key)}
+    command = [*(container.get("command") or []), *(container.get("args") or [])]
+    if "--name" in command:
+        # Builders append `--name $(DASK_WORKER_NAME) …` to the command that the user gave.
+        found["worker_command"] = command[: command.index("--name")]
+    return found
+
+
+def runs_jupyter(cluster: Json) -> bool:
+    """Whether a DaskCluster's scheduler also serves Jupyter."""
+    containers = cluster["spec"]["scheduler"]["spec"]["containers"]
+    return any("--jupyter" in [*(c.get("command") or []), *(c.get("args") or [])] for c in containers)

@@ -1,0 +1,147 @@
+"""The way to a scheduler: a direct address, or forwarded ports that follow the scheduler's pod."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+
+from dask_k8s_client import connect
+from dask_k8s_client.api import NODES, PODS
+from dask_k8s_client.connect import Direct, Forward, Node, Ports
+from dask_k8s_client.errors import (
+    ApiError,
+    ForbiddenError,
+    ResourceTimeoutError,
+    UnreachableError,
+    with_remedy,
+)
+from dask_k8s_client.forward import PROTOCOL, PortForward, Tunnel
+from dask_k8s_client.observe import Observer
+from dask_k8s_client.startup import scheduler_is_ready
+
+HOLD = 60.0
+"""Seconds that a new connection is held while there is no scheduler to forward it to."""
+
+
+class Link:
+    """Where the scheduler of one cluster can be reached from here.
+
+    Make it with `Link.open`.
+
+    Attributes
+    ----------
+    address : str
+        Of the scheduler, for Dask.
+    host : str
+        Of the dashboard.
+    dashboard_port : int or None
+        None if the scheduler's Service has no port for it.
+    """
+
+    def __init__(self, observer: Observer) -> None:
+        self.address = ""
+        self.host = ""
+        self.dashboard_port: int | None = None
+        self._observer = observer
+        self._forwards: list[PortForward] = []
+        self._first_tunnel: Tunnel | None = None
+
+    @classmethod
+    async def open(cls, observer: Observer, port_forward: bool | None, dashboard_port: int | None) -> Link:
+        """Find the way, and forward ports if it takes that.
+
+        Parameters
+        ----------
+        observer : Observer
+            Of a cluster whose scheduler and Service are ready.
+        port_forward : bool, optional
+            True always forwards, False never does, None decides.
+        dashboard_port : int, optional
+            Local port for the dashboard; any that is free if omitted.
+
+        Raises
+        ------
+        ForbiddenError
+            We may not forward ports.
+        OSError
+            The local port is taken.
+        """
+        link = cls(observer)
+        service = observer.now.service
+        assert service is not None, "the Service was waited for"
+        route = connect.route(service, in_cluster=observer.api.in_cluster, port_forward=port_forward)
+        if isinstance(route, Node):
+            route = await link._through_node(route)
+        try:
+            if isinstance(route, Direct):
+                link._lead_to(route.host, route.ports)
+            else:
+                await link._forward(dashboard_port)
+        except BaseException:
+            await link.close()
+            raise
+        return link
+
+    async def close(self) -> None:
+        """End the forwarding."""
+        for forward in self._forwards:
+            await forward.close()
+        if self._first_tunnel is not None:
+            await self._first_tunnel.close()
+
+    def _lead_to(self, host: str, ports: Ports) -> None:
+        self.host = host
+        self.address = connect.address(host, ports.comm)
+        self.dashboard_port = ports.dashboard
+
+    async def _through_node(self, route: Node) -> Direct | Forward:
+        try:
+            nodes = (await self._observer.api.get(NODES.path(), limit="100"))["items"]
+        except ForbiddenError:
+            return Forward()
+        host = connect.node_host(nodes)
+        if host and await connect.answers(host, route.port.comm):
+            return Direct(host, route.port)
+        return Forward()
+
+    async def _forward(self, dashboard_port: int | None) -> None:
+        comm = PortForward(self._comm_tunnel)
+        self._forwards.append(comm)
+        dashboard = PortForward(lambda: self._tunnel("dashboard"), dashboard_port or 0)
+        self._lead_to("localhost", Ports(await comm.start(), None))
+        if self._ports().dashboard is not None:
+            self._forwards.append(dashboard)
+            self.dashboard_port = await dashboard.start()
+        # Whoever connects only sees a closed connection; so ask before whether we may forward at all.
+        try:
+            self._first_tunnel = await self._tunnel("comm")
+        except ForbiddenError as error:
+            raise with_remedy(error) from error
+
+    async def _comm_tunnel(self) -> Tunnel:
+        tunnel, self._first_tunnel = self._first_tunnel, None
+        return tunnel if tunnel is not None and not tunnel.closed else await self._tunnel("comm")
+
+    def _ports(self) -> Ports:
+        now = self._observer.now
+        if now.service is None or now.scheduler is None:
+            raise ResourceTimeoutError(f"The scheduler of {now.name} has no pod or no Service.")
+        return connect.pod_ports(now.service, now.scheduler)
+
+    async def _tunnel(self, port: str) -> Tunnel:
+        """Open a tunnel to the scheduler's pod of this moment, after a new one has started if need be."""
+        async with asyncio.timeout(HOLD):
+            while True:
+                pulse = self._observer.pulse
+                now = await self._observer.until(scheduler_is_ready)
+                assert now.scheduler is not None
+                path = PODS.path(self._observer.namespace, now.scheduler["metadata"]["name"], "portforward")
+                number = getattr(self._ports(), port)
+                try:
+                    return await self._observer.api.websocket(path, PROTOCOL, ports=str(number))
+                except ForbiddenError:
+                    raise
+                except (ApiError, UnreachableError):
+                    # Most likely the pod has just died and the watch tells so in a moment.
+                    with suppress(TimeoutError):
+                        await asyncio.wait_for(pulse.wait(), 1)

@@ -1,0 +1,74 @@
+"""The logs of a cluster's pods, also of those that crashed or never started."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from dask_k8s_client import pods
+from dask_k8s_client.api import PODS, Kubernetes
+from dask_k8s_client.errors import ApiError, ForbiddenError, with_remedy
+from dask_k8s_models import labels
+
+Json = dict[str, Any]
+
+AT_ONCE = 16
+"""Logs that are read at the same time."""
+
+
+async def cluster_logs(api: Kubernetes, namespace: str, cluster: str, **options: str) -> dict[str, str]:
+    """Return the logs of a cluster's scheduler and workers by pod name.
+
+    Parameters
+    ----------
+    api : Kubernetes
+        The connection.
+    namespace, cluster : str
+        Whose logs.
+    **options : str
+        Query parameters of the log request, e.g. ``tailLines``.
+
+    Returns
+    -------
+    dict
+        A pod that has no log has the reason in its place.
+    """
+    answer = await api.get(PODS.path(namespace), labelSelector=f"{labels.CLUSTER_NAME}={cluster}")
+    dask = [
+        pod
+        for pod in answer["items"]
+        if pods.component(pod) in (labels.Component.SCHEDULER, labels.Component.WORKER)
+    ]
+    dask.sort(key=lambda pod: (pods.component(pod), pod["metadata"]["name"]))
+    places = asyncio.Semaphore(AT_ONCE)
+
+    async def read(pod: Json) -> str:
+        async with places:
+            return await pod_log(api, namespace, pod, **options)
+
+    texts = await asyncio.gather(*(read(pod) for pod in dask))
+    return {pod["metadata"]["name"]: text for pod, text in zip(dask, texts, strict=True)}
+
+
+async def pod_log(api: Kubernetes, namespace: str, pod: Json, **options: str) -> str:
+    """Return the log of the container that runs Dask, or why there is none."""
+    path = PODS.path(namespace, pod["metadata"]["name"], "log")
+    parameters = {"container": pods.main_container(pod), **options}
+    previous = ""
+    if pods.restarts(pod):
+        # What a person wants to know is in the run that crashed.
+        previous = await _read(api, path, {**parameters, "previous": "true"})
+    try:
+        current = await api.text(path, **parameters)
+    except ForbiddenError as error:
+        return f"Cannot read the log. {with_remedy(error)}"
+    except ApiError as error:
+        return previous or f"Cannot find logs. Pod is {pods.state(pod)}. ({error})"
+    return f"{previous.rstrip()}\n--- restarted ---\n{current}" if previous else current
+
+
+async def _read(api: Kubernetes, path: str, parameters: dict[str, str]) -> str:
+    try:
+        return await api.text(path, **parameters)
+    except ApiError:
+        return ""

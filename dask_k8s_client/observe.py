@@ -1,0 +1,186 @@
+"""What Kubernetes currently says about one Dask cluster, and a way to wait until it says something else."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from dask_k8s_client import pods
+from dask_k8s_client.api import CLUSTERS, EVENTS, PODS, SERVICES, Kubernetes
+from dask_k8s_client.errors import ApiError
+from dask_k8s_client.watch import Mirror
+from dask_k8s_models import labels, names
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Observed:
+    """A cluster as Kubernetes tells it; pure functions decide upon it.
+
+    Attributes
+    ----------
+    name : str
+        The cluster's name.
+    cluster : dict or None
+        The DaskCluster, None if it doesn't exist.
+    pods : dict
+        All pods of the cluster by name.
+    service : dict or None
+        The scheduler's Service.
+    events : dict
+        Events about the cluster's objects since we look, by name.
+    refusals : dict
+        What we may not see, and why: cluster, pods, service, events.
+    """
+
+    name: str
+    cluster: Json | None = None
+    pods: dict[str, Json] = field(default_factory=dict)
+    service: Json | None = None
+    events: dict[str, Json] = field(default_factory=dict)
+    refusals: dict[str, ApiError] = field(default_factory=dict)
+
+    @property
+    def status(self) -> Json:
+        """The DaskCluster's status."""
+        return (self.cluster or {}).get("status") or {}
+
+    @property
+    def phase(self) -> str:
+        """The DaskCluster's phase, empty if no controller has seen it yet."""
+        return str(self.status.get("phase") or "")
+
+    @property
+    def scheduler(self) -> Json | None:
+        """The scheduler's pod: the newest that isn't terminating, else any."""
+        found = [pod for pod in self.pods.values() if pods.component(pod) == labels.Component.SCHEDULER]
+        found.sort(
+            key=lambda pod: (not pods.is_terminating(pod), pod["metadata"].get("creationTimestamp") or "")
+        )
+        return found[-1] if found else None
+
+    @property
+    def workers(self) -> list[Json]:
+        """All worker pods that aren't terminating."""
+        return [
+            pod
+            for pod in self.pods.values()
+            if pods.component(pod) == labels.Component.WORKER and not pods.is_terminating(pod)
+        ]
+
+
+class Observer:
+    """Watches one cluster.
+
+    Parameters
+    ----------
+    api : Kubernetes
+        The connection.
+    namespace : str
+        The cluster's namespace.
+    cluster : dict
+        The DaskCluster as it was created or found.
+    """
+
+    def __init__(self, api: Kubernetes, namespace: str, cluster: Json) -> None:
+        self.api = api
+        self.namespace = namespace
+        self.name: str = cluster["metadata"]["name"]
+        self.uid: str = cluster["metadata"]["uid"]
+        self._pulse = asyncio.Event()
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        ours = {"labelSelector": f"{labels.CLUSTER_NAME}={self.name}"}
+        service = {"fieldSelector": f"metadata.name={names.scheduler(self.name)}"}
+        this = {"fieldSelector": f"metadata.name={self.name}"}
+        self._clusters = Mirror(api, CLUSTERS.path(namespace), self._changed, this)
+        self._clusters.start_with(cluster)
+        self._pods = Mirror(api, PODS.path(namespace), self._changed, ours)
+        self._services = Mirror(api, SERVICES.path(namespace), self._changed, service)
+        self._events = Mirror(api, EVENTS.path(namespace), self._changed)
+
+    def start(self) -> None:
+        """Begin to watch the cluster, its pods and its Service."""
+        self._follow("cluster", self._clusters.run())
+        self._follow("pods", self._pods.run())
+        self._follow("service", self._services.run())
+        self._follow("events", self._follow_events())
+
+    def settle(self) -> None:
+        """Watch from now on only what a running cluster needs: the cluster and its pods."""
+        for key in ("service", "events"):
+            self._tasks.pop(key).cancel()
+
+    async def close(self) -> None:
+        """Stop watching."""
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._tasks.clear()
+        self._changed()
+
+    @property
+    def now(self) -> Observed:
+        """What is known at this moment."""
+        cluster = self._clusters.objects.get(self.name)
+        if cluster is not None and cluster["metadata"]["uid"] != self.uid:
+            cluster = None  # somebody deleted ours and created another
+        mirrors = {
+            "cluster": self._clusters,
+            "pods": self._pods,
+            "service": self._services,
+            "events": self._events,
+        }
+        return Observed(
+            name=self.name,
+            cluster=cluster,
+            pods=self._pods.objects,
+            service=self._services.objects.get(names.scheduler(self.name)),
+            events={key: event for key, event in self._events.objects.items() if self._is_ours(event)},
+            refusals={key: mirror.error for key, mirror in mirrors.items() if mirror.error},
+        )
+
+    async def until(self, is_reached: Callable[[Observed], bool], timeout: float | None = None) -> Observed:
+        """Wait for a state and return it.
+
+        Raises
+        ------
+        TimeoutError
+            It was not reached within ``timeout`` seconds.
+        """
+        async with asyncio.timeout(timeout):
+            while True:
+                pulse = self._pulse
+                now = self.now
+                if is_reached(now):
+                    return now
+                await pulse.wait()
+
+    @property
+    def pulse(self) -> asyncio.Event:
+        """An event that the next change sets; take it before you look at `now`."""
+        return self._pulse
+
+    def _changed(self) -> None:
+        pulse, self._pulse = self._pulse, asyncio.Event()
+        pulse.set()
+
+    def _follow(self, key: str, coroutine: Any) -> None:
+        self._tasks[key] = asyncio.create_task(coroutine, name=f"{self.name}: watch {key}")
+
+    async def _follow_events(self) -> None:
+        # Events of the past hour would only confuse, and may be many; without permission we do without.
+        try:
+            await self._events.start_now()
+        except ApiError as error:
+            self._events.error = error
+            self._changed()
+            return
+        await self._events.run()
+
+    def _is_ours(self, event: Json) -> bool:
+        about = str((event.get("involvedObject") or {}).get("name") or "")
+        return about == self.name or about.startswith(f"{self.name}-")

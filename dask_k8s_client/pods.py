@@ -1,0 +1,194 @@
+"""What a pod's status says: its state, the reason, and what a person could do about it. Pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from dask_k8s_models import labels
+
+Json = dict[str, Any]
+
+Level = Literal["good", "waiting", "bad"]
+
+IMAGE_PROBLEMS = frozenset(
+    {
+        "ErrImagePull",
+        "ImagePullBackOff",
+        "InvalidImageName",
+        "ErrImageNeverPull",
+        "ImageInspectError",
+        "RegistryUnavailable",
+    }
+)
+START_PROBLEMS = frozenset(
+    {
+        "CreateContainerConfigError",
+        "CreateContainerError",
+        "RunContainerError",
+        "StartError",
+        "CrashLoopBackOff",
+    }
+)
+RETIRED_COMMANDS = {"dask-scheduler": "dask scheduler", "dask-worker": "dask worker"}
+"""Commands that distributed 2026.8 no longer has, and what replaces them."""
+
+
+@dataclass(frozen=True)
+class State:
+    """How a component is, in Kubernetes' word, with its reason."""
+
+    word: str
+    level: Level
+    message: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.word}: {self.message}" if self.message else self.word
+
+
+def component(pod: Json) -> str:
+    """Return the label that says what the pod is: scheduler, worker or job-runner."""
+    return str((pod["metadata"].get("labels") or {}).get(labels.COMPONENT, ""))
+
+
+def group(pod: Json) -> str:
+    """Return the full name of the worker group that the pod belongs to."""
+    return str((pod["metadata"].get("labels") or {}).get(labels.WORKER_GROUP_NAME, ""))
+
+
+def is_terminating(pod: Json) -> bool:
+    """Whether the pod has been deleted and is on its way out."""
+    return bool(pod["metadata"].get("deletionTimestamp"))
+
+
+def is_ready(pod: Json) -> bool:
+    """Whether the pod serves."""
+    condition = _condition(pod, "Ready")
+    return not is_terminating(pod) and condition is not None and condition.get("status") == "True"
+
+
+def main_container(pod: Json) -> str:
+    """Return the name of the container that runs Dask: the one named after the component, else the first."""
+    containers = [container["name"] for container in pod["spec"]["containers"]]
+    return component(pod) if component(pod) in containers else str(containers[0])
+
+
+def restarts(pod: Json) -> int:
+    """How often the container that runs Dask was restarted."""
+    return sum(
+        int(status.get("restartCount") or 0)
+        for status in (pod.get("status") or {}).get("containerStatuses") or []
+        if status["name"] == main_container(pod)
+    )
+
+
+def is_pulling(pod: Json) -> bool:
+    """Whether the node most likely pulls the image: the network is ready, a container isn't created yet."""
+    ready_to_start = _condition(pod, "PodReadyToStartContainers")
+    waits = any(waiting.get("reason") == "ContainerCreating" for _, waiting in _waiting(pod))
+    return waits and ready_to_start is not None and ready_to_start.get("status") == "True"
+
+
+def state(pod: Json) -> State:
+    """Say how the pod is."""
+    status = pod.get("status") or {}
+    phase = status.get("phase") or "Pending"
+    if is_terminating(pod):
+        return State("Terminating", "waiting")
+    if phase == "Failed":
+        return State(status.get("reason") or "Failed", "bad", status.get("message") or _exit(pod))
+    if phase == "Succeeded":
+        return State("Completed", "waiting")
+    if problem := _problem(pod):
+        return problem
+    if is_ready(pod):
+        return State("Running", "good")
+    if phase == "Running":
+        return State(
+            "Starting",
+            "waiting",
+            "its readiness probe doesn't succeed yet" if not restarts(pod) else _exit(pod),
+        )
+    if is_pulling(pod):
+        return State("Pulling", "waiting", "the node pulls the image")
+    return State("Pending", "waiting")
+
+
+def milestones(pod: Json) -> Iterator[str]:
+    """Name each step that the pod has got to; one that crashes and starts again gets to no new one."""
+    yield "pod created"
+    for kind in ("PodScheduled", "PodReadyToStartContainers", "Initialized", "Ready"):
+        condition = _condition(pod, kind)
+        if condition and condition.get("status") == "True":
+            yield kind
+    for status in (pod.get("status") or {}).get("initContainerStatuses") or []:
+        if "terminated" in (status.get("state") or {}):
+            yield f"init container {status['name']} ended"
+    for status in (pod.get("status") or {}).get("containerStatuses") or []:
+        if status.get("started") or "running" in (status.get("state") or {}):
+            yield f"container {status['name']} started"
+
+
+def remedy(message: str, cluster_remedy: str = "") -> str:
+    """Say what to do about a problem, if its text tells; else ``cluster_remedy``."""
+    for retired, command in RETIRED_COMMANDS.items():
+        if retired in message:
+            return f"Today's distributed has no command `{retired}`: use `{command}`, or an older image."
+    if "exceeded quota" in message:
+        return "Ask for less, or have the namespace's ResourceQuota raised."
+    return cluster_remedy
+
+
+def _problem(pod: Json) -> State | None:
+    scheduled = _condition(pod, "PodScheduled")
+    if scheduled and scheduled.get("status") == "False":
+        reason = scheduled.get("reason") or "Unschedulable"
+        return State(
+            reason, "bad" if reason == "Unschedulable" else "waiting", scheduled.get("message") or ""
+        )
+    for _, waiting in _waiting(pod):
+        reason = waiting.get("reason") or ""
+        if reason in IMAGE_PROBLEMS:
+            return State(reason, "bad", waiting.get("message") or "")
+        if reason in START_PROBLEMS:
+            details = [text for text in (_exit(pod), waiting.get("message")) if text]
+            return State(reason, "bad", "; ".join(details))
+    for status in _statuses(pod):
+        terminated = (status.get("state") or {}).get("terminated")
+        if terminated and terminated.get("exitCode") and status["name"] == main_container(pod):
+            return State(terminated.get("reason") or "Error", "bad", _exit(pod))
+    return None
+
+
+def _exit(pod: Json) -> str:
+    """Say how the container that runs Dask ended last."""
+    for status in (pod.get("status") or {}).get("containerStatuses") or []:
+        ended = (status.get("state") or {}).get("terminated") or (status.get("lastState") or {}).get(
+            "terminated"
+        )
+        if ended and status["name"] == main_container(pod):
+            word = ended.get("reason") or "Error"
+            text = f"the container ended with exit code {ended.get('exitCode')} ({word})"
+            return f"{text}: {ended['message'].strip()}" if ended.get("message") else text
+    return ""
+
+
+def _condition(pod: Json, kind: str) -> Json | None:
+    for condition in (pod.get("status") or {}).get("conditions") or []:
+        if condition.get("type") == kind:
+            found: Json = condition
+            return found
+    return None
+
+
+def _statuses(pod: Json) -> list[Json]:
+    status = pod.get("status") or {}
+    return [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]
+
+
+def _waiting(pod: Json) -> Iterator[tuple[str, Json]]:
+    for status in _statuses(pod):
+        waiting = (status.get("state") or {}).get("waiting")
+        if waiting:
+            yield status["name"], waiting

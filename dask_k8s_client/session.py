@@ -1,0 +1,200 @@
+"""One Dask cluster as this process deals with it: created or found, watched, linked, deleted."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from dask_k8s_client import reaper
+from dask_k8s_client.api import CLUSTERS, Kubernetes
+from dask_k8s_client.config import ClusterOptions
+from dask_k8s_client.create import create_or_connect, until_deleted
+from dask_k8s_client.errors import (
+    AlreadyExistsError,
+    ConflictError,
+    KubeClusterError,
+    NotFoundError,
+    ResourceTimeoutError,
+)
+from dask_k8s_client.groups import Groups
+from dask_k8s_client.link import Link
+from dask_k8s_client.observe import Observed, Observer
+from dask_k8s_client.wait import until_connectable
+
+logger = logging.getLogger(__name__)
+
+Json = dict[str, Any]
+
+CLEAN_UP_SECONDS = 10.0
+"""How long cleaning up after a failed start may take."""
+
+
+class Session:
+    """A cluster from its creation to its deletion, without Dask.
+
+    Parameters
+    ----------
+    options : ClusterOptions
+        What is wanted.
+
+    Attributes
+    ----------
+    namespace : str or None
+        None until it is known.
+    resource : dict or None
+        The DaskCluster as it was created or found.
+    is_ours : bool or None
+        Whether the cluster is deleted when the session closes; None until that is decided.
+    link : Link or None
+        The way to the scheduler.
+    """
+
+    def __init__(self, options: ClusterOptions) -> None:
+        self.options = options
+        self.name = options.name
+        self.namespace = options.namespace
+        self.is_ours = options.shutdown_on_close
+        self.resource: Json | None = None
+        self.link: Link | None = None
+        self._api: Kubernetes | None = None
+        self._observer: Observer | None = None
+        self._keeper: asyncio.Task[None] | None = None
+
+    async def open(self, say: Callable[[str], None]) -> Link:
+        """Create or find the cluster and wait until its scheduler can be reached.
+
+        Parameters
+        ----------
+        say : callable
+            Told each step.
+
+        Returns
+        -------
+        Link
+            Where the scheduler is.
+
+        Raises
+        ------
+        KubeClusterError
+            With the reason; what was half-created is deleted, unless ``shutdown_on_close`` is False.
+        """
+        try:
+            return await self._open(say)
+        except BaseException:
+            await self.undo()
+            raise
+
+    async def _open(self, say: Callable[[str], None]) -> Link:
+        self._api = api = await Kubernetes.connect()
+        # When the event loop ends before anybody closes us, its tasks are cancelled, and this one lets go.
+        self._keeper = asyncio.create_task(self._keep(), name=f"{self.name}: keep")
+        self.namespace = namespace = self.namespace or api.namespace
+        self.resource, is_created = await create_or_connect(api, namespace, self.options)
+        say(f"Created cluster {self.name}" if is_created else f"Connecting to existing cluster {self.name}")
+        self.is_ours = is_created if self.is_ours is None else self.is_ours
+        if self.is_ours:
+            path, uid = CLUSTERS.path(namespace, self.name), self.resource["metadata"]["uid"]
+            reaper.remember(id(self), reaper.Leftover(api.credentials, path, uid))
+        self._observer = observer = Observer(api, namespace, self.resource)
+        observer.start()
+        await until_connectable(observer, self.options.resource_timeout, say)
+        say("Connecting to scheduler")
+        self.link = await Link.open(
+            observer, self.options.port_forward_cluster_ip, self.options.scheduler_forward_port
+        )
+        observer.settle()
+        return self.link
+
+    @property
+    def api(self) -> Kubernetes:
+        """The connection to the API server."""
+        if self._api is None:
+            raise ValueError(f"The cluster {self.name} isn't running.")
+        return self._api
+
+    @property
+    def observer(self) -> Observer:
+        """What watches the cluster."""
+        if self._observer is None:
+            raise ValueError(f"The cluster {self.name} isn't running.")
+        return self._observer
+
+    @property
+    def now(self) -> Observed:
+        """What is known of the cluster at this moment."""
+        return self._observer.now if self._observer is not None else Observed(self.name)
+
+    @property
+    def groups(self) -> Groups:
+        """The cluster's worker groups."""
+        return Groups(self.api, str(self.namespace), self.name)
+
+    async def close(self, timeout: float | None) -> None:
+        """Delete the cluster if it is ours, and let go of it in any case.
+
+        Parameters
+        ----------
+        timeout : float
+            Seconds to wait until it is gone.
+
+        Raises
+        ------
+        ResourceTimeoutError
+            It still exists then.
+        """
+        try:
+            if self.is_ours and self.resource is not None and self._api is not None:
+                async with asyncio.timeout(timeout):
+                    await self._delete(self.resource)
+        except TimeoutError as error:
+            raise ResourceTimeoutError(
+                f"The cluster {self.name} still exists after {timeout} seconds; "
+                f"`kubectl describe daskcluster {self.name} -n {self.namespace}` may tell why."
+            ) from error
+        finally:
+            await self._let_go()
+
+    async def undo(self) -> None:
+        """Remove what a failed or cancelled start has made."""
+        try:
+            await self.close(CLEAN_UP_SECONDS)
+        except KubeClusterError as error:
+            logger.warning("The cluster %s could not be deleted: %s", self.name, error)
+
+    async def _delete(self, resource: Json) -> None:
+        """Delete the DaskCluster, exactly the one that we know, and wait until it is gone."""
+        namespace = str(self.namespace)
+        known = self.now.cluster or resource
+        try:
+            await self.api.delete(CLUSTERS.path(namespace, self.name), uid=known["metadata"]["uid"])
+        except (NotFoundError, ConflictError, AlreadyExistsError):
+            return  # gone already; another one may have its name by now
+        finally:
+            reaper.forget(id(self))
+        await until_deleted(self.api, namespace, known, None)
+
+    async def _keep(self) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await self._disconnect()
+
+    async def _let_go(self) -> None:
+        reaper.forget(id(self))
+        if self._keeper is not None:
+            self._keeper.cancel()
+            await asyncio.gather(self._keeper, return_exceptions=True)
+        await self._disconnect()
+
+    async def _disconnect(self) -> None:
+        link, self.link = self.link, None
+        observer, self._observer = self._observer, None
+        api, self._api = self._api, None
+        if link is not None:
+            await link.close()
+        if observer is not None:
+            await observer.close()
+        if api is not None:
+            await api.close()
