@@ -30,12 +30,15 @@ class ManifestError(ValueError):
         What is wrong.
     line : int
         Where, counted from 1.
+    field : str
+        Which field, if one is to blame.
     """
 
-    def __init__(self, message: str, line: int) -> None:
+    def __init__(self, message: str, line: int, field: str = "") -> None:
         super().__init__(f"line {line}: {message}")
         self.message = message
         self.line = line
+        self.field = field
 
 
 @dataclass
@@ -57,7 +60,7 @@ class Document:
     line: int
     content: Any = None
     lines: dict[Path, int] = field(default_factory=dict)
-    duplicates: list[tuple[Path, int]] = field(default_factory=list)
+    duplicates: list[Path] = field(default_factory=list)
 
     def line_of(self, path: Path) -> int:
         """Return the line of a value, or of the nearest thing around it that is there."""
@@ -140,7 +143,7 @@ def _remember_lines(document: Document, node: yaml.Node, path: Path, around: fro
         for name, (key, value) in zip(names, node.value, strict=True):
             inside = (*path, name)
             if inside in document.lines and names.count(name) > 1:
-                document.duplicates.append((inside, key.start_mark.line + 1))
+                document.duplicates.append(inside)
             document.lines[inside] = key.start_mark.line + 1
             _remember_lines(document, value, inside, around)
     elif isinstance(node, yaml.SequenceNode):
@@ -194,9 +197,13 @@ def model_of(content: Json, line: int = 1) -> type[Resource]:
     """Return the model for an object of our group."""
     kind = str(content.get("kind"))
     if content.get("apiVersion") != API_VERSION:
-        raise ManifestError(f"apiVersion {content.get('apiVersion')} is unknown: use {API_VERSION}", line)
+        raise ManifestError(
+            f"apiVersion {content.get('apiVersion')} is unknown: use {API_VERSION}", line, "apiVersion"
+        )
     if kind not in KINDS:
-        raise ManifestError(f"kind {kind} is unknown in {API_VERSION}: use one of {', '.join(KINDS)}", line)
+        raise ManifestError(
+            f"kind {kind} is unknown in {API_VERSION}: use one of {', '.join(KINDS)}", line, "kind"
+        )
     return KINDS[kind]
 
 
