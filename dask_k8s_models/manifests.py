@@ -80,7 +80,8 @@ def _loader() -> type[yaml.SafeLoader]:
     # YAML 1.1 also knows 1:30 as a number to the base of 60, and 1e3 only as text.
     integer = re.compile(r"^[-+]?(0b[01_]+|0o?[0-7_]+|0x[0-9a-fA-F_]+|0|[1-9][0-9_]*)$")
     number = re.compile(
-        r"^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$|^[-+]?\.(inf|Inf|INF)$|^\.(nan|NaN|NAN)$"
+        r"^[-+]?(\.[0-9]+|[0-9]+\.[0-9]*)([eE][-+]?[0-9]+)?$|^[-+]?[0-9]+[eE][-+]?[0-9]+$"
+        r"|^[-+]?\.(inf|Inf|INF)$|^\.(nan|NaN|NAN)$"
     )
     patterns = {"tag:yaml.org,2002:int": integer, "tag:yaml.org,2002:float": number}
     unknown = ("tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:value")

@@ -83,7 +83,7 @@ def validate_documents(text: str, source: str = "-") -> list[Problem]:
             ]
     except ManifestError as error:
         problems.append(Problem(source, number + 1, error.line, "", Severity.ERROR, error.message))
-    return problems
+    return sorted(problems, key=lambda problem: (problem.document, problem.line))
 
 
 def _problems_of_document(document: Document) -> Iterator[tuple[Path, Severity, str]]:
