@@ -46,7 +46,12 @@ class Api(Protocol):
     async def get(self, resource: str, namespace: str | None, name: str) -> Object: ...
 
     async def list(
-        self, resource: str, namespace: str | None = None, *, label_selector: str = "", field_selector: str = ""
+        self,
+        resource: str,
+        namespace: str | None = None,
+        *,
+        label_selector: str = "",
+        field_selector: str = "",
     ) -> list[Object]: ...
 
     def watch(
@@ -57,7 +62,9 @@ class Api(Protocol):
 
     async def create(self, resource: str, namespace: str | None, body: Object) -> Object: ...
 
-    async def update(self, resource: str, namespace: str | None, body: Object, subresource: str = "") -> Object: ...
+    async def update(
+        self, resource: str, namespace: str | None, body: Object, subresource: str = ""
+    ) -> Object: ...
 
     async def patch(
         self, resource: str, namespace: str | None, name: str, patch: Object, subresource: str = ""
@@ -101,6 +108,8 @@ class Kubelet(Protocol):
         """Return the host and port at which this machine reaches a port of the pod."""
         ...
 
-    async def exec(self, pod: Object, container: str, command: list[str], stdin: bytes) -> tuple[int, bytes, bytes]:
+    async def exec(
+        self, pod: Object, container: str, command: list[str], stdin: bytes
+    ) -> tuple[int, bytes, bytes]:
         """Run a command beside a container's process: exit code, stdout, stderr."""
         ...

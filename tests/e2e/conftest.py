@@ -1,0 +1,63 @@
+"""What the end-to-end tests of clusters share: manifests whose pods run Dask, or merely run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from dask_k8s_models import make_cluster_spec
+from tests.harness.controller import ControllerProcess
+from tests.harness.kube import Kube, Object
+
+DASK_CLUSTERS = "daskclusters.kubernetes.dask.org"
+WORKER_GROUPS = "daskworkergroups.kubernetes.dask.org"
+
+
+@pytest.fixture
+def cluster_manifest(dask_image: str) -> Callable[..., Object]:
+    """A DaskCluster with real scheduler and workers."""
+
+    def manifest(name: str, **options: Any) -> Object:
+        return make_cluster_spec(name=name, image=dask_image, **{"n_workers": 2, **options})
+
+    return manifest
+
+
+@pytest.fixture
+def idle_cluster_manifest(cluster_manifest: Callable[..., Object]) -> Callable[..., Object]:
+    """A DaskCluster whose pods only wait, for tests about objects rather than about Dask."""
+
+    def manifest(name: str, **options: Any) -> Object:
+        cluster = cluster_manifest(name, **options)
+        for component in ("scheduler", "worker"):
+            container = cluster["spec"][component]["spec"]["containers"][0]
+            container["command"] = ["sleep", "3600"]
+            for key in ("args", "readinessProbe", "livenessProbe"):
+                container.pop(key, None)
+            cluster["spec"][component]["spec"]["terminationGracePeriodSeconds"] = 1
+        return cluster
+
+    return manifest
+
+
+def is_running(cluster: Object) -> bool:
+    return cluster.get("status", {}).get("phase") == "Running"
+
+
+def pods_of(kube: Kube, cluster: str, namespace: str, component: str = "") -> list[Object]:
+    """The cluster's pods that aren't on their way out."""
+    selector = f"dask.org/cluster-name={cluster}" + (f",dask.org/component={component}" if component else "")
+    return [
+        pod for pod in kube.list("pods", namespace, selector) if "deletionTimestamp" not in pod["metadata"]
+    ]
+
+
+@pytest.fixture(autouse=True)
+def show_the_controllers_log_of_a_failure(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Print the end of the controller's log, which pytest shows for tests that fail."""
+    yield
+    if "controller" in request.fixturenames:
+        controller: ControllerProcess = request.getfixturevalue("controller")
+        print("\n".join(controller.log.splitlines()[-40:]))

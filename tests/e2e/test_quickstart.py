@@ -1,0 +1,113 @@
+"""The quickstart, word for word but for its import; and what a user does next."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import dask.array as da
+import pytest
+from distributed import Client, wait
+
+from dask_k8s_client import KubeCluster
+from tests.e2e.conftest import DASK_CLUSTERS, pods_of
+from tests.harness.kube import Kube
+
+QUICKSTART = """
+from dask_k8s_client import KubeCluster
+cluster = KubeCluster(name="my-dask-cluster", image='ghcr.io/dask/dask:latest')
+cluster.scale(10)
+"""
+
+
+def test_the_quickstart_works_inside_the_local_kubernetes(request: pytest.FixtureRequest) -> None:
+    if request.config.getoption("--kubernetes") != "local":
+        pytest.skip("the local Kubernetes is what this test is about")
+    from dask_k8s_local import LocalKubernetes
+
+    with LocalKubernetes() as kubernetes:
+        scope: dict[str, KubeCluster] = {}
+        exec(QUICKSTART, scope)
+        cluster = scope["cluster"]
+        try:
+            with Kube.from_kubeconfig(kubernetes.kubeconfig) as kube:
+                group = "daskworkergroups.kubernetes.dask.org"
+                kube.wait(
+                    group, "my-dask-cluster-default", "default", until=lambda g: g["status"]["replicas"] == 10
+                )
+                assert len(pods_of(kube, "my-dask-cluster", "default", "worker")) == 10
+        finally:
+            cluster.close()
+
+
+@pytest.mark.usefixtures("controller")
+def test_results_survive_scaling_down(namespace: str, dask_image: str) -> None:
+    with (
+        KubeCluster(
+            name="results", namespace=namespace, image=dask_image, n_workers=3, quiet=True
+        ) as cluster,
+        Client(cluster) as client,
+    ):
+        client.wait_for_workers(3, timeout=120)
+        executions = client.submit(lambda: None)
+        x = da.ones((300, 1000), chunks=(10, 1000)).persist()
+        wait(x, timeout=60)
+        started_before = {worker["id"] for worker in client.scheduler_info(n_workers=-1)["workers"].values()}
+
+        cluster.scale(1)
+
+        left = wait_for_number_of_workers(client, 1)
+        assert left <= started_before
+        assert float(x.sum().compute()) == 300_000
+        assert executions.done()
+
+
+def wait_for_number_of_workers(client: Client, number: int, timeout: float = 60) -> set[str]:
+    """Return the names of the scheduler's workers as soon as there are so many."""
+
+    deadline = time.monotonic() + timeout
+    while True:
+        names = client.run_on_scheduler(
+            lambda dask_scheduler: {w.name for w in dask_scheduler.workers.values()}
+        )
+        if len(names) == number:
+            return names
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"after {timeout:g} s the scheduler's workers are still {names}")
+        time.sleep(0.1)
+
+
+@pytest.mark.usefixtures("controller")
+def test_closing_deletes_the_cluster(kube: Kube, namespace: str, dask_image: str) -> None:
+    cluster = KubeCluster(name="closing", namespace=namespace, image=dask_image, n_workers=1, quiet=True)
+    assert kube.find(DASK_CLUSTERS, "closing", namespace)
+
+    cluster.close()
+
+    kube.gone(DASK_CLUSTERS, "closing", namespace)
+    kube.wait_all("pods", namespace, until=lambda pods: not pods)
+
+
+@pytest.mark.usefixtures("controller")
+def test_connecting_by_name_and_leaving_leaves_the_cluster(
+    kube: Kube, namespace: str, dask_image: str
+) -> None:
+    with KubeCluster(name="shared", namespace=namespace, image=dask_image, n_workers=1, quiet=True) as first:
+        with (
+            KubeCluster.from_name("shared", namespace=namespace, quiet=True) as second,
+            Client(second) as client,
+        ):
+            assert client.submit(lambda: 21 * 2).result(timeout=60) == 42
+            assert second.name == first.name
+        assert kube.find(DASK_CLUSTERS, "shared", namespace)
+
+
+def test_files_of_the_quickstart_are_not_left_behind(request: pytest.FixtureRequest) -> None:
+    if request.config.getoption("--kubernetes") != "local":
+        pytest.skip("the local Kubernetes is what this test is about")
+    from dask_k8s_local import LocalKubernetes
+
+    with LocalKubernetes(addons=()) as kubernetes:
+        folder = Path(kubernetes.kubeconfig).parent
+        assert kubernetes.kubeconfig.stat().st_mode & 0o777 == 0o600
+    assert not folder.exists()
