@@ -4,24 +4,25 @@
 from __future__ import annotations
 
 import asyncio
+import datetime
 import logging
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import suppress
 from typing import Any
 
 from distributed.core import Status, rpc
-from distributed.deploy.cluster import Cluster
-from distributed.objects import SchedulerInfo
 from distributed.utils import Log, Logs, NoOpAwaitable, format_dashboard_link
 from tornado.ioloop import IOLoop
 
-from dask_k8s_client import groups, reaper
+from dask_k8s_client import display, groups, pods, reaper
 from dask_k8s_client.adaptivity import Adaptivity
 from dask_k8s_client.config import ClusterOptions, CreateMode
+from dask_k8s_client.dask_side import LastingCluster
 from dask_k8s_client.errors import JupyterNotEnabledError, ResourceTimeoutError, ValidationError
 from dask_k8s_client.logs import cluster_logs
 from dask_k8s_client.session import CLEAN_UP_SECONDS, Session
 from dask_k8s_client.startup import scheduler_is_ready
+from dask_k8s_client.views import Plain, Quiet, Terminal, View, suitable
 from dask_k8s_models import make_worker_spec, names
 
 logger = logging.getLogger(__name__)
@@ -29,7 +30,7 @@ logger = logging.getLogger(__name__)
 Json = dict[str, Any]
 
 
-class KubeCluster(Cluster):
+class KubeCluster(LastingCluster):
     """Launch a Dask cluster on Kubernetes, or connect to one.
 
     It creates a ``DaskCluster``, which the operator turns into a scheduler and workers, and connects to the
@@ -165,6 +166,7 @@ class KubeCluster(Cluster):
         self.jupyter = options.jupyter
 
         self._session = Session(options)
+        self._view: View = Quiet()
         self._turn = asyncio.Lock()
         self._start_task: asyncio.Task[Any] | None = None
         self._background: set[asyncio.Task[Any]] = set()
@@ -210,7 +212,8 @@ class KubeCluster(Cluster):
 
     async def _open(self) -> None:
         self.status = Status.starting
-        link = await self._session.open(self._log)
+        self._view = suitable(f"KubeCluster {self.name}", quiet=self.quiet)
+        link = await self._session.open(self._log, self._view)
         self._read_session()
         try:
             self.scheduler_comm = rpc(link.address)
@@ -228,6 +231,7 @@ class KubeCluster(Cluster):
             raise
         self._in_background(self._follow_scheduler())
         self._log(f"Ready, dashboard available at {self.dashboard_link}")
+        self._view = Quiet() if self.quiet else Plain()
 
     def _read_session(self) -> None:
         """Take from what was found what it knows better than the options."""
@@ -248,52 +252,14 @@ class KubeCluster(Cluster):
         task.add_done_callback(self._background.discard)
         return task
 
-    # --- while it runs ---
+    async def _scheduler_is_back(self) -> bool:
+        observer = self._session.observer
+        now = await observer.until(lambda seen: seen.cluster is None or scheduler_is_ready(seen))
+        return now.cluster is not None
 
-    async def _follow_scheduler(self) -> None:
-        """Subscribe again when the connection to the scheduler is lost, e.g. because it was replaced."""
-        while self.status == Status.running and self._watch_worker_status_task is not None:
-            await asyncio.wait([self._watch_worker_status_task])
-            if self.status != Status.running:
-                return
-            self.scheduler_info = SchedulerInfo({**self.scheduler_info, "workers": {}})
-            now = await self._resubscribe()
-            if not now:
-                self._log(f"The cluster {self.name} was deleted.")
-                return
-
-    async def _resubscribe(self) -> bool:
-        """Wait for a scheduler and subscribe to it; False if there will be none."""
-        delay = 0.1
-        while True:
-            now = await self._session.observer.until(
-                lambda seen: seen.cluster is None or scheduler_is_ready(seen)
-            )
-            if now.cluster is None:
-                return False
-            try:
-                await self._subscribe()
-                return True
-            except (OSError, TimeoutError) as error:
-                logger.debug("The scheduler of %s can't be reached again yet: %s", self.name, error)
-                await asyncio.sleep(delay)
-                delay = min(2 * delay, 5.0)
-
-    async def _subscribe(self) -> None:
-        assert self.scheduler_comm is not None
-        comm = await self.scheduler_comm.live_comm()
-        comm.name = "Cluster worker status"
-        await comm.write({"op": "subscribe_worker_status"})
-        self.scheduler_info = SchedulerInfo(await comm.read())
-        self._watch_worker_status_comm = comm
-        self._watch_worker_status_task = asyncio.ensure_future(self._watch_worker_status(comm))
-
-    def _update_worker_status(self, op: str, msg: Any) -> None:
-        if op == "remove":
-            # It may have left between our subscription and the first message.
-            self.scheduler_info["workers"].pop(msg, None)
-        else:
-            super()._update_worker_status(op, msg)
+    async def _why_workers_are_missing(self) -> str:
+        ailing = [row for row in display.rows(self._session.now) if row.state.level == "bad"]
+        return "\n".join(f"{row.component}: {row.state}" for row in ailing)
 
     # --- close ---
 
@@ -473,6 +439,37 @@ class KubeCluster(Cluster):
 
     # --- what it tells ---
 
+    @property
+    def requested(self) -> set[str]:
+        """Names of the worker pods that exist."""
+        return {pod["metadata"]["name"] for pod in self._session.now.workers}
+
+    @property
+    def plan(self) -> set[str]:
+        """Names of the workers that the groups' replicas ask for; those without a pod yet are numbered."""
+        now = self._session.now
+        planned = set()
+        for name, group in now.groups.items():
+            members = sorted(pod["metadata"]["name"] for pod in now.workers if pods.group(pod) == name)
+            missing = int(group["spec"]["worker"].get("replicas", 1)) - len(members)
+            planned |= {*members, *(f"{name}-worker-{number}" for number in range(missing))}
+        return planned
+
+    def _log(self, log: str) -> None:
+        self._cluster_manager_logs.append((datetime.datetime.now(), log))
+        self._view.say(log)
+
+    async def generate_rich_output(self) -> Any:
+        """Return the state of the components as a `rich.panel.Panel`."""
+        return Terminal(f"KubeCluster {self.name}").picture(self._session.now, is_over=True)
+
+    def _repr_html_(self, cluster_status: str | None = None) -> str:
+        status = display.table_html(self._session.now) + (cluster_status or "")
+        return str(super()._repr_html_(cluster_status=status))
+
+    def _scaling_status(self) -> str:
+        return f"<table>{display.table_html(self._session.now)}</table>"
+
     def get_logs(self) -> Any:  # type: ignore[override]
         """Return the logs of the scheduler and the workers by pod name.
 
@@ -541,7 +538,7 @@ class KubeCluster(Cluster):
     def __eq__(self, other: object) -> bool:
         return isinstance(other, KubeCluster) and (self.name, self.namespace) == (other.name, other.namespace)
 
-    __hash__ = Cluster.__hash__
+    __hash__ = LastingCluster.__hash__
 
     def __reduce__(self) -> Any:
         raise TypeError(

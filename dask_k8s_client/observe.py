@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dask_k8s_client import pods
-from dask_k8s_client.api import CLUSTERS, EVENTS, PODS, SERVICES, Kubernetes
+from dask_k8s_client.api import CLUSTERS, EVENTS, GROUPS, PODS, SERVICES, Kubernetes
 from dask_k8s_client.errors import ApiError
 from dask_k8s_client.watch import Mirror
 from dask_k8s_models import labels, names
@@ -28,17 +28,20 @@ class Observed:
         The DaskCluster, None if it doesn't exist.
     pods : dict
         All pods of the cluster by name.
+    groups : dict
+        The cluster's worker groups by full name.
     service : dict or None
         The scheduler's Service.
     events : dict
         Events about the cluster's objects since we look, by name.
     refusals : dict
-        What we may not see, and why: cluster, pods, service, events.
+        What we may not see, and why: cluster, pods, groups, service, events.
     """
 
     name: str
     cluster: Json | None = None
     pods: dict[str, Json] = field(default_factory=dict)
+    groups: dict[str, Json] = field(default_factory=dict)
     service: Json | None = None
     events: dict[str, Json] = field(default_factory=dict)
     refusals: dict[str, ApiError] = field(default_factory=dict)
@@ -98,18 +101,21 @@ class Observer:
         self._clusters = Mirror(api, CLUSTERS.path(namespace), self._changed, this)
         self._clusters.start_with(cluster)
         self._pods = Mirror(api, PODS.path(namespace), self._changed, ours)
+        # Groups made by hand carry no label of their cluster until the operator has adopted them.
+        self._groups = Mirror(api, GROUPS.path(namespace), self._changed)
         self._services = Mirror(api, SERVICES.path(namespace), self._changed, service)
         self._events = Mirror(api, EVENTS.path(namespace), self._changed)
 
     def start(self) -> None:
-        """Begin to watch the cluster, its pods and its Service."""
+        """Begin to watch."""
         self._follow("cluster", self._clusters.run())
         self._follow("pods", self._pods.run())
+        self._follow("groups", self._groups.run())
         self._follow("service", self._services.run())
         self._follow("events", self._follow_events())
 
     def settle(self) -> None:
-        """Watch from now on only what a running cluster needs: the cluster and its pods."""
+        """Watch from now on only what a running cluster needs: itself, its pods and groups."""
         for key in ("service", "events"):
             self._tasks.pop(key).cancel()
 
@@ -131,6 +137,7 @@ class Observer:
         mirrors = {
             "cluster": self._clusters,
             "pods": self._pods,
+            "groups": self._groups,
             "service": self._services,
             "events": self._events,
         }
@@ -138,6 +145,11 @@ class Observer:
             name=self.name,
             cluster=cluster,
             pods=self._pods.objects,
+            groups={
+                key: group
+                for key, group in self._groups.objects.items()
+                if group["spec"]["cluster"] == self.name and not group["metadata"].get("deletionTimestamp")
+            },
             service=self._services.objects.get(names.scheduler(self.name)),
             events={key: event for key, event in self._events.objects.items() if self._is_ours(event)},
             refusals={key: mirror.error for key, mirror in mirrors.items() if mirror.error},

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 from dask_k8s_client import reaper
@@ -21,6 +22,7 @@ from dask_k8s_client.errors import (
 from dask_k8s_client.groups import Groups
 from dask_k8s_client.link import Link
 from dask_k8s_client.observe import Observed, Observer
+from dask_k8s_client.views import View
 from dask_k8s_client.wait import until_connectable
 
 logger = logging.getLogger(__name__)
@@ -62,13 +64,15 @@ class Session:
         self._observer: Observer | None = None
         self._keeper: asyncio.Task[None] | None = None
 
-    async def open(self, say: Callable[[str], None]) -> Link:
+    async def open(self, say: Callable[[str], None], view: View) -> Link:
         """Create or find the cluster and wait until its scheduler can be reached.
 
         Parameters
         ----------
         say : callable
             Told each step.
+        view : View
+            Shows the components meanwhile.
 
         Returns
         -------
@@ -81,12 +85,12 @@ class Session:
             With the reason; what was half-created is deleted, unless ``shutdown_on_close`` is False.
         """
         try:
-            return await self._open(say)
+            return await self._open(say, view)
         except BaseException:
             await self.undo()
             raise
 
-    async def _open(self, say: Callable[[str], None]) -> Link:
+    async def _open(self, say: Callable[[str], None], view: View) -> Link:
         self._api = api = await Kubernetes.connect()
         # When the event loop ends before anybody closes us, its tasks are cancelled, and this one lets go.
         self._keeper = asyncio.create_task(self._keep(), name=f"{self.name}: keep")
@@ -99,11 +103,12 @@ class Session:
             reaper.remember(id(self), reaper.Leftover(api.credentials, path, uid))
         self._observer = observer = Observer(api, namespace, self.resource)
         observer.start()
-        await until_connectable(observer, self.options.resource_timeout, say)
-        say("Connecting to scheduler")
-        self.link = await Link.open(
-            observer, self.options.port_forward_cluster_ip, self.options.scheduler_forward_port
-        )
+        async with _shown(view, observer):
+            await until_connectable(observer, self.options.resource_timeout, say)
+            say("Connecting to scheduler")
+            self.link = await Link.open(
+                observer, self.options.port_forward_cluster_ip, self.options.scheduler_forward_port
+            )
         observer.settle()
         return self.link
 
@@ -198,3 +203,16 @@ class Session:
             await observer.close()
         if api is not None:
             await api.close()
+
+
+@asynccontextmanager
+async def _shown(view: View, observer: Observer) -> AsyncIterator[None]:
+    """Let the view watch meanwhile."""
+    task = asyncio.create_task(view.watch(observer), name=f"{observer.name}: view")
+    try:
+        yield
+    finally:
+        task.cancel()
+        [outcome] = await asyncio.gather(task, return_exceptions=True)
+        if isinstance(outcome, Exception):
+            logger.warning("The cluster's start could not be shown: %r", outcome)

@@ -1,0 +1,162 @@
+"""What a person sees of a cluster: its components, their states and since when. Pure functions."""
+
+from __future__ import annotations
+
+import html
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from dask_k8s_client import pods
+from dask_k8s_client.observe import Observed
+from dask_k8s_client.pods import State
+from dask_k8s_client.startup import service_is_ready
+from dask_k8s_models import names
+
+Json = dict[str, Any]
+
+COLORS = {"good": "green", "waiting": "yellow", "bad": "red"}
+HTML_COLORS = {"good": "#2a7d2a", "waiting": "#8a6d00", "bad": "#b3261e"}
+
+
+class Row(NamedTuple):
+    """One component."""
+
+    component: str
+    state: State
+    since: datetime | None = None
+
+    def age(self, now: datetime) -> str:
+        """Say how long it has been in its state."""
+        return "" if self.since is None else span((now - self.since).total_seconds())
+
+
+def rows(observed: Observed) -> list[Row]:
+    """Return a cluster's components in the order in which they come to be."""
+    return [
+        Row("DaskCluster", _cluster_state(observed), _time((observed.cluster or {}), "creationTimestamp")),
+        _scheduler_row(observed),
+        Row("Scheduler Service", _service_state(observed)),
+        *(
+            group_row(observed, name)
+            for name in sorted(observed.groups, key=lambda n: (not _is_default(observed, n), n))
+        ),
+    ]
+
+
+def group_row(observed: Observed, name: str) -> Row:
+    """Return a worker group: how many of its workers are ready, and what ails the others."""
+    group = observed.groups[name]
+    wanted = int(group["spec"]["worker"].get("replicas", 1))
+    members = [pod for pod in observed.workers if pods.group(pod) == name]
+    ready = sum(1 for pod in members if pods.is_ready(pod))
+    title = f"Workers ({name.removeprefix(f'{observed.name}-')})"
+    since = _time(group, "creationTimestamp")
+    ailing = next((state for state in map(pods.state, members) if state.level == "bad"), None)
+    word = f"{ready}/{wanted} ready"
+    if ailing:
+        return Row(title, State(word, "bad", str(ailing)), since)
+    if message := _complaint(group):
+        return Row(title, State(word, "bad", message), since)
+    return Row(title, State(word, "good" if ready >= wanted else "waiting"), since)
+
+
+def warnings(observed: Observed) -> list[str]:
+    """Return Kubernetes' warnings since we look, in order and each once."""
+    found = [event for event in observed.events.values() if event.get("type") == "Warning"]
+    found.sort(key=lambda event: str(event.get("lastTimestamp") or event.get("eventTime") or ""))
+    texts = [
+        f"{(e.get('involvedObject') or {}).get('name')}: {e.get('reason')}: {e.get('message')}" for e in found
+    ]
+    return list(dict.fromkeys(texts))
+
+
+def span(seconds: float) -> str:
+    """Write a span of time as kubectl does."""
+    whole = max(int(seconds), 0)
+    for size, letter in ((86400, "d"), (3600, "h"), (60, "m")):
+        if whole >= 2 * size:
+            return f"{whole // size}{letter}"
+    return f"{whole}s"
+
+
+def table_html(observed: Observed, now: datetime | None = None) -> str:
+    """Write the components as HTML rows, for the table of Dask's own cluster representation."""
+    moment = now or datetime.now(UTC)
+    lines = [
+        '<tr><td style="text-align: left;" colspan="2">'
+        f"<strong>{html.escape(row.component)}:</strong> "
+        f'<span style="color: {HTML_COLORS[row.state.level]};">{html.escape(row.state.word)}</span>'
+        f"{_html_detail(row, moment)}</td></tr>"
+        for row in rows(observed)
+    ]
+    return "\n".join(lines)
+
+
+def progress_html(title: str, observed: Observed, message: str, now: datetime | None = None) -> str:
+    """Write the state of a starting cluster as HTML."""
+    notes = "".join(
+        f'<p style="margin: 0; color: {HTML_COLORS["bad"]};">{html.escape(text)}</p>'
+        for text in warnings(observed)[-3:]
+    )
+    return (
+        '<div class="jp-RenderedHTMLCommon jp-RenderedHTML" style="max-width: 50em;">'
+        f'<h4 style="margin: 0;">{html.escape(title)}</h4>'
+        f'<table style="width: 100%; text-align: left;">{table_html(observed, now)}</table>'
+        f'{notes}<p style="margin: 0;"><em>{html.escape(message)}</em></p></div>'
+    )
+
+
+def _html_detail(row: Row, now: datetime) -> str:
+    message = f" – {html.escape(row.state.message)}" if row.state.message else ""
+    age = row.age(now)
+    return message + (f' <small style="color: #757575;">{age}</small>' if age else "")
+
+
+def _cluster_state(observed: Observed) -> State:
+    if observed.cluster is None:
+        return State("-", "waiting")
+    if observed.cluster["metadata"].get("deletionTimestamp"):
+        return State("Terminating", "waiting")
+    if not observed.phase:
+        return State("Waiting", "waiting", "no operator has acted on it yet")
+    message = _complaint(observed.cluster) if observed.phase != "Running" else ""
+    level = {"Running": "good", "Error": "bad"}.get(observed.phase, "waiting")
+    return State(observed.phase, level, message)  # type: ignore[arg-type]
+
+
+def _scheduler_row(observed: Observed) -> Row:
+    pod = observed.scheduler
+    if pod is None:
+        return Row("Scheduler Pod", State("-", "waiting"))
+    conditions = (pod.get("status") or {}).get("conditions") or []
+    ready = next((c for c in conditions if c.get("type") == "Ready" and c.get("status") == "True"), None)
+    since = _parse(ready.get("lastTransitionTime")) if ready else _time(pod, "creationTimestamp")
+    return Row("Scheduler Pod", pods.state(pod), since)
+
+
+def _service_state(observed: Observed) -> State:
+    if observed.service is None:
+        return State("-", "waiting")
+    if not service_is_ready(observed):
+        return State("Pending", "waiting", "its LoadBalancer has no address yet")
+    return State(str(observed.service["spec"].get("type") or "Created"), "good")
+
+
+def _complaint(resource: Json) -> str:
+    """Return what the operator says is wrong with its object."""
+    for condition in (resource.get("status") or {}).get("conditions") or []:
+        if condition.get("type") == "Stalled" and condition.get("status") == "True":
+            return f"{condition.get('reason')}: {condition.get('message')}"
+    return ""
+
+
+def _is_default(observed: Observed, group: str) -> bool:
+    return group == names.default_group(observed.name)
+
+
+def _time(resource: Json, key: str) -> datetime | None:
+    return _parse((resource.get("metadata") or {}).get(key))
+
+
+def _parse(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text.replace("Z", "+00:00")) if text else None
