@@ -1,0 +1,207 @@
+"""The kubelet: runs the pods that are bound to a node as processes of this machine."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiohttp
+
+from dask_k8s_local.interfaces import Api, ApiError, EventType, LogOptions, Object
+from dask_k8s_local.node.addresses import AddressBlock
+from dask_k8s_local.node.background import Background, follow
+from dask_k8s_local.node.container import ContainerRunner
+from dask_k8s_local.node.context import NodeContext
+from dask_k8s_local.node.description import Node, node_status
+from dask_k8s_local.node.environment import ConfigError
+from dask_k8s_local.node.events import Recorder
+from dask_k8s_local.node.heartbeat import Heartbeat
+from dask_k8s_local.node.logs import LogFilter, LogReader
+from dask_k8s_local.node.names import NameTable
+from dask_k8s_local.node.pod import PodWorker
+from dask_k8s_local.node.quantities import parse_resources
+from dask_k8s_local.node.runtime.client import Runtime, StartError
+from dask_k8s_local.node.settings import NodeSettings
+
+
+class NodeAgent:
+    """A node that runs each container as a process; a `Kubelet` for the API server.
+
+    Parameters
+    ----------
+    api : Api
+        The API server.
+    node : Node
+        What the node is.
+    directory : Path
+        Where volumes, logs and scratch files go; made if missing; `stop` removes what was made there.
+    settings : NodeSettings, optional
+        Times, failures, and credentials.
+
+    Raises
+    ------
+    RuntimeError
+        If this machine has no addresses for pods.
+    """
+
+    def __init__(
+        self, api: Api, node: Node | None = None, *, directory: Path, settings: NodeSettings | None = None
+    ) -> None:
+        self.node = node or Node()
+        self.settings = settings or NodeSettings()
+        self._api = api
+        self._directory = directory / self.node.name
+        self._background = Background()
+        self._workers: dict[str, PodWorker] = {}
+        self._connected = asyncio.Event()
+        self._connected.set()
+        self._changes: asyncio.Queue[tuple[EventType, Object]] = asyncio.Queue()
+        self._context: NodeContext | None = None
+        self._heartbeat: Heartbeat | None = None
+
+    async def start(self) -> None:
+        """Register the node and begin to run pods."""
+        self._directory.mkdir(parents=True, exist_ok=True)
+        addresses = AddressBlock()
+        status = node_status(self.node, addresses.node_address)
+        self._context = context = NodeContext(
+            api=self._api,
+            name=self.node.name,
+            settings=self.settings,
+            directory=self._directory,
+            addresses=addresses,
+            names=NameTable(self._api, self._directory / "names.json", addresses.node_address),
+            runtime=Runtime(namespaces=self.settings.namespaces, keep_open=[addresses.lock.fileno()]),
+            events=Recorder(self._api, "kubelet", self.node.name),
+            http=aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0, force_close=True)),
+            allocatable=parse_resources(status["allocatable"]),
+            connected=self._connected,
+        )
+        self._heartbeat = Heartbeat(self._api, self.node, status, self._connected)
+        await context.runtime.start()
+        await context.names.start()
+        await self._heartbeat.start()
+        selector = f"spec.nodeName={self.node.name}"
+        self._background.spawn(
+            follow(lambda: self._api.watch("pods", field_selector=selector), self._pod_changed),
+            "kubelet: watch",
+        )
+        self._background.spawn(self._run(context), "kubelet")
+
+    async def stop(self) -> None:
+        """Kill all processes and wait until they are gone; the Node object stays."""
+        context = self._context
+        if context is None:
+            return
+        self._context = None
+        # The processes first: what their pods' tasks would wait for is then over.
+        await context.runtime.stop()
+        await self._background.stop()
+        if self._heartbeat is not None:
+            await self._heartbeat.stop()
+        await context.names.stop()
+        await context.http.close()
+        context.addresses.close()
+        self._workers.clear()
+        with contextlib.suppress(OSError):
+            (self._directory / "names.json").unlink()
+            (self._directory / "pods").rmdir()
+            self._directory.rmdir()
+
+    def pause(self) -> None:
+        """Cut the node off: its processes run on, but nobody hears of it."""
+        self._connected.clear()
+
+    def resume(self) -> None:
+        self._connected.set()
+
+    def _pod_changed(self, event: EventType, pod: Object) -> None:
+        self._changes.put_nowait((event, pod))
+
+    async def _run(self, context: NodeContext) -> None:
+        while True:
+            event, pod = await self._changes.get()
+            await self._connected.wait()
+            uid = pod["metadata"]["uid"]
+            worker = self._workers.get(uid)
+            if worker is not None:
+                worker.update(event, pod)
+            elif event != "DELETED":
+                worker = self._workers[uid] = PodWorker(context, pod)
+                self._background.spawn(self._live(uid, worker), f"pod {pod['metadata']['name']}")
+
+    async def _live(self, uid: str, worker: PodWorker) -> None:
+        try:
+            await worker.run()
+        finally:
+            del self._workers[uid]
+
+    # Kubelet
+
+    def address(self, pod: Object, port: int) -> tuple[str, int]:
+        """Return where this machine reaches a port of the pod."""
+        pod_ip = (pod.get("status") or {}).get("podIP")
+        if not pod_ip:
+            raise ApiError(400, "BadRequest", f"pod {pod['metadata']['name']} does not have an address yet")
+        return pod_ip, port
+
+    async def logs(self, pod: Object, options: LogOptions) -> AsyncIterator[bytes]:
+        """Yield a container's log; raise `ApiError` if there is no such container or no log yet."""
+        worker, runner = self._find(pod, options.container)
+        path = worker.log_of(runner, pod["metadata"]["name"], previous=options.previous)
+        filter_ = LogFilter(options)
+        reader = LogReader(path)
+        # The process at this moment: a restarted container has another log.
+        process = runner.process if options.follow and not options.previous else None
+        if process is not None:
+            process.follow_log(True)
+        try:
+            for entry in filter_.tail(reader.entries()):
+                yield filter_.text(entry)
+                if filter_.is_full:
+                    return
+            while process is not None:
+                is_over = process.exited.done()
+                if not is_over:
+                    await process.log_has_grown.wait()
+                    process.log_has_grown.clear()
+                for entry in reader.entries():
+                    yield filter_.text(entry)
+                    if filter_.is_full:
+                        return
+                if is_over:
+                    return
+        finally:
+            if process is not None:
+                process.follow_log(False)
+
+    async def exec(
+        self, pod: Object, container: str, command: list[str], stdin: bytes
+    ) -> tuple[int, bytes, bytes]:
+        """Run a command beside a container's process: exit code, stdout, stderr."""
+        _, runner = self._find(pod, container)
+        if runner.process is None or not runner.process.is_running:
+            raise ApiError(
+                500, "InternalError", f'unable to upgrade connection: container not found ("{container}")'
+            )
+        try:
+            return await runner.execute(command, stdin)
+        except (StartError, ConfigError) as error:
+            raise ApiError(500, "InternalError", f"failed to exec in container: {error}") from error
+
+    def _find(self, pod: Object, container: str) -> tuple[PodWorker, ContainerRunner]:
+        metadata = pod["metadata"]
+        worker = self._workers.get(metadata["uid"])
+        known = [c["name"] for key in ("containers", "initContainers") for c in pod["spec"].get(key) or []]
+        if container not in known:
+            raise ApiError(
+                400, "BadRequest", f"container {container} is not valid for pod {metadata['name']}"
+            )
+        runner = worker.runners.get(container) if worker else None
+        if worker is None or runner is None:
+            reason = "PodInitializing" if pod["spec"].get("initContainers") else "ContainerCreating"
+            message = f'container "{container}" in pod "{metadata["name"]}" is waiting to start: {reason}'
+            raise ApiError(400, "BadRequest", message)
+        return worker, runner

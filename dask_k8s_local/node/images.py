@@ -1,0 +1,38 @@
+"""Images are never pulled; those that shall fail do so as they would."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+
+_REFERENCE = re.compile(r"^[a-z0-9]+(?:[._:/-]+[a-zA-Z0-9_]+)*(?:@sha256:[0-9a-f]{64})?$")
+
+
+class ImageError(Exception):
+    """An image can't be had."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+
+
+def check_image(image: str, pull_policy: str, failing: Iterable[str]) -> None:
+    """Raise ImageError if the image's name is malformed or matches a pattern of those that fail."""
+    if not _REFERENCE.match(image):
+        raise ImageError(
+            "InvalidImageName",
+            f'Failed to apply default image tag "{image}": couldn\'t parse image name "{image}"',
+        )
+    if not any(fnmatchcase(image, pattern) for pattern in failing):
+        return
+    if pull_policy == "Never":
+        raise ImageError(
+            "ErrImageNeverPull", f'Container image "{image}" is not present with pull policy of Never'
+        )
+    raise ImageError(
+        "ErrImagePull",
+        f'failed to pull and unpack image "{image}": failed to resolve reference "{image}": '
+        f"{image}: not found",
+    )

@@ -1,0 +1,42 @@
+"""What can be set about a node beside what it is."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class NodeSettings:
+    """Times, failures, and credentials of a node.
+
+    Parameters
+    ----------
+    back_off_scale : float
+        Multiplies the back-off of crashing containers and failing images (10 s, doubled up to 300 s).
+    probe_scale : float
+        Multiplies the probes' delays and periods; 1 is what the manifests say. Their time limits stay.
+    failing_images : tuple of str
+        Patterns (as in `fnmatch`) of images that can't be pulled.
+    server : str
+        The API server's URL, as pods reach it.
+    token : str
+        The service account's token in all pods; empty: pods get no service account.
+    ca_pem : bytes
+        The certificate authority that signed the API server's certificate.
+    environment : mapping
+        Variables that every container starts with, as from its image; None: those of this process
+        that say where programs and libraries are.
+    namespaces : bool
+        Whether to use Linux' namespaces where they can be had.
+    """
+
+    back_off_scale: float = 1.0
+    probe_scale: float = 1.0
+    failing_images: tuple[str, ...] = ()
+    server: str = ""
+    token: str = field(default="", repr=False)
+    ca_pem: bytes = b""
+    environment: Mapping[str, str] | None = None
+    namespaces: bool = sys.platform == "linux"
