@@ -29,7 +29,10 @@ from dask_k8s_models.containers import checked_resources, env_list
 from dask_k8s_models.definitions import custom_resource_definitions
 from dask_k8s_models.job import DaskJob, JobSpec, JobStatus, JobStatusWord
 from dask_k8s_models.kinds import KINDS
+from dask_k8s_models.manifests import ManifestError, parse_manifest, to_yaml
+from dask_k8s_models.problems import field_name, problems_of
 from dask_k8s_models.resource import API_VERSION, GROUP, VERSION, Condition, Metadata, Resource
+from dask_k8s_models.validate import Problem, Severity, validate_documents
 from dask_k8s_models.worker import WorkerSpec
 from dask_k8s_models.worker_group import DaskWorkerGroup, WorkerGroupSpec, WorkerGroupStatus
 
@@ -51,12 +54,15 @@ __all__ = [
     "JobSpec",
     "JobStatus",
     "JobStatusWord",
+    "ManifestError",
     "Metadata",
     "ObjectMeta",
     "PodSpec",
+    "Problem",
     "Resource",
     "SchedulerSpec",
     "ServiceSpec",
+    "Severity",
     "WorkerGroupSpec",
     "WorkerGroupStatus",
     "WorkerGroupSummary",
@@ -70,6 +76,7 @@ __all__ = [
     "checked_resources",
     "custom_resource_definitions",
     "env_list",
+    "field_name",
     "labels",
     "make_autoscaler_spec",
     "make_cluster_spec",
@@ -78,4 +85,8 @@ __all__ = [
     "make_worker_group_spec",
     "make_worker_spec",
     "names",
+    "parse_manifest",
+    "problems_of",
+    "to_yaml",
+    "validate_documents",
 ]

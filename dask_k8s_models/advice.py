@@ -116,7 +116,7 @@ def _about_container(container: Container, path: Path) -> Advice:
         if words and (replacement := RETIRED_COMMANDS.get(words[0].rpartition("/")[2])):
             yield (
                 (*path, field, 0),
-                f"{words[0]} is no longer there in images of Dask of 2026: write {replacement}, as two words",
+                f"current images of Dask have no {words[0]}: write {replacement}, as two words",
             )
 
 

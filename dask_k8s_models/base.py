@@ -14,7 +14,7 @@ from dask_k8s_models.markers import RULE_BROKEN, Rule, broken
 class KubernetesModel(BaseModel):
     """A Kubernetes type: attributes called as in YAML; unknown ones and wrong types are refused."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = ConfigDict(extra="forbid", strict=True, defer_build=True)
 
 
 class RuledModel(KubernetesModel):

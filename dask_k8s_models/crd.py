@@ -1,4 +1,4 @@
-"""The CustomResourceDefinitions: ``python -m dask_k8s_models.crd [--check]`` writes ``schemas/``."""
+"""Write ``schemas/`` and ``docs/api.md``: ``python -m dask_k8s_models.crd [--check]``."""
 
 from __future__ import annotations
 
@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from dask_k8s_models.definitions import custom_resource_definitions
+from dask_k8s_models.json_schema import json_schema
 from dask_k8s_models.kinds import KINDS
 from dask_k8s_models.manifests import to_yaml
+from dask_k8s_models.reference import reference
+from dask_k8s_models.resource import VERSION
 
 Json = dict[str, Any]
 
@@ -25,39 +28,35 @@ def compact_size(definition: Json) -> int:
     return len(json.dumps(definition, separators=(",", ":"), ensure_ascii=False).encode())
 
 
-def generated_files() -> dict[str, str]:
-    """Return what ``schemas/`` holds, by name."""
+def generated_files() -> dict[Path, str]:
+    """Return all that is generated from the models, by path in the project."""
+    schemas = Path("schemas")
     definitions = custom_resource_definitions()
     for definition in definitions:
         if (size := compact_size(definition)) > SIZE_LIMIT:
             sys.exit(f"{definition['metadata']['name']} has {size:,} bytes: more than {SIZE_LIMIT:,}")
-    files = {
-        f"{model.resource_names.plural}.yaml": definition
-        for model, definition in zip(KINDS.values(), definitions, strict=True)
-    }
-    return {name: HEADER + to_yaml(definition) for name, definition in files.items()} | {
-        "crds.yaml": HEADER + to_yaml(*definitions)
-    }
+    files = {schemas / "crds.yaml": HEADER + to_yaml(*definitions), Path("docs/api.md"): reference()}
+    for model, definition in zip(KINDS.values(), definitions, strict=True):
+        files[schemas / f"{model.resource_names.plural}.yaml"] = HEADER + to_yaml(definition)
+        # Called as kubeconform and other linters look for it.
+        editors_file = schemas / "json" / f"{model.resource_names.singular}_{VERSION}.json"
+        files[editors_file] = json.dumps(json_schema(model), indent=1, ensure_ascii=False) + "\n"
+    return files
 
 
 def main() -> None:
-    """Write the schemas, or with ``--check`` exit with 1 if that would change them."""
+    """Write what is generated, or with ``--check`` exit with 1 if that would change anything."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--check", action="store_true")
-    parser.add_argument("--folder", type=Path, default=Path("schemas"))
+    parser.add_argument("--folder", type=Path, default=Path(), help="the project's folder")
     arguments = parser.parse_args()
-    differing = [
-        path
-        for name, content in generated_files().items()
-        if not (path := arguments.folder / name).exists() or path.read_text() != content
-    ]
-    if not differing:
-        return
-    if arguments.check:
+    files = {arguments.folder / path: content for path, content in generated_files().items()}
+    differing = [path for path, content in files.items() if not path.exists() or path.read_text() != content]
+    if arguments.check and differing:
         sys.exit(f"{', '.join(map(str, differing))} differ: run `python -m dask_k8s_models.crd`")
     for path in differing:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(generated_files()[path.name])
+        path.write_text(files[path])
 
 
 if __name__ == "__main__":
