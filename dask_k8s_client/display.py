@@ -63,6 +63,8 @@ def group_row(observed: Observed, name: str) -> Row:
 def warnings(observed: Observed) -> list[str]:
     """Return Kubernetes' warnings since we look, in order and each once."""
     found = [event for event in observed.events.values() if event.get("type") == "Warning"]
+    # Probes fail while a container starts; that is what they are for.
+    found = [event for event in found if event.get("reason") != "Unhealthy"]
     found.sort(key=lambda event: str(event.get("lastTimestamp") or event.get("eventTime") or ""))
     texts = [
         f"{(e.get('involvedObject') or {}).get('name')}: {e.get('reason')}: {e.get('message')}" for e in found

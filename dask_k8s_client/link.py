@@ -21,6 +21,8 @@ from dask_k8s_client.startup import scheduler_is_ready
 
 HOLD = 60.0
 """Seconds that a new connection is held while there is no scheduler to forward it to."""
+RETRY = 1.0
+"""Seconds until a tunnel is tried again, if nothing happens before that."""
 
 
 class Link:
@@ -47,7 +49,9 @@ class Link:
         self._first_tunnel: Tunnel | None = None
 
     @classmethod
-    async def open(cls, observer: Observer, port_forward: bool | None, dashboard_port: int | None) -> Link:
+    async def open(
+        cls, observer: Observer, port_forward: bool | None, dashboard_port: int | None, limit: float
+    ) -> Link:
         """Find the way, and forward ports if it takes that.
 
         Parameters
@@ -58,9 +62,13 @@ class Link:
             True always forwards, False never does, None decides.
         dashboard_port : int, optional
             Local port for the dashboard; any that is free if omitted.
+        limit : float
+            Seconds for the first connection.
 
         Raises
         ------
+        ResourceTimeoutError
+            The scheduler's pod can't be reached.
         ForbiddenError
             We may not forward ports.
         OSError
@@ -76,7 +84,7 @@ class Link:
             if isinstance(route, Direct):
                 link._lead_to(route.host, route.ports)
             else:
-                await link._forward(dashboard_port)
+                await link._forward(dashboard_port, limit)
         except BaseException:
             await link.close()
             raise
@@ -104,7 +112,7 @@ class Link:
             return Direct(host, route.port)
         return Forward()
 
-    async def _forward(self, dashboard_port: int | None) -> None:
+    async def _forward(self, dashboard_port: int | None, limit: float) -> None:
         comm = PortForward(self._comm_tunnel)
         self._forwards.append(comm)
         dashboard = PortForward(lambda: self._tunnel("dashboard"), dashboard_port or 0)
@@ -114,7 +122,7 @@ class Link:
             self.dashboard_port = await dashboard.start()
         # Whoever connects only sees a closed connection; so ask before whether we may forward at all.
         try:
-            self._first_tunnel = await self._tunnel("comm")
+            self._first_tunnel = await self._tunnel("comm", limit)
         except ForbiddenError as error:
             raise with_remedy(error) from error
 
@@ -128,20 +136,31 @@ class Link:
             raise ResourceTimeoutError(f"The scheduler of {now.name} has no pod or no Service.")
         return connect.pod_ports(now.service, now.scheduler)
 
-    async def _tunnel(self, port: str) -> Tunnel:
+    async def _tunnel(self, port: str, limit: float = HOLD) -> Tunnel:
         """Open a tunnel to the scheduler's pod of this moment, after a new one has started if need be."""
-        async with asyncio.timeout(HOLD):
-            while True:
-                pulse = self._observer.pulse
-                now = await self._observer.until(scheduler_is_ready)
-                assert now.scheduler is not None
-                path = PODS.path(self._observer.namespace, now.scheduler["metadata"]["name"], "portforward")
-                number = getattr(self._ports(), port)
-                try:
-                    return await self._observer.api.websocket(path, PROTOCOL, ports=str(number))
-                except ForbiddenError:
-                    raise
-                except (ApiError, UnreachableError):
+        problem: Exception | None = None
+        try:
+            async with asyncio.timeout(limit):
+                while True:
+                    pulse = self._observer.pulse
+                    try:
+                        return await self._tunnel_now(port)
+                    except ForbiddenError:
+                        raise
+                    except (ApiError, UnreachableError) as error:
+                        problem = error
                     # Most likely the pod has just died and the watch tells so in a moment.
                     with suppress(TimeoutError):
-                        await asyncio.wait_for(pulse.wait(), 1)
+                        await asyncio.wait_for(pulse.wait(), RETRY)
+        except TimeoutError as error:
+            reason = f": {problem}" if problem else ", since its pod isn't ready."
+            raise ResourceTimeoutError(
+                f"No port of the scheduler could be forwarded within {limit:g} seconds{reason}"
+            ) from error
+
+    async def _tunnel_now(self, port: str) -> Tunnel:
+        now = await self._observer.until(scheduler_is_ready)
+        assert now.scheduler is not None
+        path = PODS.path(self._observer.namespace, now.scheduler["metadata"]["name"], "portforward")
+        number = getattr(self._ports(), port)
+        return await self._observer.api.websocket(path, PROTOCOL, ports=str(number))

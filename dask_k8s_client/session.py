@@ -107,7 +107,10 @@ class Session:
             await until_connectable(observer, self.options.resource_timeout, say)
             say("Connecting to scheduler")
             self.link = await Link.open(
-                observer, self.options.port_forward_cluster_ip, self.options.scheduler_forward_port
+                observer,
+                self.options.port_forward_cluster_ip,
+                self.options.scheduler_forward_port,
+                self.options.resource_timeout,
             )
         observer.settle()
         return self.link
