@@ -29,12 +29,13 @@ from dask_k8s_models.containers import checked_resources, env_list
 from dask_k8s_models.definitions import custom_resource_definitions
 from dask_k8s_models.job import DaskJob, JobSpec, JobStatus, JobStatusWord
 from dask_k8s_models.kinds import KINDS
-from dask_k8s_models.manifests import ManifestError, parse_manifest, to_yaml
+from dask_k8s_models.manifests import ManifestError, parse_manifest
 from dask_k8s_models.problems import field_name, problems_of
 from dask_k8s_models.resource import API_VERSION, GROUP, VERSION, Condition, Metadata, Resource
 from dask_k8s_models.validate import Problem, Severity, validate_documents
 from dask_k8s_models.worker import WorkerSpec
 from dask_k8s_models.worker_group import DaskWorkerGroup, WorkerGroupSpec, WorkerGroupStatus
+from dask_k8s_models.yaml_dialect import to_yaml
 
 __all__ = [
     "API_VERSION",

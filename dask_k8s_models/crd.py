@@ -11,9 +11,9 @@ from typing import Any
 from dask_k8s_models.definitions import custom_resource_definitions
 from dask_k8s_models.json_schema import json_schema
 from dask_k8s_models.kinds import KINDS
-from dask_k8s_models.manifests import to_yaml
 from dask_k8s_models.reference import reference
 from dask_k8s_models.resource import VERSION
+from dask_k8s_models.yaml_dialect import to_yaml
 
 Json = dict[str, Any]
 

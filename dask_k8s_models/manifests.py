@@ -1,9 +1,8 @@
-"""Read and write manifests: YAML of one or more documents, with the place of every value."""
+"""Read manifests: YAML of one or more documents, with the place of every value."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Hashable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +10,7 @@ import yaml
 
 from dask_k8s_models.kinds import KINDS
 from dask_k8s_models.resource import API_VERSION, GROUP, Resource
+from dask_k8s_models.yaml_dialect import Loader, key_text
 
 Json = dict[str, Any]
 Path = tuple[str | int, ...]
@@ -69,36 +69,6 @@ class Document:
         return self.lines.get(path, self.line)
 
 
-def _loader() -> type[yaml.SafeLoader]:
-    """Return a loader that reads scalars as Kubernetes does: times are strings, all keys too."""
-
-    class Loader(yaml.SafeLoader):
-        def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-            mapping = super().construct_mapping(node, deep=deep)
-            return {_key(key): value for key, value in mapping.items()}
-
-    # YAML 1.1 also knows 1:30 as a number to the base of 60, and 1e3 only as text.
-    integer = re.compile(r"^[-+]?(0b[01_]+|0o?[0-7_]+|0x[0-9a-fA-F_]+|0|[1-9][0-9_]*)$")
-    number = re.compile(
-        r"^[-+]?(\.[0-9]+|[0-9]+\.[0-9]*)([eE][-+]?[0-9]+)?$|^[-+]?[0-9]+[eE][-+]?[0-9]+$"
-        r"|^[-+]?\.(inf|Inf|INF)$|^\.(nan|NaN|NAN)$"
-    )
-    patterns = {"tag:yaml.org,2002:int": integer, "tag:yaml.org,2002:float": number}
-    unknown = ("tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:value")
-    Loader.yaml_implicit_resolvers = {
-        first: [(tag, patterns.get(tag, pattern)) for tag, pattern in resolvers if tag not in unknown]
-        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-    }
-    return Loader
-
-
-def _key(key: Hashable) -> str:
-    return str(key).lower() if isinstance(key, bool) else str(key)
-
-
-_KubernetesLoader = _loader()
-
-
 def documents(text: str) -> Iterator[Document]:
     """Yield the documents of a manifest that aren't empty.
 
@@ -112,7 +82,7 @@ def documents(text: str) -> Iterator[Document]:
     ManifestError
         If the text is no YAML.
     """
-    loader = _KubernetesLoader(text.removeprefix(BOM))
+    loader = Loader(text.removeprefix(BOM))
     try:
         while loader.check_node():
             if (node := loader.get_node()) is None:
@@ -140,7 +110,7 @@ def _remember_lines(document: Document, node: yaml.Node, path: Path, around: fro
     document.lines.setdefault(path, line)
     around |= {id(node)}
     if isinstance(node, yaml.MappingNode):
-        names = [_key(key.value) for key, _ in node.value]
+        names = [key_text(key.value) for key, _ in node.value]
         for name, (key, value) in zip(names, node.value, strict=True):
             inside = (*path, name)
             if inside in document.lines and names.count(name) > 1:
@@ -206,15 +176,3 @@ def model_of(content: Json, line: int = 1) -> type[Resource]:
             f"kind {kind} is unknown in {API_VERSION}: use one of {', '.join(KINDS)}", line, "kind"
         )
     return KINDS[kind]
-
-
-class _PlainDumper(yaml.SafeDumper):
-    """Writes no anchors, which many tools can't read."""
-
-    def ignore_aliases(self, data: Any) -> bool:
-        return True
-
-
-def to_yaml(*documents: Json) -> str:
-    """Write documents as YAML, in their own order and without anchors."""
-    return yaml.dump_all(documents, Dumper=_PlainDumper, sort_keys=False, allow_unicode=True, width=110)
