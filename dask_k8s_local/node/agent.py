@@ -72,14 +72,18 @@ class NodeAgent:
             settings=self.settings,
             directory=self._directory,
             addresses=addresses,
-            names=NameTable(self._api, self._directory / "names.json", addresses.node_address),
+            names=NameTable(
+                self._api, self._directory / "names.json", addresses.node_address, self.settings.server
+            ),
             runtime=Runtime(namespaces=self.settings.namespaces, keep_open=[addresses.lock.fileno()]),
             events=Recorder(self._api, "kubelet", self.node.name),
             http=aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0, force_close=True)),
             allocatable=parse_resources(status["allocatable"]),
             connected=self._connected,
         )
-        self._heartbeat = Heartbeat(self._api, self.node, status, self._connected)
+        self._heartbeat = Heartbeat(
+            self._api, self.node, status, self._connected, self.settings.heartbeat_scale
+        )
         await context.runtime.start()
         await context.names.start()
         await self._heartbeat.start()
@@ -153,29 +157,25 @@ class NodeAgent:
         path = worker.log_of(runner, pod["metadata"]["name"], previous=options.previous)
         filter_ = LogFilter(options)
         reader = LogReader(path)
+        for entry in filter_.tail(reader.entries()):
+            yield filter_.text(entry)
+            if filter_.is_full:
+                return
         # The process at this moment: a restarted container has another log.
-        process = runner.process if options.follow and not options.previous else None
-        if process is not None:
-            process.follow_log(True)
-        try:
-            for entry in filter_.tail(reader.entries()):
-                yield filter_.text(entry)
-                if filter_.is_full:
-                    return
-            while process is not None:
+        process = runner.process
+        if not options.follow or options.previous or process is None:
+            return
+        with process.follow_log() as has_grown:
+            while True:
                 is_over = process.exited.done()
-                if not is_over:
-                    await process.log_has_grown.wait()
-                    process.log_has_grown.clear()
                 for entry in reader.entries():
                     yield filter_.text(entry)
                     if filter_.is_full:
                         return
                 if is_over:
                     return
-        finally:
-            if process is not None:
-                process.follow_log(False)
+                await has_grown.wait()
+                has_grown.clear()
 
     async def exec(
         self, pod: Object, container: str, command: list[str], stdin: bytes

@@ -254,10 +254,7 @@ class ContainerRunner:
 
     async def _running(self, process: Process, started_at: datetime, background: Background) -> None:
         self._now({"running": {"startedAt": timestamp(started_at)}})
-        background.spawn(
-            self._record("Normal", "Started", f"Started container {self.record.name}"),
-            f"{self.record.name}: event",
-        )
+        await self._record("Normal", "Started", f"Started container {self.record.name}")
         target = Target(self.spec, self._pod.pod_ip, self._execute, self._pod.node.http)
         post_start = (self.spec.get("lifecycle") or {}).get("postStart")
         if post_start:

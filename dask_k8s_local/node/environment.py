@@ -67,15 +67,14 @@ async def container_environment(
     result: Environment = {}
     for source in container.get("envFrom") or []:
         result |= await _all_of(api, namespace, source)
-    own: Environment = {}
     for entry in container.get("env") or []:
         value = entry.get("value")
         if value is None and entry.get("valueFrom"):
             value = await _value_from(api, pod, container, facts, entry["valueFrom"])
             if value is None:
                 continue  # Optional, and not there.
-        own[entry["name"]] = expand(value or "", service_variables | own)
-    return service_variables | result | own
+        result[entry["name"]] = expand(value or "", service_variables | result)
+    return service_variables | result
 
 
 async def _all_of(api: Api, namespace: str, source: Object) -> Environment:

@@ -27,36 +27,46 @@ class Heartbeat:
         The Node's status while it is well; written again when a lost node comes back.
     connected : asyncio.Event
         Set while the node can reach the API server.
+    scale : float
+        Multiplies the time between two renewals.
     """
 
-    def __init__(self, api: Api, node: Node, status: Object, connected: asyncio.Event) -> None:
+    def __init__(
+        self, api: Api, node: Node, status: Object, connected: asyncio.Event, scale: float = 1.0
+    ) -> None:
         self._api = api
         self._node = node
         self._status = status
         self._connected = connected
+        self._scale = scale
         self._background = Background()
 
     async def start(self) -> None:
         await _create(self._api, "nodes", None, node_object(self._node))
-        await self._api.patch("nodes", None, self._node.name, {"status": self._status}, "status")
+        await self._write_status()
         namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": LEASE_NAMESPACE}}
         await _create(self._api, "namespaces", None, namespace)
         await _create(self._api, LEASES, LEASE_NAMESPACE, self._lease())
-        self._background.spawn(self._renew(), f"heartbeat of {self._node.name}")
+        self._background.spawn(self._beat(), f"heartbeat of {self._node.name}")
 
     async def stop(self) -> None:
         await self._background.stop()
 
-    async def _renew(self) -> None:
+    async def _beat(self) -> None:
         while True:
-            await asyncio.sleep(RENEW_EVERY)
+            await asyncio.sleep(RENEW_EVERY * self._scale)
+            was_cut_off = not self._connected.is_set()
             await self._connected.wait()
             try:
-                await self._api.patch(
-                    LEASES, LEASE_NAMESPACE, self._node.name, {"spec": self._lease()["spec"]}
-                )
+                if was_cut_off:
+                    await self._write_status()
+                spec = self._lease()["spec"]
+                await self._api.patch(LEASES, LEASE_NAMESPACE, self._node.name, {"spec": spec})
             except ApiError as error:
                 logger.warning("node %s could not renew its lease: %s", self._node.name, error.message)
+
+    async def _write_status(self) -> None:
+        await self._api.patch("nodes", None, self._node.name, {"status": self._status}, "status")
 
     def _lease(self) -> Object:
         return {

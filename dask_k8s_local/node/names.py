@@ -11,11 +11,13 @@ import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from dask_k8s_local.interfaces import Api, EventType, Object
 from dask_k8s_local.node.background import Background, follow
+from dask_k8s_local.node.node_ports import Endpoint, NodePorts
 
-Endpoint = tuple[str, int]
+API_SERVER_IP = "10.96.0.1"
 Key = tuple[str, str]
 
 
@@ -26,10 +28,12 @@ class NameTable:
     ``{address}:{port}``.
     """
 
-    def __init__(self, api: Api, path: Path, node_address: str) -> None:
+    def __init__(self, api: Api, path: Path, node_address: str, server: str = "") -> None:
         self.path = path
         self._api = api
         self._node_address = node_address
+        self._server = server
+        self._node_ports = NodePorts(node_address)
         self._services: dict[Key, Object] = {}
         self._slices: dict[Key, dict[str, Object]] = {}
         self._changed = asyncio.Event()
@@ -48,6 +52,7 @@ class NameTable:
 
     async def stop(self) -> None:
         await self._background.stop()
+        await self._node_ports.stop()
 
     def services(self, namespace: str) -> list[Object]:
         return [service for (of, _), service in sorted(self._services.items()) if of == namespace]
@@ -76,18 +81,39 @@ class NameTable:
         while True:
             await self._changed.wait()
             self._changed.clear()
-            self._write()
+            node_ports = self._write()
+            await self._node_ports.serve(node_ports)
 
-    def _write(self) -> None:
-        names: dict[str, list[str]] = {}
-        routes: dict[str, list[Endpoint]] = {}
+    def _write(self) -> dict[int, list[Endpoint]]:
+        """Write the file; return the endpoints by node port."""
+        names, routes = _api_server(self._server)
+        node_ports: dict[int, list[Endpoint]] = {}
         for key, service in self._services.items():
             slices = list(self._slices.get(key, {}).values())
             names |= _names(service, slices)
-            routes |= _routes(service, slices, self._node_address)
+            for port in service["spec"].get("ports") or []:
+                endpoints = list(endpoints_of_port(slices, port.get("name") or ""))
+                cluster_ip = service["spec"].get("clusterIP")
+                if cluster_ip and cluster_ip != "None":
+                    routes[f"{cluster_ip}:{port['port']}"] = endpoints
+                if port.get("nodePort"):
+                    routes[f"{self._node_address}:{port['nodePort']}"] = endpoints
+                    node_ports[port["nodePort"]] = endpoints
         temporary = self.path.with_suffix(".new")
         temporary.write_text(json.dumps({"names": names, "routes": routes}))
         os.replace(temporary, self.path)
+        return node_ports
+
+
+def _api_server(server: str) -> tuple[dict[str, list[str]], dict[str, list[Endpoint]]]:
+    """Return the name and the route of the Service ``kubernetes``, which has no object here."""
+    address = urlsplit(server)
+    if not address.hostname or not address.port:
+        return {}, {}
+    return (
+        {"kubernetes.default": [API_SERVER_IP]},
+        {f"{API_SERVER_IP}:443": [(address.hostname, address.port)]},
+    )
 
 
 def _key(body: Object) -> Key:
@@ -113,20 +139,6 @@ def _names(service: Object, slices: list[Object]) -> dict[str, list[str]]:
     else:
         names[qualified] = [address for endpoint in endpoints for address in endpoint["addresses"]]
     return names
-
-
-def _routes(service: Object, slices: list[Object], node_address: str) -> dict[str, list[Endpoint]]:
-    spec = service["spec"]
-    cluster_ip = spec.get("clusterIP")
-    if not cluster_ip or cluster_ip == "None":
-        return {}
-    routes: dict[str, list[Endpoint]] = {}
-    for port in spec.get("ports") or []:
-        endpoints = list(endpoints_of_port(slices, port.get("name") or ""))
-        routes[f"{cluster_ip}:{port['port']}"] = endpoints
-        if port.get("nodePort"):
-            routes[f"{node_address}:{port['nodePort']}"] = endpoints
-    return routes
 
 
 def endpoints_of_port(slices: list[Object], port_name: str) -> Iterable[Endpoint]:

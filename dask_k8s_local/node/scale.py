@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from ipaddress import ip_network
 from itertools import count
 
@@ -30,11 +31,13 @@ class ScaleNode:
     api : Api
         The API server.
     node : Node, optional
-        What the node is; room for 10,000 pods by default.
+        What the node is; without capacities there is room for 10,000 pods.
     latency : float or (float, float)
         Seconds from binding to Ready, or the bounds between which they are chosen at random.
     seed : int, optional
         Makes the random latencies repeatable.
+    heartbeat_scale : float
+        As in `NodeSettings`.
     """
 
     def __init__(
@@ -44,8 +47,10 @@ class ScaleNode:
         *,
         latency: float | tuple[float, float] = 0.0,
         seed: int | None = None,
+        heartbeat_scale: float = 1.0,
     ) -> None:
-        self.node = node or Node(name="scale", capacity=CAPACITY)
+        node = node or Node(name="scale")
+        self.node = replace(node, capacity=CAPACITY | dict(node.capacity))
         self._api = api
         self._random = random.Random(seed)
         self._latency = latency if isinstance(latency, tuple) else (latency, latency)
@@ -55,7 +60,8 @@ class ScaleNode:
         self._changes: asyncio.Queue[tuple[EventType, Object]] = asyncio.Queue()
         self._known: set[str] = set()
         self._address = _address()
-        self._heartbeat = Heartbeat(api, self.node, node_status(self.node, self._address), self._connected)
+        status = node_status(self.node, self._address)
+        self._heartbeat = Heartbeat(api, self.node, status, self._connected, heartbeat_scale)
 
     async def start(self) -> None:
         """Register the node and begin to take pods."""

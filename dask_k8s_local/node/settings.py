@@ -17,6 +17,8 @@ class NodeSettings:
         Multiplies the back-off of crashing containers and failing images (10 s, doubled up to 300 s).
     probe_scale : float
         Multiplies the probes' delays and periods; 1 is what the manifests say. Their time limits stay.
+    heartbeat_scale : float
+        Multiplies the time between two heartbeats (10 s), see `NodeLifecycle`.
     failing_images : tuple of str
         Patterns (as in `fnmatch`) of images that can't be pulled.
     server : str
@@ -34,6 +36,7 @@ class NodeSettings:
 
     back_off_scale: float = 1.0
     probe_scale: float = 1.0
+    heartbeat_scale: float = 1.0
     failing_images: tuple[str, ...] = ()
     server: str = ""
     token: str = field(default="", repr=False)

@@ -9,7 +9,8 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from itertools import count
 from pathlib import Path
@@ -53,7 +54,7 @@ class Process:
         self.id = identifier
         self.program = program
         self.pid = 0
-        self.log_has_grown = asyncio.Event()
+        self._log_followers: set[asyncio.Event] = set()
         self._runtime = runtime
         loop = asyncio.get_running_loop()
         self.started: asyncio.Future[None] = loop.create_future()
@@ -75,8 +76,27 @@ class Process:
         """Kill the process and all that descend from it."""
         self._runtime.send(op="kill", id=self.id)
 
-    def follow_log(self, is_wanted: bool) -> None:
-        self._runtime.send(op="follow" if is_wanted else "unfollow", id=self.id)
+    @contextmanager
+    def follow_log(self) -> Iterator[asyncio.Event]:
+        """Yield an event that is set whenever the log has grown, and when the process has ended."""
+        has_grown = asyncio.Event()
+        self._log_followers.add(has_grown)
+        self._runtime.send(op="follow", id=self.id)
+        try:
+            yield has_grown
+        finally:
+            self._log_followers.discard(has_grown)
+            if not self._log_followers:
+                self._runtime.send(op="unfollow", id=self.id)
+
+    def log_grew(self) -> None:
+        for has_grown in self._log_followers:
+            has_grown.set()
+
+    def ended(self, code: int) -> None:
+        if not self.exited.done():
+            self.exited.set_result(code)
+        self.log_grew()
 
 
 class Runtime:
@@ -180,22 +200,18 @@ class Runtime:
                         process.started.set_exception(_start_error(process.program, message))
                 case "exited":
                     process = self._processes.pop(message["id"])
-                    process.log_has_grown.set()
-                    if not process.exited.done():
-                        process.exited.set_result(exit_code(message["code"]))
+                    process.ended(exit_code(message["code"]))
                 case "grew":
                     for identifier in message["ids"]:
                         if identifier in self._processes:
-                            self._processes[identifier].log_has_grown.set()
+                            self._processes[identifier].log_grew()
         self._all_are_gone()
 
     def _all_are_gone(self) -> None:
         for process in self._processes.values():
             if not process.started.done():
                 process.started.set_exception(StartError("the node is stopping"))
-            process.log_has_grown.set()
-            if not process.exited.done():
-                process.exited.set_result(128 + signal.SIGKILL)
+            process.ended(128 + signal.SIGKILL)
         self._processes.clear()
 
 
