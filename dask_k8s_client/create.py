@@ -6,6 +6,8 @@ import asyncio
 import copy
 from typing import Any
 
+import pydantic
+
 from dask_k8s_client.api import CLUSTERS, Kubernetes
 from dask_k8s_client.config import ClusterOptions, CreateMode
 from dask_k8s_client.errors import (
@@ -24,6 +26,8 @@ from dask_k8s_client.errors import (
 )
 from dask_k8s_client.watch import Mirror
 from dask_k8s_models import make_cluster_spec
+from dask_k8s_models.manifests import ManifestError, model_of
+from dask_k8s_models.problems import field_name, problems_of
 
 Json = dict[str, Any]
 
@@ -44,6 +48,24 @@ def manifest(options: ClusterOptions) -> Json:
         jupyter=options.jupyter,
     )
     return made
+
+
+def check(body: Json) -> None:
+    """Refuse a manifest before it is sent.
+
+    Raises
+    ------
+    ValidationError
+        With each field and what is wrong with it.
+    """
+    try:
+        model_of(body).model_validate(body)
+    except ManifestError as error:
+        raise ValidationError(f"The manifest is invalid: {error.message}.") from error
+    except pydantic.ValidationError as error:
+        lines = [f"  {field_name(path)}: {message}" for path, message in problems_of(error, body["kind"])]
+        name = f"{body['kind']} {body['metadata'].get('name')}"
+        raise ValidationError("\n".join([f"The {name} is invalid:", *lines])) from error
 
 
 async def create_or_connect(api: Kubernetes, namespace: str, options: ClusterOptions) -> tuple[Json, bool]:
@@ -73,6 +95,7 @@ async def create_or_connect(api: Kubernetes, namespace: str, options: ClusterOpt
 
 async def _create(api: Kubernetes, namespace: str, options: ClusterOptions) -> tuple[Json, bool]:
     body = manifest(options)
+    check(body)
     body["metadata"].pop("namespace", None)
     was_interrupted = False
     while True:

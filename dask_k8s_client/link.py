@@ -50,7 +50,11 @@ class Link:
 
     @classmethod
     async def open(
-        cls, observer: Observer, port_forward: bool | None, dashboard_port: int | None, limit: float
+        cls,
+        observer: Observer,
+        port_forward: bool | None,
+        local_ports: tuple[int | None, int | None],
+        limit: float,
     ) -> Link:
         """Find the way, and forward ports if it takes that.
 
@@ -60,8 +64,8 @@ class Link:
             Of a cluster whose scheduler and Service are ready.
         port_forward : bool, optional
             True always forwards, False never does, None decides.
-        dashboard_port : int, optional
-            Local port for the dashboard; any that is free if omitted.
+        local_ports : tuple of int or None
+            Local ports for the scheduler and the dashboard; None takes any that is free.
         limit : float
             Seconds for the first connection.
 
@@ -84,7 +88,7 @@ class Link:
             if isinstance(route, Direct):
                 link._lead_to(route.host, route.ports)
             else:
-                await link._forward(dashboard_port, limit)
+                await link._forward(local_ports, limit)
         except BaseException:
             await link.close()
             raise
@@ -112,10 +116,10 @@ class Link:
             return Direct(host, route.port)
         return Forward()
 
-    async def _forward(self, dashboard_port: int | None, limit: float) -> None:
-        comm = PortForward(self._comm_tunnel)
+    async def _forward(self, local_ports: tuple[int | None, int | None], limit: float) -> None:
+        comm = PortForward(self._comm_tunnel, local_ports[0] or 0)
         self._forwards.append(comm)
-        dashboard = PortForward(lambda: self._tunnel("dashboard"), dashboard_port or 0)
+        dashboard = PortForward(lambda: self._tunnel("dashboard"), local_ports[1] or 0)
         self._lead_to("localhost", Ports(await comm.start(), None))
         if self._ports().dashboard is not None:
             self._forwards.append(dashboard)

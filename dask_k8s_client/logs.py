@@ -33,13 +33,7 @@ async def cluster_logs(api: Kubernetes, namespace: str, cluster: str, **options:
     dict
         A pod that has no log has the reason in its place.
     """
-    answer = await api.get(PODS.path(namespace), labelSelector=f"{labels.CLUSTER_NAME}={cluster}")
-    dask = [
-        pod
-        for pod in answer["items"]
-        if pods.component(pod) in (labels.Component.SCHEDULER, labels.Component.WORKER)
-    ]
-    dask.sort(key=lambda pod: (pods.component(pod), pod["metadata"]["name"]))
+    dask = await dask_pods(api, namespace, cluster)
     places = asyncio.Semaphore(AT_ONCE)
 
     async def read(pod: Json) -> str:
@@ -48,6 +42,14 @@ async def cluster_logs(api: Kubernetes, namespace: str, cluster: str, **options:
 
     texts = await asyncio.gather(*(read(pod) for pod in dask))
     return {pod["metadata"]["name"]: text for pod, text in zip(dask, texts, strict=True)}
+
+
+async def dask_pods(api: Kubernetes, namespace: str, cluster: str) -> list[Json]:
+    """Return a cluster's scheduler and workers."""
+    answer = await api.get(PODS.path(namespace), labelSelector=f"{labels.CLUSTER_NAME}={cluster}")
+    wanted = (labels.Component.SCHEDULER, labels.Component.WORKER)
+    found = [pod for pod in answer["items"] if pods.component(pod) in wanted]
+    return sorted(found, key=lambda pod: (pods.component(pod), pod["metadata"]["name"]))
 
 
 async def pod_log(api: Kubernetes, namespace: str, pod: Json, **options: str) -> str:

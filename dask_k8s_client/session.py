@@ -40,6 +40,10 @@ class Session:
     ----------
     options : ClusterOptions
         What is wanted.
+    kubeconfig, context : str, optional
+        Which Kubernetes, see `credentials.load`.
+    scheduler_port : int, optional
+        Local port for the scheduler if ports are forwarded; any that is free if omitted.
 
     Attributes
     ----------
@@ -53,8 +57,17 @@ class Session:
         The way to the scheduler.
     """
 
-    def __init__(self, options: ClusterOptions) -> None:
+    def __init__(
+        self,
+        options: ClusterOptions,
+        *,
+        kubeconfig: str | None = None,
+        context: str | None = None,
+        scheduler_port: int | None = None,
+    ) -> None:
         self.options = options
+        self._kubernetes = (kubeconfig, context)
+        self._local_ports = (scheduler_port, options.scheduler_forward_port)
         self.name = options.name
         self.namespace = options.namespace
         self.is_ours = options.shutdown_on_close
@@ -91,7 +104,7 @@ class Session:
             raise
 
     async def _open(self, say: Callable[[str], None], view: View) -> Link:
-        self._api = api = await Kubernetes.connect()
+        self._api = api = await Kubernetes.connect(*self._kubernetes)
         # When the event loop ends before anybody closes us, its tasks are cancelled, and this one lets go.
         self._keeper = asyncio.create_task(self._keep(), name=f"{self.name}: keep")
         self.namespace = namespace = self.namespace or api.namespace
@@ -109,7 +122,7 @@ class Session:
             self.link = await Link.open(
                 observer,
                 self.options.port_forward_cluster_ip,
-                self.options.scheduler_forward_port,
+                self._local_ports,
                 self.options.resource_timeout,
             )
         observer.settle()

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import click
 
+from dask_k8s_client.cli.clusters import delete, list_clusters, scale
+from dask_k8s_client.cli.forward import port_forward
+from dask_k8s_client.cli.generate import gen
 from dask_k8s_client.cli.local import local
+from dask_k8s_client.cli.logs import logs
+from dask_k8s_client.cli.manifests import crds, validate
 
 
 @click.group(name="kubernetes")
@@ -12,5 +17,5 @@ def kubernetes() -> None:
     """Dask clusters on Kubernetes."""
 
 
-for command in (local,):
+for command in (crds, delete, gen, list_clusters, local, logs, port_forward, scale, validate):
     kubernetes.add_command(command)

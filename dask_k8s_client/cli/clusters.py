@@ -1,0 +1,134 @@
+"""``dask kubernetes ls|scale|delete``: what kubectl does too, in Dask's words."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dask_k8s_client.cli.common import connection_options, output_option, run, show, show_table
+
+if TYPE_CHECKING:
+    from dask_k8s_client.api import Kubernetes
+
+Json = dict[str, Any]
+
+
+@click.command("ls")
+@click.option("-A", "--all-namespaces", is_flag=True, help="Of all namespaces.")
+@output_option("wide", "json", "yaml", "name")
+@connection_options
+def list_clusters(
+    all_namespaces: bool,
+    output: str | None,
+    namespace: str | None,
+    kubeconfig: str | None,
+    context: str | None,
+) -> None:
+    """List Dask clusters."""
+    from dask_k8s_client.api import CLUSTERS
+
+    async def read(api: Kubernetes) -> tuple[Json, str]:
+        where = None if all_namespaces else namespace or api.namespace
+        return await api.get(CLUSTERS.path(where)), where or "any namespace"
+
+    answer, where = run(read, kubeconfig, context)
+    if output in ("json", "yaml"):
+        show(answer, output)
+    elif output == "name":
+        for cluster in answer["items"]:
+            click.echo(f"daskcluster.kubernetes.dask.org/{cluster['metadata']['name']}")
+    elif not answer["items"]:
+        click.echo(f"No Dask clusters in {where}.", err=True)
+    else:
+        is_wide = output == "wide"
+        head = ["NAME", "STATUS", "WORKERS", "AGE"]
+        head = [
+            *(["NAMESPACE"] if all_namespaces else []),
+            *head,
+            *(["SCHEDULER", "DASHBOARD"] if is_wide else []),
+        ]
+        show_table(head, [_columns(cluster, all_namespaces, is_wide) for cluster in answer["items"]])
+
+
+def _columns(cluster: Json, with_namespace: bool, is_wide: bool) -> list[str]:
+    from dask_k8s_client.display import span
+
+    metadata, status = cluster["metadata"], cluster.get("status") or {}
+    created = datetime.fromisoformat(metadata["creationTimestamp"].replace("Z", "+00:00"))
+    groups = status.get("workerGroups") or []
+    ready = sum(group.get("readyReplicas") or 0 for group in groups)
+    wanted = sum(group.get("replicas") or 0 for group in groups)
+    columns = [
+        metadata["name"],
+        "Terminating" if metadata.get("deletionTimestamp") else status.get("phase") or "Waiting",
+        f"{ready}/{wanted}",
+        span((datetime.now(UTC) - created).total_seconds()),
+    ]
+    if with_namespace:
+        columns.insert(0, metadata["namespace"])
+    if is_wide:
+        columns += [status.get("schedulerAddress") or "-", status.get("dashboardAddress") or "-"]
+    return columns
+
+
+@click.command()
+@click.argument("cluster")
+@click.argument("workers", type=click.IntRange(min=0))
+@click.option("-g", "--group", default="default", show_default=True, help="The worker group to scale.")
+@connection_options
+def scale(
+    cluster: str,
+    workers: int,
+    group: str,
+    namespace: str | None,
+    kubeconfig: str | None,
+    context: str | None,
+) -> None:
+    """Set the number of WORKERS of a CLUSTER, and end its autoscaling."""
+    from dask_k8s_client.groups import Groups
+
+    async def patch(api: Kubernetes) -> None:
+        await Groups(api, namespace or api.namespace, cluster).scale(workers, group)
+
+    run(patch, kubeconfig, context)
+    click.echo(f"daskworkergroup {cluster}-{group} scaled to {workers}")
+
+
+@click.command()
+@click.argument("clusters", nargs=-1, required=True)
+@click.option("--wait/--no-wait", default=True, show_default=True, help="Wait until they are gone.")
+@click.option("--timeout", default=300.0, show_default=True, help="Seconds to wait.")
+@connection_options
+def delete(
+    clusters: tuple[str, ...],
+    wait: bool,
+    timeout: float,
+    namespace: str | None,
+    kubeconfig: str | None,
+    context: str | None,
+) -> None:
+    """Delete CLUSTERS, with all that belongs to them."""
+    import asyncio
+
+    from dask_k8s_client.api import CLUSTERS
+    from dask_k8s_client.create import until_deleted
+
+    async def remove(api: Kubernetes, name: str) -> None:
+        where = namespace or api.namespace
+        cluster = await api.get(CLUSTERS.path(where, name))
+        await api.delete(CLUSTERS.path(where, name), uid=cluster["metadata"]["uid"])
+        if wait:
+            await until_deleted(api, where, cluster, timeout)
+        click.echo(f"daskcluster {name} deleted")
+
+    async def remove_all(api: Kubernetes) -> None:
+        outcomes = await asyncio.gather(*(remove(api, name) for name in clusters), return_exceptions=True)
+        failures = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
+        for failure in failures[1:]:
+            click.echo(f"Error: {failure}", err=True)
+        if failures:
+            raise failures[0]
+
+    run(remove_all, kubeconfig, context)
