@@ -92,6 +92,8 @@ def documents(text: str) -> Iterator[Document]:
             document.content = loader.construct_document(node)
             if document.content is not None:
                 yield document
+    except ManifestError:
+        raise
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         raise ManifestError(str(error.problem or error.context), mark.line + 1 if mark else 1) from error

@@ -6,9 +6,10 @@ Kubernetes knows ``1e3`` as a number and ``y`` as a boolean; PyYAML knows ``1:30
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Hashable
-from typing import Any, ClassVar
+from typing import Any
 
 import yaml
 
@@ -18,20 +19,23 @@ BOOLEAN = re.compile(
 INTEGER = re.compile(r"^[-+]?(0b[01_]+|0o?[0-7_]+|0x[0-9a-fA-F_]+|[1-9][0-9_]*)$|^[-+]?0$")
 NUMBER = re.compile(
     r"^[-+]?(\.[0-9]+|[0-9]+\.[0-9]*)([eE][-+]?[0-9]+)?$|^[-+]?[0-9]+[eE][-+]?[0-9]+$"
-    r"|^[-+]?\.(inf|Inf|INF)$|^\.(nan|NaN|NAN)$"
+    r"|^[-+]?0[0-9]*[89][0-9]*$|^[-+]?\.(inf|Inf|INF)$|^\.(nan|NaN|NAN)$"
 )
 
 
 class Loader(yaml.SafeLoader):
     """Reads scalars as Kubernetes does; all keys are strings."""
 
-    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}
-    bool_values: ClassVar[dict[str, bool]] = {**yaml.SafeLoader.bool_values, "y": True, "n": False}
+    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 (a dict of the class, as in the base)
+    bool_values = {**yaml.SafeLoader.bool_values, "y": True, "n": False}  # noqa: RUF012
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         """Return a mapping whose keys are strings, as in JSON."""
-        mapping = super().construct_mapping(node, deep=deep)
-        return {key_text(key): value for key, value in mapping.items()}
+        self.flatten_mapping(node)
+        return {
+            key_text(self.construct_object(key, deep=True)): self.construct_object(value, deep=deep)
+            for key, value in node.value
+        }
 
 
 class Dumper(yaml.SafeDumper):
@@ -57,7 +61,7 @@ Loader.add_implicit_resolver("tag:yaml.org,2002:merge", re.compile(r"^<<$"), ["<
 
 def key_text(key: Hashable) -> str:
     """Write a key as JSON does."""
-    return str(key).lower() if isinstance(key, bool) else str(key)
+    return key if isinstance(key, str) else json.dumps(key, default=str)
 
 
 def to_yaml(*documents: dict[str, Any]) -> str:
