@@ -14,14 +14,16 @@ from dask_k8s_local.api.store import clone
 _OBJECT_META = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
 
 
-def decode(schema: Schema, value: Any, unknown: list[str], path: str = "") -> Any:
+def decode(
+    schema: Schema, value: Any, unknown: list[str], path: str = "", *, with_defaults: bool = True
+) -> Any:
     """Copy a value as its schema sees it; what the schema doesn't know is left out and named in ``unknown``.
 
     A null counts as absent unless the schema says that it is nullable, as Kubernetes does it:
     https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/#defaulting-and-nullable
     """
     if isinstance(value, dict):
-        return _decode_map(schema, value, unknown, path)
+        return _decode_map(schema, value, unknown, path, with_defaults)
     if isinstance(value, list):
         items = schema.items
         if items is None:
@@ -32,7 +34,7 @@ def decode(schema: Schema, value: Any, unknown: list[str], path: str = "") -> An
                 decoded.append(clone(items.default))
                 continue
             decoded.append(
-                decode(items, item, unknown, f"{path}[{index}]")
+                decode(items, item, unknown, f"{path}[{index}]", with_defaults=with_defaults)
                 if isinstance(item, (dict, list))
                 else _scalar(items, item)
             )
@@ -44,7 +46,9 @@ def _scalar(schema: Schema, value: Any) -> Any:
     return canonical(value) if schema.quantity else value
 
 
-def _decode_map(schema: Schema, value: dict[str, Any], unknown: list[str], path: str) -> dict[str, Any]:
+def _decode_map(
+    schema: Schema, value: dict[str, Any], unknown: list[str], path: str, with_defaults: bool
+) -> dict[str, Any]:
     decoded: dict[str, Any] = {}
     properties, additional = schema.properties, schema.additional
     is_embedded_root = schema.embedded
@@ -68,10 +72,10 @@ def _decode_map(schema: Schema, value: dict[str, Any], unknown: list[str], path:
                 decoded[key] = clone(child.default)
             continue
         if isinstance(item, (dict, list)):
-            decoded[key] = decode(child, item, unknown, _join(path, key))
+            decoded[key] = decode(child, item, unknown, _join(path, key), with_defaults=with_defaults)
         else:
             decoded[key] = canonical(item) if child.quantity else item
-    for key, child in schema.defaults:
+    for key, child in schema.defaults if with_defaults else ():
         if key not in decoded:
             decoded[key] = decode(child, child.default, [])
     return decoded

@@ -130,7 +130,7 @@ def forbidden(resource: Resource, name: str, why: str, causes: Sequence[Cause] =
         message = f'{resource.full_name} "{name}" is forbidden: {why}'
     else:
         message = f"{resource.full_name} is forbidden: {why}"
-    return ApiError(403, "Forbidden", message, _details(resource, name, causes=_causes(causes)))
+    return ApiError(403, "Forbidden", message, _details(resource, name, causes=causes_json(causes)))
 
 
 def invalid(resource: Resource, name: str, causes: Sequence[Cause]) -> ApiError:
@@ -138,7 +138,7 @@ def invalid(resource: Resource, name: str, causes: Sequence[Cause]) -> ApiError:
     kind = f"{resource.kind}.{resource.group}" if resource.group else resource.kind
     texts = list(dict.fromkeys(str(cause) for cause in causes))
     told = texts[0] if len(texts) == 1 else "[" + ", ".join(texts) + "]"
-    details = {"name": name, "group": resource.group, "kind": resource.kind, "causes": _causes(causes)}
+    details = {"name": name, "group": resource.group, "kind": resource.kind, "causes": causes_json(causes)}
     return ApiError(
         422,
         "Invalid",
@@ -147,7 +147,7 @@ def invalid(resource: Resource, name: str, causes: Sequence[Cause]) -> ApiError:
     )
 
 
-def _causes(causes: Sequence[Cause]) -> list[dict[str, str]]:
+def causes_json(causes: Sequence[Cause]) -> list[dict[str, str]]:
     return [{"reason": cause.reason, "message": cause.message, "field": cause.field} for cause in causes]
 
 

@@ -17,6 +17,11 @@ from dask_k8s_local.api.builtin import BUILTIN, definition_name
 TARGET = Path(__file__).with_name("definitions.json")
 _REF = "#/$defs/"
 _META = "io.k8s.apimachinery.pkg.apis.meta.v1."
+_DEFAULTS = {
+    # Keys of lists: server-side apply needs their defaults, which the source has lost.
+    "io.k8s.api.core.v1.ContainerPort": {"protocol": "TCP"},
+    "io.k8s.api.core.v1.ServicePort": {"protocol": "TCP"},
+}
 _ALSO = (
     "io.k8s.api.autoscaling.v1.Scale",
     "io.k8s.api.core.v1.Binding",
@@ -45,6 +50,8 @@ def generated() -> str:
         name = wanted.pop()
         if name not in kept:
             kept[name] = _plain(source[name], wanted)
+            for field, default in _DEFAULTS.get(name, {}).items():
+                kept[name]["properties"][field]["default"] = default
     lines = [
         f"{json.dumps(name)}:{json.dumps(kept[name], separators=(',', ':'), sort_keys=True)}"
         for name in sorted(kept)

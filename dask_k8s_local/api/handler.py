@@ -1,141 +1,168 @@
-"""Requests from outside: who asks, for what, and how the answer looks."""
+"""Requests from outside: who asks, for what, and what is done about it."""
 
 from __future__ import annotations
 
-import hmac
 import json
-from typing import Any
+import logging
 
 from aiohttp import web
 
-from dask_k8s_local.api import errors, paths
+from dask_k8s_local.api import errors, lists, patches, paths, watches
 from dask_k8s_local.api.discovery import Discovery
-from dask_k8s_local.api.lists import list_body, watch_response
-from dask_k8s_local.api.merge import merge_patch
-from dask_k8s_local.api.operations import DeleteOptions, Operations, Write
-from dask_k8s_local.api.paths import Target
+from dask_k8s_local.api.operations import Operations
+from dask_k8s_local.api.representation import representation
+from dask_k8s_local.api.requests import Call, read_body, read_delete_options, read_object
+from dask_k8s_local.api.responses import json_response, raw_response
 from dask_k8s_local.api.selectors import Selection
 from dask_k8s_local.api.serving import Serving
-from dask_k8s_local.api.store import encode
-from dask_k8s_local.api.strategy import Served
-from dask_k8s_local.interfaces import ApiError, Object
+from dask_k8s_local.api.subresources import SUBRESOURCES
+from dask_k8s_local.api.subresources.reviews import review
+from dask_k8s_local.api.users import Users
+from dask_k8s_local.api.watching import Watches
+from dask_k8s_local.interfaces import ApiError, Kubelet
+
+logger = logging.getLogger(__name__)
+
+_REVIEWS = ("authentication.k8s.io", "authorization.k8s.io")
 
 
 class Handler:
     """Answers every request that comes over HTTP."""
 
-    def __init__(self, serving: Serving, operations: Operations, token: str) -> None:
+    def __init__(
+        self, serving: Serving, operations: Operations, users: Users, kubelets: dict[str, Kubelet]
+    ) -> None:
         self._serving = serving
         self._operations = operations
-        self._authorization = f"Bearer {token}".encode()
+        self._users = users
+        self._kubelets = kubelets
         self._discovery = Discovery(serving)
+        self.watches = Watches()
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         try:
-            sent = request.headers.get("Authorization", "").encode()
-            if not hmac.compare_digest(sent, self._authorization):
+            user = self._users.authenticate(request.headers.get("Authorization", ""))
+            if user is None:
                 raise errors.unauthorized()
-            return await self._answer(request)
+            return await self._answer(request, user)
         except ApiError as error:
-            return json_response(errors.status(error), error.code)
+            return _refusal(error)
+        except ConnectionError:
+            raise
+        except Exception as error:
+            logger.exception("%s %s failed", request.method, request.path_qs)
+            return _refusal(ApiError(500, "InternalError", f"Internal error occurred: {error!r}"))
 
-    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
-        asked = paths.target(request.path)
-        if asked is None:
+    async def _answer(self, request: web.BaseRequest, user: str) -> web.StreamResponse:
+        target = paths.target(request.path)
+        if target is None:
             return self._discovery.answer(request)
-        served = self._serving.at(asked.group, asked.version, asked.plural)
-        if served is None or (asked.namespace is not None and not served.resource.namespaced):
+        served = self._serving.at(target.group, target.version, target.plural)
+        if served is None or (target.namespace is not None and not served.resource.namespaced):
             raise errors.unknown_path()
-        query = request.query
-        verb = paths.verb(request.method, asked, watch=query.get("watch") in ("true", "1"))
-        resource, namespace = served.resource, asked.namespace or ""
-        if asked.subresource and asked.subresource not in resource.subresources:
-            raise errors.unknown_path()
-        if asked.subresource not in ("", "status"):
-            raise errors.not_implemented(f"{resource.full_name}/{asked.subresource}")
-        if verb not in resource.verbs:
-            raise errors.method_not_allowed()
-        if verb == "get":
-            return raw_response(self._operations.get(served, namespace, asked.name).encoded)
-        selection = Selection(asked.namespace, query.get("labelSelector", ""), query.get("fieldSelector", ""))
-        if verb == "list":
-            return raw_response(list_body(self._operations, served, selection, query))
-        if verb == "watch":
-            return await watch_response(request, self._operations, served, selection)
-        if resource.namespaced and asked.namespace is None:
-            raise errors.method_not_allowed()
-        return await self._write(request, served, asked, verb, selection)
-
-    async def _write(
-        self, request: web.BaseRequest, served: Served, asked: Target, verb: str, selection: Selection
-    ) -> web.StreamResponse:
-        namespace = asked.namespace or ""
-        if verb in ("delete", "deletecollection"):
-            options = delete_options(await read_object(request), request.query)
-            if verb == "deletecollection":
-                gone = self._operations.delete_collection(served, selection, options)
-                items = {"kind": served.resource.list_kind, "apiVersion": served.resource.api_version}
-                version = str(self._operations.store.version)
-                return json_response({**items, "metadata": {"resourceVersion": version}, "items": gone})
-            deleted = self._operations.delete(served, namespace, asked.name, options)
-            if deleted.is_gone and not served.strategy.returns_deleted:
-                return json_response(
-                    errors.success(served.resource, asked.name, deleted.body["metadata"]["uid"])
-                )
-            return json_response(deleted.body)
-        write = Write(
-            field_manager=request.query.get("fieldManager", ""),
-            field_validation=request.query.get("fieldValidation") or "Warn",
-            dry_run="dryRun" in request.query,
-            force=request.query.get("force") in ("true", "1"),
-            subresource=asked.subresource,
+        verb = paths.verb(request.method, target, watch=request.query.get("watch") in ("true", "1"))
+        call = Call(
+            request,
+            target,
+            verb,
+            served,
+            self._operations,
+            self._serving,
+            self._kubelets,
+            self._users,
+            user,
         )
-        body = await read_object(request)
-        if verb == "create":
-            revision = self._operations.create(served, namespace, body, write)
-        elif verb == "update":
-            revision = self._operations.update(served, namespace, asked.name, body, write)
+        if target.subresource:
+            if target.subresource not in served.resource.subresources:
+                raise errors.unknown_path()
+            if serve := SUBRESOURCES.get(target.subresource):
+                return await serve(call)
+            if target.subresource not in ("status", "finalize"):
+                raise errors.not_implemented(f"{served.resource.full_name}/{target.subresource}")
+            if verb not in ("get", "update", "patch"):
+                raise errors.method_not_allowed()
+        elif served.resource.group in _REVIEWS:
+            return await review(call)
+        elif verb not in served.resource.verbs:
+            raise errors.method_not_allowed()
+        return await self._object(call)
+
+    async def _object(self, call: Call) -> web.StreamResponse:
+        verb, target, query = call.verb, call.target, call.http.query
+        selection = Selection(
+            target.namespace, query.get("labelSelector", ""), query.get("fieldSelector", "")
+        )
+        if verb == "get":
+            revision = call.operations.get(call.served, call.namespace, target.name)
+            return raw_response(representation(call.http, call.served).one(revision))
+        if verb == "list":
+            return lists.serve(call, selection)
+        if verb == "watch":
+            return await watches.serve(call, selection, self.watches)
+        if call.served.resource.namespaced and target.namespace is None:
+            raise errors.method_not_allowed()
+        if verb == "delete":
+            return await _delete(call)
+        if verb == "deletecollection":
+            return await _delete_collection(call, selection)
+        return await _write(call)
+
+
+async def _write(call: Call) -> web.StreamResponse:
+    form = representation(call.http, call.served)
+    write = call.write()
+    target, served = call.target, call.served
+    if call.verb == "patch":
+        media_type = call.http.content_type
+        custom = served.resource.custom
+        if media_type not in patches.accepted(custom=custom):
+            raise errors.unsupported_media_type(patches.accepted(custom=custom))
+        patch = await read_body(call.http, *patches.ACCEPTED)
+        if media_type == patches.APPLY_PATCH:
+            write.field_manager = call.http.query.get("fieldManager", "")
+            revision = call.operations.apply(served, call.namespace, target.name, patch, write)
         else:
-            revision = self._operations.patch(
-                served, namespace, asked.name, lambda old: merge_patch(old, body), write
-            )
-        response = raw_response(revision.encoded, 201 if verb == "create" else 200)
-        for warning in write.warnings:
-            response.headers.add("Warning", f"299 - {json.dumps(warning)}")
-        return response
+            change = patches.change(media_type, patch, served.schema, custom=custom)
+            revision = call.operations.patch(served, call.namespace, target.name, change, write)
+    else:
+        body = await read_object(call.http)
+        if call.verb == "create":
+            revision = call.operations.create(served, call.namespace, body, write)
+        else:
+            revision = call.operations.update(served, call.namespace, target.name, body, write)
+    is_new = call.verb == "create" or write.created
+    response = raw_response(form.one(revision), 201 if is_new else 200)
+    for warning in dict.fromkeys(write.warnings):
+        response.headers.add("Warning", f"299 - {json.dumps(warning)}")
+    return response
 
 
-async def read_object(request: web.BaseRequest) -> Any:
-    """Parse a request's body."""
-    data = await request.read()
-    if not data:
-        return {}
-    try:
-        return json.loads(data)
-    except ValueError as error:
-        raise errors.bad_request(f"the object provided is unrecognized: {error}") from None
+async def _delete(call: Call) -> web.StreamResponse:
+    options = await read_delete_options(call.http)
+    deleted = call.operations.delete(call.served, call.namespace, call.target.name, options)
+    if deleted.is_gone and not call.served.strategy.returns_deleted:
+        uid = deleted.body["metadata"]["uid"]
+        return json_response(errors.success(call.served.resource, call.target.name, uid))
+    waits_as_asked = not deleted.is_gone and options.propagation_policy in ("Background", "Foreground")
+    return json_response(deleted.body, 202 if waits_as_asked else 200)
 
 
-def delete_options(body: Object, query: Any) -> DeleteOptions:
-    """Read ``DeleteOptions`` from the body, or else from the query."""
-    preconditions = body.get("preconditions") or {}
-    grace = body.get("gracePeriodSeconds", query.get("gracePeriodSeconds"))
-    policy = body.get("propagationPolicy") or query.get("propagationPolicy")
-    orphan = body.get("orphanDependents", query.get("orphanDependents"))
-    if policy is None and orphan is not None:
-        policy = "Orphan" if str(orphan).lower() == "true" else "Background"
-    return DeleteOptions(
-        uid=preconditions.get("uid"),
-        resource_version=preconditions.get("resourceVersion"),
-        grace_period_seconds=None if grace is None else int(grace),
-        propagation_policy=policy,
-        dry_run=bool(body.get("dryRun")) or "dryRun" in query,
+async def _delete_collection(call: Call, selection: Selection) -> web.StreamResponse:
+    options = await read_delete_options(call.http)
+    items = call.operations.delete_collection(call.served, selection, options)
+    resource = call.served.resource
+    return json_response(
+        {
+            "kind": resource.list_kind,
+            "apiVersion": resource.api_version,
+            "metadata": {"resourceVersion": str(call.operations.store.version)},
+            "items": items,
+        }
     )
 
 
-def raw_response(body: bytes, code: int = 200) -> web.Response:
-    return web.Response(body=body, status=code, content_type="application/json")
-
-
-def json_response(body: Object, code: int = 200) -> web.Response:
-    return raw_response(encode(body), code)
+def _refusal(error: ApiError) -> web.Response:
+    response = json_response(errors.status(error), error.code)
+    if "retryAfterSeconds" in error.details:
+        response.headers["Retry-After"] = str(error.details["retryAfterSeconds"])
+    return response

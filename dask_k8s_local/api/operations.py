@@ -11,16 +11,17 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from dask_k8s_local.api import errors, metadata, names
+from dask_k8s_local.api import errors, metadata, names, ownership
 from dask_k8s_local.api.admission import Admission
+from dask_k8s_local.api.apply import apply
 from dask_k8s_local.api.decode import decode
+from dask_k8s_local.api.ownership import Manager, Managers
 from dask_k8s_local.api.resources import Resource
-from dask_k8s_local.api.schema import Schema
 from dask_k8s_local.api.selectors import Selection, exact_name, matcher
 from dask_k8s_local.api.store import Collection, Revision, Store, clone
 from dask_k8s_local.api.strategy import Served
 from dask_k8s_local.api.validation import validate
-from dask_k8s_local.interfaces import Object
+from dask_k8s_local.interfaces import ApiError, Object
 
 ORPHAN = "orphan"
 FOREGROUND = "foregroundDeletion"
@@ -35,7 +36,12 @@ class Write:
     dry_run: bool = False
     force: bool = False
     subresource: str = ""
+    through: str = ""
+    """A subresource that writes the whole object, as scale does; ``managedFields`` names it."""
     warnings: list[str] = field(default_factory=list)
+    managers: Managers | None = None
+    """Who owns what afterwards, if an apply has settled that."""
+    created: bool = False
 
 
 @dataclass(frozen=True)
@@ -95,7 +101,7 @@ class Operations:
 
     def create(self, served: Served, namespace: str, body: Object, write: Write) -> Revision:
         resource, strategy = served.resource, served.strategy
-        new = self._decoded(served, body, write)
+        new = self._checked(served, body, write)
         own = new.setdefault("metadata", {})
         if own.get("resourceVersion"):
             raise errors.bad_request("resourceVersion should not be set on objects to be created")
@@ -118,6 +124,10 @@ class Operations:
         if collection.get(key) is not None:
             raise errors.already_exists(resource, own["name"])
         write.warnings.extend(strategy.warnings(new, None))
+        claims = {
+            name: value for name, value in new.items() if not (strategy.has_status and name == "status")
+        }
+        self._own(served, {}, claims, own, write)
         if write.dry_run:
             return Revision(key, self.store.version, 0, new)
         return collection.put(key, new)
@@ -151,7 +161,7 @@ class Operations:
     def _replace(self, served: Served, old: Revision, body: Object, write: Write) -> Revision:
         resource, strategy = served.resource, served.strategy
         name = old.object["metadata"]["name"]
-        new = self._decoded(served, body, write)
+        new = self._checked(served, body, write)
         own, before = new.setdefault("metadata", {}), old.object["metadata"]
         _check_namespace(resource, own, old.key[0])
         if own.get("uid") and own["uid"] != before["uid"]:
@@ -182,6 +192,7 @@ class Operations:
             raise errors.invalid(resource, name, causes)
         self.admission.admit_update(resource, new, old.object)
         write.warnings.extend(strategy.warnings(new, old.object))
+        self._own(served, old.object, new, own, write)
         if new == old.object:
             return old
         if write.dry_run:
@@ -190,6 +201,66 @@ class Operations:
         if _is_finished(new) and not strategy.holds(new):
             return self._remove(served, revision)
         return revision
+
+    def _own(self, served: Served, old: Object, new: Object, own: Object, write: Write) -> None:
+        """Note in ``managedFields`` who wrote what."""
+        sent, before = own.get("managedFields"), old.get("metadata", {}).get("managedFields")
+        if write.managers is not None:
+            own["managedFields"] = ownership.write(write.managers)
+            return
+        if sent == [{}]:
+            own.pop("managedFields", None)
+            return
+        try:
+            known = ownership.read(sent or before)
+        except ValueError as error:
+            raise errors.bad_request(f"metadata.managedFields: {error}") from None
+        api_version, subresource = served.resource.api_version, write.through or write.subresource
+        manager = Manager(write.field_manager, ownership.UPDATE, api_version, subresource)
+        managers = ownership.after_update(known, served.schema, old, new, manager)
+        if managers is not None:
+            own["managedFields"] = ownership.write(managers)
+        elif sent or before:
+            own["managedFields"] = sent or before
+
+    def apply(self, served: Served, namespace: str, name: str, config: Object, write: Write) -> Revision:
+        """Apply a configuration server-side; create the object if it isn't there."""
+        resource = served.resource
+        if not write.field_manager:
+            why = "fieldManager: Required value: is required for apply patch"
+            raise ApiError(422, "Invalid", f'PatchOptions.meta.k8s.io "" is invalid: {why}')
+        if not isinstance(config, dict) or not config.get("apiVersion") or not config.get("kind"):
+            raise errors.bad_request("apply patches need apiVersion and kind")
+        sent = config.get("metadata") or {}
+        if sent.get("managedFields"):
+            raise errors.bad_request("metadata.managedFields must be nil")
+        if sent.get("name", name) != name:
+            raise errors.bad_request(
+                f"the name of the object ({sent['name']}) does not match the name on the URL ({name})"
+            )
+        config = self._checked(served, config, write, with_defaults=False)
+        key = (namespace if resource.namespaced else "", name)
+        old = self._collection(served).get(key)
+        live: Object = (
+            clone(old.object) if old else {"apiVersion": resource.api_version, "kind": resource.kind}
+        )
+        manager = Manager(write.field_manager, ownership.APPLY, resource.api_version, write.subresource)
+        try:
+            applied = apply(served.schema, resource, live, config, manager, force=write.force)
+        except ValueError as error:
+            what = f"{namespace}/{name}; {resource.api_version}, Kind={resource.kind}"
+            raise errors.bad_request(f"failed to create typed patch object ({what}): {error}") from None
+        write.managers = applied.managers
+        if old is None:
+            if write.subresource:
+                raise errors.not_found(resource, name)
+            if sent.get("uid"):
+                why = f"Precondition failed: UID in precondition: {sent['uid']}, UID in object meta: "
+                raise errors.conflict(resource, name, why)
+            body = {**applied.body, "metadata": {**(applied.body.get("metadata") or {}), "name": name}}
+            write.created = True
+            return self.create(served, namespace, body, write)
+        return self._replace(served, old, applied.body, write)
 
     def delete(self, served: Served, namespace: str, name: str, options: DeleteOptions) -> Deleted:
         revision = self.get(served, namespace, name)
@@ -253,7 +324,7 @@ class Operations:
     def _collection(self, served: Served) -> Collection:
         return self.store.collection(served.resource.full_name)
 
-    def _decoded(self, served: Served, body: Object, write: Write) -> Object:
+    def _checked(self, served: Served, body: Object, write: Write, *, with_defaults: bool = True) -> Object:
         """Check that a body is of the right kind and take it over, field by field."""
         resource = served.resource
         if not isinstance(body, dict):
@@ -270,12 +341,14 @@ class Operations:
                 f"no kind {kind!r} is registered for version {resource.api_version!r}"
             )
         body = {**body, "apiVersion": resource.api_version, "kind": resource.kind}
-        return decoded(served.schema, body, resource, write)
+        unknown: builtins.list[str] = []
+        new: Object = decode(served.schema, body, unknown, with_defaults=with_defaults)
+        _tell_unknown(unknown, resource, write)
+        return new
 
 
-def decoded(schema: Schema, body: Object, resource: Resource, write: Write) -> Object:
-    unknown: list[str] = []
-    new: Object = decode(schema, body, unknown)
+def _tell_unknown(unknown: list[str], resource: Resource, write: Write) -> None:
+    """Refuse unknown fields, warn of them, or ignore them, as the client asked."""
     if unknown and write.field_validation == "Strict":
         told = ", ".join(f'unknown field "{path}"' for path in unknown)
         raise errors.bad_request(
@@ -284,7 +357,6 @@ def decoded(schema: Schema, body: Object, resource: Resource, write: Write) -> O
         )
     if write.field_validation == "Warn":
         write.warnings.extend(f'unknown field "{path}"' for path in unknown)
-    return new
 
 
 def _check_namespace(resource: Resource, own: Object, namespace: str) -> None:

@@ -113,6 +113,10 @@ class Schema:
         return found
 
     @property
+    def has_default(self) -> bool:
+        return self.default is not MISSING
+
+    @property
     def is_open(self) -> bool:
         """Whether fields that the schema doesn't name are kept."""
         return self.preserve or self.additional is True or (not self.type and not self.properties)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import secrets
 from typing import Any
 
 from aiohttp import web
@@ -18,6 +17,7 @@ from dask_k8s_local.api.operations import Operations
 from dask_k8s_local.api.serving import Serving
 from dask_k8s_local.api.store import Store
 from dask_k8s_local.api.tls import Certificates
+from dask_k8s_local.api.users import ADMIN, Users
 from dask_k8s_local.interfaces import Kubelet, Object
 from dask_k8s_local.workloads import ControllerManager
 
@@ -52,7 +52,7 @@ class ApiServer:
         self._certificates = Certificates(host, "localhost", "kubernetes.default.svc")
         self._tasks: list[asyncio.Task[None]] = []
         self._runner: web.ServerRunner | None = None
-        self.token = secrets.token_urlsafe(32)
+        self.users = Users()
         self.kubelets: dict[str, Kubelet] = {}
         self.store = Store()
         self.serving = Serving(self.store)
@@ -67,6 +67,10 @@ class ApiServer:
         return self._certificates.ca_pem
 
     @property
+    def token(self) -> str:
+        return self.users.admin_token
+
+    @property
     def url(self) -> str:
         return f"https://{self._host}:{self._port}"
 
@@ -78,7 +82,7 @@ class ApiServer:
             asyncio.create_task(self._lifecycle.queue.run(), name="namespace lifecycle"),
         ]
         self._controllers.start()
-        handler = Handler(self.serving, self.operations, self.token)
+        handler = Handler(self.serving, self.operations, self.users, self.kubelets)
         self._runner = web.ServerRunner(web.Server(handler.handle, access_log=None), shutdown_timeout=0.5)
         await self._runner.setup()
         site = web.TCPSite(self._runner, self._host, self._port, ssl_context=self._certificates.context)
@@ -95,8 +99,16 @@ class ApiServer:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def kubeconfig(self, namespace: str = "default") -> Object:
-        """Return a kubeconfig that leads here; whoever holds it can run processes as this user."""
+    def kubeconfig(self, namespace: str = "default", user: str = ADMIN) -> Object:
+        """Return a kubeconfig that leads here; whoever holds it can run processes as this user.
+
+        Parameters
+        ----------
+        namespace : str, default "default"
+            The namespace of its context.
+        user : str, optional
+            Who the client shall be; each name has a token of its own, so that faults can tell clients apart.
+        """
         authority = base64.b64encode(self.ca_pem).decode()
         return {
             "apiVersion": "v1",
@@ -104,9 +116,9 @@ class ApiServer:
             "clusters": [
                 {"name": "local", "cluster": {"server": self.url, "certificate-authority-data": authority}}
             ],
-            "users": [{"name": "admin", "user": {"token": self.token}}],
+            "users": [{"name": user, "user": {"token": self.users.token(user)}}],
             "contexts": [
-                {"name": "local", "context": {"cluster": "local", "user": "admin", "namespace": namespace}}
+                {"name": "local", "context": {"cluster": "local", "user": user, "namespace": namespace}}
             ],
             "current-context": "local",
         }

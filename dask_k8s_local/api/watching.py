@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from dask_k8s_local.api import errors
 from dask_k8s_local.api.selectors import Matches
@@ -92,3 +93,26 @@ class Watch:
     def close(self) -> None:
         self._stop_listening()
         self._queue.clear()
+
+
+class Watches:
+    """The watches of clients outside, so that tests can cut them."""
+
+    def __init__(self) -> None:
+        self._open: dict[Watch, object] = {}
+
+    @contextmanager
+    def following(self, watch: Watch, call: object) -> Iterator[None]:
+        self._open[watch] = call
+        try:
+            yield
+        finally:
+            del self._open[watch]
+            watch.close()
+
+    def cut(self, concerned: Callable[[object], bool] = lambda _: True) -> int:
+        """Cut the watches that a predicate holds for; return how many that were."""
+        chosen = [watch for watch, call in self._open.items() if concerned(call)]
+        for watch in chosen:
+            watch.cut()
+        return len(chosen)

@@ -1,0 +1,145 @@
+"""What a client asked for, read from a request's query, headers and body."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import yaml
+from aiohttp import web
+
+from dask_k8s_local.api import errors
+from dask_k8s_local.api.operations import DeleteOptions, Operations, Write
+from dask_k8s_local.api.paths import Target
+from dask_k8s_local.api.strategy import Served
+from dask_k8s_local.api.users import Users
+from dask_k8s_local.interfaces import Kubelet, Object
+
+if TYPE_CHECKING:
+    from dask_k8s_local.api.serving import Serving
+
+_JSON = ("application/json", "", "application/octet-stream")
+_YAML = ("application/yaml", "application/apply-patch+yaml")
+_TRUE = ("true", "1", "True", "t", "T", "TRUE")
+
+
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """YAML as Kubernetes reads it: a date is a string."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    letter: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for letter, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
+@dataclass(frozen=True)
+class Call:
+    """A request about a resource, with all that answering it may need."""
+
+    http: web.BaseRequest
+    target: Target
+    verb: str
+    served: Served
+    operations: Operations
+    serving: Serving
+    kubelets: dict[str, Kubelet]
+    users: Users
+    user: str
+
+    @property
+    def namespace(self) -> str:
+        return self.target.namespace or ""
+
+    def flag(self, name: str) -> bool:
+        return self.http.query.get(name) in _TRUE
+
+    def number(self, name: str) -> int | None:
+        """Return a whole number from the query."""
+        text = self.http.query.get(name)
+        if not text:
+            return None
+        try:
+            return int(text)
+        except ValueError:
+            message = f'strconv.ParseInt: parsing "{text}": invalid syntax'
+            raise errors.bad_request(f"{name}: {message}") from None
+
+    def write(self) -> Write:
+        query = self.http.query
+        validation = query.get("fieldValidation") or "Warn"
+        if validation not in ("Ignore", "Warn", "Strict"):
+            raise errors.bad_request(
+                f'invalid fieldValidation "{validation}": must be Ignore, Warn or Strict'
+            )
+        if query.get("dryRun") not in (None, "All"):
+            raise errors.bad_request(f'invalid dryRun "{query["dryRun"]}": supported values: "All"')
+        return Write(
+            field_manager=query.get("fieldManager") or user_agent(self.http),
+            field_validation=validation,
+            dry_run="dryRun" in query,
+            force=self.flag("force"),
+            subresource=self.target.subresource,
+        )
+
+
+def user_agent(request: web.BaseRequest) -> str:
+    """Return the name of a client that doesn't give one."""
+    return request.headers.get("User-Agent", "unknown").partition("/")[0][:128]
+
+
+async def read_body(request: web.BaseRequest, *more_types: str) -> Any:
+    """Parse a request's body, None if there is none."""
+    media_type = request.content_type if "Content-Type" in request.headers else ""
+    data = await request.read()
+    if not data:
+        return None
+    if media_type in _YAML:
+        return _parsed_yaml(data)
+    if media_type in _JSON or media_type in more_types:
+        try:
+            return json.loads(data)
+        except ValueError as error:
+            raise errors.bad_request(f"the object provided is unrecognized: {error}") from None
+    raise errors.unsupported_media_type(("application/json", "application/yaml"))
+
+
+def _parsed_yaml(data: bytes) -> Any:
+    try:
+        return json.loads(data)
+    except ValueError:
+        pass
+    try:
+        return yaml.load(data, Loader=_Loader)
+    except yaml.YAMLError as error:
+        raise errors.bad_request(f"error decoding YAML: {error}") from None
+
+
+async def read_object(request: web.BaseRequest, *more_types: str) -> Object:
+    body = await read_body(request, *more_types)
+    if not isinstance(body, dict):
+        raise errors.bad_request("the body of the request must be an object")
+    return body
+
+
+async def read_delete_options(request: web.BaseRequest) -> DeleteOptions:
+    """Read ``DeleteOptions`` from the body, or else from the query."""
+    body, query = await read_body(request) or {}, request.query
+    preconditions = body.get("preconditions") or {}
+    grace = body.get("gracePeriodSeconds", query.get("gracePeriodSeconds"))
+    policy = body.get("propagationPolicy") or query.get("propagationPolicy")
+    orphan = body.get("orphanDependents", query.get("orphanDependents"))
+    if policy is None and orphan is not None:
+        policy = "Orphan" if str(orphan).lower() == "true" else "Background"
+    if policy not in (None, "Orphan", "Background", "Foreground"):
+        raise errors.bad_request(
+            f'invalid propagationPolicy "{policy}": supported values: "Orphan", "Background", "Foreground"'
+        )
+    return DeleteOptions(
+        uid=preconditions.get("uid"),
+        resource_version=preconditions.get("resourceVersion"),
+        grace_period_seconds=None if grace is None else int(grace),
+        propagation_policy=policy,
+        dry_run=bool(body.get("dryRun")) or "dryRun" in query,
+    )

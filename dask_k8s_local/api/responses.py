@@ -1,0 +1,16 @@
+"""Answers in JSON."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from dask_k8s_local.api.store import encode
+from dask_k8s_local.interfaces import Object
+
+
+def raw_response(body: bytes, code: int = 200) -> web.Response:
+    return web.Response(body=body, status=code, content_type="application/json")
+
+
+def json_response(body: Object, code: int = 200) -> web.Response:
+    return raw_response(encode(body), code)

@@ -1,0 +1,106 @@
+"""Watches over HTTP.
+
+https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+from aiohttp import web
+
+from dask_k8s_local.api import errors
+from dask_k8s_local.api.lists import version_of
+from dask_k8s_local.api.representation import Representation, representation
+from dask_k8s_local.api.requests import Call
+from dask_k8s_local.api.selectors import Selection, matcher
+from dask_k8s_local.api.store import Event, encode
+from dask_k8s_local.api.watching import Watch, Watches
+from dask_k8s_local.interfaces import ApiError, Object
+
+BOOKMARK_SECONDS = 60.0
+"""Kubernetes sends a bookmark about every minute."""
+_SHORTEST, _LONGEST = 1800.0, 3600.0
+
+
+async def serve(call: Call, selection: Selection, watches: Watches) -> web.StreamResponse:
+    """Send events until the client goes, the watch is cut, or its time is up."""
+    query, served = call.http.query, call.served
+    version = version_of(query.get("resourceVersion"))
+    sends_initial, bookmarks = _options(call)
+    seconds = float(call.number("timeoutSeconds") or random.uniform(_SHORTEST, _LONGEST))
+    matches = matcher(served.resource, selection, served.selectable_fields)
+    form = representation(call.http, served)
+    collection = call.operations.store.collection(served.resource.full_name)
+    response = web.StreamResponse(headers={"Content-Type": "application/json"})
+    watch = Watch(collection, selection.namespace, matches)
+    with watches.following(watch, call):
+        # Version 0 means any, and who asks for initial events gets them whatever the version.
+        start = None if sends_initial or not version else version
+        try:
+            lines = [form.event("ADDED", Event("ADDED", one, None)) for one in watch.start(start)]
+        except ApiError as error:
+            lines = [encode({"type": "ERROR", "object": errors.status(error)}) + b"\n"]
+            watch.cut()
+        if sends_initial and bookmarks and not watch.is_cut:
+            lines.append(_bookmark(form, call.operations.store.version, initial_events_end=True))
+        await response.prepare(call.http)
+        if lines:
+            await response.write(b"".join(lines))
+        await _follow(response, watch, form, call, seconds, bookmarks=bookmarks)
+    return response
+
+
+async def _follow(
+    response: web.StreamResponse,
+    watch: Watch,
+    form: Representation,
+    call: Call,
+    seconds: float,
+    *,
+    bookmarks: bool,
+) -> None:
+    loop = asyncio.get_running_loop()
+    end = loop.time() + seconds
+    next_bookmark = loop.time() + BOOKMARK_SECONDS if bookmarks else end
+    while not watch.is_cut:
+        now = loop.time()
+        if now >= end:
+            break
+        if now >= next_bookmark:
+            await response.write(_bookmark(form, call.operations.store.version))
+            next_bookmark = now + BOOKMARK_SECONDS
+        if await watch.wait(min(end, next_bookmark) - now):
+            lines = [form.event(type_, event) for type_, event in watch.take()]
+            if lines:
+                await response.write(b"".join(lines))
+    if bookmarks and not watch.is_cut:
+        await response.write(_bookmark(form, call.operations.store.version))
+
+
+def _options(call: Call) -> tuple[bool, bool]:
+    """Return whether what is there shall be sent first, and whether bookmarks are welcome."""
+    query = call.http.query
+    bookmarks = call.flag("allowWatchBookmarks")
+    asked, match = query.get("sendInitialEvents"), query.get("resourceVersionMatch")
+    if asked is None:
+        if match is not None:
+            raise errors.bad_request(
+                "resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden for watch "
+                "unless sendInitialEvents is provided"
+            )
+        return False, bookmarks
+    if match != "NotOlderThan":
+        raise errors.bad_request(
+            "resourceVersionMatch: Forbidden: sendInitialEvents requires setting resourceVersionMatch "
+            "to NotOlderThan"
+        )
+    return call.flag("sendInitialEvents"), bookmarks
+
+
+def _bookmark(form: Representation, version: int, *, initial_events_end: bool = False) -> bytes:
+    metadata: Object = {"resourceVersion": str(version), "creationTimestamp": None}
+    if initial_events_end:
+        metadata["annotations"] = {"k8s.io/initial-events-end": "true"}
+    return form.bookmark(metadata)
