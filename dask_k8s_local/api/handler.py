@@ -9,12 +9,16 @@ from aiohttp import web
 
 from dask_k8s_local.api import errors, lists, patches, paths, watches
 from dask_k8s_local.api.discovery import Discovery
+from dask_k8s_local.api.faults import Faults
 from dask_k8s_local.api.operations import Operations
+from dask_k8s_local.api.paths import Target
+from dask_k8s_local.api.record import Request
 from dask_k8s_local.api.representation import representation
 from dask_k8s_local.api.requests import Call, read_body, read_delete_options, read_object
 from dask_k8s_local.api.responses import json_response, raw_response
 from dask_k8s_local.api.selectors import Selection
 from dask_k8s_local.api.serving import Serving
+from dask_k8s_local.api.strategy import Served
 from dask_k8s_local.api.subresources import SUBRESOURCES
 from dask_k8s_local.api.subresources.reviews import review
 from dask_k8s_local.api.users import Users
@@ -37,14 +41,20 @@ class Handler:
         self._users = users
         self._kubelets = kubelets
         self._discovery = Discovery(serving)
-        self.watches = Watches()
+        self._watches = Watches()
+        self.faults = Faults(operations.store, self._watches)
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         try:
             user = self._users.authenticate(request.headers.get("Authorization", ""))
             if user is None:
                 raise errors.unauthorized()
-            return await self._answer(request, user)
+            target = paths.target(request.path)
+            served = self._serving.at(target.group, target.version, target.plural) if target else None
+            record = _record(request, user, target, served)
+            return await self.faults.around(
+                record, request, lambda: self._answer(request, target, served, record)
+            )
         except ApiError as error:
             return _refusal(error)
         except ConnectionError:
@@ -53,24 +63,23 @@ class Handler:
             logger.exception("%s %s failed", request.method, request.path_qs)
             return _refusal(ApiError(500, "InternalError", f"Internal error occurred: {error!r}"))
 
-    async def _answer(self, request: web.BaseRequest, user: str) -> web.StreamResponse:
-        target = paths.target(request.path)
+    async def _answer(
+        self, request: web.BaseRequest, target: Target | None, served: Served | None, record: Request
+    ) -> web.StreamResponse:
         if target is None:
             return self._discovery.answer(request)
-        served = self._serving.at(target.group, target.version, target.plural)
         if served is None or (target.namespace is not None and not served.resource.namespaced):
             raise errors.unknown_path()
-        verb = paths.verb(request.method, target, watch=request.query.get("watch") in ("true", "1"))
         call = Call(
             request,
             target,
-            verb,
+            record.verb,
             served,
             self._operations,
             self._serving,
             self._kubelets,
             self._users,
-            user,
+            record,
         )
         if target.subresource:
             if target.subresource not in served.resource.subresources:
@@ -79,11 +88,11 @@ class Handler:
                 return await serve(call)
             if target.subresource not in ("status", "finalize"):
                 raise errors.not_implemented(f"{served.resource.full_name}/{target.subresource}")
-            if verb not in ("get", "update", "patch"):
+            if call.verb not in ("get", "update", "patch"):
                 raise errors.method_not_allowed()
         elif served.resource.group in _REVIEWS:
             return await review(call)
-        elif verb not in served.resource.verbs:
+        elif call.verb not in served.resource.verbs:
             raise errors.method_not_allowed()
         return await self._object(call)
 
@@ -98,7 +107,7 @@ class Handler:
         if verb == "list":
             return lists.serve(call, selection)
         if verb == "watch":
-            return await watches.serve(call, selection, self.watches)
+            return await watches.serve(call, selection, self._watches)
         if call.served.resource.namespaced and target.namespace is None:
             raise errors.method_not_allowed()
         if verb == "delete":
@@ -106,6 +115,22 @@ class Handler:
         if verb == "deletecollection":
             return await _delete_collection(call, selection)
         return await _write(call)
+
+
+def _record(request: web.BaseRequest, user: str, target: Target | None, served: Served | None) -> Request:
+    is_watch = request.query.get("watch") in ("true", "1")
+    return Request(
+        verb=paths.verb(request.method, target, watch=is_watch) if target else "",
+        method=request.method,
+        path=request.path,
+        resource=served.resource.full_name if served else "",
+        subresource=target.subresource if target else "",
+        namespace=(target.namespace or "") if target else "",
+        name=target.name if target else "",
+        user=user,
+        user_agent=request.headers.get("User-Agent", ""),
+        field_manager=request.query.get("fieldManager", ""),
+    )
 
 
 async def _write(call: Call) -> web.StreamResponse:

@@ -12,6 +12,7 @@ from aiohttp import web
 from dask_k8s_local.api import errors
 from dask_k8s_local.api.operations import DeleteOptions, Operations, Write
 from dask_k8s_local.api.paths import Target
+from dask_k8s_local.api.record import Request
 from dask_k8s_local.api.strategy import Served
 from dask_k8s_local.api.users import Users
 from dask_k8s_local.interfaces import Kubelet, Object
@@ -46,7 +47,7 @@ class Call:
     serving: Serving
     kubelets: dict[str, Kubelet]
     users: Users
-    user: str
+    record: Request
 
     @property
     def namespace(self) -> str:

@@ -10,6 +10,7 @@ from aiohttp import web
 
 from dask_k8s_local.api.admission import Admission
 from dask_k8s_local.api.client import Client
+from dask_k8s_local.api.faults import Faults
 from dask_k8s_local.api.garbage import GarbageCollector
 from dask_k8s_local.api.handler import Handler
 from dask_k8s_local.api.lifecycle import NamespaceLifecycle
@@ -58,6 +59,7 @@ class ApiServer:
         self.serving = Serving(self.store)
         self.operations = Operations(self.store, Admission(self.store))
         self.client = Client(self.serving, self.operations)
+        self._handler = Handler(self.serving, self.operations, self.users, self.kubelets)
         self._garbage = GarbageCollector(self.serving, self.operations)
         self._lifecycle = NamespaceLifecycle(self.serving, self.operations)
         self._controllers = ControllerManager(self.client)
@@ -65,6 +67,11 @@ class ApiServer:
     @property
     def ca_pem(self) -> bytes:
         return self._certificates.ca_pem
+
+    @property
+    def faults(self) -> Faults:
+        """What shall go wrong, and the log of requests."""
+        return self._handler.faults
 
     @property
     def token(self) -> str:
@@ -82,8 +89,10 @@ class ApiServer:
             asyncio.create_task(self._lifecycle.queue.run(), name="namespace lifecycle"),
         ]
         self._controllers.start()
-        handler = Handler(self.serving, self.operations, self.users, self.kubelets)
-        self._runner = web.ServerRunner(web.Server(handler.handle, access_log=None), shutdown_timeout=0.5)
+        self.faults.attach(asyncio.get_running_loop())
+        # A client that goes away ends its watch at once; writes never wait, so they can't be cut in half.
+        server = web.Server(self._handler.handle, access_log=None, handler_cancellation=True)
+        self._runner = web.ServerRunner(server, shutdown_timeout=0.5)
         await self._runner.setup()
         site = web.TCPSite(self._runner, self._host, self._port, ssl_context=self._certificates.context)
         await site.start()

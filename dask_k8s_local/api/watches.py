@@ -35,7 +35,7 @@ async def serve(call: Call, selection: Selection, watches: Watches) -> web.Strea
     collection = call.operations.store.collection(served.resource.full_name)
     response = web.StreamResponse(headers={"Content-Type": "application/json"})
     watch = Watch(collection, selection.namespace, matches)
-    with watches.following(watch, call):
+    with watches.following(watch, call.record):
         # Version 0 means any, and who asks for initial events gets them whatever the version.
         start = None if sends_initial or not version else version
         try:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from dask_k8s_local.api import errors
+from dask_k8s_local.api.record import Request
 from dask_k8s_local.api.selectors import Matches
 from dask_k8s_local.api.store import Collection, Event, Revision
 from dask_k8s_local.interfaces import EventType
@@ -99,20 +100,20 @@ class Watches:
     """The watches of clients outside, so that tests can cut them."""
 
     def __init__(self) -> None:
-        self._open: dict[Watch, object] = {}
+        self._open: dict[Watch, Request] = {}
 
     @contextmanager
-    def following(self, watch: Watch, call: object) -> Iterator[None]:
-        self._open[watch] = call
+    def following(self, watch: Watch, request: Request) -> Iterator[None]:
+        self._open[watch] = request
         try:
             yield
         finally:
             del self._open[watch]
             watch.close()
 
-    def cut(self, concerned: Callable[[object], bool] = lambda _: True) -> int:
-        """Cut the watches that a predicate holds for; return how many that were."""
-        chosen = [watch for watch, call in self._open.items() if concerned(call)]
+    def cut(self, when: Callable[[Request], bool]) -> int:
+        """Cut the watches that a predicate holds for; return how many they were."""
+        chosen = [watch for watch, request in self._open.items() if when(request)]
         for watch in chosen:
             watch.cut()
         return len(chosen)

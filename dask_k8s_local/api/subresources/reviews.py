@@ -35,7 +35,7 @@ async def review(call: Call) -> web.StreamResponse:
 def _status(call: Call, body: Object) -> Object:
     kind = call.served.resource.kind
     if kind == "SelfSubjectReview":
-        return {"userInfo": {"username": call.user, "groups": ["system:authenticated"]}}
+        return {"userInfo": {"username": call.record.user, "groups": ["system:authenticated"]}}
     if kind == "TokenReview":
         token = (body.get("spec") or {}).get("token", "")
         user = call.users.authenticate(f"Bearer {token}")
