@@ -1,0 +1,16 @@
+"""The controller: makes Dask clusters what their ``DaskCluster`` says, and keeps them so.
+
+``kopf run -m dask_k8s_controller`` and ``python -m dask_k8s_controller`` both run it: importing this package
+registers its handlers with kopf.
+"""
+
+from __future__ import annotations
+
+import kopf
+
+from dask_k8s_controller.handlers import register
+from dask_k8s_controller.settings import Settings
+
+__all__ = ["Settings", "register"]
+
+register(kopf.get_default_registry())

@@ -1,0 +1,278 @@
+"""The objects that the controller makes, each a pure function of the object that it is made for.
+
+Pure: no kopf, no HTTP.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from dask_k8s_controller.facts import Meta, Service
+from dask_k8s_controller.specs import Cluster, WorkerGroup, digest
+from dask_k8s_models import labels, names
+from dask_k8s_models.resource import API_VERSION, Metadata
+
+Object = dict[str, Any]
+
+APPLIED = "dask.org/applied"
+"""Annotation of a child that is applied: a digest of what was applied last."""
+
+PROPAGATED = "dask.org/propagated"
+"""Annotation of a child: the keys that were handed on to it, so that they can be taken away again."""
+
+HTTP_ROUTES = "DASK_DISTRIBUTED__SCHEDULER__HTTP__ROUTES"
+SCHEDULER_ROUTES = (
+    "distributed.http.scheduler.prometheus",
+    "distributed.http.scheduler.info",
+    "distributed.http.scheduler.json",
+    "distributed.http.health",
+    "distributed.http.proxy",
+    "distributed.http.statics",
+    "distributed.http.scheduler.api",
+)
+"""distributed's own routes and, last, the ones to retire workers by: the variable replaces the whole list.
+
+https://distributed.dask.org/en/stable/http_services.html
+"""
+
+TCP_COMM = "tcp-comm"
+HTTP_DASHBOARD = "http-dashboard"
+
+
+@dataclass(frozen=True)
+class Ports:
+    """The ports of a scheduler's Service."""
+
+    comm: int
+    dashboard: int | None
+    """None if the Service doesn't offer it."""
+
+
+def service_ports(service: Mapping[str, Any] | None) -> Ports:
+    """Find a Service's ports by name, else by number; the only port is the scheduler's."""
+    ports = (service or {}).get("ports") or _default_ports({})
+    by_name = {port.get("name"): port["port"] for port in ports}
+    numbers = {port["port"] for port in ports}
+    comm = by_name.get(TCP_COMM)
+    if comm is None:
+        is_only = len(ports) == 1 and names.SCHEDULER_PORT not in numbers
+        comm = ports[0]["port"] if is_only else names.SCHEDULER_PORT
+    dashboard = by_name.get(HTTP_DASHBOARD)
+    if dashboard is None and names.DASHBOARD_PORT in numbers:
+        dashboard = names.DASHBOARD_PORT
+    return Ports(comm, dashboard)
+
+
+def scheduler_service(cluster: Cluster) -> Object:
+    """The Service by which workers and clients reach the scheduler, as it is applied."""
+    scheduler = cluster.raw_spec["scheduler"]
+    spec = copy.deepcopy(scheduler.get("service") or {})
+    spec["selector"] = spec.get("selector") or labels.scheduler(cluster.name)
+    if not spec.get("ports"):
+        spec["ports"] = _default_ports(scheduler["spec"])
+    own = _sub_resource(cluster.spec.scheduler.metadata if cluster.spec else None)
+    metadata: Object = {
+        "name": names.scheduler(cluster.name),
+        "namespace": cluster.meta.namespace,
+        "labels": labels.merged(cluster.meta.labels, own.labels, labels.scheduler(cluster.name)),
+        "annotations": labels.merged(cluster.meta.annotations, own.annotations),
+        "ownerReferences": [owner_reference("DaskCluster", cluster.meta)],
+    }
+    service = {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec}
+    metadata["annotations"][APPLIED] = digest(service)
+    return service
+
+
+def is_applied(desired: Object, live: Service) -> bool:
+    """Whether a Service is as it was applied: nothing was changed by others, nothing has to go."""
+    return (
+        live.meta.annotations.get(APPLIED) == desired["metadata"]["annotations"][APPLIED]
+        and _holds(desired["metadata"]["labels"], live.meta.labels)
+        and _holds(desired["metadata"]["annotations"], live.meta.annotations)
+        and _holds(desired["spec"], live.spec)
+    )
+
+
+def _holds(desired: Any, live: Any) -> bool:
+    """Whether ``live`` has all that ``desired`` has; the API server may have added to it."""
+    if isinstance(desired, Mapping):
+        return isinstance(live, Mapping) and all(
+            _holds(value, live.get(key)) for key, value in desired.items()
+        )
+    if isinstance(desired, list):
+        return isinstance(live, list) and len(desired) == len(live) and all(map(_holds, desired, live))
+    return bool(desired == live)
+
+
+def _default_ports(pod_spec: Mapping[str, Any]) -> list[Object]:
+    named = {
+        port.get("name")
+        for container in pod_spec.get("containers") or ()
+        for port in container.get("ports") or ()
+    }
+    return [
+        {"name": name, "protocol": "TCP", "port": number, "targetPort": name if name in named else number}
+        for name, number in ((TCP_COMM, names.SCHEDULER_PORT), (HTTP_DASHBOARD, names.DASHBOARD_PORT))
+    ]
+
+
+def scheduler_pod(cluster: Cluster, suffix: str = "") -> Object:
+    """The pod of the scheduler; with a suffix if its name is still held by a dying one."""
+    spec = copy.deepcopy(cluster.raw_spec["scheduler"]["spec"])
+    spec.setdefault("enableServiceLinks", False)
+    routes = {HTTP_ROUTES: repr(list(SCHEDULER_ROUTES))}
+    chosen = main_container(spec["containers"], "scheduler")
+    spec["containers"] = [
+        with_env(container, routes) if index == chosen else container
+        for index, container in enumerate(spec["containers"])
+    ]
+    metadata = scheduler_pod_metadata(cluster)
+    metadata["annotations"][labels.TEMPLATE_HASH] = cluster.scheduler_hash
+    if labels.RESTART in cluster.meta.annotations:
+        metadata["annotations"][labels.RESTART] = cluster.meta.annotations[labels.RESTART]
+    metadata["name"] = names.scheduler(cluster.name, suffix)
+    metadata["namespace"] = cluster.meta.namespace
+    metadata["ownerReferences"] = [owner_reference("DaskCluster", cluster.meta)]
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
+
+
+def scheduler_pod_metadata(cluster: Cluster) -> Object:
+    """The labels and annotations of a scheduler's pod that follow the cluster's."""
+    own = _sub_resource(cluster.spec.scheduler.metadata if cluster.spec else None)
+    base = labels.scheduler(cluster.name)
+    return _remembered(
+        labels.merged_pod_labels(cluster.meta.labels, own.labels, base),
+        labels.merged(cluster.meta.annotations, own.annotations),
+    )
+
+
+def default_group(cluster: Cluster) -> Object:
+    """The cluster's default group of workers, as it is created."""
+    worker = copy.deepcopy(cluster.raw_spec["worker"])
+    metadata = default_group_metadata(cluster)
+    replicas = cluster.spec.worker.replicas if cluster.spec else 0
+    metadata["annotations"][labels.CLUSTER_REPLICAS] = str(replicas)
+    metadata["name"] = cluster.default_group
+    metadata["namespace"] = cluster.meta.namespace
+    metadata["ownerReferences"] = [owner_reference("DaskCluster", cluster.meta)]
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "DaskWorkerGroup",
+        "metadata": metadata,
+        "spec": {"cluster": cluster.name, "worker": {**worker, "replicas": replicas}},
+    }
+
+
+def default_group_metadata(cluster: Cluster) -> Object:
+    """The labels and annotations of a default group that follow the cluster's."""
+    own = _sub_resource(cluster.spec.worker.metadata if cluster.spec else None)
+    base = labels.worker_group(cluster.name, cluster.default_group)
+    return _remembered(
+        labels.merged(cluster.meta.labels, own.labels, base),
+        labels.merged(cluster.meta.annotations, own.annotations),
+    )
+
+
+def worker_pod(group: WorkerGroup, name: str, comm_port: int) -> Object:
+    """A worker's pod, which finds its scheduler at that port of the Service."""
+    spec = copy.deepcopy(group.raw_spec["worker"]["spec"])
+    # A worker that was retired exits with 0: it must not be started again.
+    spec.setdefault("restartPolicy", "OnFailure")
+    spec.setdefault("enableServiceLinks", False)
+    variables = {
+        "DASK_WORKER_NAME": name,
+        "DASK_SCHEDULER_ADDRESS": names.scheduler_address(group.cluster, group.meta.namespace, comm_port),
+    }
+    spec["containers"] = [with_env(container, variables) for container in spec["containers"]]
+    metadata = worker_pod_metadata(group)
+    metadata["annotations"][labels.TEMPLATE_HASH] = group.worker_hash
+    metadata["name"] = name
+    metadata["namespace"] = group.meta.namespace
+    metadata["ownerReferences"] = [owner_reference("DaskWorkerGroup", group.meta)]
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
+
+
+def worker_pod_metadata(group: WorkerGroup) -> Object:
+    """The labels and annotations of a worker's pod that follow the group's."""
+    own = _sub_resource(group.spec.worker.metadata if group.spec else None)
+    inherited = {key: value for key, value in group.meta.annotations.items() if key != PROPAGATED}
+    base = labels.worker(group.cluster, group.name)
+    return _remembered(
+        labels.merged_pod_labels(group.meta.labels, own.labels, base),
+        labels.merged(inherited, own.annotations),
+    )
+
+
+def metadata_patch(live: Meta, desired: Object) -> Object | None:
+    """Find what to merge into a child's metadata so that it follows; None if it does already.
+
+    Parameters
+    ----------
+    live : Meta
+        The child's.
+    desired : dict
+        ``labels`` and ``annotations``, with the annotation that remembers their keys. What others have put
+        on the child stays.
+    """
+    remembered = _recall(live)
+    patch: Object = {}
+    for what, present in (("labels", live.labels), ("annotations", live.annotations)):
+        wanted: Mapping[str, str] = desired[what]
+        changes: dict[str, str | None] = {
+            key: value for key, value in wanted.items() if present.get(key) != value
+        }
+        changes |= {key: None for key in remembered[what] if key in present and key not in wanted}
+        if changes:
+            patch[what] = changes
+    return {"metadata": patch} if patch else None
+
+
+def _remembered(child_labels: dict[str, str], annotations: dict[str, str]) -> Object:
+    keys = {"labels": sorted(child_labels), "annotations": sorted(annotations)}
+    memory = json.dumps(keys, separators=(",", ":"))
+    return {"labels": child_labels, "annotations": {**annotations, PROPAGATED: memory}}
+
+
+def _recall(live: Meta) -> dict[str, list[str]]:
+    nothing: dict[str, list[str]] = {"labels": [], "annotations": []}
+    try:
+        found = json.loads(live.annotations.get(PROPAGATED, "{}"))
+    except ValueError:
+        return nothing
+    if not isinstance(found, dict):
+        return nothing
+    return {what: [str(key) for key in found.get(what) or ()] for what in nothing}
+
+
+def with_env(container: Mapping[str, Any], variables: Mapping[str, str]) -> Object:
+    """Add environment variables that the user hasn't set, before the user's, which may refer to them."""
+    env = container.get("env") or []
+    theirs = {variable["name"] for variable in env}
+    ours = [{"name": name, "value": value} for name, value in variables.items() if name not in theirs]
+    return {**container, "env": [*ours, *env]}
+
+
+def main_container(containers: Iterable[Mapping[str, Any]], name: str) -> int:
+    """Return the index of the container with that name, else of the first."""
+    found = [index for index, container in enumerate(containers) if container.get("name") == name]
+    return found[0] if found else 0
+
+
+def owner_reference(kind: str, meta: Meta) -> Object:
+    """Return what makes an object go when its owner goes."""
+    return {
+        "apiVersion": API_VERSION,
+        "kind": kind,
+        "name": meta.name,
+        "uid": meta.uid,
+        "controller": True,
+        "blockOwnerDeletion": True,
+    }
+
+
+def _sub_resource(metadata: Metadata | None) -> Metadata:
+    return metadata or Metadata()

@@ -1,0 +1,185 @@
+"""Conversations with schedulers: questions are asked in the background, answers are kept for the plans.
+
+A plan never waits for a scheduler. It finds an answer, or asks; when that comes, the object has its turn.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, TypeVar
+
+from dask_k8s_controller.answers import Answer, Retirement, Trouble, Worker
+from dask_k8s_controller.clock import Clock
+from dask_k8s_controller.errors import NoSuchRoute, SchedulerError, Unreachable
+from dask_k8s_controller.plan import AskIdle, AskWorkers, Question, Retire
+from dask_k8s_controller.queue import Key
+from dask_k8s_controller.scheduler_http import Endpoint, SchedulerClient
+
+__all__ = ["Conversations", "Endpoint"]
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+@dataclass
+class _Retirements:
+    """What is known of a group's retirements; pods by their uid."""
+
+    under_way: set[str] = field(default_factory=set)
+    done: set[str] = field(default_factory=set)
+    refused: dict[str, datetime] = field(default_factory=dict)
+    failed: Answer[None] | None = None
+
+
+class Conversations:
+    """Asks schedulers and remembers their answers.
+
+    Parameters
+    ----------
+    client : SchedulerClient
+        Speaks with the schedulers.
+    clock : Clock
+        Time.
+    on_answer : callable
+        Told the key of the object that an answer is for.
+    """
+
+    def __init__(self, client: SchedulerClient, clock: Clock, on_answer: Callable[[Key], None]) -> None:
+        self._client = client
+        self._clock = clock
+        self._on_answer = on_answer
+        self._workers: dict[str, Answer[tuple[Worker, ...]]] = {}
+        self._idleness: dict[str, Answer[datetime]] = {}
+        self._retirements: dict[str, _Retirements] = {}
+        self._waiting: dict[tuple[str, str], set[Key]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def workers(self, scheduler_uid: str) -> Answer[tuple[Worker, ...]] | None:
+        """Return what the scheduler said last about its workers."""
+        return self._workers.get(scheduler_uid)
+
+    def idleness(self, scheduler_uid: str) -> Answer[datetime] | None:
+        """Return what the scheduler said last about its being idle."""
+        return self._idleness.get(scheduler_uid)
+
+    def retirement(self, group_uid: str) -> Retirement | None:
+        """Return what is known of the retirement of a group's workers."""
+        known = self._retirements.get(group_uid)
+        if known is None:
+            return None
+        return Retirement(
+            frozenset(known.under_way), frozenset(known.done), dict(known.refused), known.failed
+        )
+
+    def ask(self, question: Question, endpoint: Endpoint, key: Key, uid: str) -> None:
+        """Ask a question in the background, unless it is being asked already.
+
+        Parameters
+        ----------
+        question : Question
+            What to ask.
+        endpoint : Endpoint
+            Whom.
+        key : Key
+            The object that gets a turn when the answer is there.
+        uid : str
+            The object's uid.
+        """
+        match question:
+            case AskWorkers():
+                self._share("workers", endpoint, key, self._ask_workers(endpoint))
+            case AskIdle():
+                self._share("idle", endpoint, key, self._ask_idle(endpoint))
+            case Retire():
+                self._start(self._retire(question, endpoint, key, uid))
+
+    def forget(self, uid: str) -> None:
+        """Drop what is remembered of a group, or of a scheduler's pod, that is gone."""
+        self._retirements.pop(uid, None)
+        self._workers.pop(uid, None)
+        self._idleness.pop(uid, None)
+
+    def forget_pod(self, group_uid: str, pod_uid: str) -> None:
+        """Drop what is remembered of a worker's pod that is gone."""
+        if known := self._retirements.get(group_uid):
+            known.done.discard(pod_uid)
+            known.refused.pop(pod_uid, None)
+
+    async def stop(self) -> None:
+        """Ask no more."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _share(self, what: str, endpoint: Endpoint, key: Key, asking: Coroutine[Any, Any, None]) -> None:
+        """Ask once for all that want to know."""
+        question = (what, endpoint.uid)
+        if question in self._waiting:
+            self._waiting[question].add(key)
+            asking.close()
+            return
+        self._waiting[question] = {key}
+
+        async def tell() -> None:
+            try:
+                await asking
+            finally:
+                for interested in self._waiting.pop(question):
+                    self._on_answer(interested)
+
+        self._start(tell())
+
+    def _start(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _ask_workers(self, endpoint: Endpoint) -> None:
+        self._workers[endpoint.uid] = await self._answer(self._client.workers(endpoint))
+
+    async def _ask_idle(self, endpoint: Endpoint) -> None:
+        self._idleness[endpoint.uid] = await self._answer(self._client.idle_since(endpoint))
+
+    async def _retire(self, question: Retire, endpoint: Endpoint, key: Key, uid: str) -> None:
+        known = self._retirements.setdefault(uid, _Retirements())
+        pods = {pod: addresses for pod, addresses in question.pods if pod not in known.under_way}
+        if not pods:
+            return
+        known.under_way |= pods.keys()
+        try:
+            addresses = [address for of_pod in pods.values() for address in of_pod]
+            logger.info("%s: retiring %s workers.", key, len(addresses))
+            answer = await self._answer(self._client.retire(endpoint, addresses))
+            if answer.value is None:
+                known.failed = Answer(answer.at, None, answer.trouble, answer.message)
+            else:
+                known.failed = None
+                for pod, of_pod in pods.items():
+                    if answer.value.issuperset(of_pod):
+                        known.done.add(pod)
+                    else:
+                        known.refused[pod] = answer.at
+        finally:
+            known.under_way -= pods.keys()
+            # What the scheduler said of its workers before is no longer true.
+            self._workers.pop(endpoint.uid, None)
+            self._on_answer(key)
+
+    async def _answer(self, asking: Coroutine[Any, Any, T | None]) -> Answer[T]:
+        try:
+            value = await asking
+        except SchedulerError as error:
+            trouble = (
+                Trouble.NO_ROUTE
+                if isinstance(error, NoSuchRoute)
+                else Trouble.UNREACHABLE
+                if isinstance(error, Unreachable)
+                else Trouble.BAD_ANSWER
+            )
+            return Answer(self._clock.now(), None, trouble, str(error))
+        return Answer(self._clock.now(), value)

@@ -1,0 +1,104 @@
+"""Where kopf comes in: its watches feed the stores and the queue. It writes nothing on users' objects.
+
+Only ``kopf.index`` and ``kopf.on.event`` are used for objects: https://docs.kopf.dev/en/stable/indexing/.
+kopf calls an index's function before any event handler, and no event handler at all before every object that
+exists has been through it.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import click
+import kopf
+
+from dask_k8s_controller.operator import WATCHED, Operator
+from dask_k8s_controller.plugins import load_plugins, watched_by_others
+from dask_k8s_controller.resources import PODS, SERVICES, Resource
+from dask_k8s_controller.settings import Settings
+from dask_k8s_models import labels
+
+logger = logging.getLogger(__name__)
+
+FINALIZER = "kubernetes.dask.org/controller"
+"""kopf takes the finalizer of its configured name away where it needs none; the usual one may be another's."""
+
+
+def register(registry: kopf.OperatorRegistry) -> None:
+    """Register all handlers of the controller, and the plugins'.
+
+    Parameters
+    ----------
+    registry : kopf.OperatorRegistry
+        Where to.
+    """
+    kopf.on.startup(registry=registry, id="dask_start")(_start)
+    kopf.on.login(registry=registry, id="dask_login")(_log_in)
+    kopf.on.cleanup(registry=registry, id="dask_stop")(_stop)
+    kopf.on.probe(registry=registry, id="dask")(_probe)
+    for resource in WATCHED:
+        _watch(registry, resource)
+    load_plugins()
+
+
+def _watch(registry: kopf.OperatorRegistry, resource: Resource) -> None:
+    selection = {labels.CLUSTER_NAME: kopf.PRESENT} if resource in (PODS, SERVICES) else None
+    where = (resource.group, resource.version, resource.plural)
+
+    # Coroutines, though they await nothing: kopf runs plain functions in threads.
+    async def index(body: kopf.Body, memo: kopf.Memo, **_: Any) -> None:
+        _operator(memo).seen({"kind": resource.kind, **body})
+
+    async def event(type: str | None, body: kopf.Body, memo: kopf.Memo, **_: Any) -> None:  # noqa: A002
+        _operator(memo).changed(resource.kind, type, body)
+
+    index_id, event_id = f"dask_{resource.plural}_seen", f"dask_{resource.plural}_changed"
+    kopf.index(*where, registry=registry, id=index_id, labels=selection)(index)
+    kopf.on.event(*where, registry=registry, id=event_id, labels=selection)(event)
+
+
+def _operator(memo: Any) -> Operator:
+    operator: Operator = memo.dask_operator
+    return operator
+
+
+async def _start(settings: kopf.OperatorSettings, memo: Any, **_: Any) -> None:
+    settings.persistence.finalizer = FINALIZER
+    if not settings.peering.mandatory:
+        settings.peering.standalone = True
+    watched = watched_by_others(kopf.get_default_registry())
+    for resource in (PODS, SERVICES):
+        if resource not in watched:
+            settings.watching.label_selectors[resource.version, resource.plural] = labels.CLUSTER_NAME
+    memo.dask_operator = Operator(Settings.from_config())
+    await memo.dask_operator.start(settings, taken_port=_liveness_port())
+
+
+async def _stop(memo: Any, **_: Any) -> None:
+    await _operator(memo).stop()
+
+
+async def _log_in(memo: Any, **_: Any) -> kopf.AiohttpSession:
+    operator = _operator(memo)
+    connection = operator.credentials().connect(operator.relists.trace())
+    return kopf.AiohttpSession(
+        server=connection.server,
+        aiohttp_session=connection.session,
+        default_namespace=connection.namespace,
+    )
+
+
+async def _probe(memo: Any, **_: Any) -> str:
+    if problem := _operator(memo).health.problem():
+        raise kopf.PermanentError(problem)
+    return "healthy"
+
+
+def _liveness_port() -> int | None:
+    """Return the port that ``kopf run --liveness=…`` is going to listen on."""
+    from urllib.parse import urlsplit
+
+    context = click.get_current_context(silent=True)
+    endpoint = context.params.get("liveness_endpoint") if context is not None else None
+    return (urlsplit(endpoint).port or 80) if endpoint else None

@@ -1,0 +1,51 @@
+"""What is counted for Prometheus: https://prometheus.io/docs/practices/naming/."""
+
+from __future__ import annotations
+
+import prometheus_client as prometheus
+
+from dask_k8s_controller.queue import Key
+
+
+class Metrics:
+    """The controller's metrics, in a registry of their own."""
+
+    content_type = prometheus.CONTENT_TYPE_LATEST
+
+    def __init__(self) -> None:
+        self.registry = prometheus.CollectorRegistry()
+        prometheus.ProcessCollector(registry=self.registry)
+        self.reconciles = prometheus.Counter(
+            "dask_controller_reconciles", "Turns of objects.", ["kind", "result"], registry=self.registry
+        )
+        self.reconcile_seconds = prometheus.Histogram(
+            "dask_controller_reconcile_seconds", "Duration of turns.", ["kind"], registry=self.registry
+        )
+        self.queue_depth = prometheus.Gauge(
+            "dask_controller_queue_depth", "Objects that wait for their turn.", registry=self.registry
+        )
+        self.api_requests = prometheus.Counter(
+            "dask_controller_api_requests",
+            "Requests to the API server, without the watches.",
+            ["verb", "kind", "code"],
+            registry=self.registry,
+        )
+        self.cluster_start_seconds = prometheus.Histogram(
+            "dask_controller_cluster_start_seconds",
+            "From the creation of a DaskCluster to its being Ready for the first time.",
+            buckets=(1, 2, 5, 10, 20, 30, 60, 120, 300, 600),
+            registry=self.registry,
+        )
+
+    def turn_done(self, key: Key, seconds: float, failed: bool) -> None:
+        """Count a turn."""
+        self.reconciles.labels(key.kind, "error" if failed else "success").inc()
+        self.reconcile_seconds.labels(key.kind).observe(seconds)
+
+    def request_done(self, verb: str, kind: str, code: int) -> None:
+        """Count a request."""
+        self.api_requests.labels(verb, kind, str(code)).inc()
+
+    def exposition(self) -> bytes:
+        """Return all metrics in Prometheus' text format."""
+        return prometheus.generate_latest(self.registry)

@@ -1,0 +1,178 @@
+"""The controller as a whole: its parts put together, started and stopped, and told of what happens."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import kopf
+
+from dask_k8s_controller.api import Api
+from dask_k8s_controller.clock import Clock, RealClock
+from dask_k8s_controller.connection import Connection, Credentials, find_credentials
+from dask_k8s_controller.conversations import Conversations
+from dask_k8s_controller.errors import ApiError
+from dask_k8s_controller.facts import Pod, Service
+from dask_k8s_controller.health import HealthServer
+from dask_k8s_controller.metrics import Metrics
+from dask_k8s_controller.queue import Key, Requeue, WorkQueue
+from dask_k8s_controller.reconciler import Reconciler
+from dask_k8s_controller.relists import Listing, RelistMonitor
+from dask_k8s_controller.resources import AUTOSCALERS, CLUSTERS, GROUPS, PODS, SERVICES
+from dask_k8s_controller.scheduler_http import SchedulerClient
+from dask_k8s_controller.settings import Settings
+from dask_k8s_controller.specs import Autoscaler, Cluster, WorkerGroup
+from dask_k8s_controller.world import World
+from dask_k8s_models import labels
+
+logger = logging.getLogger(__name__)
+
+WATCHED = (CLUSTERS, GROUPS, AUTOSCALERS, PODS, SERVICES)
+
+
+class Operator:
+    """The controller without its watches, which kopf has.
+
+    Parameters
+    ----------
+    settings : Settings
+        Choices of whoever runs it.
+    clock : Clock, optional
+        Time.
+    """
+
+    def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
+        self.settings = settings
+        self.clock = clock or RealClock()
+        self.metrics = Metrics()
+        self.relists = RelistMonitor(WATCHED, self._verify)
+        self.api = Api(self._log_in, limits=settings.limits, on_request=self.metrics.request_done)
+        self.schedulers = SchedulerClient(self.api, settings.patience)
+        self.conversations = Conversations(self.schedulers, self.clock, self._answered)
+        self.world = World(self.clock, self.conversations)
+        self.reconciler = Reconciler(self.world, self.api, self.conversations, self.clock, settings)
+        self.queue = WorkQueue(
+            self._reconcile,
+            clock=self.clock,
+            concurrency=settings.turns,
+            spacing=settings.spacing,
+            backoff=settings.backoff,
+            on_turn=self.metrics.turn_done,
+        )
+        self.health = HealthServer(settings, self.queue, self.metrics)
+        self._kopf_settings: kopf.OperatorSettings | None = None
+
+    async def start(self, kopf_settings: kopf.OperatorSettings, taken_port: int | None = None) -> None:
+        """Begin to act on what the watches show.
+
+        Parameters
+        ----------
+        kopf_settings : kopf.OperatorSettings
+            For the credentials.
+        taken_port : int, optional
+            A port that kopf itself is going to listen on.
+        """
+        self._kopf_settings = kopf_settings
+        connection = await self.api.connection()
+        await self.health.start(is_in_cluster=connection.in_cluster, taken_port=taken_port)
+        self.queue.start()
+
+    async def stop(self) -> None:
+        """Let turns finish, then stop."""
+        await self.queue.stop(self.settings.stop_grace)
+        await self.conversations.stop()
+        await self.relists.stop()
+        await self.health.stop()
+        await self.schedulers.close()
+        await self.api.close()
+
+    def credentials(self) -> Credentials:
+        """Read the credentials of the API server anew."""
+        return find_credentials(self._kopf_settings)
+
+    def seen(self, body: Mapping[str, Any]) -> None:
+        """Take note of an object that a watch shows."""
+        self.world.see(body)
+
+    def changed(self, kind: str, event: str | None, body: Mapping[str, Any]) -> None:
+        """Give what depends on an object its turn."""
+        metadata = body["metadata"]
+        uid = metadata.get("uid") or ""
+        if event == "DELETED":
+            facts = self.world.store(kind).forget(uid)
+            if facts is not None:
+                self._gone(facts)
+        else:
+            facts = next((found for found in self.world.named(kind, metadata) if found.meta.uid == uid), None)
+        if facts is not None:
+            self._enqueue(facts)
+
+    def _gone(self, facts: Any) -> None:
+        match facts:
+            case Pod(meta=meta):
+                self.conversations.forget(meta.uid)
+                if meta.owner is not None:
+                    self.conversations.forget_pod(meta.owner.uid, meta.uid)
+            case Cluster() | WorkerGroup():
+                self.reconciler.forget(facts.meta.uid)
+
+    def _enqueue(self, facts: Any) -> None:
+        for key in self._keys_of(facts):
+            self.queue.add(key)
+
+    def _keys_of(self, facts: Any) -> Iterable[Key]:
+        namespace = facts.meta.namespace
+        match facts:
+            case Cluster(name=name):
+                yield Key(CLUSTERS.kind, namespace, name)
+                yield from self._group_keys(namespace, name)
+            case WorkerGroup(name=name, cluster=cluster):
+                yield Key(GROUPS.kind, namespace, name)
+                yield Key(CLUSTERS.kind, namespace, cluster)
+            case Autoscaler(cluster=cluster):
+                yield Key(CLUSTERS.kind, namespace, cluster)
+            case Pod(meta=meta) | Service(meta=meta):
+                cluster = meta.labels.get(labels.CLUSTER_NAME, "")
+                match meta.labels.get(labels.COMPONENT):
+                    case labels.Component.SCHEDULER:
+                        yield Key(CLUSTERS.kind, namespace, cluster)
+                        if isinstance(facts, Pod):
+                            yield from self._group_keys(namespace, cluster)
+                    case labels.Component.WORKER:
+                        group = meta.labels.get(labels.WORKER_GROUP_NAME, "")
+                        yield Key(GROUPS.kind, namespace, group)
+
+    def _group_keys(self, namespace: str, cluster: str) -> Iterable[Key]:
+        for group in self.world.groups_of(namespace, cluster):
+            yield Key(GROUPS.kind, namespace, group.name)
+
+    async def _reconcile(self, key: Key) -> Requeue:
+        return await self.reconciler.reconcile(key)
+
+    def _answered(self, key: Key) -> None:
+        self.queue.add(key)
+
+    async def _log_in(self) -> Connection:
+        return self.credentials().connect()
+
+    async def _verify(self, listing: Listing) -> None:
+        """Find out what has gone while a watch was interrupted: kopf, listing anew, doesn't tell."""
+        await asyncio.sleep(1.0)
+        try:
+            found = await self.api.list(listing.resource, listing.namespace, listing.label_selector)
+        except ApiError as error:
+            logger.warning("Could not list %s anew: %s", listing.resource.plural, error)
+            self.relists.again(listing)
+            return
+        for item in found.get("items") or ():
+            self.world.see({"kind": listing.resource.kind, **item})
+        gone = self.world.store(listing.resource.kind).forget_all_but(
+            (item["metadata"]["uid"] for item in found.get("items") or ()),
+            str(found.get("metadata", {}).get("resourceVersion") or ""),
+            lambda facts: listing.namespace in (None, facts.meta.namespace),
+        )
+        for facts in gone:
+            self._gone(facts)
+            self._enqueue(facts)

@@ -1,0 +1,235 @@
+"""The work queue: each key once, one worker per key at a time, back-off on errors, requeue-after."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from dask_k8s_controller.clock import Clock, Timer
+
+logger = logging.getLogger(__name__)
+
+
+class Key(NamedTuple):
+    """Which object to reconcile."""
+
+    kind: str
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.namespace}/{self.name}"
+
+
+@dataclass(frozen=True)
+class Requeue:
+    """When a key wants its next turn, if nothing changes before.
+
+    Parameters
+    ----------
+    after : float, optional
+        Seconds from now; None waits for a change.
+    failed : bool
+        Something went wrong: back off, longer with every failure in a row, but at most ``after``.
+    """
+
+    after: float | None = None
+    failed: bool = False
+
+    @classmethod
+    def on_change(cls) -> Requeue:
+        """Wait for a change."""
+        return cls()
+
+
+@dataclass(frozen=True)
+class Backoff:
+    """Delays that double with every failure in a row, in seconds."""
+
+    first: float = 0.25
+    longest: float = 60.0
+
+    def delay(self, failures: int) -> float:
+        """Return the delay after so many failures in a row."""
+        # Spread by a quarter, so that what failed together doesn't come back together.
+        delay = min(self.longest, self.first * 2.0 ** min(failures - 1, 30))
+        return delay * random.uniform(0.75, 1.0)
+
+
+Process = Callable[[Key], Awaitable[Requeue]]
+OnTurn = Callable[[Key, float, bool], None]
+
+
+class WorkQueue:
+    """Runs ``process`` for every key added, until it says that there is nothing left to do.
+
+    A key that is added while its turn is on gets another turn afterwards; a key that is added many times
+    while it waits gets one. Errors never end the queue: whatever ``process`` raises is logged and the key
+    comes back after a back-off.
+
+    Parameters
+    ----------
+    process : callable
+        Awaited with a key; returns when the key wants its next turn.
+    clock : Clock
+        Time.
+    concurrency : int
+        How many keys have their turn at the same time.
+    spacing : float
+        The least time in seconds between the beginnings of two turns of one key: many changes, one turn.
+    backoff : Backoff
+        Delays after failures.
+    on_turn : callable, optional
+        Told about each turn that is over: its key, the seconds that it took, whether it failed.
+    """
+
+    def __init__(
+        self,
+        process: Process,
+        *,
+        clock: Clock,
+        concurrency: int = 100,
+        spacing: float = 0.0,
+        backoff: Backoff | None = None,
+        on_turn: OnTurn | None = None,
+    ) -> None:
+        self._process = process
+        self._clock = clock
+        self._concurrency = concurrency
+        self._spacing = spacing
+        self._backoff = backoff or Backoff()
+        self._on_turn = on_turn
+        self._ready: dict[Key, float] = {}
+        self._running: dict[Key, asyncio.Task[None]] = {}
+        self._started_at: dict[Key, float] = {}
+        self._last_start: dict[Key, float] = {}
+        self._again: set[Key] = set()
+        self._timers: dict[Key, tuple[float, Timer]] = {}
+        self._failures: dict[Key, int] = {}
+        self._is_open = False
+        self._is_stopped = False
+
+    def add(self, key: Key) -> None:
+        """Give a key its turn as soon as possible."""
+        if self._is_stopped:
+            return
+        if key in self._running:
+            self._again.add(key)
+        elif (wait := self._wait_for_spacing(key)) > 0:
+            self.add_after(key, wait)
+        else:
+            self._cancel_timer(key)
+            self._ready.setdefault(key, self._clock.monotonic())
+            self._start_ready()
+
+    def add_after(self, key: Key, delay: float) -> None:
+        """Give a key its turn after ``delay`` seconds, or earlier if it is due earlier anyway."""
+        if key in self._ready or self._is_stopped:
+            return
+        due = self._clock.monotonic() + delay
+        if key in self._timers and self._timers[key][0] <= due:
+            return
+        self._cancel_timer(key)
+        self._timers[key] = (due, self._clock.call_later(delay, lambda: self._timer_fired(key)))
+
+    def start(self) -> None:
+        """Begin, or go on after `pause`. Keys added before have waited."""
+        self._is_open = True
+        self._start_ready()
+
+    def pause(self) -> None:
+        """Start no more turns; those that are on go on, and keys keep on waiting."""
+        self._is_open = False
+
+    async def stop(self, grace: float = 5.0) -> None:
+        """Start no more turns, let those that are on finish within ``grace`` seconds, then cancel them."""
+        self._is_open = False
+        self._is_stopped = True
+        for key in list(self._timers):
+            self._cancel_timer(key)
+        self._ready.clear()
+        if tasks := set(self._running.values()):
+            _, pending = await asyncio.wait(tasks, timeout=grace)
+            for task in pending:
+                task.cancel()
+            await asyncio.gather(*pending, return_exceptions=True)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether turns begin."""
+        return self._is_open
+
+    @property
+    def depth(self) -> int:
+        """How many keys wait for their turn now."""
+        return len(self._ready)
+
+    @property
+    def longest_wait(self) -> float:
+        """Seconds that the key waits that has waited longest; 0 if none does."""
+        return self._clock.monotonic() - min(self._ready.values()) if self._ready else 0.0
+
+    @property
+    def longest_turn(self) -> float:
+        """Seconds of the turn that is on for longest; 0 if none is."""
+        return self._clock.monotonic() - min(self._started_at.values()) if self._started_at else 0.0
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no key has or awaits its turn, but for those that asked for a later one."""
+        return not self._ready and not self._running
+
+    def _start_ready(self) -> None:
+        while self._is_open and self._ready and len(self._running) < self._concurrency:
+            key = next(iter(self._ready))
+            del self._ready[key]
+            self._started_at[key] = self._last_start[key] = self._clock.monotonic()
+            self._running[key] = asyncio.create_task(self._turn(key), name=f"reconcile {key}")
+
+    async def _turn(self, key: Key) -> None:
+        requeue = Requeue(failed=True)
+        try:
+            requeue = await self._process(key)
+        except Exception:
+            logger.exception("%s: reconciling failed; it is tried again.", key)
+        finally:
+            self._turn_is_over(key, requeue)
+
+    def _turn_is_over(self, key: Key, requeue: Requeue) -> None:
+        del self._running[key]
+        seconds = self._clock.monotonic() - self._started_at.pop(key)
+        if self._on_turn is not None:
+            self._on_turn(key, seconds, requeue.failed)
+        delay = requeue.after
+        if requeue.failed:
+            self._failures[key] = self._failures.get(key, 0) + 1
+            backoff = self._backoff.delay(self._failures[key])
+            delay = backoff if delay is None else min(delay, backoff)
+        else:
+            self._failures.pop(key, None)
+        if key in self._again:
+            self._again.discard(key)
+            self.add(key)
+        elif delay is not None:
+            self.add_after(key, delay)
+        self._start_ready()
+
+    def _wait_for_spacing(self, key: Key) -> float:
+        if key not in self._last_start:
+            return 0.0
+        wait = self._last_start[key] + self._spacing - self._clock.monotonic()
+        if wait <= 0:
+            del self._last_start[key]
+        return wait
+
+    def _timer_fired(self, key: Key) -> None:
+        self._timers.pop(key, None)
+        self.add(key)
+
+    def _cancel_timer(self, key: Key) -> None:
+        if key in self._timers:
+            self._timers.pop(key)[1].cancel()

@@ -1,0 +1,201 @@
+"""The status of clusters and groups: pure functions of what was observed, planned, and became of the plan."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from dask_k8s_controller import children
+from dask_k8s_controller.conditions import Condition, holds, remarks_of, summary, written
+from dask_k8s_controller.observed import ObservedCluster, ObservedGroup, Outcome
+from dask_k8s_controller.plan import Plan, Remark
+from dask_k8s_controller.specs import WorkerGroup
+from dask_k8s_controller.trouble import command_of, trouble_of, troubles_of
+from dask_k8s_models import labels, names
+from dask_k8s_models.cluster import ClusterPhase
+
+Status = dict[str, Any]
+
+
+def created_status(observed: ObservedCluster) -> Status:
+    """The first status of a cluster, written before anything is created: it tells that a controller acts."""
+    waiting = Remark("Created", "The controller has taken note of the cluster.")
+    meta = observed.cluster.meta
+    return {
+        "phase": ClusterPhase.CREATED.value,
+        "observedGeneration": meta.generation,
+        "conditions": written(
+            summary(False, (), waiting), observed.cluster.status, meta.generation, observed.now
+        ),
+    }
+
+
+def cluster_status(observed: ObservedCluster, plan: Plan, outcome: Outcome) -> Status:
+    """The status of a cluster."""
+    cluster, previous = observed.cluster, observed.cluster.status
+    generation = cluster.meta.generation
+    groups = sorted(
+        (group for group in observed.groups if not group.meta.is_going), key=lambda group: group.name
+    )
+    scheduler = _scheduler_ready(observed)
+    workers = _workers_ready(groups)
+    was_ready = holds(previous, "Ready", generation)
+    # Once all groups have been complete, autoscaling no longer looks like a rollout.
+    is_ready = scheduler.holds and (workers.holds or was_ready) and not cluster.is_suspended
+    remarks = [*plan.remarks, *remarks_of(outcome), *_scheduler_troubles(observed)]
+    unready = scheduler if not scheduler.holds else workers
+    waiting = Remark(unready.reason, unready.message)
+    conditions = (
+        *summary(is_ready, remarks, waiting),
+        scheduler,
+        workers,
+        Condition("Suspended", cluster.is_suspended, "Suspended" if cluster.is_suspended else "NotSuspended"),
+    )
+    status: Status = {
+        "phase": _phase(observed),
+        "observedGeneration": generation,
+        "conditions": written(conditions, previous, generation, observed.now),
+        "workerGroups": [_group_summary(group) for group in groups],
+    }
+    default = observed.default_group
+    counts = default.status if default is not None else {}
+    status["replicas"] = counts.get("replicas") or 0
+    status["readyReplicas"] = counts.get("readyReplicas") or 0
+    status["selector"] = _selector(cluster.name, cluster.default_group)
+    if cluster.spec is not None:
+        ports = children.service_ports(cluster.raw_spec["scheduler"].get("service"))
+        status["schedulerAddress"] = names.scheduler_address(cluster.name, cluster.meta.namespace, ports.comm)
+        if ports.dashboard is not None:
+            status["dashboardAddress"] = names.dashboard_address(
+                cluster.name, cluster.meta.namespace, ports.dashboard
+            )
+    return status
+
+
+def group_status(observed: ObservedGroup, plan: Plan, outcome: Outcome) -> Status:
+    """The status of a group of workers."""
+    group = observed.group
+    live = [pod for pod in observed.own_pods if pod.is_live]
+    ready = [pod for pod in live if pod.is_ready]
+    active_ready = [pod for pod in ready if not pod.is_retiring]
+    updated = [pod for pod in live if pod.template_hash == group.worker_hash]
+    is_complete = len(active_ready) >= group.replicas and len(live) == group.replicas
+    is_up_to_date = len(updated) == len(live) or not _rolls(group)
+    command = command_of((group.raw_spec.get("worker") or {}).get("spec") or {}, "worker")
+    troubles = troubles_of((pod for pod in observed.own_pods if not pod.is_ready), command)
+    remarks = [*plan.remarks, *remarks_of(outcome), *troubles]
+    waiting = Remark("WorkersNotReady", f"{len(active_ready)} of {group.replicas} workers are ready.")
+    is_ready = is_complete and is_up_to_date and not any(remark.reason == "Suspended" for remark in remarks)
+    conditions = summary(is_ready, remarks, waiting)
+    return {
+        "observedGeneration": group.meta.generation,
+        "conditions": written(conditions, group.status, group.meta.generation, observed.now),
+        "replicas": len(live),
+        "readyReplicas": len(ready),
+        "updatedReplicas": len(updated),
+        "selector": _selector(group.cluster, group.name),
+    }
+
+
+def differs(desired: Status, present: Status) -> bool:
+    """Whether a status has to be written."""
+    return any(present.get(key) != value for key, value in desired.items())
+
+
+def only_counts_differ(desired: Status, present: Status) -> bool:
+    """Whether nothing differs but numbers of workers, which may be written a little later."""
+    return not differs(_without_counts(desired), _without_counts(present))
+
+
+COUNTS = frozenset({"replicas", "readyReplicas", "updatedReplicas"})
+
+
+def _without_counts(status: Status) -> Status:
+    rest = {key: value for key, value in status.items() if key not in COUNTS}
+    groups = rest.get("workerGroups") or ()
+    conditions = rest.get("conditions") or ()
+    rest["workerGroups"] = [group["name"] for group in groups]
+    rest["conditions"] = [(item["type"], item["status"], item.get("reason")) for item in conditions]
+    return rest
+
+
+def _phase(observed: ObservedCluster) -> str:
+    cluster = observed.cluster
+    if cluster.spec is None:
+        return ClusterPhase.ERROR.value
+    if cluster.is_suspended:
+        return ClusterPhase.PENDING.value
+    if cluster.status.get("phase") == ClusterPhase.RUNNING:
+        return ClusterPhase.RUNNING.value
+    service = observed.service
+    has_service = service is not None and not service.meta.is_going
+    awaits_ingress = service is not None and service.spec.get("type") == "LoadBalancer"
+    has_address = has_service and (not awaits_ingress or (service is not None and service.has_ingress))
+    exists = observed.scheduler is not None and has_address and observed.default_group is not None
+    return (ClusterPhase.RUNNING if exists else ClusterPhase.PENDING).value
+
+
+def _scheduler_ready(observed: ObservedCluster) -> Condition:
+    scheduler, service = observed.scheduler, observed.service
+    if scheduler is None:
+        reason = "Suspended" if observed.cluster.is_suspended else "SchedulerMissing"
+        return Condition("SchedulerReady", False, reason, "There is no scheduler pod.")
+    if not scheduler.is_ready:
+        message = f"Pod {scheduler.name} is not ready yet."
+        return Condition("SchedulerReady", False, "SchedulerNotReady", message)
+    if service is None or service.meta.is_going:
+        return Condition("SchedulerReady", False, "ServiceMissing", "There is no Service of the scheduler.")
+    if service.spec.get("type") == "LoadBalancer" and not service.has_ingress:
+        message = f"Service {service.meta.name} waits for the address of its load balancer."
+        return Condition("SchedulerReady", False, "LoadBalancerPending", message)
+    return Condition("SchedulerReady", True, "SchedulerReady", f"Pod {scheduler.name} is ready.")
+
+
+def _scheduler_troubles(observed: ObservedCluster) -> list[Remark]:
+    scheduler = observed.raw_scheduler_spec
+    command = command_of(scheduler, "scheduler")
+    found = [trouble_of(pod, command) for pod in observed.own_pods if not pod.is_ready]
+    return [remark for remark in found if remark is not None]
+
+
+def _workers_ready(groups: Iterable[WorkerGroup]) -> Condition:
+    """Whether every group has reached its replicas."""
+    groups = list(groups)
+    lacking = [group for group in groups if _ready(group) < group.replicas]
+    total = sum(_ready(group) for group in groups)
+    wanted = sum(group.replicas for group in groups)
+    message = f"{total} of {wanted} workers are ready."
+    if not lacking and groups:
+        return Condition("WorkersReady", True, "WorkersReady", message)
+    troubles = [_trouble_of_group(group) for group in lacking]
+    known = [trouble for trouble in troubles if trouble is not None]
+    if known:
+        return Condition("WorkersReady", False, known[0].reason, f"{message} {known[0].message}")
+    return Condition("WorkersReady", False, "WorkersNotReady", message)
+
+
+def _ready(group: WorkerGroup) -> int:
+    return int(group.status.get("readyReplicas") or 0)
+
+
+def _trouble_of_group(group: WorkerGroup) -> Remark | None:
+    for item in group.status.get("conditions") or ():
+        if item["type"] == "Ready" and item["status"] == "False":
+            return Remark(item.get("reason") or "", f"Group {group.name}: {item.get('message') or ''}")
+    return None
+
+
+def _group_summary(group: WorkerGroup) -> Status:
+    return {
+        "name": group.name,
+        "replicas": int(group.status.get("replicas") or 0),
+        "readyReplicas": _ready(group),
+    }
+
+
+def _rolls(group: WorkerGroup) -> bool:
+    return group.spec is not None and group.spec.worker.update_strategy().type == "RollingUpdate"
+
+
+def _selector(cluster: str, group: str) -> str:
+    return labels.selector(labels.worker(cluster, group))
