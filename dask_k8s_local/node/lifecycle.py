@@ -27,15 +27,15 @@ EVICTION_MESSAGE = "Taint manager: deleting due to NoExecute taint"
 
 
 class NodeLifecycle:
-    """Marks a node ``Ready=Unknown`` when its Lease isn't renewed, taints it, and evicts its pods later.
+    """Marks a node ``Ready=Unknown`` when its Lease isn't renewed, taints it, then evicts its pods.
 
     Parameters
     ----------
     api : Api
         The API server.
     scale : float
-        Multiplies all times: 50 s until a node counts as lost, the pods' `tolerationSeconds` (300 s unless they
-        say otherwise). The nodes' `heartbeat_scale` must be the same.
+        Multiplies all times: 50 s until a node counts as lost, the pods' `tolerationSeconds` (300 s unless
+        they say otherwise). The nodes' `heartbeat_scale` must be the same.
     """
 
     def __init__(self, api: Api, *, scale: float = 1.0) -> None:

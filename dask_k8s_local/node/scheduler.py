@@ -179,7 +179,6 @@ class Scheduler:
                 "status": "False",
                 "reason": "Unschedulable",
                 "message": message,
-                "lastProbeTime": None,
                 "lastTransitionTime": (current or {}).get("lastTransitionTime") or timestamp(now()),
             }
             others = [c for c in conditions if c["type"] != "PodScheduled"]

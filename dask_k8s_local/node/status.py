@@ -53,6 +53,12 @@ class PodRecord:
     failure: tuple[str, str] | None = None
     """Reason and message of a failure that isn't a container's, e.g. DeadlineExceeded."""
 
+    @property
+    def has_failed(self) -> bool:
+        """Whether the pod has failed as a whole: not before its containers have ended."""
+        everyone = [*self.init_containers, *self.containers]
+        return self.failure is not None and not any("running" in container.state for container in everyone)
+
 
 def first_record(container: Object, has_init_containers: bool) -> ContainerRecord:
     reason = "PodInitializing" if has_init_containers else "ContainerCreating"
@@ -89,7 +95,7 @@ def is_initialized(record: PodRecord) -> bool:
 
 
 def pod_phase(record: PodRecord) -> str:
-    if record.failure is not None:
+    if record.has_failed:
         return "Failed"
     policy = restart_policy(record.pod)
     plain_init = [init for init in record.init_containers if not is_sidecar(init.spec)]
@@ -131,7 +137,7 @@ def pod_status(record: PodRecord, moment: datetime) -> Object:
         ]
     if record.pod_ip:
         status |= {"podIP": record.pod_ip, "podIPs": [{"ip": record.pod_ip}]}
-    if record.failure is not None:
+    if record.has_failed and record.failure is not None:
         status |= dict(zip(("reason", "message"), record.failure, strict=True))
     return status
 
@@ -151,7 +157,7 @@ def _conditions(record: PodRecord, phase: str, moment: datetime) -> list[Object]
     current = {condition["type"]: condition for condition in before}
     own = []
     for type_ in OWN_CONDITIONS:
-        condition = {"type": type_, **wanted[type_], "lastProbeTime": None}
+        condition = {"type": type_, **wanted[type_]}
         same = current.get(type_, {}).get("status") == condition["status"]
         condition["lastTransitionTime"] = current[type_]["lastTransitionTime"] if same else timestamp(moment)
         own.append(condition)
