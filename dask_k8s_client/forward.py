@@ -44,7 +44,7 @@ class PortForward:
         self, open_tunnel: Callable[[], Awaitable[Tunnel]], port: int = 0, host: str = "127.0.0.1"
     ) -> None:
         self._open_tunnel = open_tunnel
-        self._wanted = port
+        self._port = port
         self._host = host
         self._server: asyncio.Server | None = None
         self._connections: set[asyncio.Task[None]] = set()
@@ -54,7 +54,7 @@ class PortForward:
         """The local port."""
         if self._server is None:
             raise RuntimeError("The port-forward isn't started.")
-        return int(self._server.sockets[0].getsockname()[1])
+        return self._port
 
     async def start(self) -> int:
         """Begin to listen, and return the local port.
@@ -65,13 +65,14 @@ class PortForward:
             The port is taken.
         """
         try:
-            self._server = await asyncio.start_server(self._accept, self._host, self._wanted, limit=CHUNK)
+            self._server = await asyncio.start_server(self._accept, self._host, self._port, limit=CHUNK)
         except OSError as error:
             raise OSError(
                 error.errno,
-                f"Cannot forward the local port {self._wanted}: {error.strerror}. Choose another port.",
+                f"Cannot forward the local port {self._port}: {error.strerror}. Choose another port.",
             ) from error
-        return self.port
+        self._port = int(self._server.sockets[0].getsockname()[1])
+        return self._port
 
     async def close(self) -> None:
         """Stop listening and end all connections."""
