@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, ValidationError, model_validator
@@ -15,6 +16,28 @@ class KubernetesModel(BaseModel):
     """A Kubernetes type: attributes called as in YAML; unknown ones and wrong types are refused."""
 
     model_config = ConfigDict(extra="forbid", strict=True, defer_build=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _nulls_are_absent(cls, value: Any) -> Any:
+        # As the API server does it: an unknown field is a mistake even if it is null.
+        if not isinstance(value, dict):
+            return value
+        if None in value.values():
+            value = {
+                key: item for key, item in value.items() if item is not None or key not in cls.model_fields
+            }
+        for name in _map_fields(cls):
+            items = value.get(name)
+            if isinstance(items, dict) and None in items.values():
+                value = {**value, name: {key: item for key, item in items.items() if item is not None}}
+        return value
+
+
+@cache
+def _map_fields(model: type[BaseModel]) -> tuple[str, ...]:
+    """Return the names of the fields that map any keys to values."""
+    return tuple(name for name, field in model.model_fields.items() if "dict[" in str(field.annotation))
 
 
 class RuledModel(KubernetesModel):

@@ -112,10 +112,9 @@ def _remember_lines(document: Document, node: yaml.Node, path: Path, around: fro
     document.lines.setdefault(path, line)
     around |= {id(node)}
     if isinstance(node, yaml.MappingNode):
-        names = [key_text(key.value) for key, _ in node.value]
-        for name, (key, value) in zip(names, node.value, strict=True):
-            inside = (*path, name)
-            if inside in document.lines and names.count(name) > 1:
+        for key, value in node.value:
+            inside = (*path, key_text(key.value))
+            if inside in document.lines:
                 document.duplicates.append(inside)
             document.lines[inside] = key.start_mark.line + 1
             _remember_lines(document, value, inside, around)

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field
 
 from dask_k8s_models import names
 from dask_k8s_models._kubernetes import ObjectMeta
 from dask_k8s_models.base import KubernetesModel, RuledModel
-from dask_k8s_models.markers import ListMap, Rule, without_nulls
+from dask_k8s_models.markers import ListMap, Rule
 from dask_k8s_models.scalars import Int32, Int64, Time
 
 GROUP = "kubernetes.dask.org"
@@ -111,11 +111,6 @@ class Resource(RuledModel):
     apiVersion: Literal["kubernetes.dask.org/v1"] = "kubernetes.dask.org/v1"
     kind: str
     metadata: ObjectMeta
-
-    @model_validator(mode="before")
-    @classmethod
-    def _nulls_are_absent(cls, value: Any) -> Any:
-        return without_nulls(value) if not isinstance(value, cls) else value
 
     @property
     def name(self) -> str:

@@ -306,6 +306,7 @@ def invalid() -> Iterator[Case]:
     yield refuse(
         "a misspelt field of worker metadata", "spec worker metadata", {"lables": {}}, field="lables"
     )
+    yield refuse("an unknown field that is null", "spec workers", None)
     yield refuse("negative replicas", "spec worker replicas", -1)
     yield refuse("replicas as a string", "spec worker replicas", "2")
     yield refuse("replicas as a fraction", "spec worker replicas", 1.5)

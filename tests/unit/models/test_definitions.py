@@ -1,0 +1,200 @@
+"""The generated CustomResourceDefinitions: structural, small, complete."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from cel_expr_python import cel
+
+from dask_k8s_models import KINDS, custom_resource_definitions
+from dask_k8s_models.crd import SIZE_LIMIT, compact_size, generated_files
+from dask_k8s_models.structural import structural_schema
+from tests.unit.models.structural_rules import field_at, root_violations, violations
+
+Json = dict[str, Any]
+
+PROJECT = Path(__file__).parents[3]
+
+DEFINITIONS = {
+    definition["spec"]["names"]["kind"]: definition for definition in custom_resource_definitions()
+}
+
+each_kind = pytest.mark.parametrize("kind", list(KINDS))
+
+
+def schema_of(kind: str) -> Json:
+    schema: Json = version_of(kind)["schema"]["openAPIV3Schema"]
+    return schema
+
+
+def version_of(kind: str) -> Json:
+    [version] = DEFINITIONS[kind]["spec"]["versions"]
+    assert isinstance(version, dict)
+    return version
+
+
+@each_kind
+def test_schema_is_structural(kind: str) -> None:
+    assert list(root_violations(schema_of(kind))) == []
+
+
+@pytest.mark.parametrize(
+    ("schema", "complaint"),
+    [
+        ({"properties": {}}, "no type"),
+        ({"type": "object", "properties": {"a": {"$ref": "#/b"}}}, ".a: $ref is forbidden"),
+        (
+            {"type": "object", "properties": {}, "additionalProperties": False},
+            "additionalProperties is false",
+        ),
+        ({"type": "string", "anyOf": [{"type": "string"}]}, "type in anyOf"),
+        (
+            {
+                "type": "array",
+                "x-kubernetes-list-type": "map",
+                "x-kubernetes-list-map-keys": ["a"],
+                "items": {"type": "object", "properties": {"a": {"type": "string"}}},
+            },
+            "list-map key a is neither required nor defaulted",
+        ),
+        ({"type": "string", "pattern": "(?=a)"}, "pattern is not RE2"),
+        ({"type": "integer", "default": "a"}, "default is invalid"),
+    ],
+)
+def test_checker_notices_what_is_not_structural(schema: Json, complaint: str) -> None:
+    assert any(complaint in violation for violation in violations(schema))
+
+
+@each_kind
+def test_definition_fits_into_an_annotation(kind: str) -> None:
+    assert compact_size(DEFINITIONS[kind]) <= SIZE_LIMIT
+
+
+def test_generated_files_are_up_to_date() -> None:
+    for path, content in generated_files().items():
+        assert (PROJECT / path).read_text() == content, f"{path}: run `make schemas`"
+
+
+def test_one_file_has_all_definitions() -> None:
+    text = (PROJECT / "schemas" / "crds.yaml").read_text()
+    assert list(yaml.safe_load_all(text)) == list(DEFINITIONS.values())
+    assert not [line for line in text.splitlines() if line.lstrip().startswith(("<<", "&", "*"))]
+
+
+@each_kind
+def test_every_field_of_ours_is_explained(kind: str) -> None:
+    def without_description(schema: Json, path: str) -> Iterator[str]:
+        for name, field in schema.get("properties", {}).items():
+            if "description" not in field:
+                yield f"{path}.{name}"
+            if not {"containers", "clusterIP"} & field.get("properties", {}).keys():
+                yield from without_description(field, f"{path}.{name}")
+
+    schema = schema_of(kind)
+    for part in ("spec", "status"):
+        assert list(without_description(schema["properties"][part], part)) == []
+
+
+@each_kind
+def test_paths_lead_to_fields(kind: str) -> None:
+    version, schema = version_of(kind), schema_of(kind)
+    paths = [column["jsonPath"] for column in version["additionalPrinterColumns"]]
+    if scale := version["subresources"].get("scale"):
+        paths += scale.values()
+    for path in paths:
+        assert path.startswith(".metadata.") or field_at(schema, path), path
+
+
+@each_kind
+def test_status_is_a_subresource_and_open_to_plugins(kind: str) -> None:
+    assert version_of(kind)["subresources"]["status"] == {}
+    status = schema_of(kind)["properties"]["status"]
+    assert status["x-kubernetes-preserve-unknown-fields"] is True
+    assert status["properties"]["conditions"]["x-kubernetes-list-map-keys"] == ["type"]
+
+
+def test_clusters_and_groups_can_be_scaled() -> None:
+    scaled = {kind for kind in KINDS if "scale" in version_of(kind)["subresources"]}
+    assert scaled == {"DaskCluster", "DaskWorkerGroup"}
+    for kind in scaled:
+        replicas = field_at(schema_of(kind), ".spec.worker.replicas")
+        assert replicas is not None
+        assert replicas["default"] == 1, "without a value, the scale subresource has nothing to read"
+
+
+def test_kubectl_knows_the_short_names() -> None:
+    short = {kind: DEFINITIONS[kind]["spec"]["names"]["shortNames"] for kind in KINDS}
+    assert short["DaskCluster"] == ["daskcluster", "dsk"]
+    assert short["DaskWorkerGroup"] == ["daskworkers"]
+    assert short["DaskJob"] == ["djb"]
+    assert all(DEFINITIONS[kind]["spec"]["names"]["categories"] == ["dask"] for kind in KINDS)
+
+
+def defaults(schema: Json, path: str = "") -> Iterator[str]:
+    for name, field in schema.get("properties", {}).items():
+        if "default" in field:
+            yield f"{path}.{name}"
+        yield from defaults(field, f"{path}.{name}")
+    if isinstance(schema.get("items"), dict):
+        yield from defaults(schema["items"], f"{path}[]")
+
+
+def test_the_api_server_fills_in_little() -> None:
+    filled_in = {path for path in defaults(schema_of("DaskCluster")) if "containers" not in path.lower()}
+    assert {path for path in filled_in if "volumes" not in path} == {
+        ".spec.suspend",
+        ".spec.worker.replicas",
+        ".spec.worker.drainTimeoutSeconds",
+        ".spec.worker.updateStrategy.type",
+        ".spec.worker.updateStrategy.rollingUpdate.maxUnavailable",
+        ".spec.scheduler.service.ports[].protocol",
+        ".spec.scheduler.spec.imagePullSecrets[].name",
+        ".spec.worker.spec.imagePullSecrets[].name",
+        ".status",
+    }
+
+
+def rules(schema: Json, path: str = "") -> Iterator[tuple[str, Json, Json]]:
+    for rule in schema.get("x-kubernetes-validations", ()):
+        yield path, rule, schema
+    for name, field in schema.get("properties", {}).items():
+        yield from rules(field, f"{path}.{name}")
+
+
+@each_kind
+def test_rules_compile_and_point_to_fields(kind: str) -> None:
+    environment = cel.NewEnv(variables={"self": cel.Type.DYN, "oldSelf": cel.Type.DYN})
+    for path, rule, schema in rules(schema_of(kind)):
+        environment.compile(rule["rule"])
+        assert "fieldPath" not in rule or field_at(schema, rule["fieldPath"]), (path, rule)
+        assert not rule.get("fieldPath", "").startswith(".metadata"), "the API server refuses such a path"
+        if "fieldPath" not in rule:
+            assert "metadata.name" in rule["message"], "nothing else would name the field"
+
+
+@each_kind
+def test_no_rule_runs_once_per_item(kind: str) -> None:
+    """A rule below a list or map costs its price times the longest possible list."""
+
+    def below_items(schema: Json) -> Iterator[Json]:
+        for key in ("items", "additionalProperties"):
+            if isinstance(schema.get(key), dict):
+                yield from (rule for _, rule, _ in rules(schema[key]))
+                yield from below_items(schema[key])
+        for field in schema.get("properties", {}).values():
+            yield from below_items(field)
+
+    assert list(below_items(schema_of(kind))) == []
+
+
+def test_defaults_of_the_models_are_those_of_the_schema() -> None:
+    for model in KINDS.values():
+        spec = model.model_fields["spec"].annotation
+        assert spec is not None
+        for name, field in structural_schema(spec)["properties"].items():
+            default = spec.model_fields[name].default
+            assert field.get("default") == (default if isinstance(default, int | str | bool) else None)
