@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from dask_k8s_local.api.cel_rules import compile_rules, violations
+from dask_k8s_local.api.errors import Cause
 from dask_k8s_local.api.resources import Resource
 from dask_k8s_local.api.schema import ANYTHING, Schema, compile_schema, definition
 from dask_k8s_local.api.strategy import Column, ScalePaths, Served, Strategy
 from dask_k8s_local.interfaces import Object
 
+_BLOCKING = frozenset(
+    (
+        "FieldValueNotSupported",
+        "FieldValueRequired",
+        "FieldValueTooLong",
+        "FieldValueTooMany",
+        "FieldValueTypeInvalid",
+    )
+)
+_NOT_CHECKED = Cause(
+    "FieldValueInvalid",
+    "<nil>",
+    'Invalid value: "null": some validation rules were not checked because the object was invalid; '
+    "correct the existing errors to complete validation",
+)
 _OBJECT_META = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
 
 
@@ -19,8 +36,16 @@ class CustomStrategy(Strategy):
     has_generation = True
     unconditional_update = False
 
-    def __init__(self, *, has_status: bool) -> None:
+    def __init__(self, schema: Schema, *, has_status: bool) -> None:
         self.has_status = has_status
+        self._rules = compile_rules(schema, "", [])
+
+    def validate_rules(self, new: Object, old: Object | None, causes: Sequence[Cause]) -> Sequence[Cause]:
+        if self._rules is None:
+            return ()
+        if any(cause.reason in _BLOCKING for cause in causes):
+            return (_NOT_CHECKED,)
+        return tuple(violations(self._rules, new, old))
 
     def prepare_for_subresource(self, subresource: str, new: Object, old: Object) -> None:
         super().prepare_for_subresource(subresource, new, old)
@@ -36,10 +61,11 @@ def served_versions(crd: Object) -> Iterator[Served]:
     spec = crd["spec"]
     for version in spec["versions"]:
         if version.get("served"):
-            yield _served(spec, version)
+            revision = f"{crd['metadata']['uid']}/{crd['metadata'].get('generation')}"
+            yield _served(spec, version, revision)
 
 
-def _served(spec: Object, version: Object) -> Served:
+def _served(spec: Object, version: Object, revision: str) -> Served:
     accepted = spec["names"]
     subresources = version.get("subresources") or {}
     scale = subresources.get("scale")
@@ -56,10 +82,11 @@ def _served(spec: Object, version: Object) -> Served:
         list_kind=accepted.get("listKind", ""),
         custom=True,
     )
+    schema = custom_schema((version.get("schema") or {}).get("openAPIV3Schema") or {})
     return Served(
         resource,
-        custom_schema((version.get("schema") or {}).get("openAPIV3Schema") or {}),
-        CustomStrategy(has_status="status" in subresources),
+        schema,
+        CustomStrategy(schema, has_status="status" in subresources),
         columns=tuple(_columns(version.get("additionalPrinterColumns") or ())),
         scale=ScalePaths(
             scale["specReplicasPath"], scale["statusReplicasPath"], scale.get("labelSelectorPath", "")
@@ -69,6 +96,7 @@ def _served(spec: Object, version: Object) -> Served:
         selectable_fields=frozenset(
             one["jsonPath"].removeprefix(".") for one in version.get("selectableFields") or ()
         ),
+        revision=revision,
     )
 
 

@@ -10,10 +10,11 @@ from collections.abc import Iterator
 from aiohttp import web
 
 from dask_k8s_local.api import errors
+from dask_k8s_local.api.openapi import OpenApi
 from dask_k8s_local.api.resources import Resource
+from dask_k8s_local.api.responses import json_response, raw_response
 from dask_k8s_local.api.schema import definitions
 from dask_k8s_local.api.serving import Serving
-from dask_k8s_local.api.store import encode
 from dask_k8s_local.interfaces import Object
 
 _HEALTH = ("/healthz", "/livez", "/readyz")
@@ -24,31 +25,70 @@ class Discovery:
 
     def __init__(self, serving: Serving) -> None:
         self._serving = serving
+        self._openapi = OpenApi(serving)
 
     def answer(self, request: web.BaseRequest) -> web.Response:
         path = request.path.rstrip("/")
         if request.method not in ("GET", "HEAD"):
             raise errors.unknown_path()
-        if path in _HEALTH:
+        if path in _HEALTH or path.startswith(tuple(f"{one}/" for one in _HEALTH)):
             return web.Response(text="ok")
-        return web.Response(body=encode(self._body(path)), content_type="application/json")
+        if path in ("/api", "/apis") and (media_type := _aggregated_type(request)):
+            response = json_response(self._aggregated(is_core=path == "/api"))
+            response.headers["Content-Type"] = media_type
+            return response
+        if path == "/openapi/v2":
+            return raw_response(self._openapi.v2())
+        if path.startswith("/openapi/v3/"):
+            document = self._openapi.v3(path.removeprefix("/openapi/v3/"))
+            if document is None:
+                raise errors.unknown_path()
+            return raw_response(document)
+        return json_response(self._body(path))
 
     def _body(self, path: str) -> Object:
-        if path == "/version":
-            return version()
-        if path == "/api":
-            return {"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": []}
-        if path == "/apis":
-            groups = [self._group(name) for name in self._groups()]
-            return {"kind": "APIGroupList", "apiVersion": "v1", "groups": groups}
-        if path == "/api/v1":
-            return self._resource_list("", "v1")
         match path.split("/"):
+            case ["", "version"]:
+                return version()
+            case ["", "openapi", "v3"]:
+                return self._openapi.root()
+            case [""]:
+                return {
+                    "paths": ["/api", "/api/v1", "/apis", *_HEALTH, "/openapi/v2", "/openapi/v3", "/version"]
+                }
+            case ["", "api"]:
+                return {"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": []}
+            case ["", "api", "v1"]:
+                return self._resource_list("", "v1")
+            case ["", "apis"]:
+                groups = [self._group(name) for name in self._groups()]
+                return {"kind": "APIGroupList", "apiVersion": "v1", "groups": groups}
             case ["", "apis", group] if group in self._groups():
                 return {"kind": "APIGroup", "apiVersion": "v1", **self._group(group)}
             case ["", "apis", group, group_version]:
                 return self._resource_list(group, group_version)
         raise errors.unknown_path()
+
+    def _aggregated(self, *, is_core: bool) -> Object:
+        items = []
+        for group in [""] if is_core else self._groups():
+            versions: dict[str, list[Object]] = {}
+            for served in self._serving:
+                if served.resource.group == group:
+                    versions.setdefault(served.resource.version, []).append(
+                        _aggregated_entry(served.resource)
+                    )
+            listed = [
+                {"version": name, "resources": resources, "freshness": "Current"}
+                for name, resources in versions.items()
+            ]
+            items.append({"metadata": {"name": group} if group else {}, "versions": listed})
+        return {
+            "kind": "APIGroupDiscoveryList",
+            "apiVersion": "apidiscovery.k8s.io/v2",
+            "metadata": {},
+            "items": items,
+        }
 
     def _groups(self) -> list[str]:
         return sorted({served.resource.group for served in self._serving} - {""})
@@ -115,6 +155,42 @@ def _entries(resource: Resource) -> Iterator[Object]:
             kind, group, group_version, verbs = _SUBRESOURCE_KINDS[name]
             sub |= {"kind": kind, "group": group, "version": group_version, "verbs": list(verbs)}
         yield sub
+
+
+def _aggregated_entry(resource: Resource) -> Object:
+    scope = "Namespaced" if resource.namespaced else "Cluster"
+    main, *below = _entries(resource)
+    entry: Object = {
+        "resource": resource.plural,
+        "responseKind": {"group": resource.group, "version": resource.version, "kind": resource.kind},
+        "scope": scope,
+        "singularResource": resource.singular,
+        "verbs": main["verbs"],
+    }
+    entry |= {key: main[key] for key in ("shortNames", "categories") if key in main}
+    if below:
+        entry["subresources"] = [
+            {
+                "subresource": one["name"].partition("/")[2],
+                "responseKind": {
+                    "group": one.get("group", resource.group),
+                    "version": one.get("version", resource.version),
+                    "kind": one["kind"],
+                },
+                "verbs": one["verbs"],
+            }
+            for one in below
+        ]
+    return entry
+
+
+def _aggregated_type(request: web.BaseRequest) -> str:
+    """Return the media type of aggregated discovery if the client would rather have that."""
+    for clause in request.headers.get("Accept", "").split(","):
+        parts = {part.strip() for part in clause.split(";")}
+        if {"application/json", "g=apidiscovery.k8s.io", "v=v2", "as=APIGroupDiscoveryList"} <= parts:
+            return "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+    return ""
 
 
 def version() -> Object:

@@ -53,7 +53,7 @@ def duplicate(field: str, value: Any) -> Cause:
 
 
 def not_supported(field: str, value: Any, supported: Iterable[Any]) -> Cause:
-    values = ", ".join(show(one) for one in supported)
+    values = ", ".join(show(one if isinstance(one, str) else show(one)) for one in supported)
     return Cause(
         "FieldValueNotSupported", field, f"Unsupported value: {show(value)}: supported values: {values}"
     )

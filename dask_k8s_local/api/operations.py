@@ -117,6 +117,7 @@ class Operations:
         causes = metadata.validate(own, resource, strategy.valid_name)
         causes += validate(served.schema, new)
         causes += strategy.validate(new)
+        causes += strategy.validate_rules(new, None, causes)
         if causes:
             raise errors.invalid(resource, own.get("name", ""), causes)
         collection = self._collection(served)
@@ -183,11 +184,10 @@ class Operations:
         causes = metadata.validate(own, resource, strategy.valid_name)
         causes += metadata.validate_update(own, before)
         causes += validate(served.schema, new)
-        if write.subresource:
-            causes += strategy.validate_status_update(new, old.object)
-        else:
+        if not write.subresource:
             causes += strategy.validate(new)
             causes += strategy.validate_update(new, old.object)
+        causes += strategy.validate_rules(new, old.object, causes)
         if causes:
             raise errors.invalid(resource, name, causes)
         self.admission.admit_update(resource, new, old.object)

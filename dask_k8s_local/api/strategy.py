@@ -60,7 +60,8 @@ class Strategy:
         """Return what may not be changed."""
         return ()
 
-    def validate_status_update(self, new: Object, old: Object) -> Sequence[Cause]:
+    def validate_rules(self, new: Object, old: Object | None, causes: Sequence[Cause]) -> Sequence[Cause]:
+        """Return the rules beyond the schema that are broken, given what is wrong already."""
         return ()
 
     def warnings(self, body: Object, old: Object | None) -> Sequence[str]:
@@ -125,3 +126,5 @@ class Served:
     columns: tuple[Column, ...] | None = None
     scale: ScalePaths | None = None
     selectable_fields: frozenset[str] = field(default_factory=frozenset)
+    revision: str = ""
+    """Changes when the schema does."""
