@@ -14,16 +14,12 @@ from dask_k8s_models.resource import (
     NAME_RULE,
     ClusterName,
     Column,
-    Count,
     GroupName,
     Resource,
     ResourceNames,
     Status,
 )
-from dask_k8s_models.scalars import Int32, Time
-
-Window = Annotated[Int32, Field(ge=0, le=3600)]
-"""Seconds, as in a HorizontalPodAutoscaler at most an hour."""
+from dask_k8s_models.scalars import Count, Int32, Percentage, Positive, Time, Window
 
 
 class ScaleUp(RuledModel):
@@ -33,7 +29,7 @@ class ScaleUp(RuledModel):
         Window, Field(description="Wait so many seconds after a change before the number grows.")
     ] = 15
     maxPercent: Annotated[
-        Annotated[Int32, Field(ge=1)] | None,
+        Positive | None,
         Field(
             description="Grow a step by at most so many percent of the workers, at least 1; by default any."
         ),
@@ -47,7 +43,7 @@ class ScaleDown(RuledModel):
         Window, Field(description="Wait so many seconds after a change before the number shrinks.")
     ] = 15
     maxPercent: Annotated[
-        Annotated[Int32, Field(ge=1, le=100)],
+        Percentage,
         Field(description="Shrink a step by at most so many percent of the workers, at least 1."),
     ] = 25
 

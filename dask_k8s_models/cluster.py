@@ -14,13 +14,12 @@ from dask_k8s_models.resource import (
     AGE,
     CLUSTER_NAME_RULE,
     Column,
-    Count,
     Metadata,
     Resource,
     ResourceNames,
     Status,
 )
-from dask_k8s_models.scalars import Int32
+from dask_k8s_models.scalars import Count, Int32
 from dask_k8s_models.service import COMPONENT_RULE, cluster_name_rule
 from dask_k8s_models.worker import WorkerSpec
 

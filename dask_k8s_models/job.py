@@ -16,13 +16,12 @@ from dask_k8s_models.resource import (
     CLUSTER_NAME_RULE,
     ClusterName,
     Column,
-    Count,
     Metadata,
     Resource,
     ResourceNames,
     Status,
 )
-from dask_k8s_models.scalars import Int32, Time
+from dask_k8s_models.scalars import Count, Int32, Positive, Time
 from dask_k8s_models.service import cluster_name_rule
 
 
@@ -83,7 +82,7 @@ class JobSpec(RuledModel):
         Count, Field(description="How often a failed pod is followed by another before the job has failed.")
     ] = 0
     activeDeadlineSeconds: Annotated[
-        Annotated[Int32, Field(ge=1)] | None,
+        Positive | None,
         Field(
             description="The job has failed when it takes longer than so many seconds, all attempts together."
         ),

@@ -12,14 +12,11 @@ from dask_k8s_models import names
 from dask_k8s_models._kubernetes import ObjectMeta
 from dask_k8s_models.base import KubernetesModel, RuledModel
 from dask_k8s_models.markers import ListMap, Rule
-from dask_k8s_models.scalars import Int32, Int64, Time
+from dask_k8s_models.scalars import Int64, Time
 
 GROUP = "kubernetes.dask.org"
 VERSION = "v1"
 API_VERSION = f"{GROUP}/{VERSION}"
-
-Count = Annotated[Int32, Field(ge=0)]
-"""A number of things, or of seconds."""
 
 ClusterName = Annotated[
     str, Field(min_length=1, max_length=names.MAX_CLUSTER_NAME_LENGTH, pattern=names.CLUSTER_NAME_PATTERN)

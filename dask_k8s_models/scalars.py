@@ -6,7 +6,15 @@ import re
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, PlainValidator, StrictInt, StrictStr, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PlainValidator,
+    StrictInt,
+    StrictStr,
+    WithJsonSchema,
+)
 from pydantic_core import PydanticCustomError
 
 from dask_k8s_models.markers import IntegerFormat
@@ -14,8 +22,25 @@ from dask_k8s_models.markers import IntegerFormat
 INT32_MIN, INT32_MAX = -(2**31), 2**31 - 1
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
 
-Int32 = Annotated[StrictInt, Field(ge=INT32_MIN, le=INT32_MAX), IntegerFormat("int32")]
-Int64 = Annotated[StrictInt, Field(ge=INT64_MIN, le=INT64_MAX), IntegerFormat("int64")]
+
+def _whole(value: Any) -> Any:
+    # JSON has one kind of number: to the API server 2.0 is an integer.
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _integer(low: int, high: int, width: str = "int32") -> tuple[Any, ...]:
+    # The bounds come first: pydantic writes only those that stand beside the type itself into a schema.
+    return Field(ge=low, le=high), BeforeValidator(_whole), IntegerFormat(width)
+
+
+Int32 = Annotated[StrictInt, *_integer(INT32_MIN, INT32_MAX)]
+Int64 = Annotated[StrictInt, *_integer(INT64_MIN, INT64_MAX, "int64")]
+Count = Annotated[StrictInt, *_integer(0, INT32_MAX)]
+"""A number of things, or of seconds."""
+Positive = Annotated[StrictInt, *_integer(1, INT32_MAX)]
+Percentage = Annotated[StrictInt, *_integer(1, 100)]
+Window = Annotated[StrictInt, *_integer(0, 3600)]
+"""Seconds, as in a HorizontalPodAutoscaler at most an hour."""
 
 INT_OR_STRING: dict[str, Any] = {
     "anyOf": [{"type": "integer"}, {"type": "string"}],
@@ -24,6 +49,7 @@ INT_OR_STRING: dict[str, Any] = {
 
 
 def _check_int_or_string(value: Any) -> int | str:
+    value = _whole(value)
     if isinstance(value, int | str) and not isinstance(value, bool):
         return value
     raise PydanticCustomError("int_or_string", "Input should be an integer or a string")

@@ -10,8 +10,8 @@ from pydantic_core import PydanticCustomError
 
 from dask_k8s_models._kubernetes import PodSpec
 from dask_k8s_models.base import RuledModel
-from dask_k8s_models.resource import Count, Metadata
-from dask_k8s_models.scalars import INT_OR_STRING, IntOrString
+from dask_k8s_models.resource import Metadata
+from dask_k8s_models.scalars import INT_OR_STRING, Count, IntOrString
 
 PERCENTAGE_PATTERN = "^(100|[1-9][0-9]?)%$"
 

@@ -102,7 +102,9 @@ def manifests(draw: DrawFn) -> Json:
     }
 
 
-WRONG_VALUES = st.sampled_from([None, True, 1.5, -1, 2**40, "", "word", "10", [], {}, [None], {"a": None}])
+WRONG_VALUES = st.sampled_from(
+    [None, True, 1.5, 3.0, -1, 2**40, "", "word", "10", [], {}, [None], {"a": None}]
+)
 
 
 @st.composite
