@@ -1,0 +1,214 @@
+"""What the controller makes of a spec: pods, Service, default group."""
+
+from __future__ import annotations
+
+import ast
+from typing import Any
+
+import pytest
+
+from dask_k8s_controller import children
+from dask_k8s_models import labels
+from tests.unit.controller.builders import cluster, default_group, group, pod_spec
+
+
+def env_of(pod: dict[str, Any], container: int = 0) -> dict[str, Any]:
+    variables = pod["spec"]["containers"][container].get("env", [])
+    assert len({variable["name"] for variable in variables}) == len(variables), "a variable is there twice"
+    return {variable["name"]: variable.get("value") for variable in variables}
+
+
+class TestWorkerPod:
+    def test_finds_its_scheduler_at_the_services_own_port(self) -> None:
+        env = env_of(children.worker_pod(group(), "w", 9999))
+        assert env == {
+            "DASK_WORKER_NAME": "w",
+            "DASK_SCHEDULER_ADDRESS": "tcp://c-scheduler.default.svc:9999",
+        }
+
+    def test_keeps_the_users_environment(self) -> None:
+        spec = pod_spec("worker")
+        spec["containers"][0]["env"] = [
+            {"name": "DASK_SCHEDULER_ADDRESS", "value": "tls://mine:1"},
+            {"name": "OTHER", "value": "x"},
+        ]
+        env = env_of(children.worker_pod(group(spec=spec), "w", 8786))
+        assert env == {"DASK_WORKER_NAME": "w", "DASK_SCHEDULER_ADDRESS": "tls://mine:1", "OTHER": "x"}
+
+    def test_lets_the_users_variables_refer_to_ours(self) -> None:
+        spec = pod_spec("worker")
+        spec["containers"][0]["env"] = [{"name": "ALIAS", "value": "$(DASK_WORKER_NAME)"}]
+        assert list(env_of(children.worker_pod(group(spec=spec), "w", 8786)))[-1] == "ALIAS"
+
+    def test_gives_the_environment_to_all_containers_but_init_containers(self) -> None:
+        spec = pod_spec("worker", initContainers=[{"name": "init", "image": "x"}])
+        spec["containers"].append({"name": "sidecar", "image": "y"})
+        pod = children.worker_pod(group(spec=spec), "w", 8786)
+        assert env_of(pod, 1) == env_of(pod, 0)
+        assert pod["spec"]["initContainers"] == [{"name": "init", "image": "x"}]
+
+    def test_restarts_on_failure_unless_the_user_says_otherwise(self) -> None:
+        assert children.worker_pod(group(), "w", 8786)["spec"]["restartPolicy"] == "OnFailure"
+        always = group(spec=pod_spec("worker", restartPolicy="Always"))
+        assert children.worker_pod(always, "w", 8786)["spec"]["restartPolicy"] == "Always"
+
+    def test_has_no_service_links_unless_the_user_wants_them(self) -> None:
+        assert children.worker_pod(group(), "w", 8786)["spec"]["enableServiceLinks"] is False
+        linked = group(spec=pod_spec("worker", enableServiceLinks=True))
+        assert children.worker_pod(linked, "w", 8786)["spec"]["enableServiceLinks"] is True
+
+    def test_belongs_to_its_group(self) -> None:
+        (owner,) = children.worker_pod(group(), "w", 8786)["metadata"]["ownerReferences"]
+        assert (owner["kind"], owner["name"], owner["uid"]) == ("DaskWorkerGroup", "c-default", "group")
+        assert owner["controller"] is True
+
+    def test_does_not_change_the_spec_that_it_is_made_from(self) -> None:
+        of = group()
+        before = repr(of.raw_spec)
+        children.worker_pod(of, "w", 8786)
+        assert repr(of.raw_spec) == before
+
+    def test_leaves_nulls_out(self) -> None:
+        spec = pod_spec("worker")
+        spec["containers"][0]["env"] = None
+        assert env_of(children.worker_pod(group(spec=spec), "w", 1))["DASK_WORKER_NAME"] == "w"
+
+
+class TestSchedulerPod:
+    def routes(self, pod: dict[str, Any], container: int = 0) -> Any:
+        return env_of(pod, container).get(children.HTTP_ROUTES)
+
+    def test_serves_the_routes_that_workers_are_retired_by_beside_its_own(self) -> None:
+        from distributed.config import config
+
+        routes = ast.literal_eval(self.routes(children.scheduler_pod(cluster())))
+        assert routes == [
+            *config["distributed"]["scheduler"]["http"]["routes"],
+            "distributed.http.scheduler.api",
+        ]
+
+    def test_keeps_the_users_routes(self) -> None:
+        spec = pod_spec("scheduler")
+        spec["containers"][0]["env"] = [{"name": children.HTTP_ROUTES, "value": "['mine']"}]
+        assert self.routes(children.scheduler_pod(cluster(scheduler={"spec": spec}))) == "['mine']"
+
+    def test_the_container_called_scheduler_gets_the_routes(self) -> None:
+        spec = pod_spec("sidecar")
+        spec["containers"].append({"name": "scheduler", "image": "dask"})
+        pod = children.scheduler_pod(cluster(scheduler={"spec": spec}))
+        assert self.routes(pod, 0) is None
+        assert self.routes(pod, 1)
+
+    def test_else_the_first_one_does(self) -> None:
+        spec = pod_spec("main")
+        spec["containers"].append({"name": "sidecar", "image": "dask"})
+        pod = children.scheduler_pod(cluster(scheduler={"spec": spec}))
+        assert self.routes(pod, 0)
+        assert self.routes(pod, 1) is None
+
+
+class TestService:
+    def test_gets_selector_and_ports_if_it_has_none(self) -> None:
+        spec = children.scheduler_service(cluster())["spec"]
+        assert spec["selector"] == {labels.CLUSTER_NAME: "c", labels.COMPONENT: "scheduler"}
+        assert [(port["name"], port["port"], port["targetPort"]) for port in spec["ports"]] == [
+            ("tcp-comm", 8786, 8786),
+            ("http-dashboard", 8787, 8787),
+        ]
+
+    def test_points_to_the_containers_named_ports(self) -> None:
+        spec = pod_spec("scheduler")
+        spec["containers"][0]["ports"] = [{"name": "tcp-comm", "containerPort": 9786}]
+        ports = children.scheduler_service(cluster(scheduler={"spec": spec}))["spec"]["ports"]
+        assert [port["targetPort"] for port in ports] == ["tcp-comm", 8787]
+
+    def test_keeps_what_the_user_wrote(self) -> None:
+        wanted = {"type": "NodePort", "ports": [{"name": "tcp-comm", "port": 1234}], "selector": {"a": "b"}}
+        of = cluster(scheduler={"spec": pod_spec("scheduler"), "service": wanted})
+        assert children.scheduler_service(of)["spec"] == wanted
+
+    @pytest.mark.parametrize(
+        ("ports", "comm", "dashboard"),
+        [
+            ([], 8786, 8787),
+            ([("tcp-comm", 1), ("http-dashboard", 2)], 1, 2),
+            ([("a", 8786), ("b", 8787)], 8786, 8787),
+            ([("only", 5000)], 5000, None),
+            ([("tcp-comm", 5000)], 5000, None),
+            ([("a", 1), ("b", 2)], 8786, None),
+        ],
+    )
+    def test_its_ports_are_found_by_name_then_by_number(
+        self, ports: list[tuple[str, int]], comm: int, dashboard: int | None
+    ) -> None:
+        service = {"ports": [{"name": name, "port": port} for name, port in ports]}
+        assert children.service_ports(service) == children.Ports(comm, dashboard)
+
+
+class TestLabelsAndAnnotations:
+    """The seed's section, word for word."""
+
+    def test_the_example(self) -> None:
+        example = cluster(
+            "example",
+            metadata={"annotations": {"hello": "world"}},
+            worker={"metadata": {"annotations": {"foo": "bar"}}},
+            scheduler={"metadata": {"annotations": {"fizz": "buzz"}}},
+        )
+        annotations = children.scheduler_pod(example)["metadata"]["annotations"]
+        assert annotations.items() >= {"fizz": "buzz", "hello": "world"}.items()
+        assert "foo" not in annotations
+
+    def test_sub_resource_wins_over_top_level(self) -> None:
+        of = cluster(
+            metadata={"labels": {"foo": "bar"}}, worker={"metadata": {"labels": {"foo": "baz"}}}
+        )
+        assert children.worker_pod(default_group(of), "w", 1)["metadata"]["labels"]["foo"] == "baz"
+        assert children.scheduler_pod(of)["metadata"]["labels"]["foo"] == "bar"
+        assert children.scheduler_service(of)["metadata"]["labels"]["foo"] == "bar"
+
+    def test_reserved_labels_can_not_be_set(self) -> None:
+        of = cluster(
+            metadata={"labels": {labels.COMPONENT: "superworker"}},
+            worker={"metadata": {"labels": {labels.COMPONENT: "superworker", labels.CLUSTER_NAME: "x"}}},
+        )
+        made = children.worker_pod(default_group(of), "w", 1)["metadata"]["labels"]
+        assert made[labels.COMPONENT] == "worker"
+        assert made[labels.CLUSTER_NAME] == "c"
+
+    @pytest.mark.parametrize(
+        "key",
+        [
+            "kubectl.kubernetes.io/last-applied-configuration",
+            "kopf.zalando.org/last-handled-configuration",
+            "argocd.argoproj.io/tracking-id",
+            "kustomize.toolkit.fluxcd.io/name",
+            "meta.helm.sh/release-name",
+        ],
+    )
+    def test_what_speaks_of_the_object_itself_stays_there(self, key: str) -> None:
+        of = cluster(metadata={"annotations": {key: "x"}})
+        assert key not in children.scheduler_pod(of)["metadata"]["annotations"]
+        assert key not in children.scheduler_service(of)["metadata"]["annotations"]
+        made = children.default_group(of)["metadata"]["annotations"]
+        assert key not in made
+
+    def test_istio_is_kept_out_unless_the_user_wants_it(self) -> None:
+        assert children.worker_pod(group(), "w", 1)["metadata"]["labels"][labels.ISTIO_INJECT] == "false"
+        wanted = group(metadata={"labels": {labels.ISTIO_INJECT: "true"}})
+        assert children.worker_pod(wanted, "w", 1)["metadata"]["labels"][labels.ISTIO_INJECT] == "true"
+
+    def test_the_clusters_replicas_are_not_handed_on_to_pods(self) -> None:
+        made = children.worker_pod(default_group(cluster()), "w", 1)["metadata"]["annotations"]
+        assert labels.CLUSTER_REPLICAS not in made
+
+
+def test_new_template_code_alone_changes_no_hash(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = children.worker_pod(group(), "w", 1)
+    monkeypatch.setattr(children, "with_env", lambda container, variables: {**container, "env": []})
+    after = children.worker_pod(group(), "w", 1)
+    assert after["spec"] != before["spec"]
+    assert (
+        after["metadata"]["annotations"][labels.TEMPLATE_HASH]
+        == before["metadata"]["annotations"][labels.TEMPLATE_HASH]
+    )

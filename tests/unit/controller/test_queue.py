@@ -1,0 +1,248 @@
+"""The work queue: each key once, one turn at a time, back-off, requeue-after."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+
+from dask_k8s_controller.queue import Backoff, Key, Requeue, WorkQueue
+from tests.unit.controller.clocks import ManualClock
+
+A = Key("DaskCluster", "default", "a")
+B = Key("DaskCluster", "default", "b")
+
+
+class Turns:
+    """Records turns; a test says how they end, and can hold them."""
+
+    def __init__(self) -> None:
+        self.taken: list[Key] = []
+        self.running: set[Key] = set()
+        self.most_running = 0
+        self.result: Callable[[Key], Requeue] = lambda key: Requeue.on_change()
+        self.gate: asyncio.Event | None = None
+
+    async def __call__(self, key: Key) -> Requeue:
+        assert key not in self.running, "two turns of one key at a time"
+        self.taken.append(key)
+        self.running.add(key)
+        self.most_running = max(self.most_running, len(self.running))
+        try:
+            if self.gate is not None:
+                await self.gate.wait()
+            return self.result(key)
+        finally:
+            self.running.discard(key)
+
+
+@pytest.fixture
+def turns() -> Turns:
+    return Turns()
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+async def queue(turns: Turns, clock: ManualClock) -> AsyncIterator[WorkQueue]:
+    queue = WorkQueue(turns, clock=clock, concurrency=2, backoff=Backoff(first=1, longest=8))
+    queue.start()
+    yield queue
+    await queue.stop(grace=1)
+
+
+async def settle() -> None:
+    """Let everything happen that can happen without time passing."""
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+async def test_a_key_that_is_added_gets_a_turn(queue: WorkQueue, turns: Turns) -> None:
+    queue.add(A)
+    await settle()
+    assert turns.taken == [A]
+    assert queue.is_idle
+
+
+async def test_a_key_that_is_added_often_before_its_turn_gets_one(turns: Turns, clock: ManualClock) -> None:
+    queue = WorkQueue(turns, clock=clock)
+    for _ in range(5):
+        queue.add(A)
+    assert queue.depth == 1
+    queue.start()
+    await settle()
+    assert turns.taken == [A]
+
+
+async def test_a_key_that_is_added_during_its_turn_gets_another_one_afterwards(
+    queue: WorkQueue, turns: Turns
+) -> None:
+    turns.gate = asyncio.Event()
+    queue.add(A)
+    await settle()
+    queue.add(A)
+    queue.add(A)
+    await settle()
+    assert turns.taken == [A]
+    turns.gate.set()
+    await settle()
+    assert turns.taken == [A, A]
+
+
+async def test_no_more_keys_have_their_turn_at_once_than_allowed(queue: WorkQueue, turns: Turns) -> None:
+    turns.gate = asyncio.Event()
+    for number in range(5):
+        queue.add(Key("DaskCluster", "default", str(number)))
+    await settle()
+    assert turns.most_running == 2
+    assert queue.depth == 3
+    turns.gate.set()
+    await settle()
+    assert len(turns.taken) == 5
+
+
+async def test_a_key_comes_back_when_it_asked_to(queue: WorkQueue, turns: Turns, clock: ManualClock) -> None:
+    turns.result = lambda key: Requeue(after=5) if len(turns.taken) == 1 else Requeue.on_change()
+    queue.add(A)
+    await settle()
+    clock.advance(4.9)
+    await settle()
+    assert turns.taken == [A]
+    clock.advance(0.1)
+    await settle()
+    assert turns.taken == [A, A]
+
+
+async def test_a_change_comes_before_a_later_turn_and_replaces_it(
+    queue: WorkQueue, turns: Turns, clock: ManualClock
+) -> None:
+    turns.result = lambda key: Requeue(after=5) if len(turns.taken) == 1 else Requeue.on_change()
+    queue.add(A)
+    await settle()
+    queue.add(A)
+    await settle()
+    clock.advance(60)
+    await settle()
+    assert turns.taken == [A, A]
+
+
+async def test_failures_in_a_row_back_off_longer_up_to_a_bound(
+    queue: WorkQueue, turns: Turns, clock: ManualClock
+) -> None:
+    turns.result = lambda key: Requeue(failed=True)
+    queue.add(A)
+    waits = []
+    for _ in range(6):
+        await settle()
+        begun, taken = clock.seconds, len(turns.taken)
+        while len(turns.taken) == taken:
+            clock.advance(0.05)
+            await settle()
+        waits.append(clock.seconds - begun)
+    for wait, bound in zip(waits, (1, 2, 4, 8, 8, 8), strict=True):
+        assert 0.75 * bound <= wait <= bound + 0.1
+
+
+async def test_success_ends_the_back_off(queue: WorkQueue, turns: Turns, clock: ManualClock) -> None:
+    results = iter([Requeue(failed=True)] * 3 + [Requeue.on_change(), Requeue(failed=True)])
+    turns.result = lambda key: next(results, Requeue.on_change())
+    queue.add(A)
+    await settle()
+    clock.advance(10)
+    await settle()
+    clock.advance(10)
+    await settle()
+    clock.advance(10)
+    await settle()
+    assert len(turns.taken) == 4
+    queue.add(A)
+    await settle()
+    clock.advance(1.1)
+    await settle()
+    assert len(turns.taken) == 6
+
+
+async def test_a_turn_that_raises_is_logged_and_tried_again(
+    queue: WorkQueue, turns: Turns, clock: ManualClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail_once(key: Key) -> Requeue:
+        if len(turns.taken) == 1:
+            raise RuntimeError("boom")
+        return Requeue.on_change()
+
+    turns.result = fail_once
+    queue.add(A)
+    await settle()
+    assert "DaskCluster default/a: reconciling failed" in caplog.text
+    clock.advance(1.1)
+    await settle()
+    assert turns.taken == [A, A]
+
+
+async def test_a_failing_key_does_not_hold_up_another(
+    queue: WorkQueue, turns: Turns, clock: ManualClock
+) -> None:
+    turns.result = lambda key: Requeue(failed=key == A)
+    queue.add(A)
+    await settle()
+    queue.add(B)
+    await settle()
+    assert turns.taken == [A, B]
+
+
+async def test_many_changes_in_a_short_time_make_few_turns(turns: Turns, clock: ManualClock) -> None:
+    queue = WorkQueue(turns, clock=clock, spacing=1.0)
+    queue.start()
+    for _ in range(100):
+        queue.add(A)
+        await settle()
+        clock.advance(0.1)
+        await settle()
+    assert 9 <= len(turns.taken) <= 11
+
+
+async def test_keys_wait_while_the_queue_is_paused(queue: WorkQueue, turns: Turns) -> None:
+    queue.pause()
+    queue.add(A)
+    await settle()
+    assert turns.taken == []
+    queue.start()
+    await settle()
+    assert turns.taken == [A]
+
+
+async def test_stopping_lets_turns_finish_and_starts_no_more(queue: WorkQueue, turns: Turns) -> None:
+    turns.gate = asyncio.Event()
+    queue.add(A)
+    await settle()
+    stopping = asyncio.create_task(queue.stop(grace=5))
+    await settle()
+    queue.add(B)
+    turns.gate.set()
+    await stopping
+    assert turns.taken == [A]
+    assert turns.running == set()
+
+
+async def test_stopping_cancels_turns_that_take_too_long(queue: WorkQueue, turns: Turns) -> None:
+    turns.gate = asyncio.Event()
+    queue.add(A)
+    await settle()
+    await queue.stop(grace=0.01)
+    assert turns.running == set()
+
+
+async def test_the_longest_wait_and_turn_are_known(
+    queue: WorkQueue, turns: Turns, clock: ManualClock
+) -> None:
+    turns.gate = asyncio.Event()
+    for number in range(3):
+        queue.add(Key("DaskCluster", "default", str(number)))
+    await settle()
+    clock.advance(7)
+    assert queue.longest_turn == 7
+    assert queue.longest_wait == 7

@@ -1,0 +1,257 @@
+"""Workers go in order, with their results moved first: plans, without any API server or scheduler."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from dask_k8s_controller.answers import Answer, Retirement, Trouble, workers_by_pod
+from dask_k8s_controller.facts import Pod
+from dask_k8s_controller.observed import ObservedGroup
+from dask_k8s_controller.plan import AskWorkers, Policy, Retire
+from dask_k8s_models import labels
+from tests.unit.controller.builders import (
+    NOW,
+    answer,
+    group,
+    observed_group,
+    scheduler_pod,
+    worker,
+    worker_pod,
+)
+from tests.unit.controller.test_plan_group import created, deleted, marked, plan, reasons
+
+
+def pods(count: int, **more: Any) -> list[Pod]:
+    return [worker_pod(f"w{n}", ip=f"10.0.0.{n}", age=600 + n, **more) for n in range(1, count + 1)]
+
+
+def shrinking(to: int, *of: Pod, **more: Any) -> ObservedGroup:
+    return observed_group(group(replicas=to), *of, **more)
+
+
+def unmarked(observed: ObservedGroup) -> set[str]:
+    return {
+        action.name
+        for action in plan(observed).actions
+        if getattr(action, "patch", None) == {"metadata": {"annotations": {labels.RETIRING: None}}}
+    }
+
+
+class TestChoosing:
+    def test_pods_that_have_not_started_go_first_and_at_once(self) -> None:
+        observed = shrinking(2, *pods(2), worker_pod("new", phase="Pending"))
+        assert deleted(plan(observed)) == {"new"}
+        assert plan(observed).questions == ()
+
+    def test_the_scheduler_is_asked_before_a_started_pod_goes(self) -> None:
+        assert plan(shrinking(1, *pods(2))).questions == (AskWorkers(),)
+        assert plan(shrinking(1, *pods(2))).actions == ()
+
+    def test_pods_that_are_no_workers_of_the_scheduler_go_before_workers(self) -> None:
+        observed = shrinking(1, *pods(2), workers=answer(worker("10.0.0.2:1")))
+        assert deleted(plan(observed)) == {"w1"}
+        assert marked(plan(observed)) == set()
+
+    def test_idle_workers_go_before_busy_ones_whatever_they_hold(self) -> None:
+        known = answer(worker("10.0.0.1:1", executing=1), worker("10.0.0.2:1", nbytes=10**9))
+        assert marked(plan(shrinking(1, *pods(2), workers=known))) == {"w2"}
+
+    def test_of_idle_workers_those_that_hold_least_go_first(self) -> None:
+        known = answer(*(worker(f"10.0.0.{n}:1", nbytes=100 - n) for n in (1, 2, 3)))
+        assert marked(plan(shrinking(1, *pods(3), workers=known))) == {"w2", "w3"}
+
+    def test_of_equal_workers_the_youngest_goes_first(self) -> None:
+        known = answer(worker("10.0.0.1:1"), worker("10.0.0.2:1"))
+        assert marked(plan(shrinking(1, *pods(2), workers=known))) == {"w1"}
+
+    def test_never_more_than_are_too_many(self) -> None:
+        known = answer(*(worker(f"10.0.0.{n}:1") for n in range(1, 11)))
+        assert len(marked(plan(shrinking(7, *pods(10), workers=known)))) == 3
+
+    def test_pods_that_were_marked_before_count_as_gone(self) -> None:
+        of = [*pods(2), worker_pod("w3", ip="10.0.0.3", retiring=1)]
+        known = answer(*(worker(f"10.0.0.{n}:1", executing=1) for n in (1, 2, 3)))
+        assert marked(plan(shrinking(2, *of, workers=known))) == set()
+
+    def test_workers_of_other_groups_are_never_chosen(self) -> None:
+        known = answer(worker("10.9.9.9:1"), worker("10.0.0.1:1", nbytes=5), worker("10.0.0.2:1", nbytes=9))
+        assert marked(plan(shrinking(1, *pods(2), workers=known))) == {"w1"}
+
+    def test_an_old_answer_is_not_relied_on(self) -> None:
+        known = answer(worker("10.0.0.1:1"), worker("10.0.0.2:1"), age=10)
+        assert plan(shrinking(1, *pods(2), workers=known)).questions == (AskWorkers(),)
+        assert plan(shrinking(1, *pods(2), workers=known)).actions == ()
+
+    def test_scaling_up_during_a_scale_down_makes_new_workers(self) -> None:
+        of = [*pods(1), worker_pod("w2", ip="10.0.0.2", retiring=1)]
+        assert len(created(plan(shrinking(2, *of)))) == 1
+
+
+class TestWithoutAScheduler:
+    def test_no_scheduler_pod_at_all_means_nothing_to_lose(self) -> None:
+        observed = shrinking(1, *pods(3), scheduler=None)
+        assert len(deleted(plan(observed))) == 2
+        assert plan(observed).questions == ()
+
+    def test_marked_pods_are_deleted_as_well(self) -> None:
+        of = [*pods(1), worker_pod("w2", retiring=1)]
+        assert deleted(plan(shrinking(1, *of, scheduler=None))) == {"w2"}
+
+    def test_a_scheduler_that_is_not_ready_is_waited_for(self) -> None:
+        waiting = plan(shrinking(1, *pods(2), scheduler=scheduler_pod(ready=False)))
+        assert waiting.actions == ()
+        assert reasons(waiting) == ["SchedulerNotReady"]
+
+    def test_a_scheduler_that_does_not_answer_is_asked_again_later(self) -> None:
+        silent: Answer[Any] = Answer(NOW - timedelta(seconds=1), None, Trouble.UNREACHABLE, "no route to host")
+        waiting = plan(shrinking(1, *pods(2), workers=silent), Policy(scheduler_retry=5))
+        assert waiting.actions == ()
+        assert waiting.questions == ()
+        assert reasons(waiting) == ["SchedulerUnreachable"]
+        assert "no route to host" in waiting.remarks[0].message
+        assert waiting.look_again == NOW + timedelta(seconds=4)
+
+    def test_the_trouble_is_still_told_while_it_is_asked_again(self) -> None:
+        silent: Answer[Any] = Answer(NOW - timedelta(seconds=6), None, Trouble.UNREACHABLE, "no route to host")
+        waiting = plan(shrinking(1, *pods(2), workers=silent), Policy(scheduler_retry=5))
+        assert waiting.questions == (AskWorkers(),)
+        assert reasons(waiting) == ["SchedulerUnreachable"]
+
+    def test_if_no_worker_stays_in_the_whole_cluster_nothing_can_be_moved(self) -> None:
+        assert deleted(plan(shrinking(0, *pods(2)))) == {"w1", "w2"}
+
+    def test_if_another_group_has_workers_they_take_the_results_over(self) -> None:
+        observed = shrinking(0, *pods(2), others_remain=True)
+        assert deleted(plan(observed)) == set()
+        assert plan(observed).questions == (AskWorkers(),)
+
+
+class TestRetiring:
+    def retire(self, *addresses: str, pod: str = "w2") -> tuple[Retire, ...]:
+        return (Retire(((pod, tuple(f"tcp://{address}" for address in addresses)),)),)
+
+    def observed(self, *of_w2: Any, since: float = 1, **more: Any) -> ObservedGroup:
+        of = [*pods(1), worker_pod("w2", ip="10.0.0.2", retiring=since)]
+        known = answer(worker("10.0.0.1:1"), *of_w2)
+        return shrinking(1, *of, **{"workers": known, **more})
+
+    def test_an_idle_worker_is_retired_by_its_address(self) -> None:
+        retiring = plan(self.observed(worker("10.0.0.2:1")))
+        assert retiring.questions == self.retire("10.0.0.2:1")
+        assert retiring.actions == ()
+
+    def test_all_workers_of_a_pod_are_retired_together(self) -> None:
+        retiring = plan(self.observed(worker("10.0.0.2:1", name="a"), worker("10.0.0.2:2", name="b")))
+        assert retiring.questions == self.retire("10.0.0.2:1", "10.0.0.2:2")
+
+    def test_a_busy_worker_may_finish_its_tasks(self) -> None:
+        draining = plan(self.observed(worker("10.0.0.2:1", executing=2)))
+        assert draining.questions == ()
+        assert draining.look_again == NOW + timedelta(seconds=1)
+
+    def test_a_worker_that_is_still_busy_after_the_drain_timeout_is_retired(self) -> None:
+        retiring = plan(self.observed(worker("10.0.0.2:1", executing=2), since=61))
+        assert retiring.questions == self.retire("10.0.0.2:1")
+
+    def test_nothing_is_asked_twice_while_a_retirement_is_under_way(self) -> None:
+        under_way = Retirement(under_way=frozenset({"w2"}))
+        waiting = plan(self.observed(worker("10.0.0.2:1"), retirement=under_way))
+        assert waiting.questions == ()
+        assert waiting.actions == ()
+
+    def test_a_pod_is_deleted_when_its_workers_are_retired(self) -> None:
+        done = Retirement(done=frozenset({"w2"}))
+        assert deleted(plan(self.observed(retirement=done))) == {"w2"}
+
+    def test_a_pod_is_deleted_though_its_retired_worker_has_come_back(self) -> None:
+        done = Retirement(done=frozenset({"w2"}))
+        assert deleted(plan(self.observed(worker("10.0.0.2:9"), retirement=done))) == {"w2"}
+
+    def test_a_restarted_controller_deletes_a_marked_pod_that_was_retired_before(self) -> None:
+        assert deleted(plan(self.observed())) == {"w2"}
+
+    def test_a_restarted_controller_lets_a_retirement_come_to_its_end(self) -> None:
+        waiting = plan(self.observed(worker("10.0.0.2:1", status="closing_gracefully")))
+        assert waiting.questions == ()
+        assert waiting.actions == ()
+        assert waiting.look_again is not None
+
+    def test_a_retirement_that_never_ends_is_asked_for_again(self) -> None:
+        stuck = self.observed(worker("10.0.0.2:1", status="closing_gracefully"), since=100)
+        assert plan(stuck).questions == self.retire("10.0.0.2:1")
+
+    def test_a_worker_that_the_scheduler_keeps_is_unmarked(self) -> None:
+        refused = Retirement(refused={"w2": NOW})
+        assert unmarked(self.observed(worker("10.0.0.2:1"), retirement=refused)) == {"w2"}
+
+    def test_a_worker_that_died_during_its_retirement_was_not_kept(self) -> None:
+        refused = Retirement(refused={"w2": NOW})
+        assert deleted(plan(self.observed(retirement=refused))) == {"w2"}
+
+    def test_the_next_candidate_is_tried_in_its_place(self) -> None:
+        known = answer(worker("10.0.0.1:1", nbytes=9), worker("10.0.0.2:1"))
+        refused = Retirement(refused={"w2": NOW})
+        assert marked(plan(shrinking(1, *pods(2), workers=known, retirement=refused))) == {"w1"}
+
+    def test_if_the_scheduler_keeps_all_they_stay_and_the_status_says_so(self) -> None:
+        known = answer(worker("10.0.0.1:1"), worker("10.0.0.2:1"))
+        refused = Retirement(refused={"w1": NOW, "w2": NOW - timedelta(seconds=10)})
+        waiting = plan(shrinking(1, *pods(2), workers=known, retirement=refused), Policy(refusal_memory=30))
+        assert waiting.actions == ()
+        assert reasons(waiting) == ["SchedulerKeepsWorkers"]
+        assert waiting.look_again == NOW + timedelta(seconds=20)
+
+    def test_a_retirement_that_failed_is_asked_for_again_after_a_while(self) -> None:
+        failed: Answer[None] = Answer(NOW - timedelta(seconds=1), None, Trouble.UNREACHABLE, "timed out")
+        waiting = plan(self.observed(worker("10.0.0.2:1"), retirement=Retirement(failed=failed)))
+        assert waiting.questions == ()
+        assert reasons(waiting) == ["SchedulerUnreachable"]
+        assert waiting.look_again == NOW + timedelta(seconds=4)
+        failed = Answer(NOW - timedelta(seconds=5), None, Trouble.UNREACHABLE, "timed out")
+        again = plan(self.observed(worker("10.0.0.2:1"), retirement=Retirement(failed=failed)))
+        assert again.questions == self.retire("10.0.0.2:1")
+
+
+class TestWithAnOldScheduler:
+    """It has no route to retire workers by."""
+
+    def observed(self, *of_w2: Any) -> ObservedGroup:
+        no_route: Answer[None] = Answer(NOW, None, Trouble.NO_ROUTE, "the scheduler has no such route")
+        of = [*pods(1), worker_pod("w2", ip="10.0.0.2", retiring=100)]
+        known = answer(worker("10.0.0.1:1"), *of_w2)
+        return shrinking(1, *of, workers=known, retirement=Retirement(failed=no_route))
+
+    def test_workers_that_hold_nothing_are_deleted(self) -> None:
+        assert deleted(plan(self.observed(worker("10.0.0.2:1")))) == {"w2"}
+
+    def test_workers_that_hold_results_stay_until_a_person_acts(self) -> None:
+        waiting = plan(self.observed(worker("10.0.0.2:1", keys=1, nbytes=8)))
+        assert waiting.actions == ()
+        assert waiting.remarks[0].needs_a_person
+        assert waiting.look_again is not None
+
+
+class TestFindingThePodOfAWorker:
+    def found(self, *of: Pod, address: str = "10.0.0.1:1", **more: Any) -> list[str]:
+        return list(workers_by_pod(of, [worker(address, **more)]))
+
+    def test_by_its_address_whatever_its_name(self) -> None:
+        assert self.found(*pods(2), name="anything") == ["w1"]
+
+    def test_by_its_address_in_ipv6(self) -> None:
+        from dask_k8s_controller.scheduler_http import parse_workers
+
+        known = parse_workers({"workers": {"tcp://[fd00::1]:4000": {"name": "x"}}})
+        assert list(workers_by_pod([worker_pod("w1", ip="fd00::1")], known)) == ["w1"]
+
+    def test_by_its_name_where_the_address_is_the_hosts(self) -> None:
+        shared = [worker_pod(f"w{n}", ip="10.0.0.1", hostNetwork=True) for n in (1, 2)]
+        assert self.found(*shared, name="w2") == ["w2"]
+
+    def test_by_its_numbered_name_where_several_share_a_pod_and_a_host(self) -> None:
+        shared = [worker_pod(f"w{n}", ip="10.0.0.1", hostNetwork=True) for n in (1, 2)]
+        assert self.found(*shared, name="w2-3") == ["w2"]
+
+    def test_not_at_all_if_nothing_fits(self) -> None:
+        assert self.found(*pods(2), address="10.9.9.9:1", name="stranger") == []
