@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -36,7 +36,7 @@ class NodeAgent:
     node : Node
         What the node is.
     directory : Path
-        Where volumes, logs and scratch files go; made if missing; `stop` removes what was made there.
+        Where volumes, logs and scratch files go, in a folder of the node's name that `stop` removes.
     settings : NodeSettings, optional
         Times, failures, and credentials.
 
@@ -109,10 +109,7 @@ class NodeAgent:
         await context.http.close()
         context.addresses.close()
         self._workers.clear()
-        with contextlib.suppress(OSError):
-            (self._directory / "names.json").unlink()
-            (self._directory / "pods").rmdir()
-            self._directory.rmdir()
+        await asyncio.to_thread(shutil.rmtree, self._directory, ignore_errors=True)
 
     def pause(self) -> None:
         """Cut the node off: its processes run on, but nobody hears of it."""

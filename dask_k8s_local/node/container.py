@@ -21,7 +21,8 @@ from dask_k8s_local.node.events import EventLevel
 from dask_k8s_local.node.images import ImageError, check_image
 from dask_k8s_local.node.logs import last_text
 from dask_k8s_local.node.probes import Target, UnhealthyError, handle_once, watch_probe
-from dask_k8s_local.node.runtime.client import Command, Process, StartError
+from dask_k8s_local.node.runtime.client import Process, StartError
+from dask_k8s_local.node.runtime.command import Command
 from dask_k8s_local.node.status import ContainerRecord
 from dask_k8s_local.node.times import now, timestamp
 
@@ -222,16 +223,17 @@ class ContainerRunner:
         if command is None or self._stopping.is_set():
             return None
         log = self._pod.log_path(self.record.name, self.runs)
-        self.record.restart_count = self.runs
         self.runs += 1
         await self._record("Normal", "Created", f"Created container: {self.record.name}")
         try:
             self.process = process = await self._pod.node.runtime.run(command, log)
         except StartError as error:
             await self._record("Warning", "Failed", f"Error: {error}")
+            self.record.restart_count = self.runs - 1
             self.record.container_id = f"process://{self._pod.pod['metadata']['uid']}-{self.runs}"
             self._ended(128, now(), "StartError", str(error))
             return 128
+        self.record.restart_count = self.runs - 1
         self.record.container_id = f"process://{process.id}"
         started_at = now()
         self._is_being_killed = False

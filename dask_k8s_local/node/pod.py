@@ -21,7 +21,7 @@ from dask_k8s_local.node.environment import (
 )
 from dask_k8s_local.node.events import EventLevel
 from dask_k8s_local.node.requests import is_sidecar
-from dask_k8s_local.node.runtime.client import Command, Mount
+from dask_k8s_local.node.runtime.command import Command, Mount
 from dask_k8s_local.node.status import PodRecord, first_record, restart_policy
 from dask_k8s_local.node.status_writer import StatusWriter
 from dask_k8s_local.node.times import now
@@ -36,6 +36,7 @@ from dask_k8s_local.node.volumes import (
 logger = logging.getLogger(__name__)
 
 MOUNT_RETRY = 2.0
+VOLUMES_SYNC = 60.0
 DEADLINE_EXCEEDED = ("DeadlineExceeded", "Pod was active on the node longer than the specified deadline")
 
 
@@ -204,18 +205,42 @@ class PodWorker:
         facts = PodFacts(address, self.node.addresses.node_address, self.node.name, self.node.allocatable)
         while not self._stopping.is_set():
             try:
-                for volume in self.pod["spec"].get("volumes") or []:
-                    directory = self.directory / "volumes"
-                    path = await volume_path(self.node.api, self.pod, volume, facts, directory, files)
-                    self._volumes[volume["name"]] = path
-                return True
+                await self._make_volumes(facts)
             except VolumeError as error:
                 await self.record(None, "Warning", "FailedMount", str(error))
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(
-                        self._stopping.wait(), MOUNT_RETRY * self.node.settings.back_off_scale
-                    )
+                    await asyncio.wait_for(self._stopping.wait(), MOUNT_RETRY * self._scale)
+            else:
+                await self._tell_of_redirection()
+                if self._volumes:
+                    self._background.spawn(self._keep_volumes(facts), "volumes")
+                return True
         return False
+
+    async def _tell_of_redirection(self) -> None:
+        if self._volumes and not self.node.runtime.may_mount:
+            message = "this machine offers no namespaces: only Python programs of this pod see its volumes"
+            await self.record(None, "Warning", "MountsRedirected", message)
+
+    async def _make_volumes(self, facts: PodFacts) -> None:
+        files = self.node.service_account_files(self.pod["metadata"]["namespace"])
+        for volume in self.pod["spec"].get("volumes") or []:
+            directory = self.directory / "volumes"
+            path = await volume_path(self.node.api, self.pod, volume, facts, directory, files)
+            self._volumes[volume["name"]] = path
+
+    async def _keep_volumes(self, facts: PodFacts) -> None:
+        """Bring changed ConfigMaps, Secrets and labels into the volumes."""
+        while True:
+            await asyncio.sleep(VOLUMES_SYNC * self._scale)
+            try:
+                await self._make_volumes(facts)
+            except VolumeError as error:
+                await self.record(None, "Warning", "FailedMount", str(error))
+
+    @property
+    def _scale(self) -> float:
+        return self.node.settings.back_off_scale
 
     async def _run_containers(self) -> None:
         policy = restart_policy(self.pod)

@@ -14,7 +14,8 @@ class NodeSettings:
     Parameters
     ----------
     back_off_scale : float
-        Multiplies the back-off of crashing containers and failing images (10 s, doubled up to 300 s).
+        Multiplies kubelet's own waits: the back-off of crashing containers and failing images (10 s, doubled
+        up to 300 s), and the time until changed ConfigMaps and Secrets reach mounted volumes (60 s).
     probe_scale : float
         Multiplies the probes' delays and periods; 1 is what the manifests say. Their time limits stay.
     heartbeat_scale : float

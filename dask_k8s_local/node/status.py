@@ -107,6 +107,8 @@ def pod_phase(record: PodRecord) -> str:
         return "Pending"
     if any("waiting" in container.state and not container.last_state for container in states):
         return "Pending"
+    # Sidecars may still have to end.
+    is_over = is_over and not any("running" in init.state for init in record.init_containers)
     if not is_over or (policy == "Always" and not record.is_ending):
         return "Running"
     if all((container.terminated or {})["exitCode"] == 0 for container in states):

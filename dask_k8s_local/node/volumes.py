@@ -18,7 +18,7 @@ from dask_k8s_local.node.environment import (
     resource_field,
     secret_data,
 )
-from dask_k8s_local.node.runtime.client import Mount
+from dask_k8s_local.node.runtime.command import Mount
 
 SERVICE_ACCOUNT_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"
 

@@ -11,10 +11,12 @@ import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from itertools import count
 from pathlib import Path
 from typing import Any
+
+from dask_k8s_local.node.runtime.command import Command, without_mounts
 
 logger = logging.getLogger(__name__)
 
@@ -24,27 +26,6 @@ LONGEST_MESSAGE = 1 << 24
 
 class StartError(Exception):
     """A process could not be started; the message is worded as the container runtime words it."""
-
-
-@dataclass(frozen=True)
-class Mount:
-    """A file or directory of the machine that a process sees at another path."""
-
-    source: str
-    target: str
-    read_only: bool = False
-
-
-@dataclass(frozen=True)
-class Command:
-    """A process as it shall be started."""
-
-    argv: Sequence[str]
-    env: Mapping[str, str]
-    cwd: str
-    hostname: str
-    scratch: str
-    mounts: Sequence[Mount] = field(default_factory=tuple)
 
 
 class Process:
@@ -161,6 +142,8 @@ class Runtime:
         return await self._start(command, stdin=str(stdin), stdout=str(stdout), stderr=str(stderr))
 
     async def _start(self, command: Command, **streams: str) -> Process:
+        if not self.may_mount:
+            command = without_mounts(command)
         process = Process(f"{os.getpid()}-{id(self):x}-{next(self._numbers)}", command.argv[0], self)
         self._processes[process.id] = process
         mounts = [

@@ -12,7 +12,7 @@ from typing import Any
 Address = Any
 """A socket address, as the functions of `socket` take and return them."""
 
-_WILDCARDS = ("", "0.0.0.0", "::", "<any>")
+_WILDCARDS = ("", "0.0.0.0", "::")
 _LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1", "ip6-localhost")
 IP_BIND_ADDRESS_NO_PORT = 24
 
@@ -95,17 +95,11 @@ def install(facts: str) -> None:
     """Put the pod's network in place of the machine's, in `socket`."""
     network = Network(facts)
     original = socket.socket
-    bind, connect, connect_ex, getsockname = (
-        original.bind,
-        original.connect,
-        original.connect_ex,
-        original.getsockname,
-    )
-    getaddrinfo, gethostbyname, gethostbyname_ex = (
-        socket.getaddrinfo,
-        socket.gethostbyname,
-        socket.gethostbyname_ex,
-    )
+    bind, connect, connect_ex = original.bind, original.connect, original.connect_ex
+    getsockname, getaddrinfo = original.getsockname, socket.getaddrinfo
+    sendto: Any = original.sendto
+    gethostbyaddr, gethostbyname = socket.gethostbyaddr, socket.gethostbyname
+    gethostbyname_ex = socket.gethostbyname_ex
 
     def pod_bind(self: socket.socket, address: Address) -> None:
         if self.family == socket.AF_INET and address[0] in (*_WILDCARDS, *_LOOPBACK_NAMES):
@@ -118,7 +112,7 @@ def install(facts: str) -> None:
     def prepared(self: socket.socket, address: Address) -> Address:
         if self.family == socket.AF_INET6 and address[0] in ("::1", "::"):
             return ("::ffff:" + network.pod_ip, *address[1:])
-        if self.family != socket.AF_INET:
+        if self.family != socket.AF_INET or not isinstance(address[0], str):
             return address
         host, port = address
         if host and not host[0].isdigit():
@@ -129,6 +123,9 @@ def install(facts: str) -> None:
             self.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
             bind(self, (source, 0))
         return host, port
+
+    def pod_sendto(self: socket.socket, data: Any, *rest: Any) -> Any:
+        return sendto(self, data, *rest[:-1], prepared(self, rest[-1]))
 
     def pod_connect(self: socket.socket, address: Address) -> None:
         address = prepared(self, address)
@@ -179,6 +176,12 @@ def install(facts: str) -> None:
             )
         ]
 
+    def pod_gethostbyaddr(name: str) -> tuple[str, list[str], list[str]]:
+        # The machine's resolver knows no pod, and may take long to say so.
+        if name in (network.pod_ip, network.hostname):
+            return network.hostname, [], [network.pod_ip]
+        return gethostbyaddr(name)
+
     def pod_gethostbyname(name: str) -> str:
         addresses = network.resolve(name)
         if addresses is None:
@@ -198,11 +201,13 @@ def install(facts: str) -> None:
         "connect": pod_connect,
         "connect_ex": pod_connect_ex,
         "getsockname": pod_getsockname,
+        "sendto": pod_sendto,
     }
     for name, function in patches.items():
         setattr(original, name, function)
     patches = {
         "getaddrinfo": pod_getaddrinfo,
+        "gethostbyaddr": pod_gethostbyaddr,
         "gethostbyname": pod_gethostbyname,
         "gethostbyname_ex": pod_gethostbyname_ex,
         "gethostname": lambda: network.hostname,

@@ -1,4 +1,4 @@
-"""Shows a Python process of a pod the pod's network, on a machine that all pods share.
+"""Shows a Python process of a pod the pod's network and files, on a machine that all pods share.
 
 First on a container's PYTHONPATH. Every interpreter imports it at its start, so it imports little and must
 not break a process: what fails here is told on the standard error, and the process goes on without it.
@@ -8,16 +8,18 @@ not break a process: what fails here is told on the standard error, and the proc
 - ``{service}``, ``{service}.{namespace}`` with or without ``.svc…``, and the host names of pods resolve.
 - Connections to a Service's address go to one of its ready endpoints, and come from the pod's address.
 - The host name is the pod's.
+- Mounted paths are found, where the machine offers no namespaces to mount them in.
 """
 
 import os
 import sys
 
-_VARIABLE = "_POD_NETWORK"
+_INSTALLED = {"_POD_NETWORK": "_pod_network", "_POD_PATHS": "_pod_paths"}
+"""Modules by the variable that says what they need to know."""
 
 
 def _complain(what: str, error: Exception) -> None:
-    print(f"the pod's network: {what}: {type(error).__name__}: {error}", file=sys.stderr)
+    print(f"in a pod of the local Kubernetes: {what}: {type(error).__name__}: {error}", file=sys.stderr)
 
 
 def _chain() -> None:
@@ -38,15 +40,14 @@ def _chain() -> None:
             sys.modules.setdefault("sitecustomize", this)
 
 
-def _install() -> None:
-    import _pod_network  # type: ignore[import-not-found]
-
-    _pod_network.install(os.environ[_VARIABLE])
-
-
-if _VARIABLE in os.environ:
+def _install(module: str, facts: str) -> None:
     try:
-        _install()
+        __import__(module).install(facts)
     except Exception as error:
-        _complain("not installed", error)
+        _complain(f"{module} is not installed", error)
+
+
+for _variable, _module in _INSTALLED.items():
+    if _variable in os.environ:
+        _install(_module, os.environ[_variable])
 _chain()
