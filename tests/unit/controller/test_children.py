@@ -160,9 +160,7 @@ class TestLabelsAndAnnotations:
         assert "foo" not in annotations
 
     def test_sub_resource_wins_over_top_level(self) -> None:
-        of = cluster(
-            metadata={"labels": {"foo": "bar"}}, worker={"metadata": {"labels": {"foo": "baz"}}}
-        )
+        of = cluster(metadata={"labels": {"foo": "bar"}}, worker={"metadata": {"labels": {"foo": "baz"}}})
         assert children.worker_pod(default_group(of), "w", 1)["metadata"]["labels"]["foo"] == "baz"
         assert children.scheduler_pod(of)["metadata"]["labels"]["foo"] == "bar"
         assert children.scheduler_service(of)["metadata"]["labels"]["foo"] == "bar"

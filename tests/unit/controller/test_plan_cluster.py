@@ -52,7 +52,9 @@ class TestCreating:
     def test_all_children_are_made_at_once(self) -> None:
         creating = plan(fresh())
         assert created(creating).keys() == {"Pod", "DaskWorkerGroup"}
-        assert [action.body["kind"] for action in creating.actions if isinstance(action, Apply)] == ["Service"]
+        assert [action.body["kind"] for action in creating.actions if isinstance(action, Apply)] == [
+            "Service"
+        ]
 
     def test_a_cluster_that_is_as_it_should_be_is_left_alone(self) -> None:
         assert plan(observed_cluster()) == Plan()
@@ -139,13 +141,15 @@ class TestAChangedScheduler:
 
     def test_replaces_a_busy_one_when_a_person_asks_for_it(self) -> None:
         changed = cluster(
-            scheduler={"spec": pod_spec("scheduler", "other")}, metadata={"annotations": {labels.RESTART: "1"}}
+            scheduler={"spec": pod_spec("scheduler", "other")},
+            metadata={"annotations": {labels.RESTART: "1"}},
         )
         assert deleted(plan(observed_cluster(changed, pods=(scheduler_pod(),)))) == {("Pod", "c-scheduler")}
 
     def test_one_request_restarts_it_once(self) -> None:
         changed = cluster(
-            scheduler={"spec": pod_spec("scheduler", "other")}, metadata={"annotations": {labels.RESTART: "1"}}
+            scheduler={"spec": pod_spec("scheduler", "other")},
+            metadata={"annotations": {labels.RESTART: "1"}},
         )
         restarted = scheduler_pod(annotations={labels.RESTART: "1"})
         assert deleted(plan(observed_cluster(changed, pods=(restarted,)))) == set()
@@ -177,9 +181,7 @@ class TestTheService:
 class TestReplicas:
     def observed(self, replicas: int, handed_on: int, present: int, **more: Any) -> ObservedCluster:
         of = cluster(worker={"replicas": replicas})
-        made = default_group(
-            of, annotations={labels.CLUSTER_REPLICAS: str(handed_on)}, replicas=present
-        )
+        made = default_group(of, annotations={labels.CLUSTER_REPLICAS: str(handed_on)}, replicas=present)
         return observed_cluster(of, groups=(made,), **more)
 
     def test_a_change_of_the_clusters_moves_the_groups(self) -> None:
@@ -223,7 +225,9 @@ class TestTheDefaultGroup:
     def test_a_label_that_is_added_later_is_handed_on(self) -> None:
         before = default_group(cluster())
         labelled = cluster(metadata={"labels": {"team": "a"}})
-        (patch,) = [p for p in patches(plan(observed_cluster(labelled, groups=(before,)))) if "Group" in p.kind]
+        (patch,) = [
+            p for p in patches(plan(observed_cluster(labelled, groups=(before,)))) if "Group" in p.kind
+        ]
         assert patch.patch["metadata"]["labels"] == {"team": "a"}
 
     def test_a_label_that_is_taken_away_later_is_taken_away(self) -> None:
@@ -237,7 +241,11 @@ class TestAdopting:
         extra = group("highmem", "extra", owner="")
         (patch,) = patches(plan(observed_cluster(groups=(default_group(cluster()), extra))))
         (reference,) = patch.patch["metadata"]["ownerReferences"]
-        assert (reference["kind"], reference["uid"], reference["controller"]) == ("DaskCluster", "cluster", True)
+        assert (reference["kind"], reference["uid"], reference["controller"]) == (
+            "DaskCluster",
+            "cluster",
+            True,
+        )
         assert patch.patch["metadata"].keys() == {"ownerReferences"}
 
     def test_other_owners_of_the_group_stay(self) -> None:

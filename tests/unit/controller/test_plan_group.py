@@ -153,9 +153,7 @@ class TestHealing:
         assert len(created(healing)) == 1
 
     def test_a_worker_that_exited_with_0_without_being_retired_is_replaced(self) -> None:
-        observed = observed_group(
-            group(), worker_pod("w1"), ended("w2", lived=600, ago=1, phase="Succeeded")
-        )
+        observed = observed_group(group(), worker_pod("w1"), ended("w2", lived=600, ago=1, phase="Succeeded"))
         assert deleted(plan(observed)) == {"w2"}
         assert len(created(plan(observed))) == 1
 

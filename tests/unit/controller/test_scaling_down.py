@@ -104,7 +104,9 @@ class TestWithoutAScheduler:
         assert reasons(waiting) == ["SchedulerNotReady"]
 
     def test_a_scheduler_that_does_not_answer_is_asked_again_later(self) -> None:
-        silent: Answer[Any] = Answer(NOW - timedelta(seconds=1), None, Trouble.UNREACHABLE, "no route to host")
+        silent: Answer[Any] = Answer(
+            NOW - timedelta(seconds=1), None, Trouble.UNREACHABLE, "no route to host"
+        )
         waiting = plan(shrinking(1, *pods(2), workers=silent), Policy(scheduler_retry=5))
         assert waiting.actions == ()
         assert waiting.questions == ()
@@ -113,7 +115,9 @@ class TestWithoutAScheduler:
         assert waiting.look_again == NOW + timedelta(seconds=4)
 
     def test_the_trouble_is_still_told_while_it_is_asked_again(self) -> None:
-        silent: Answer[Any] = Answer(NOW - timedelta(seconds=6), None, Trouble.UNREACHABLE, "no route to host")
+        silent: Answer[Any] = Answer(
+            NOW - timedelta(seconds=6), None, Trouble.UNREACHABLE, "no route to host"
+        )
         waiting = plan(shrinking(1, *pods(2), workers=silent), Policy(scheduler_retry=5))
         assert waiting.questions == (AskWorkers(),)
         assert reasons(waiting) == ["SchedulerUnreachable"]

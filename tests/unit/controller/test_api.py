@@ -1,0 +1,233 @@
+"""The writer, against an HTTP server that answers what a test wants."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from dask_k8s_controller.api import Api, Limits
+from dask_k8s_controller.connection import Connection
+from dask_k8s_controller.errors import Conflict, Refused, Unavailable
+from dask_k8s_controller.resources import CLUSTERS, PODS, SERVICES
+
+POD = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "uid": "u"}}
+Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def says(code: int, reason: str = "", message: str = "", **headers: str) -> Answer:
+    """A Status, as the API server words failures."""
+
+    async def answer(_: web.Request) -> web.Response:
+        body = {"kind": "Status", "status": "Failure", "reason": reason, "message": message, "code": code}
+        return web.json_response(body, status=code, headers=headers)
+
+    return answer
+
+
+def gives(body: Any, code: int = 200) -> Answer:
+    async def answer(_: web.Request) -> web.Response:
+        return web.json_response(body, status=code)
+
+    return answer
+
+
+async def breaks_the_connection(request: web.Request) -> web.StreamResponse:
+    assert request.transport is not None
+    request.transport.close()
+    return web.Response()
+
+
+async def never_answers(_: web.Request) -> web.StreamResponse:
+    await asyncio.Event().wait()
+    raise AssertionError
+
+
+class FakeServer:
+    """Answers in the order given, then with the last answer, and remembers the requests."""
+
+    def __init__(self) -> None:
+        self.answers: list[Answer] = []
+        self.requests: list[web.Request] = []
+        self.bodies: list[Any] = []
+        self.logins = 0
+        self.most_at_once = 0
+        self._at_once = 0
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        self._at_once += 1
+        self.most_at_once = max(self.most_at_once, self._at_once)
+        try:
+            self.requests.append(request)
+            text = await request.text()
+            self.bodies.append(json.loads(text) if text else None)
+            answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+            return await answer(request)
+        finally:
+            self._at_once -= 1
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[FakeServer]:
+    fake = FakeServer()
+    application = web.Application()
+    application.router.add_route("*", "/{path:.*}", fake.handle)
+    test_server = TestServer(application)
+    await test_server.start_server()
+    fake.url = str(test_server.make_url("")).rstrip("/")  # type: ignore[attr-defined]
+    yield fake
+    await test_server.close()
+
+
+@pytest.fixture
+async def api(server: FakeServer) -> AsyncIterator[Api]:
+    async def log_in() -> Connection:
+        server.logins += 1
+        return Connection(server.url, aiohttp.ClientSession(), False, "default")  # type: ignore[attr-defined]
+
+    limits = Limits(concurrency=3, timeout=0.2, attempts=3, first_delay=0.01, longest_delay=0.05)
+    api = Api(log_in, limits=limits)
+    yield api
+    await api.close()
+
+
+class TestCreating:
+    async def test_asks_for_strict_validation_in_our_name(self, api: Api, server: FakeServer) -> None:
+        server.answers = [gives(POD, 201)]
+        assert await api.create(PODS, "default", POD) == POD
+        (request,) = server.requests
+        assert (request.method, request.path) == ("POST", "/api/v1/namespaces/default/pods")
+        assert dict(request.query) == {
+            "fieldManager": "dask-k8s-controller",
+            "fieldValidation": "Strict",
+        }
+
+    async def test_what_exists_already_is_success(self, api: Api, server: FakeServer) -> None:
+        server.answers = [says(409, "AlreadyExists"), gives(POD)]
+        assert await api.create(PODS, "default", POD) == POD
+        assert [request.method for request in server.requests] == ["POST", "GET"]
+
+    async def test_an_answer_that_got_lost_is_asked_for_again(self, api: Api, server: FakeServer) -> None:
+        server.answers = [breaks_the_connection, says(409, "AlreadyExists"), gives(POD)]
+        assert await api.create(PODS, "default", POD) == POD
+        assert [body for body in server.bodies if body] == [POD, POD]
+
+    async def test_a_refusal_says_what_the_api_server_says(self, api: Api, server: FakeServer) -> None:
+        server.answers = [says(403, "Forbidden", 'pods "p" is forbidden: exceeded quota')]
+        with pytest.raises(Refused, match="exceeded quota") as caught:
+            await api.create(PODS, "default", POD)
+        assert caught.value.code == 403
+        assert len(server.requests) == 1
+
+
+class TestApplying:
+    async def test_is_server_side_and_forced(self, api: Api, server: FakeServer) -> None:
+        service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s"}}
+        server.answers = [gives(service)]
+        await api.apply(SERVICES, "default", service)
+        (request,) = server.requests
+        assert (request.method, request.path) == ("PATCH", "/api/v1/namespaces/default/services/s")
+        assert request.content_type == "application/apply-patch+yaml"
+        assert request.query["force"] == "true"
+        assert request.query["fieldManager"] == "dask-k8s-controller"
+
+
+class TestPatching:
+    async def test_a_status_is_patched_at_its_own_path(self, api: Api, server: FakeServer) -> None:
+        server.answers = [gives(POD)]
+        await api.patch(CLUSTERS, "default", "c", {"status": {}}, "status")
+        (request,) = server.requests
+        path = "/apis/kubernetes.dask.org/v1/namespaces/default/daskclusters/c/status"
+        assert (request.method, request.path) == ("PATCH", path)
+        assert request.content_type == "application/merge-patch+json"
+
+    async def test_an_object_that_changed_meanwhile_is_a_conflict(self, api: Api, server: FakeServer) -> None:
+        server.answers = [says(409, "Conflict", "the object has been modified")]
+        with pytest.raises(Conflict):
+            await api.patch(PODS, "default", "p", {})
+        assert len(server.requests) == 1
+
+    async def test_an_object_of_another_uid_is_a_conflict(self, api: Api, server: FakeServer) -> None:
+        server.answers = [says(422, "Invalid", "metadata.uid: Invalid value: field is immutable")]
+        with pytest.raises(Conflict):
+            await api.patch(PODS, "default", "p", {})
+
+
+class TestDeleting:
+    async def test_names_the_uid(self, api: Api, server: FakeServer) -> None:
+        server.answers = [gives({**POD, "metadata": {**POD["metadata"], "deletionTimestamp": "now"}})]  # type: ignore[dict-item]
+        left = await api.delete(PODS, "default", "p", "u")
+        assert left is not None
+        (body,) = server.bodies
+        assert body["preconditions"] == {"uid": "u"}
+        assert body["propagationPolicy"] == "Background"
+
+    async def test_what_is_gone_is_success(self, api: Api, server: FakeServer) -> None:
+        server.answers = [says(404, "NotFound")]
+        assert await api.delete(PODS, "default", "p", "u") is None
+
+    async def test_another_object_of_the_name_is_left_alone(self, api: Api, server: FakeServer) -> None:
+        server.answers = [says(409, "Conflict", "Precondition failed: UID")]
+        assert await api.delete(PODS, "default", "p", "u") is None
+
+
+class TestReading:
+    async def test_what_is_not_there_is_none(self, api: Api, server: FakeServer) -> None:
+        server.answers = [says(404, "NotFound")]
+        assert await api.get(PODS, "default", "p") is None
+
+
+class TestTrouble:
+    @pytest.mark.parametrize(
+        "answer", [says(429), says(500), says(503), breaks_the_connection, never_answers]
+    )
+    async def test_a_request_is_repeated(self, api: Api, server: FakeServer, answer: Answer) -> None:
+        server.answers = [answer, answer, gives(POD)]
+        assert await api.get(PODS, "default", "p") == POD
+        assert len(server.requests) == 3
+
+    @pytest.mark.parametrize("answer", [says(429), says(500), breaks_the_connection, never_answers])
+    async def test_a_request_is_not_repeated_for_ever(
+        self, api: Api, server: FakeServer, answer: Answer
+    ) -> None:
+        server.answers = [answer]
+        with pytest.raises(Unavailable):
+            await api.create(PODS, "default", POD)
+        assert len(server.requests) == 3
+
+    async def test_the_api_servers_wish_to_wait_is_heeded_within_bounds(
+        self, api: Api, server: FakeServer
+    ) -> None:
+        server.answers = [says(429, **{"Retry-After": "3600"}), gives(POD)]
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        await api.get(PODS, "default", "p")
+        assert 0.05 <= loop.time() - begun < 1
+
+    async def test_credentials_that_expired_are_read_anew(self, api: Api, server: FakeServer) -> None:
+        server.answers = [says(401, "Unauthorized"), gives(POD)]
+        assert await api.get(PODS, "default", "p") == POD
+        assert server.logins == 2
+
+    async def test_an_answer_that_is_no_status_is_an_error_all_the_same(
+        self, api: Api, server: FakeServer
+    ) -> None:
+        server.answers = [gives(["no", "status"], 400)]
+        with pytest.raises(Refused, match="HTTP 400"):
+            await api.get(PODS, "default", "p")
+
+
+async def test_a_burst_waits_for_nobody_but_its_bound(api: Api, server: FakeServer) -> None:
+    async def slowly(_: web.Request) -> web.Response:
+        await asyncio.sleep(0.01)
+        return web.json_response(POD)
+
+    server.answers = [slowly]
+    await asyncio.gather(*(api.get(PODS, "default", "p") for _ in range(20)))
+    assert server.most_at_once == 3

@@ -1,0 +1,73 @@
+"""The stores keep the newest of what watches and our own writes show."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from dask_k8s_controller.facts import Pod
+from dask_k8s_controller.store import Store
+
+
+def pod(uid: str, version: int, name: str = "", phase: str = "Pending") -> dict[str, Any]:
+    metadata = {"name": name or uid, "namespace": "default", "uid": uid, "resourceVersion": str(version)}
+    return {"metadata": metadata, "status": {"phase": phase}}
+
+
+@pytest.fixture
+def store() -> Store[Pod]:
+    return Store(Pod.of, lambda facts: [facts.name])
+
+
+def test_what_was_seen_is_found_by_its_key(store: Store[Pod]) -> None:
+    store.see(pod("a", 1))
+    assert [facts.meta.uid for facts in store.find("a")] == ["a"]
+    assert store.find("b") == ()
+
+
+def test_our_own_write_is_known_before_the_watch_shows_it(store: Store[Pod]) -> None:
+    store.see(pod("a", 5, phase="Running"))
+    store.see(pod("a", 4, phase="Pending"))
+    assert [facts.phase for facts in store.find("a")] == ["Running"]
+
+
+def test_a_newer_version_replaces_the_older(store: Store[Pod]) -> None:
+    store.see(pod("a", 9))
+    store.see(pod("a", 10, phase="Running"))
+    assert [facts.phase for facts in store.find("a")] == ["Running"]
+    assert len(store) == 1
+
+
+def test_an_object_under_another_key_leaves_the_old_one(store: Store[Pod]) -> None:
+    store.see(pod("a", 1, "old"))
+    store.see(pod("a", 2, "new"))
+    assert store.find("old") == ()
+    assert len(store.find("new")) == 1
+
+
+def test_two_objects_of_one_name_are_told_apart(store: Store[Pod]) -> None:
+    store.see(pod("a", 1, "same"))
+    store.see(pod("b", 2, "same"))
+    assert {facts.meta.uid for facts in store.find("same")} == {"a", "b"}
+
+
+def test_what_is_gone_never_comes_back_however_late_the_watch_is(store: Store[Pod]) -> None:
+    store.see(pod("a", 1))
+    store.forget("a")
+    store.see(pod("a", 2))
+    assert store.find("a") == ()
+
+
+def test_a_list_shows_by_its_gaps_what_is_gone(store: Store[Pod]) -> None:
+    for uid in "abc":
+        store.see(pod(uid, 1))
+    gone = store.forget_all_but(["a"], "7", lambda facts: facts.name != "c")
+    assert [facts.name for facts in gone] == ["b"]
+    assert {facts.name for facts in store} == {"a", "c"}
+
+
+def test_what_is_newer_than_a_list_is_not_missing_from_it(store: Store[Pod]) -> None:
+    store.see(pod("a", 8))
+    assert store.forget_all_but([], "7", lambda facts: True) == []
+    assert len(store) == 1
