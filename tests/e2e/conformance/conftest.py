@@ -1,0 +1,77 @@
+"""What the conformance tests share: namespaces, names, pods that run Python, and custom resources."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.conftest import a_namespace
+from tests.e2e.conformance.gadgets import GADGETS, PLAINS, gadget_crd, plain_crd
+from tests.e2e.conformance.pods import Pods
+from tests.e2e.conformance.waiting import established, eventually
+from tests.harness.kube import Kube, Object
+
+
+@pytest.fixture(scope="module")
+def namespace(kube: Kube) -> Iterator[str]:
+    """One namespace for all tests of a module, whose objects carry names of their own."""
+    with usable_namespace(kube) as name:
+        yield name
+
+
+@pytest.fixture
+def fresh_namespace(kube: Kube) -> Iterator[str]:
+    """A namespace with nothing else in it."""
+    with usable_namespace(kube) as name:
+        yield name
+
+
+class usable_namespace(a_namespace):  # noqa: N801 - reads as a sentence where it is used
+    """Pods are refused until the namespace has got its default service account."""
+
+    def __enter__(self) -> str:
+        name = super().__enter__()
+        self.kube.wait("serviceaccounts", "default", name, until=bool)
+        return name
+
+
+@pytest.fixture
+def new_name() -> Callable[[], str]:
+    return lambda: f"x{uuid.uuid4().hex[:8]}"
+
+
+@pytest.fixture
+def name(new_name: Callable[[], str]) -> str:
+    """A name that no other object has."""
+    return new_name()
+
+
+@pytest.fixture(scope="module")
+def pods(kube: Kube, namespace: str, dask_image: str) -> Pods:
+    return Pods(kube, namespace, dask_image)
+
+
+@pytest.fixture(scope="session")
+def gadgets(kube: Kube) -> Iterator[str]:
+    """A custom resource with a schema, status and scale."""
+    yield from installed(kube, gadget_crd(), GADGETS)
+
+
+@pytest.fixture(scope="session")
+def plains(kube: Kube) -> Iterator[str]:
+    """A custom resource that accepts any fields and has no subresources."""
+    yield from installed(kube, plain_crd(), PLAINS)
+
+
+def installed(kube: Kube, crd: Object, resource: str) -> Iterator[str]:
+    kube.apply(crd)
+    established(kube, crd["metadata"]["name"])
+    group, plural = crd["spec"]["group"], crd["spec"]["names"]["plural"]
+    eventually(
+        lambda: [one["name"] for one in kube.request("GET", f"/apis/{group}/v1")["resources"]],
+        until=lambda names: plural in names,
+    )
+    yield resource
+    kube.delete("customresourcedefinitions.apiextensions.k8s.io", crd["metadata"]["name"])
