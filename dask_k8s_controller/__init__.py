@@ -9,8 +9,11 @@ from __future__ import annotations
 import kopf
 
 from dask_k8s_controller.handlers import register
+from dask_k8s_controller.operator import Operator
+from dask_k8s_controller.plugins import load_plugins
 from dask_k8s_controller.settings import Settings
 
-__all__ = ["Settings", "register"]
+__all__ = ["Operator", "Settings", "register"]
 
 register(kopf.get_default_registry())
+load_plugins()

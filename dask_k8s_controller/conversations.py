@@ -7,23 +7,37 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from dask_k8s_controller.answers import Answer, Retirement, Trouble, Worker
 from dask_k8s_controller.clock import Clock
 from dask_k8s_controller.errors import NoSuchRoute, SchedulerError, Unreachable
 from dask_k8s_controller.plan import AskIdle, AskWorkers, Question, Retire
 from dask_k8s_controller.queue import Key
-from dask_k8s_controller.scheduler_http import Endpoint, SchedulerClient
+from dask_k8s_controller.scheduler_http import Endpoint
 
-__all__ = ["Conversations", "Endpoint"]
+__all__ = ["Conversations", "Endpoint", "Schedulers"]
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+
+class Schedulers(Protocol):
+    """How schedulers are asked: by HTTP; tests have others."""
+
+    async def workers(self, endpoint: Endpoint) -> tuple[Worker, ...]: ...
+
+    async def idle_since(self, endpoint: Endpoint) -> datetime | None: ...
+
+    async def adaptive_target(self, endpoint: Endpoint) -> int: ...
+
+    async def retire(self, endpoint: Endpoint, addresses: Iterable[str]) -> frozenset[str]: ...
+
+    async def close(self) -> None: ...
 
 
 @dataclass
@@ -41,16 +55,16 @@ class Conversations:
 
     Parameters
     ----------
-    client : SchedulerClient
-        Speaks with the schedulers.
+    schedulers : Schedulers
+        Speaks with them.
     clock : Clock
         Time.
     on_answer : callable
         Told the key of the object that an answer is for.
     """
 
-    def __init__(self, client: SchedulerClient, clock: Clock, on_answer: Callable[[Key], None]) -> None:
-        self._client = client
+    def __init__(self, schedulers: Schedulers, clock: Clock, on_answer: Callable[[Key], None]) -> None:
+        self._schedulers = schedulers
         self._clock = clock
         self._on_answer = on_answer
         self._workers: dict[str, Answer[tuple[Worker, ...]]] = {}
@@ -140,10 +154,10 @@ class Conversations:
         task.add_done_callback(self._tasks.discard)
 
     async def _ask_workers(self, endpoint: Endpoint) -> None:
-        self._workers[endpoint.uid] = await self._answer(self._client.workers(endpoint))
+        self._workers[endpoint.uid] = await self._answer(self._schedulers.workers(endpoint))
 
     async def _ask_idle(self, endpoint: Endpoint) -> None:
-        self._idleness[endpoint.uid] = await self._answer(self._client.idle_since(endpoint))
+        self._idleness[endpoint.uid] = await self._answer(self._schedulers.idle_since(endpoint))
 
     async def _retire(self, question: Retire, endpoint: Endpoint, key: Key, uid: str) -> None:
         known = self._retirements.setdefault(uid, _Retirements())
@@ -154,7 +168,7 @@ class Conversations:
         try:
             addresses = [address for of_pod in pods.values() for address in of_pod]
             logger.info("%s: retiring %s workers.", key, len(addresses))
-            answer = await self._answer(self._client.retire(endpoint, addresses))
+            answer = await self._answer(self._schedulers.retire(endpoint, addresses))
             if answer.value is None:
                 known.failed = Answer(answer.at, None, answer.trouble, answer.message)
             else:

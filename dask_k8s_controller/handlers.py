@@ -8,13 +8,15 @@ exists has been through it.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlsplit
 
 import click
 import kopf
 
 from dask_k8s_controller.operator import WATCHED, Operator
-from dask_k8s_controller.plugins import load_plugins, watched_by_others
+from dask_k8s_controller.plugins import watched_by_others
 from dask_k8s_controller.resources import PODS, SERVICES, Resource
 from dask_k8s_controller.settings import Settings
 from dask_k8s_models import labels
@@ -22,24 +24,39 @@ from dask_k8s_models import labels
 logger = logging.getLogger(__name__)
 
 FINALIZER = "kubernetes.dask.org/controller"
-"""kopf takes the finalizer of its configured name away where it needs none; the usual one may be another's."""
+"""kopf removes the finalizer of its configured name where it needs none; the usual one may be another's."""
 
 
-def register(registry: kopf.OperatorRegistry) -> None:
-    """Register all handlers of the controller, and the plugins'.
+def operator_from_config() -> Operator:
+    """Make the controller as Dask's configuration wants it."""
+    return Operator(Settings.from_config())
+
+
+def register(
+    registry: kopf.OperatorRegistry, make_operator: Callable[[], Operator] = operator_from_config
+) -> None:
+    """Register all handlers of the controller.
 
     Parameters
     ----------
     registry : kopf.OperatorRegistry
         Where to.
+    make_operator : callable, optional
+        Makes the controller when kopf starts; by default one with the settings of Dask's configuration.
     """
-    kopf.on.startup(registry=registry, id="dask_start")(_start)
+
+    async def start(settings: kopf.OperatorSettings, memo: Any, **_: Any) -> None:
+        logging.getLogger("kopf.objects").addFilter(_concerns_others)
+        _configure(settings, registry)
+        memo.dask_operator = make_operator()
+        await memo.dask_operator.start(settings, taken_port=_liveness_port())
+
+    kopf.on.startup(registry=registry, id="dask_start")(start)
     kopf.on.login(registry=registry, id="dask_login")(_log_in)
     kopf.on.cleanup(registry=registry, id="dask_stop")(_stop)
     kopf.on.probe(registry=registry, id="dask")(_probe)
     for resource in WATCHED:
         _watch(registry, resource)
-    load_plugins()
 
 
 def _watch(registry: kopf.OperatorRegistry, resource: Resource) -> None:
@@ -63,16 +80,19 @@ def _operator(memo: Any) -> Operator:
     return operator
 
 
-async def _start(settings: kopf.OperatorSettings, memo: Any, **_: Any) -> None:
+def _configure(settings: kopf.OperatorSettings, registry: kopf.OperatorRegistry) -> None:
     settings.persistence.finalizer = FINALIZER
     if not settings.peering.mandatory:
         settings.peering.standalone = True
-    watched = watched_by_others(kopf.get_default_registry())
+    watched = watched_by_others(registry)
     for resource in (PODS, SERVICES):
         if resource not in watched:
             settings.watching.label_selectors[resource.version, resource.plural] = labels.CLUSTER_NAME
-    memo.dask_operator = Operator(Settings.from_config())
-    await memo.dask_operator.start(settings, taken_port=_liveness_port())
+
+
+def _concerns_others(record: logging.LogRecord) -> bool:
+    """Whether a line of kopf's log is about a plugin's handler: ours are called for every single event."""
+    return record.levelno > logging.INFO or "'dask_" not in str(record.msg)
 
 
 async def _stop(memo: Any, **_: Any) -> None:
@@ -97,8 +117,6 @@ async def _probe(memo: Any, **_: Any) -> str:
 
 def _liveness_port() -> int | None:
     """Return the port that ``kopf run --liveness=…`` is going to listen on."""
-    from urllib.parse import urlsplit
-
     context = click.get_current_context(silent=True)
     endpoint = context.params.get("liveness_endpoint") if context is not None else None
     return (urlsplit(endpoint).port or 80) if endpoint else None

@@ -12,7 +12,7 @@ import kopf
 from dask_k8s_controller.api import Api
 from dask_k8s_controller.clock import Clock, RealClock
 from dask_k8s_controller.connection import Connection, Credentials, find_credentials
-from dask_k8s_controller.conversations import Conversations
+from dask_k8s_controller.conversations import Conversations, Schedulers
 from dask_k8s_controller.errors import ApiError
 from dask_k8s_controller.facts import Pod, Service
 from dask_k8s_controller.health import HealthServer
@@ -41,15 +41,19 @@ class Operator:
         Choices of whoever runs it.
     clock : Clock, optional
         Time.
+    schedulers : Schedulers, optional
+        How schedulers are asked; by HTTP if it is left out.
     """
 
-    def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
+    def __init__(
+        self, settings: Settings, *, clock: Clock | None = None, schedulers: Schedulers | None = None
+    ) -> None:
         self.settings = settings
         self.clock = clock or RealClock()
         self.metrics = Metrics()
         self.relists = RelistMonitor(WATCHED, self._verify)
         self.api = Api(self._log_in, limits=settings.limits, on_request=self.metrics.request_done)
-        self.schedulers = SchedulerClient(self.api, settings.patience)
+        self.schedulers: Schedulers = schedulers or SchedulerClient(self.api, settings.patience)
         self.conversations = Conversations(self.schedulers, self.clock, self._answered)
         self.world = World(self.clock, self.conversations)
         self.reconciler = Reconciler(self.world, self.api, self.conversations, self.clock, settings)
