@@ -126,6 +126,8 @@ class Scheduler:
                 pod = self._unbound.get(uid)
                 if pod is not None:
                     await self._schedule(pod)
+                    # The API server answers in this loop without ever waiting: let others have their turn.
+                    await asyncio.sleep(0)
 
     async def _schedule(self, pod: Object) -> None:
         try:

@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from itertools import count
 from pathlib import Path
@@ -98,6 +98,7 @@ class Runtime:
         self._reader: asyncio.Task[None] | None = None
         self._processes: dict[str, Process] = {}
         self._numbers = count(1)
+        self._is_stopping = False
         self.may_mount = False
 
     async def start(self) -> None:
@@ -121,6 +122,7 @@ class Runtime:
 
     async def stop(self) -> None:
         """Kill everything, and return when it is gone."""
+        self._is_stopping = True
         if self._process is None:
             return
         assert self._process.stdin is not None
@@ -128,9 +130,9 @@ class Runtime:
         await self._process.wait()
         if self._reader is not None:
             await self._reader
-        # Wait for the pipe's transport too, it would warn later that it wasn't closed.
-        with_error = await asyncio.gather(self._process.stdin.wait_closed(), return_exceptions=True)
-        logger.debug("supervisor ended: %s %s", self._process.returncode, with_error)
+        # The pipe's transport too: it would warn later that it wasn't closed.
+        with suppress(ConnectionError):
+            await self._process.stdin.wait_closed()
         self._process = None
 
     async def run(self, command: Command, log: Path) -> Process:
@@ -142,6 +144,8 @@ class Runtime:
         return await self._start(command, stdin=str(stdin), stdout=str(stdout), stderr=str(stderr))
 
     async def _start(self, command: Command, **streams: str) -> Process:
+        if self._is_stopping:
+            raise StartError("the node is stopping")
         if not self.may_mount:
             command = without_mounts(command)
         process = Process(f"{os.getpid()}-{id(self):x}-{next(self._numbers)}", command.argv[0], self)
@@ -188,6 +192,9 @@ class Runtime:
                     for identifier in message["ids"]:
                         if identifier in self._processes:
                             self._processes[identifier].log_grew()
+        if not self._is_stopping:
+            self._is_stopping = True
+            logger.error("the supervisor of the node's processes ended by itself: all of them are gone")
         self._all_are_gone()
 
     def _all_are_gone(self) -> None:

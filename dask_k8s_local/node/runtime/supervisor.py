@@ -221,7 +221,8 @@ class Supervisor:
     # Outputs
 
     def _read_output(self, container: Container) -> None:
-        assert container.log is not None
+        if container.log is None:
+            return  # Closed by what came before in this turn.
         try:
             data = os.read(container.output, CHUNK)
         except BlockingIOError:
