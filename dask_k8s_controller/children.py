@@ -177,23 +177,45 @@ def default_group_metadata(cluster: Cluster) -> Object:
     )
 
 
+class WorkerTemplate:
+    """Makes the pods of a group, which find their scheduler at that port of the Service.
+
+    Parameters
+    ----------
+    group : WorkerGroup
+        The group.
+    comm_port : int
+        The scheduler's port of its Service.
+    """
+
+    def __init__(self, group: WorkerGroup, comm_port: int) -> None:
+        self._group = group
+        self._address = names.scheduler_address(group.cluster, group.meta.namespace, comm_port)
+        metadata = worker_pod_metadata(group)
+        metadata["annotations"][labels.TEMPLATE_HASH] = group.worker_hash
+        metadata["namespace"] = group.meta.namespace
+        metadata["ownerReferences"] = [owner_reference("DaskWorkerGroup", group.meta)]
+        self._metadata = metadata
+        self._spec = dict(group.raw_spec["worker"]["spec"])
+        # A worker that was retired exits with 0: it must not be started again.
+        self._spec.setdefault("restartPolicy", "OnFailure")
+        self._spec.setdefault("enableServiceLinks", False)
+
+    def pod(self, name: str) -> Object:
+        """Return a pod of that name. It shares parts with others: it is not to be changed."""
+        variables = {"DASK_WORKER_NAME": name, "DASK_SCHEDULER_ADDRESS": self._address}
+        containers = [with_env(container, variables) for container in self._spec["containers"]]
+        return {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {**self._metadata, "name": name},
+            "spec": {**self._spec, "containers": containers},
+        }
+
+
 def worker_pod(group: WorkerGroup, name: str, comm_port: int) -> Object:
     """A worker's pod, which finds its scheduler at that port of the Service."""
-    spec = copy.deepcopy(group.raw_spec["worker"]["spec"])
-    # A worker that was retired exits with 0: it must not be started again.
-    spec.setdefault("restartPolicy", "OnFailure")
-    spec.setdefault("enableServiceLinks", False)
-    variables = {
-        "DASK_WORKER_NAME": name,
-        "DASK_SCHEDULER_ADDRESS": names.scheduler_address(group.cluster, group.meta.namespace, comm_port),
-    }
-    spec["containers"] = [with_env(container, variables) for container in spec["containers"]]
-    metadata = worker_pod_metadata(group)
-    metadata["annotations"][labels.TEMPLATE_HASH] = group.worker_hash
-    metadata["name"] = name
-    metadata["namespace"] = group.meta.namespace
-    metadata["ownerReferences"] = [owner_reference("DaskWorkerGroup", group.meta)]
-    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
+    return WorkerTemplate(group, comm_port).pod(name)
 
 
 def worker_pod_metadata(group: WorkerGroup) -> Object:
@@ -218,6 +240,11 @@ def metadata_patch(live: Meta, desired: Object) -> Object | None:
         ``labels`` and ``annotations``, with the annotation that remembers their keys. What others have put
         on the child stays.
     """
+    if (
+        desired["labels"].items() <= live.labels.items()
+        and desired["annotations"].items() <= live.annotations.items()
+    ):
+        return None  # The memory of keys is among the annotations: nothing has to go either.
     remembered = _recall(live)
     patch: Object = {}
     for what, present in (("labels", live.labels), ("annotations", live.annotations)):

@@ -16,7 +16,7 @@ import click
 import kopf
 
 from dask_k8s_controller.operator import WATCHED, Operator
-from dask_k8s_controller.plugins import watched_by_others
+from dask_k8s_controller.plugins import NoDiffs, keep_diffs, watched_by_others
 from dask_k8s_controller.resources import PODS, SERVICES, Resource
 from dask_k8s_controller.settings import Settings
 from dask_k8s_models import labels
@@ -84,6 +84,8 @@ def _configure(settings: kopf.OperatorSettings, registry: kopf.OperatorRegistry)
     settings.persistence.finalizer = FINALIZER
     if not settings.peering.mandatory:
         settings.peering.standalone = True
+    if not keep_diffs(registry):
+        settings.persistence.diffbase_storage = NoDiffs()
     watched = watched_by_others(registry)
     for resource in (PODS, SERVICES):
         if resource not in watched:

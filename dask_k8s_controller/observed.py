@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 from dask_k8s_controller.answers import Answer, Retirement, Worker
@@ -51,12 +52,12 @@ class ObservedCluster:
     idle: Answer[datetime] | None = None
     entropy: str = ""
 
-    @property
+    @cached_property
     def own_pods(self) -> tuple[Pod, ...]:
         """The scheduler pods that this very cluster made."""
         return tuple(pod for pod in self.pods if pod.meta.is_child_of(self.cluster.meta.uid))
 
-    @property
+    @cached_property
     def scheduler(self) -> Pod | None:
         """The scheduler's pod: a live one, rather ready than not, rather old than new."""
         live = [pod for pod in self.own_pods if pod.is_live]
@@ -112,7 +113,7 @@ class ObservedGroup:
     undecided: tuple[str, ...] = ()
     entropy: str = ""
 
-    @property
+    @cached_property
     def own_pods(self) -> tuple[Pod, ...]:
         """The pods that this very group made."""
         return tuple(pod for pod in self.pods if pod.meta.is_child_of(self.group.meta.uid))

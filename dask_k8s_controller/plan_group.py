@@ -132,10 +132,10 @@ def _grow(draft: Draft, observed: ObservedGroup, cluster: Cluster, count: int, p
                 draft.again_at(due)
                 return
     service = cluster.raw_spec["scheduler"].get("service")
-    port = children.service_ports(service).comm
+    template = children.WorkerTemplate(observed.group, children.service_ports(service).comm)
     new_names = _new_names(observed)
     for _ in range(count):
-        draft.actions.append(Create(children.worker_pod(observed.group, next(new_names), port)))
+        draft.actions.append(Create(template.pod(next(new_names))))
 
 
 def _new_names(observed: ObservedGroup) -> Iterator[str]:

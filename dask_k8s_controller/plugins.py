@@ -25,6 +25,26 @@ def load_plugins() -> list[str]:
     return loaded
 
 
+def keep_diffs(registry: kopf.OperatorRegistry) -> bool:
+    """Whether any handler wants to know what has changed; none of ours does."""
+    return bool(registry._changing.get_all_handlers() or registry._spawning.get_all_handlers())
+
+
+class NoDiffs(kopf.DiffBaseStorage):
+    """Spares kopf the copy of every object that it makes in order to find differences."""
+
+    def build(self, *, body: kopf.Body, extra_fields: Any = None) -> Any:
+        """Return nothing to compare."""
+        return {}
+
+    def fetch(self, *, body: kopf.Body) -> Any:
+        """Return nothing to compare with."""
+        return None
+
+    def store(self, *, body: kopf.Body, patch: kopf.Patch, essence: Any) -> None:
+        """Store nothing."""
+
+
 def watched_by_others(registry: kopf.OperatorRegistry) -> frozenset[Resource]:
     """Find which of the pods and services have handlers that aren't ours.
 

@@ -13,6 +13,9 @@ from dask_k8s_controller.clock import Clock, Timer
 
 logger = logging.getLogger(__name__)
 
+SPACING_PER_TURN = 5.0
+LONGEST_SPACING = 1.0
+
 
 class Key(NamedTuple):
     """Which object to reconcile."""
@@ -80,7 +83,8 @@ class WorkQueue:
     concurrency : int
         How many keys have their turn at the same time.
     spacing : float
-        The least time in seconds between the beginnings of two turns of one key: many changes, one turn.
+        The least time in seconds between the beginnings of two turns of one key: many changes, one turn. It
+        grows with what a turn takes, so that an object with many children doesn't keep the others waiting.
     backoff : Backoff
         Delays after failures.
     on_turn : callable, optional
@@ -106,7 +110,7 @@ class WorkQueue:
         self._ready: dict[Key, float] = {}
         self._running: dict[Key, asyncio.Task[None]] = {}
         self._started_at: dict[Key, float] = {}
-        self._last_start: dict[Key, float] = {}
+        self._last_start: dict[Key, tuple[float, float]] = {}
         self._again: set[Key] = set()
         self._timers: dict[Key, tuple[float, Timer]] = {}
         self._failures: dict[Key, int] = {}
@@ -187,7 +191,7 @@ class WorkQueue:
         while self._is_open and self._ready and len(self._running) < self._concurrency:
             key = next(iter(self._ready))
             del self._ready[key]
-            self._started_at[key] = self._last_start[key] = self._clock.monotonic()
+            self._started_at[key] = self._clock.monotonic()
             self._running[key] = asyncio.create_task(self._turn(key), name=f"reconcile {key}")
 
     async def _turn(self, key: Key) -> None:
@@ -201,7 +205,11 @@ class WorkQueue:
 
     def _turn_is_over(self, key: Key, requeue: Requeue) -> None:
         del self._running[key]
-        seconds = self._clock.monotonic() - self._started_at.pop(key)
+        start = self._started_at.pop(key)
+        seconds = self._clock.monotonic() - start
+        if self._spacing:
+            spacing = min(max(self._spacing, SPACING_PER_TURN * seconds), LONGEST_SPACING)
+            self._last_start[key] = (start, spacing)
         if self._on_turn is not None:
             self._on_turn(key, seconds, requeue.failed)
         delay = requeue.after
@@ -221,7 +229,8 @@ class WorkQueue:
     def _wait_for_spacing(self, key: Key) -> float:
         if key not in self._last_start:
             return 0.0
-        wait = self._last_start[key] + self._spacing - self._clock.monotonic()
+        start, spacing = self._last_start[key]
+        wait = start + spacing - self._clock.monotonic()
         if wait <= 0:
             del self._last_start[key]
         return wait

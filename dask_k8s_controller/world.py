@@ -198,12 +198,12 @@ class World:
         return _newest(self.pods.find(By("component", namespace, cluster, component)))
 
     def _others_remain(self, group: WorkerGroup) -> bool:
-        workers = self._pods_of(group.meta.namespace, group.cluster, labels.Component.WORKER)
+        namespace = group.meta.namespace
+        others = (other for other in self.groups_of(namespace, group.cluster) if other.name != group.name)
         return any(
-            pod.is_live
-            and not pod.is_retiring
-            and pod.meta.labels.get(labels.WORKER_GROUP_NAME) != group.name
-            for pod in workers
+            pod.is_live and not pod.is_retiring
+            for other in others
+            for pod in self.pods.find(By("group", namespace, other.name))
         )
 
 
