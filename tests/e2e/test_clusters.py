@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -198,24 +199,22 @@ def test_a_controller_killed_between_any_two_writes_goes_on_after_a_restart(
             kube.delete(DASK_CLUSTERS, "unharmed", namespace)
 
             killed_after: list[str] = []
-
-            def kill_after(number: int) -> Callable[[Write], None]:
-                def kill(write: Write) -> None:
-                    if write.number == number and ours.is_running:
-                        ours.kill()
-                        killed_after.append(str(write))
-
-                return kill
-
             for number in range(1, number_of_writes + 1):
                 kube.wait_all("pods", namespace, until=lambda pods: not pods)
+                killed = threading.Event()
+
+                def kill(write: Write, number: int = number, killed: threading.Event = killed) -> None:
+                    if write.number == number:
+                        ours.kill()
+                        killed_after.append(str(write))
+                        killed.set()
+
                 proxy.reset()
-                proxy.after = kill_after(number)
+                proxy.after = kill
                 name = f"killed-{number}"
                 kube.create(idle_cluster_manifest(name), namespace)
-                if number <= 6:
-                    ours.wait(timeout=30)
-                proxy.after = lambda _: None
+                if not killed.wait(timeout=10):
+                    break  # Status writes may have been fewer this time.
                 ours.start()
                 cluster = assert_converges(kube, namespace, name)
                 assert "finalizers" not in cluster["metadata"]

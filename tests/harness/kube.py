@@ -39,7 +39,7 @@ class Refused(Exception):
 
 
 class Kube:
-    """Requests by resource, called as kubectl calls it in full, such as ``daskclusters.kubernetes.dask.org``."""
+    """Requests by resource, called in full as by kubectl, such as ``daskclusters.kubernetes.dask.org``."""
 
     def __init__(self, client: httpx.Client) -> None:
         self.http = client

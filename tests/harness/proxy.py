@@ -111,6 +111,8 @@ class ApiProxy:
 
     async def _stop(self) -> None:
         await self._runner.cleanup()
+        assert self._session.connector is not None
+        await self._session.connector.close(abort_ssl=True)
         await self._session.close()
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
