@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import os
+import weakref
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -75,6 +76,7 @@ class Kubernetes:
         self.credentials = credentials
         self.requests = 0
         self._reload = reload
+        self._cut_off: weakref.WeakSet[asyncio.BaseTransport] = weakref.WeakSet()
         self._session = aiohttp.ClientSession(
             cookie_jar=aiohttp.DummyCookieJar(),
             connector=aiohttp.TCPConnector(limit=0),
@@ -103,6 +105,11 @@ class Kubernetes:
     async def close(self) -> None:
         """Close all connections."""
         await self._session.close()
+        # TLS says good-bye at leisure, but our event loop may end right after this.
+        for transport in self._cut_off:
+            if isinstance(transport, asyncio.WriteTransport):
+                transport.abort()
+        await asyncio.sleep(0)
 
     async def __aenter__(self) -> Self:
         return self
@@ -224,7 +231,7 @@ class Kubernetes:
         """
         self.requests += 1
         try:
-            return await asyncio.wait_for(
+            websocket: aiohttp.ClientWebSocketResponse[bool] = await asyncio.wait_for(
                 self._session.ws_connect(
                     self.credentials.server + path,
                     params=params,
@@ -235,6 +242,8 @@ class Kubernetes:
                 ),
                 REQUEST_TIMEOUT,
             )
+            self._remember(websocket._response)
+            return websocket
         except aiohttp.WSServerHandshakeError as error:
             raise api_error(error.status, {}, f"The API server answered {error.status} to {path}.") from error
         except (aiohttp.ClientConnectionError, TimeoutError) as error:
@@ -262,7 +271,13 @@ class Kubernetes:
             if response.content.at_eof():
                 response.release()
             else:
+                self._remember(response)
                 response.close()
+
+    def _remember(self, response: aiohttp.ClientResponse) -> None:
+        """Know a connection that goes back to no pool."""
+        if response.connection is not None and response.connection.transport is not None:
+            self._cut_off.add(response.connection.transport)
 
     async def _send(
         self, method: str, path: str, headers: dict[str, str], arguments: dict[str, Any]

@@ -15,7 +15,7 @@ from dask_k8s_client.errors import (
     WorkerGroupNotFoundError,
     with_remedy,
 )
-from dask_k8s_models import labels, make_autoscaler_spec, make_worker_group_spec, names
+from dask_k8s_models import API_VERSION, labels, make_autoscaler_spec, make_worker_group_spec, names
 
 Json = dict[str, Any]
 
@@ -29,12 +29,15 @@ class Groups:
         The connection.
     namespace, cluster : str
         Whose groups.
+    resource : dict, optional
+        The DaskCluster, which owns what is created here.
     """
 
-    def __init__(self, api: Kubernetes, namespace: str, cluster: str) -> None:
+    def __init__(self, api: Kubernetes, namespace: str, cluster: str, resource: Json | None = None) -> None:
         self._api = api
         self._namespace = namespace
         self._cluster = cluster
+        self._resource = resource
 
     async def add(self, group: str | None, worker: Json) -> str:
         """Create a worker group.
@@ -61,7 +64,7 @@ class Groups:
         if problem := names.problem_with_name(name):
             raise ValidationError(f"The worker group name {name!r} is invalid: {problem}.")
         body = make_worker_group_spec(self._cluster, group, custom_spec=worker)
-        body["metadata"]["labels"] = labels.worker_group(self._cluster, name)
+        body["metadata"] |= {"labels": labels.worker_group(self._cluster, name), **self._owned()}
         try:
             await self._api.create(GROUPS.path(self._namespace), body)
         except AlreadyExistsError as error:
@@ -132,7 +135,7 @@ class Groups:
                 await self._api.patch(AUTOSCALERS.path(self._namespace, existing[0]), {"spec": bounds})
                 return
             body = make_autoscaler_spec(self._cluster, minimum, maximum, worker_group=group)
-            body["metadata"]["labels"] = labels.autoscaler(self._cluster)
+            body["metadata"] |= {"labels": labels.autoscaler(self._cluster), **self._owned()}
             await self._api.create(AUTOSCALERS.path(self._namespace), body)
         except AlreadyExistsError:
             await self._api.patch(AUTOSCALERS.path(self._namespace, name), {"spec": bounds})
@@ -157,6 +160,14 @@ class Groups:
             if item["spec"]["cluster"] == self._cluster
             and (item["spec"].get("workerGroup") or names.default_group(self._cluster)) in (group, full_name)
         ]
+
+    def _owned(self) -> Json:
+        """Let it go with its cluster, also if that goes before the operator has seen it."""
+        if self._resource is None:
+            return {}
+        reference = {key: self._resource["metadata"][key] for key in ("name", "uid")}
+        reference |= {"apiVersion": API_VERSION, "kind": "DaskCluster", "controller": True}
+        return {"ownerReferences": [reference]}
 
     async def _unknown(self, group: str) -> WorkerGroupNotFoundError:
         try:

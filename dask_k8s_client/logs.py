@@ -66,7 +66,9 @@ async def pod_log(api: Kubernetes, namespace: str, pod: Json, **options: str) ->
         return f"Cannot read the log. {with_remedy(error)}"
     except ApiError as error:
         return previous or f"Cannot find logs. Pod is {pods.state(pod)}. ({error})"
-    return f"{previous.rstrip()}\n--- restarted ---\n{current}" if previous else current
+    if previous and current:
+        return f"{previous.rstrip()}\n--- restarted ---\n{current}"
+    return previous or current
 
 
 async def _read(api: Kubernetes, path: str, parameters: dict[str, str]) -> str:

@@ -150,7 +150,7 @@ class Session:
     @property
     def groups(self) -> Groups:
         """The cluster's worker groups."""
-        return Groups(self.api, str(self.namespace), self.name)
+        return Groups(self.api, str(self.namespace), self.name, self.resource)
 
     async def close(self, timeout: float | None) -> None:
         """Delete the cluster if it is ours, and let go of it in any case.

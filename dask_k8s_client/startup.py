@@ -137,7 +137,9 @@ def _scheduler_failure(observed: Observed, timeout: float) -> KubeClusterError:
     found = pods.state(pod)
     warnings = [] if found.level == "bad" else recent_warnings(observed, pod["metadata"]["name"])
     text = _sentence(
-        "Scheduler failed to start.", f"Its pod {pod['metadata']['name']} is {found}.", *warnings
+        "Scheduler failed to start.",
+        f"Its pod {pod['metadata']['name']} is {str(found).rstrip('.')}.",
+        *warnings,
     )
     return SchedulerStartupError(_sentence(text, pods.remedy(text)))
 
@@ -163,7 +165,9 @@ def recent_warnings(observed: Observed, about: str) -> list[str]:
     found = [
         event
         for event in observed.events.values()
-        if event.get("type") == "Warning" and (event.get("involvedObject") or {}).get("name") == about
+        if event.get("type") == "Warning"
+        and event.get("reason") != "Unhealthy"
+        and (event.get("involvedObject") or {}).get("name") == about
     ]
     found.sort(key=lambda event: str(event.get("lastTimestamp") or event.get("eventTime") or ""))
     return [f"{event.get('reason')}: {event.get('message')}" for event in found[-3:]]
