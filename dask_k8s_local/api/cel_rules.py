@@ -186,8 +186,10 @@ def violations(
     """Yield the rules that a value breaks; ``old`` is None where there is nothing to compare with."""
     if value is None:
         return
+    is_unchanged = old is not None and value == old
     for rule in rules.own:
-        if not rule.uses_old or old is not None:
+        # A rule about the value alone can't be broken by a write that leaves the value as it was.
+        if (old is not None) if rule.uses_old else not is_unchanged:
             yield from _broken(rule, rules, value, old, path, is_root=is_root)
     if isinstance(value, dict):
         before = old if isinstance(old, dict) else {}

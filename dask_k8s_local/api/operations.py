@@ -157,7 +157,7 @@ class Operations:
     ) -> Revision:
         """Change an object by a function of what it is."""
         old = self.get(served, namespace, name)
-        return self._replace(served, old, change(clone(old.object)), write)
+        return self._replace(served, old, change(_in_version(old.object, served.resource)), write)
 
     def _replace(self, served: Served, old: Revision, body: Object, write: Write) -> Revision:
         resource, strategy = served.resource, served.strategy
@@ -176,6 +176,7 @@ class Operations:
         own["resourceVersion"] = before["resourceVersion"]
         if write.subresource:
             strategy.prepare_for_subresource(write.subresource, new, old.object)
+            own = new["metadata"]
         else:
             strategy.prepare_for_update(new, old.object)
             strategy.default(new)
@@ -183,7 +184,7 @@ class Operations:
                 own["generation"] = before.get("generation", 0) + 1
         causes = metadata.validate(own, resource, strategy.valid_name)
         causes += metadata.validate_update(own, before)
-        causes += validate(served.schema, new)
+        causes += validate(served.schema, new, old=old.object)
         if not write.subresource:
             causes += strategy.validate(new)
             causes += strategy.validate_update(new, old.object)
@@ -241,9 +242,8 @@ class Operations:
         config = self._checked(served, config, write, with_defaults=False)
         key = (namespace if resource.namespaced else "", name)
         old = self._collection(served).get(key)
-        live: Object = (
-            clone(old.object) if old else {"apiVersion": resource.api_version, "kind": resource.kind}
-        )
+        nothing: Object = {"apiVersion": resource.api_version, "kind": resource.kind}
+        live = _in_version(old.object, resource) if old else nothing
         manager = Manager(write.field_manager, ownership.APPLY, resource.api_version, write.subresource)
         try:
             applied = apply(served.schema, resource, live, config, manager, force=write.force)
@@ -350,13 +350,20 @@ class Operations:
 def _tell_unknown(unknown: list[str], resource: Resource, write: Write) -> None:
     """Refuse unknown fields, warn of them, or ignore them, as the client asked."""
     if unknown and write.field_validation == "Strict":
-        told = ", ".join(f'unknown field "{path}"' for path in unknown)
+        told = ", ".join(f'unknown field "{path}"' for path in sorted(unknown))
         raise errors.bad_request(
             f'{resource.kind} in version "{resource.version}" cannot be handled as a {resource.kind}: '
             f"strict decoding error: {told}"
         )
     if write.field_validation == "Warn":
-        write.warnings.extend(f'unknown field "{path}"' for path in unknown)
+        write.warnings.extend(f'unknown field "{path}"' for path in sorted(unknown))
+
+
+def _in_version(body: Object, resource: Resource) -> Object:
+    """Copy a stored object as a version of its resource shows it."""
+    copy: Object = clone(body)
+    copy["apiVersion"] = resource.api_version
+    return copy
 
 
 def _check_namespace(resource: Resource, own: Object, namespace: str) -> None:

@@ -8,18 +8,24 @@ from typing import Any
 from dask_k8s_local.api import errors
 from dask_k8s_local.api.errors import Cause
 from dask_k8s_local.api.formats import is_of_format
-from dask_k8s_local.api.schema import Schema
+from dask_k8s_local.api.schema import MISSING, Schema
 
 
-def validate(schema: Schema, value: Any, path: str = "") -> list[Cause]:
-    """Return all that is wrong with a value."""
+def validate(schema: Schema, value: Any, path: str = "", *, old: Any = MISSING) -> list[Cause]:
+    """Return all that is wrong with a value.
+
+    What is as it was before is not looked at again, so that objects may outlive a stricter schema:
+    https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/#validation-ratcheting
+    """
     causes: list[Cause] = []
-    _validate(schema, value, path, causes)
+    _validate(schema, value, path, causes, old)
     return causes
 
 
-def _validate(schema: Schema, value: Any, path: str, causes: list[Cause]) -> None:
+def _validate(schema: Schema, value: Any, path: str, causes: list[Cause], old: Any = MISSING) -> None:
     if value is None and schema.nullable:
+        return
+    if old is not MISSING and value == old:
         return
     if not _type_matches(schema, value):
         wanted = "integer,string" if schema.int_or_string else schema.type
@@ -31,9 +37,9 @@ def _validate(schema: Schema, value: Any, path: str, causes: list[Cause]) -> Non
     if schema.enum is not None and value not in schema.enum:
         causes.append(errors.not_supported(path, value, schema.enum))
     if isinstance(value, dict):
-        _validate_map(schema, value, path, causes)
+        _validate_map(schema, value, path, causes, old if isinstance(old, dict) else {})
     elif isinstance(value, list):
-        _validate_list(schema, value, path, causes)
+        _validate_list(schema, value, path, causes, old if isinstance(old, list) else [])
     elif isinstance(value, str):
         _validate_string(schema, value, path, causes)
     elif isinstance(value, (int, float)) and not isinstance(value, bool):
@@ -68,7 +74,9 @@ def _subject(path: str) -> str:
     return f"{path} in body" if path else "in body"
 
 
-def _validate_map(schema: Schema, value: dict[str, Any], path: str, causes: list[Cause]) -> None:
+def _validate_map(
+    schema: Schema, value: dict[str, Any], path: str, causes: list[Cause], old: dict[str, Any]
+) -> None:
     causes.extend(errors.required(_join(path, key)) for key in schema.required if key not in value)
     count = len(value)
     if schema.max_properties is not None and count > schema.max_properties:
@@ -81,10 +89,10 @@ def _validate_map(schema: Schema, value: dict[str, Any], path: str, causes: list
     for key, item in value.items():
         child = properties.get(key, additional)
         if child is not None:
-            _validate(child, item, _join(path, key), causes)
+            _validate(child, item, _join(path, key), causes, old.get(key, MISSING))
 
 
-def _validate_list(schema: Schema, value: list[Any], path: str, causes: list[Cause]) -> None:
+def _validate_list(schema: Schema, value: list[Any], path: str, causes: list[Cause], old: list[Any]) -> None:
     count = len(value)
     if schema.max_items is not None and count > schema.max_items:
         causes.append(errors.too_many(path, count, schema.max_items))
@@ -92,8 +100,10 @@ def _validate_list(schema: Schema, value: list[Any], path: str, causes: list[Cau
         detail = f"{_subject(path)} should have at least {schema.min_items} items"
         causes.append(errors.invalid_value(path, count, detail))
     if schema.items is not None:
+        before = {_identity(schema, item): item for item in old} if schema.list_type == "map" else {}
         for index, item in enumerate(value):
-            _validate(schema.items, item, f"{path}[{index}]", causes)
+            unchanged = before.get(_identity(schema, item), MISSING) if before else MISSING
+            _validate(schema.items, item, f"{path}[{index}]", causes, unchanged)
     if schema.list_type in ("set", "map"):
         _validate_unique(schema, value, path, causes)
 
@@ -101,15 +111,18 @@ def _validate_list(schema: Schema, value: list[Any], path: str, causes: list[Cau
 def _validate_unique(schema: Schema, value: list[Any], path: str, causes: list[Cause]) -> None:
     seen: set[str] = set()
     for index, item in enumerate(value):
-        identity = item
-        if schema.list_type == "map":
-            if not isinstance(item, dict):
-                continue
-            identity = {key: item[key] for key in schema.list_keys if key in item}
-        token = json.dumps(identity, sort_keys=True)
+        token = _identity(schema, item)
         if token in seen:
-            causes.append(errors.duplicate(f"{path}[{index}]", identity))
+            told = {key: item[key] for key in schema.list_keys if key in item} if schema.list_keys else item
+            causes.append(errors.duplicate(f"{path}[{index}]", told))
         seen.add(token)
+
+
+def _identity(schema: Schema, item: Any) -> str:
+    """Return what tells an item of a keyed list, or of a set, from the others."""
+    if schema.list_type == "map" and isinstance(item, dict):
+        item = [item.get(key) for key in schema.list_keys]
+    return json.dumps(item, sort_keys=True)
 
 
 def _validate_string(schema: Schema, value: str, path: str, causes: list[Cause]) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 Object = dict[str, Any]
 
 CORE = "/api/v1/namespaces/default"
+CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 MAPS = f"{CORE}/configmaps"
 PODS = f"{CORE}/pods"
 THINGS = "/apis/example.org/v1/namespaces/default/things"
@@ -16,7 +17,7 @@ def config_map(name: str = "one", **more: Any) -> Object:
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, **more}
 
 
-def pod(name: str = "one", **spec: Any) -> Object:
+def pod(name: str = "one", /, **spec: Any) -> Object:
     return {
         "apiVersion": "v1",
         "kind": "Pod",
@@ -25,7 +26,7 @@ def pod(name: str = "one", **spec: Any) -> Object:
     }
 
 
-def thing(name: str = "one", **spec: Any) -> Object:
+def thing(name: str = "one", /, **spec: Any) -> Object:
     return {"apiVersion": "example.org/v1", "kind": "Thing", "metadata": {"name": name}, "spec": spec}
 
 

@@ -5,10 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from tests.unit.local.api.http import MERGE, Http
-from tests.unit.local.api.objects import CORE, MAPS, PODS, config_map, pod, thing, thing_crd
-
-CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
-THINGS = "/apis/example.org/v1/namespaces/default/things"
+from tests.unit.local.api.objects import CORE, CRDS, MAPS, PODS, THINGS, config_map, pod, thing, thing_crd
 
 
 async def test_a_created_object_gets_its_identity(http: Http) -> None:
