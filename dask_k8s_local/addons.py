@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from .interfaces import Object
-from .node.runtime.client import Command, Runtime
+from .node.runtime.client import Runtime
+from .node.runtime.command import Command
 
 GROUP = "dask_k8s_local_addons"
 LONGEST_PAUSE = 30.0

@@ -19,7 +19,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--kubernetes",
         choices=("local", "kind", "current"),
         default="local",
-        help="where end-to-end tests run: the local Kubernetes, kind (needs Docker), or what KUBECONFIG names",
+        help="where end-to-end tests run: the local Kubernetes, kind, or what KUBECONFIG names",
     )
     group.addoption(
         "--dask-image",
