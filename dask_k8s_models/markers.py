@@ -130,17 +130,6 @@ class AtomicMap(SchemaExtra):
         return {"x-kubernetes-map-type": "atomic"}
 
 
-@dataclass(frozen=True)
-class IntegerFormat(SchemaExtra):
-    """The width of an integer; the bounds beside it say the same to tools that don't know the format."""
-
-    format: str
-
-    def schema_extra(self) -> dict[str, Any]:
-        """Return the format."""
-        return {"format": self.format}
-
-
 def broken(rules: tuple[Rule, ...], model: BaseModel) -> list[Rule]:
     """Select the rules, of those that aren't about changes, that a model breaks."""
     return [rule for rule in rules if not rule.is_about_changes and not rule.holds(model)]

@@ -9,6 +9,7 @@ from typing import Any
 from dask_k8s_models.definitions import root_schema
 from dask_k8s_models.kinds import KINDS
 from dask_k8s_models.resource import API_VERSION, Resource
+from dask_k8s_models.scalars import INT32_MAX
 
 Json = dict[str, Any]
 
@@ -95,7 +96,11 @@ def _type(schema: Json) -> str:
 
 def _bounds(schema: Json) -> str:
     bounds = [
-        *(f"{sign} {schema[key]}" for key, sign in (("minimum", "≥"), ("maximum", "≤")) if key in schema),
+        *(
+            f"{sign} {schema[key]}"
+            for key, sign in (("minimum", "≥"), ("maximum", "≤"))
+            if schema.get(key, INT32_MAX) != INT32_MAX
+        ),
         *([f"at most {schema['maxLength']} characters"] if "maxLength" in schema else []),
         *([f"`{schema['pattern']}`".replace("|", "\\|")] if "pattern" in schema else []),
         *([" or ".join(f"`{value}`" for value in schema["enum"])] if "enum" in schema else []),

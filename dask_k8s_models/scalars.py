@@ -17,10 +17,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from dask_k8s_models.markers import IntegerFormat
-
-INT32_MIN, INT32_MAX = -(2**31), 2**31 - 1
-INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
+INT32_MAX = 2**31 - 1
 
 
 def _whole(value: Any) -> Any:
@@ -28,18 +25,15 @@ def _whole(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def _integer(low: int, high: int, width: str = "int32") -> tuple[Any, ...]:
-    # The bounds come first: pydantic writes only those that stand beside the type itself into a schema.
-    return Field(ge=low, le=high), BeforeValidator(_whole), IntegerFormat(width)
-
-
-Int32 = Annotated[StrictInt, *_integer(INT32_MIN, INT32_MAX)]
-Int64 = Annotated[StrictInt, *_integer(INT64_MIN, INT64_MAX, "int64")]
-Count = Annotated[StrictInt, *_integer(0, INT32_MAX)]
+# The bounds come first: pydantic writes only those that stand beside the type itself into a schema. They are
+# needed, as API servers don't look at formats of integers: https://github.com/kubernetes/kubernetes/issues/136091
+Int32 = Annotated[StrictInt, Field(le=INT32_MAX), BeforeValidator(_whole)]
+Int64 = Annotated[StrictInt, BeforeValidator(_whole)]
+Count = Annotated[StrictInt, Field(ge=0, le=INT32_MAX), BeforeValidator(_whole)]
 """A number of things, or of seconds."""
-Positive = Annotated[StrictInt, *_integer(1, INT32_MAX)]
-Percentage = Annotated[StrictInt, *_integer(1, 100)]
-Window = Annotated[StrictInt, *_integer(0, 3600)]
+Positive = Annotated[StrictInt, Field(ge=1, le=INT32_MAX), BeforeValidator(_whole)]
+Percentage = Annotated[StrictInt, Field(ge=1, le=100), BeforeValidator(_whole)]
+Window = Annotated[StrictInt, Field(ge=0, le=3600), BeforeValidator(_whole)]
 """Seconds, as in a HorizontalPodAutoscaler at most an hour."""
 
 INT_OR_STRING: dict[str, Any] = {

@@ -9,11 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from dask_k8s_models.scalars import INT32_MAX, INT32_MIN, INT64_MAX, INT64_MIN
-
 Json = dict[str, Any]
-
-WIDTHS = {"int32": (INT32_MIN, INT32_MAX), "int64": (INT64_MIN, INT64_MAX)}
 
 KEPT = (
     "description",
@@ -62,11 +58,6 @@ def _structural(schema: Json, definitions: dict[str, Json]) -> Json:
     if schema.get("default", ...) is None:
         del schema["default"]
     structural = {key: schema[key] for key in KEPT if key in schema}
-    if structural.get("format") == "int64":
-        del structural["format"]  # What the API server takes every integer for.
-    for bound, limit in zip(("minimum", "maximum"), WIDTHS.get(schema.get("format", ""), ()), strict=False):
-        if structural.get(bound) == limit:
-            del structural[bound]  # The format says it already.
     if schema.get("x-kubernetes-int-or-string"):
         structural["anyOf"] = schema["anyOf"]
     if "items" in schema:

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from dask_k8s_models import KINDS, parse_manifest, to_yaml
 from dask_k8s_models.json_schema import json_schema
 from dask_k8s_models.markers import RULE_BROKEN, without_nulls
+from tests.unit.models.api_server import refusal
 from tests.unit.models.strategies import damaged_manifests, manifests
 
 Json = dict[str, Any]
@@ -39,8 +40,11 @@ def json_schema_validator(kind: str) -> Any:
 
 
 def assert_agreement(manifest: Json) -> None:
-    """Compare the model with the JSON Schema."""
+    """Compare the model with the JSON Schema and with the API server."""
     complaints = complaints_of_model(manifest)
+    refused = refusal(manifest)
+    note(f"API server: {refused}")
+    assert bool(complaints) is (refused is not None)
     error = next(json_schema_validator(manifest["kind"]).iter_errors(manifest), None)
     note(f"JSON Schema: {error and error.message}")
     if not complaints:

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from dask_k8s_models import KINDS, Severity, field_name, problems_of, to_yaml, validate_documents
 from dask_k8s_models.json_schema import json_schema
 from tests.documents import CASES, Case
+from tests.unit.models.api_server import refusal
 
 pytestmark = pytest.mark.parametrize("case", CASES, ids=str)
 
@@ -44,6 +45,13 @@ def test_validator_agrees_and_names_field_and_line(case: Case) -> None:
 def test_json_schema_agrees(case: Case) -> None:
     is_valid = json_schema_validator(case.document["kind"]).is_valid(case.document)
     assert is_valid is (case.is_valid or case.is_beyond_json_schema)
+
+
+def test_api_server_agrees_and_names_the_field(case: Case) -> None:
+    error = refusal(case.document)
+    assert (error is None) is case.is_valid, error
+    if error is not None:
+        assert case.words[0] in error.message
 
 
 @cache
