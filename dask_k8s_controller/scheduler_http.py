@@ -160,11 +160,8 @@ class SchedulerClient:
         timeout: float | None = None,
     ) -> Any:
         limit = BASE_SIZE + SIZE_PER_WORKER * endpoint.workers
-        connection = await self._api.connection()
-        if connection.in_cluster:
-            session, url = self._anonymous_session(), endpoint.direct_url + path
-        else:
-            session, url = connection.session, connection.server + endpoint.proxy_path + path
+        session, base = await self._way_to(endpoint)
+        url = base + path
         try:
             async with (
                 asyncio.timeout(timeout or self._patience.answer),
@@ -177,6 +174,13 @@ class SchedulerClient:
         except (aiohttp.ClientError, OSError) as error:
             what = str(error) or type(error).__name__
             raise Unreachable(f"the scheduler {endpoint.pod} can't be reached: {what}") from error
+
+    async def _way_to(self, endpoint: Endpoint) -> tuple[aiohttp.ClientSession, str]:
+        """Return how to reach a scheduler: a session and a base URL."""
+        connection = await self._api.connection()
+        if connection.in_cluster:
+            return self._anonymous_session(), endpoint.direct_url
+        return connection.session, connection.server + endpoint.proxy_path
 
     def _anonymous_session(self) -> aiohttp.ClientSession:
         """Return a session without credentials, cookies and proxies."""

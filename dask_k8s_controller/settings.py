@@ -95,7 +95,7 @@ class Settings:
     health_host: str = ""
     turns: int = 100
     spacing: float = 0.05
-    writes_per_object: int = 50
+    writes_per_object: int = 32
     status_interval: float = 1.0
     stop_grace: float = 10.0
     backoff: Backoff = field(default_factory=Backoff)
