@@ -22,6 +22,7 @@ from dask_k8s_local.node.logs import LogFilter, LogReader
 from dask_k8s_local.node.names import NameTable
 from dask_k8s_local.node.pod import PodWorker
 from dask_k8s_local.node.quantities import parse_resources
+from dask_k8s_local.node.run import execute
 from dask_k8s_local.node.runtime.client import Runtime, StartError
 from dask_k8s_local.node.settings import NodeSettings
 
@@ -63,7 +64,7 @@ class NodeAgent:
 
     async def start(self) -> None:
         """Register the node and begin to run pods."""
-        self._directory.mkdir(parents=True, exist_ok=True)
+        (self._directory / "scratch").mkdir(parents=True, exist_ok=True)
         addresses = AddressBlock()
         status = node_status(self.node, addresses.node_address)
         self._context = context = NodeContext(
@@ -178,13 +179,13 @@ class NodeAgent:
         self, pod: Object, container: str, command: list[str], stdin: bytes
     ) -> tuple[int, bytes, bytes]:
         """Run a command beside a container's process: exit code, stdout, stderr."""
-        _, runner = self._find(pod, container)
+        worker, runner = self._find(pod, container)
         if runner.process is None or not runner.process.is_running:
             raise ApiError(
                 500, "InternalError", f'unable to upgrade connection: container not found ("{container}")'
             )
         try:
-            return await runner.execute(command, stdin)
+            return await execute(worker, runner.spec, command, stdin)
         except (StartError, ConfigError) as error:
             raise ApiError(500, "InternalError", f"failed to exec in container: {error}") from error
 

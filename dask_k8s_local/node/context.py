@@ -52,6 +52,11 @@ class NodeContext:
     connected: asyncio.Event
     """Set while the node can reach the API server."""
 
+    @property
+    def scratch(self) -> Path:
+        """An empty folder for the supervisor's use."""
+        return self.directory / "scratch"
+
     def image_environment(self, pod_directory: Path) -> dict[str, str]:
         """Return the variables that a container starts with, before its own."""
         given: Mapping[str, str] | None = self.settings.environment

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import logging
 import shutil
-from itertools import count
 from pathlib import Path
 
 from dask_k8s_local.interfaces import ApiError, EventType, Object
@@ -64,7 +63,6 @@ class PodWorker:
         self._grace: float | None = None
         self._stop_deadline: float | None = None
         self._volumes: dict[str, Path] = {}
-        self._scratches = count(1)
 
     # What containers need, see PodOfContainer
 
@@ -84,7 +82,8 @@ class PodWorker:
         if container is not None:
             is_init = any(container is init.spec for init in self._record.init_containers)
             field_path = f"spec.{'initContainers' if is_init else 'containers'}{{{container['name']}}}"
-        await self.node.events.record(self.pod, type_, reason, message, field_path)
+        if self.node.connected.is_set():
+            await self.node.events.record(self.pod, type_, reason, message, field_path)
 
     def log_path(self, container: str, instance: int) -> Path:
         return self.directory / "logs" / f"{container}-{instance}.log"
@@ -116,8 +115,7 @@ class PodWorker:
         env |= node.site_variables(self.pod_ip, hostname, namespace, env)
         mounted = [*self._service_account(container), *mounts(container, self._volumes, own)]
         cwd = container.get("workingDir") or str(self.directory / "home")
-        scratch = self.directory / "scratch" / str(next(self._scratches))
-        return Command([], env, cwd, hostname, str(scratch), mounted), own
+        return Command([], env, cwd, hostname, str(node.scratch), mounted), own
 
     def _service_account(self, container: Object) -> list[Mount]:
         spec = self.pod["spec"]
@@ -138,6 +136,8 @@ class PodWorker:
             self._status.stop_writing()
             self._delete_within(0)
             return
+        if int(pod["metadata"]["resourceVersion"]) < int(self.pod["metadata"]["resourceVersion"]):
+            return  # The answer to a write of ours was newer.
         self._record.pod = pod
         if pod["metadata"].get("deletionTimestamp"):
             grace = pod["metadata"].get("deletionGracePeriodSeconds")
@@ -195,7 +195,7 @@ class PodWorker:
 
     async def _prepare(self, address: str) -> bool:
         """Make the pod's directories and volumes; return False if told to stop before that succeeds."""
-        for name in ("home", "tmp", "logs", "scratch", "volumes"):
+        for name in ("home", "tmp", "logs", "volumes"):
             (self.directory / name).mkdir(parents=True, exist_ok=True)
         files = self.node.service_account_files(self.pod["metadata"]["namespace"])
         if files:
@@ -298,6 +298,7 @@ class PodWorker:
     async def _delete(self) -> None:
         metadata = self.pod["metadata"]
         while not self._is_gone:
+            await self.node.connected.wait()
             try:
                 await self.node.api.delete(
                     "pods",

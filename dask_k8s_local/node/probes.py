@@ -130,8 +130,8 @@ async def watch_probe(
     target: Target,
     scale: float,
     *,
-    passed: Callable[[], Awaitable[None]],
-    failed: Callable[[str], Awaitable[None]],
+    passed: Callable[[], None],
+    failed: Callable[[], None],
     report: Callable[[str], Awaitable[None]],
     once: bool = False,
 ) -> None:
@@ -157,11 +157,11 @@ async def watch_probe(
             good, bad = 0, bad + 1
             await report(str(error))
             if bad >= (probe.get("failureThreshold") or 3):
-                await failed(str(error))
+                failed()
         else:
             good, bad = good + 1, 0
             if good >= (probe.get("successThreshold") or 1):
-                await passed()
+                passed()
                 if once:
                     return
         await asyncio.sleep((probe.get("periodSeconds") or 10) * scale)

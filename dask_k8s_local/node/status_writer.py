@@ -32,6 +32,8 @@ class StatusWriter:
         self._is_settled = asyncio.Event()
         self._is_stopped = False
         self._written: Object | None = None
+        self._shown: Object | None = None
+        """What the API server made of it, of which others may have changed something meanwhile."""
 
     def changed(self) -> None:
         self._is_settled.clear()
@@ -59,9 +61,9 @@ class StatusWriter:
 
     async def _write(self) -> None:
         status = pod_status(self._record, now())
-        if status == self._written:
-            return
         pod = self._record.pod
+        if status == self._written and pod.get("status") == self._shown:
+            return
         metadata = pod["metadata"]
         patch: Object = {"metadata": {"uid": metadata["uid"]}, "status": status}
         if pod["spec"].get("readinessGates") or any(
@@ -73,7 +75,7 @@ class StatusWriter:
             self._record.pod = await self._api.patch(
                 "pods", metadata["namespace"], metadata["name"], patch, "status"
             )
-            self._written = status
+            self._written, self._shown = status, self._record.pod["status"]
         except ApiError as error:
             await self._cope(error, metadata["name"])
 

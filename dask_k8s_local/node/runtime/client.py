@@ -117,7 +117,9 @@ class Runtime:
         ready = await self._read_message()
         if ready is None:
             raise RuntimeError("the supervisor of the node's processes ended at once, see its standard error")
-        self.may_mount = ready["mayMount"]
+        self.may_mount = not ready["noNamespaces"]
+        if not self.may_mount:
+            logger.info("pods have no namespaces: %s", ready["noNamespaces"])
         self._reader = asyncio.create_task(self._read(), name="runtime")
 
     async def stop(self) -> None:

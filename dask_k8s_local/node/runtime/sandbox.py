@@ -57,11 +57,11 @@ def adopt_orphans() -> None:
         _libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
-def enter_namespaces(body: Callable[[bool], int]) -> int:
+def enter_namespaces(body: Callable[[str], int]) -> int:
     """Run `body` as the first process of a PID namespace, or right here if that can't be had.
 
     When the first process of a PID namespace ends, however it ends, the kernel kills all others. `body` is
-    told whether it has namespaces and may mount; what it returns is returned, as an exit code.
+    told why there are no namespaces, or nothing if it has them; the exit code that it returns is returned.
     """
     error = ""
     with_user_namespace = (False, True) if os.geteuid() == 0 else (True,)
@@ -69,11 +69,10 @@ def enter_namespaces(body: Callable[[bool], int]) -> int:
         code, error = _run_in_namespaces(body, in_user_namespace)
         if code is not None:
             return code
-    print(f"no namespaces here, pods see the machine's own paths: {error}", file=sys.stderr)
-    return body(False)
+    return body(error)
 
 
-def _run_in_namespaces(body: Callable[[bool], int], in_user_namespace: bool) -> tuple[int | None, str]:
+def _run_in_namespaces(body: Callable[[str], int], in_user_namespace: bool) -> tuple[int | None, str]:
     """Fork into new namespaces; return the exit code of `body`, or None and why there are no namespaces."""
     status_read, status_write = os.pipe()
     launcher = os.fork()
@@ -90,7 +89,7 @@ def _run_in_namespaces(body: Callable[[bool], int], in_user_namespace: bool) -> 
     return None, message or "the process that asked for them died"
 
 
-def _first_process(body: Callable[[bool], int], in_user_namespace: bool, status_write: int) -> int:
+def _first_process(body: Callable[[str], int], in_user_namespace: bool, status_write: int) -> int:
     outer = os.getppid()
     die_with_parent(outer)
     try:
@@ -119,7 +118,7 @@ def _first_process(body: Callable[[bool], int], in_user_namespace: bool, status_
         os._exit(1)
     os.write(status_write, b"ok")
     os.close(status_write)
-    os._exit(body(True))
+    os._exit(body(""))
 
 
 def _write(path: str, text: str) -> None:
@@ -135,7 +134,8 @@ def enter_container(hostname: str, mounts: list[dict[str, str]], scratch: str) -
     mounts : list of dict
         ``source``, ``target``, and ``readOnly`` if not empty.
     scratch : str
-        A directory that this process may fill with what is needed to make missing mount points appear.
+        An empty directory, where this process makes missing mount points appear. Nothing stays there, so that
+        all processes may share it.
     """
     unshare(CLONE_NEWNS | CLONE_NEWUTS)
     name = os.fsencode(hostname)
@@ -145,6 +145,9 @@ def enter_container(hostname: str, mounts: list[dict[str, str]], scratch: str) -
     for number, entry in enumerate(sorted(mounts, key=lambda entry: entry["target"].count("/"))):
         target = os.path.realpath(entry["target"])
         if not os.path.exists(target):
+            if not mirrors:
+                # Nothing to remove afterwards: it ends with the last process that sees it.
+                mount("tmpfs", scratch, "tmpfs", 0)
             _make_mount_point(entry["source"], target, os.path.join(scratch, str(number)), mirrors)
         mount(entry["source"], target, None, MS_BIND | MS_REC)
         if entry.get("readOnly"):

@@ -93,8 +93,9 @@ class Container:
 class Supervisor:
     """One loop over requests, outputs of containers, and children that ended."""
 
-    def __init__(self, may_mount: bool) -> None:
-        self._may_mount = may_mount
+    def __init__(self, no_namespaces: str) -> None:
+        self._may_mount = not no_namespaces
+        self._no_namespaces = no_namespaces
         self._containers: dict[str, Container] = {}
         self._by_pid: dict[int, Container] = {}
         self._dying: set[str] = set()
@@ -115,7 +116,7 @@ class Supervisor:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         self._selector.register(sys.stdin.fileno(), selectors.EVENT_READ, self._read_requests)
         self._selector.register(child_ended, selectors.EVENT_READ, lambda: self._drain(child_ended))
-        self._tell(event="ready", mayMount=self._may_mount)
+        self._tell(event="ready", noNamespaces=self._no_namespaces)
         try:
             while not self._is_ending:
                 for key, _ in self._selector.select(RETRY_KILL_AFTER if self._dying else None):
@@ -369,9 +370,9 @@ def kill_all_descendants() -> None:
             return
 
 
-def main(may_mount: bool) -> int:
+def main(no_namespaces: str) -> int:
     sandbox.adopt_orphans()
-    return Supervisor(may_mount).run()
+    return Supervisor(no_namespaces).run()
 
 
 if __name__ == "__main__":
@@ -379,4 +380,5 @@ if __name__ == "__main__":
         if argument.startswith("--keep-open="):
             # For this process, not for those that it starts.
             os.set_inheritable(int(argument.partition("=")[2]), False)
-    sys.exit(main(False) if "--no-namespaces" in sys.argv else sandbox.enter_namespaces(main))
+    unwanted = "--no-namespaces" in sys.argv
+    sys.exit(main("they are not wanted") if unwanted else sandbox.enter_namespaces(main))

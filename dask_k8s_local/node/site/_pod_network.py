@@ -5,12 +5,13 @@ from __future__ import annotations
 import binascii
 import errno
 import os
-import random
 import socket
-from typing import Any
 
-Address = Any
-"""A socket address, as the functions of `socket` take and return them."""
+TYPE_CHECKING = False  # Every process imports this module: `typing` would cost it as much as all the rest.
+if TYPE_CHECKING:
+    from typing import Any
+
+    Address = Any
 
 _WILDCARDS = ("", "0.0.0.0", "::")
 _LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1", "ip6-localhost")
@@ -75,7 +76,7 @@ class Network:
             return host, port
         if not endpoints:
             raise ConnectionRefusedError(errno.ECONNREFUSED, f"no ready endpoint behind {host}:{port}")
-        chosen = random.choice(endpoints)
+        chosen = endpoints[os.getrandom(1)[0] % len(endpoints)] if len(endpoints) > 1 else endpoints[0]
         return chosen[0], chosen[1]
 
     def source(self, host: str) -> str:

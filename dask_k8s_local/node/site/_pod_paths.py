@@ -9,8 +9,11 @@ import importlib.machinery
 import io
 import os
 import sys
-from collections.abc import Callable
-from typing import Any
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
 
 _ONE_PATH = (
     "access",

@@ -47,13 +47,18 @@ async def test_a_node_that_comes_back_ends_what_was_evicted_and_takes_pods_again
     agent = await world.add_node(heartbeat_scale=SCALE)
     await world.add_lifecycle(SCALE)
     await world.create(a_pod("one", container("sleep", "1000")))
-    await world.until("one", is_ready)
+    forever = {"key": UNREACHABLE, "operator": "Exists"}
+    await world.create(a_pod("stays", container("sleep", "1000"), tolerations=[forever]))
+    for name in ("one", "stays"):
+        await world.until(name, is_ready)
     agent.pause()
+    await world.until("stays", lambda pod: not is_ready(pod))
     await world.until("one", lambda pod: "deletionTimestamp" in pod["metadata"])
     await world.create(a_pod("two", container("sleep", "1000")))
     await world.until_event("two", "FailedScheduling")
     agent.resume()
     await world.until_gone("one")
+    await world.until("stays", is_ready)
     await world.until("local", lambda node: ready(node) == "True" and not taints(node), resource="nodes")
     await world.until("two", is_ready)
 

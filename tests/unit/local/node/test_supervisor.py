@@ -27,6 +27,7 @@ async def main():
     runtime = Runtime(namespaces=sys.argv[1] == "True")
     await runtime.start()
     folder = Path(sys.argv[2])
+    (folder / "scratch").mkdir()
     script = f"(setsid sleep {sys.argv[3]} &); sleep {sys.argv[3]} & echo up; exec sleep {sys.argv[3]}"
     command = Command(["sh", "-c", script], {"PATH": "/usr/bin:/bin"}, "/", "pod", str(folder / "scratch"))
     await runtime.run(command, folder / "log")
@@ -49,6 +50,7 @@ async def until(holds: Callable[[], bool], limit: float = 10.0) -> None:
 
 
 def command(tmp_path: Path, *argv: str, **fields: object) -> Command:
+    (tmp_path / "scratch").mkdir(exist_ok=True)
     env = {"PATH": os.environ["PATH"]}
     return Command(list(argv), env, "/", "pod", str(tmp_path / "scratch"), **fields)  # type: ignore[arg-type]
 
@@ -176,3 +178,26 @@ def test_without_namespaces_paths_in_the_command_are_replaced(tmp_path: Path) ->
     assert replaced.argv == ["python", "/real/a/main.py", "/real/b/x", "/ab"]
     assert replaced.cwd == "/real/a"
     assert "_POD_PATHS" in replaced.env
+
+
+async def test_missing_mount_points_appear_for_the_process_alone(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "file").write_text("content")
+    targets = ["/run/secrets/deep/here", "/run/secrets/there", "/not-there/a", "/not-there/b/c", str(source)]
+    mounts = [Mount(str(source), target) for target in targets]
+    runtime = Runtime()
+    await runtime.start()
+    try:
+        names = " ".join(f"{target}/file" for target in targets)
+        shown = command(tmp_path, "sh", "-c", f"cat {names}; ls -a / /run", mounts=mounts)
+        assert await (await runtime.run(shown, tmp_path / "log")).wait() == 0
+    finally:
+        await runtime.stop()
+    text = (tmp_path / "log").read_text()
+    assert text.count("content") == 5 or text.count("content" * 5) == 1
+    seen = {line.split()[-1] for line in text.splitlines() if len(line.split()) == 3}
+    assert set(os.listdir("/")) | {"not-there"} <= seen | {"proc"}
+    assert set(os.listdir("/run")) <= seen
+    assert not os.path.exists("/not-there")  # noqa: ASYNC240
+    assert os.listdir(tmp_path / "scratch") == []
