@@ -6,7 +6,7 @@ import html
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from dask_k8s_client import pods
+from dask_k8s_client import ages, pods
 from dask_k8s_client.observe import Observed
 from dask_k8s_client.pods import State
 from dask_k8s_client.startup import service_is_ready
@@ -27,7 +27,7 @@ class Row(NamedTuple):
 
     def age(self, now: datetime) -> str:
         """Say how long it has been in its state."""
-        return "" if self.since is None else span((now - self.since).total_seconds())
+        return ages.age(self.since, now)
 
 
 def rows(observed: Observed) -> list[Row]:
@@ -70,15 +70,6 @@ def warnings(observed: Observed) -> list[str]:
         f"{(e.get('involvedObject') or {}).get('name')}: {e.get('reason')}: {e.get('message')}" for e in found
     ]
     return list(dict.fromkeys(texts))
-
-
-def span(seconds: float) -> str:
-    """Write a span of time as kubectl does."""
-    whole = max(int(seconds), 0)
-    for size, letter in ((86400, "d"), (3600, "h"), (60, "m")):
-        if whole >= 2 * size:
-            return f"{whole // size}{letter}"
-    return f"{whole}s"
 
 
 def table_html(observed: Observed, now: datetime | None = None) -> str:
@@ -132,7 +123,7 @@ def _scheduler_row(observed: Observed) -> Row:
         return Row("Scheduler Pod", State("-", "waiting"))
     conditions = (pod.get("status") or {}).get("conditions") or []
     ready = next((c for c in conditions if c.get("type") == "Ready" and c.get("status") == "True"), None)
-    since = _parse(ready.get("lastTransitionTime")) if ready else _time(pod, "creationTimestamp")
+    since = ages.parse(ready.get("lastTransitionTime")) if ready else _time(pod, "creationTimestamp")
     return Row("Scheduler Pod", pods.state(pod), since)
 
 
@@ -157,8 +148,4 @@ def _is_default(observed: Observed, group: str) -> bool:
 
 
 def _time(resource: Json, key: str) -> datetime | None:
-    return _parse((resource.get("metadata") or {}).get(key))
-
-
-def _parse(text: str | None) -> datetime | None:
-    return datetime.fromisoformat(text.replace("Z", "+00:00")) if text else None
+    return ages.parse((resource.get("metadata") or {}).get(key))

@@ -134,7 +134,8 @@ class Groups:
                 # A patch takes null as "no such field".
                 await self._api.patch(AUTOSCALERS.path(self._namespace, existing[0]), {"spec": bounds})
                 return
-            body = make_autoscaler_spec(self._cluster, minimum, maximum, worker_group=group)
+            other = None if group == names.DEFAULT_GROUP else group
+            body = make_autoscaler_spec(self._cluster, minimum, maximum, worker_group=other)
             body["metadata"] |= {"labels": labels.autoscaler(self._cluster), **self._owned()}
             await self._api.create(AUTOSCALERS.path(self._namespace), body)
         except AlreadyExistsError:

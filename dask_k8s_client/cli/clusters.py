@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -53,10 +52,9 @@ def list_clusters(
 
 
 def _columns(cluster: Json, with_namespace: bool, is_wide: bool) -> list[str]:
-    from dask_k8s_client.display import span
+    from dask_k8s_client import ages
 
     metadata, status = cluster["metadata"], cluster.get("status") or {}
-    created = datetime.fromisoformat(metadata["creationTimestamp"].replace("Z", "+00:00"))
     groups = status.get("workerGroups") or []
     ready = sum(group.get("readyReplicas") or 0 for group in groups)
     wanted = sum(group.get("replicas") or 0 for group in groups)
@@ -64,7 +62,7 @@ def _columns(cluster: Json, with_namespace: bool, is_wide: bool) -> list[str]:
         metadata["name"],
         "Terminating" if metadata.get("deletionTimestamp") else status.get("phase") or "Waiting",
         f"{ready}/{wanted}",
-        span((datetime.now(UTC) - created).total_seconds()),
+        ages.age(ages.parse(metadata["creationTimestamp"])),
     ]
     if with_namespace:
         columns.insert(0, metadata["namespace"])
