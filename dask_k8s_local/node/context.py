@@ -12,7 +12,7 @@ from pathlib import Path
 
 import aiohttp
 
-from dask_k8s_local.interfaces import Api
+from dask_k8s_local.interfaces import Api, Object
 from dask_k8s_local.node.addresses import AddressBlock
 from dask_k8s_local.node.events import Recorder
 from dask_k8s_local.node.names import NameTable
@@ -71,12 +71,17 @@ class NodeContext:
             "TMPDIR": str(pod_directory / "tmp"),
         }
 
-    def service_account_files(self, namespace: str) -> Files:
-        if not self.settings.token:
+    def service_account_files(self, pod: Object) -> Files:
+        """Return what a pod finds as its service account; nothing if there is none here."""
+        namespace = pod["metadata"]["namespace"]
+        token = self.settings.token
+        if callable(token):
+            token = token(namespace, pod["spec"].get("serviceAccountName") or "default")
+        if not token:
             return Files()
         return Files(
             {
-                "token": (self.settings.token.encode(), 0o600),
+                "token": (token.encode(), 0o600),
                 "ca.crt": (self.settings.ca_pem, 0o644),
                 "namespace": (namespace.encode(), 0o644),
             }

@@ -197,7 +197,7 @@ class PodWorker:
         """Make the pod's directories and volumes; return False if told to stop before that succeeds."""
         for name in ("home", "tmp", "logs", "volumes"):
             (self.directory / name).mkdir(parents=True, exist_ok=True)
-        files = self.node.service_account_files(self.pod["metadata"]["namespace"])
+        files = self.node.service_account_files(self.pod)
         if files:
             account = self.directory / "serviceaccount"
             account.mkdir(exist_ok=True)
@@ -223,7 +223,7 @@ class PodWorker:
             await self.record(None, "Warning", "MountsRedirected", message)
 
     async def _make_volumes(self, facts: PodFacts) -> None:
-        files = self.node.service_account_files(self.pod["metadata"]["namespace"])
+        files = self.node.service_account_files(self.pod)
         for volume in self.pod["spec"].get("volumes") or []:
             directory = self.directory / "volumes"
             path = await volume_path(self.node.api, self.pod, volume, facts, directory, files)

@@ -133,8 +133,8 @@ class Scheduler:
         try:
             await self._place(pod)
         except ApiError as error:
-            if error.code in (404, 409):
-                return  # It is gone or has changed; the watch tells.
+            if error.code in (404, 409, 422):
+                return  # It is gone, has changed, or is bound already; the watch tells.
             logger.warning("scheduling %s again: %s", pod["metadata"]["name"], error.message)
             self._background.spawn(self._retry(pod["metadata"]["uid"]), "scheduler: retry")
 

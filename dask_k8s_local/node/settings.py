@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 
@@ -24,8 +24,9 @@ class NodeSettings:
         Patterns (as in `fnmatch`) of images that can't be pulled.
     server : str
         The API server's URL, as pods reach it.
-    token : str
-        The service account's token in all pods; empty: pods get no service account.
+    token : str or callable
+        The token that pods find as their service account's, or what returns it for the namespace and the name
+        of a service account. Empty: pods find no service account.
     ca_pem : bytes
         The certificate authority that signed the API server's certificate.
     environment : mapping
@@ -40,7 +41,7 @@ class NodeSettings:
     heartbeat_scale: float = 1.0
     failing_images: tuple[str, ...] = ()
     server: str = ""
-    token: str = field(default="", repr=False)
+    token: str | Callable[[str, str], str] = field(default="", repr=False)
     ca_pem: bytes = b""
     environment: Mapping[str, str] | None = None
     namespaces: bool = sys.platform == "linux"

@@ -160,6 +160,14 @@ async def test_a_pod_finds_its_service_account(node: World) -> None:
     assert "\n".join(authority).strip() == node.server.ca_pem.decode().strip()
 
 
+async def test_each_service_account_may_have_a_token_of_its_own(world: World) -> None:
+    await world.add_node(token=lambda namespace, name: f"{namespace}:{name}")
+    reads = container(*cat(f"{ACCOUNT}/token"))
+    await world.create(a_pod("one", reads, restartPolicy="Never", serviceAccountName="worker"))
+    await world.until("one", is_over)
+    assert await world.log("one") == "default:worker\n"
+
+
 async def test_a_pod_may_do_without_its_service_account(world: World) -> None:
     await world.add_node()
     script = f"import os; print(os.path.exists({ACCOUNT!r}))"
