@@ -11,6 +11,9 @@ from dask_k8s_models.scalars import Int32, Int64, IntOrString, Quantity, Time
 from pydantic import ConfigDict, Field
 
 
+RELEASE = "v1.37.0"
+
+
 class AWSElasticBlockStoreVolumeSource(KubernetesModel):
     fsType: str | None = None
     partition: Int32 | None = None

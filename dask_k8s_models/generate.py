@@ -117,7 +117,7 @@ def generated() -> str:
         formatters=[Formatter.BUILTIN],
     )
     assert isinstance(source, str)
-    return formatted(with_markers(source))
+    return formatted(with_release(with_markers(source), release))
 
 
 MARKERS = ("x-kubernetes-list-type", "x-kubernetes-list-map-keys", "x-kubernetes-map-type")
@@ -136,6 +136,11 @@ def formatted(source: str) -> str:
     """Lay the source out as the rest of the project is."""
     command = [sys.executable, "-m", "ruff", "format", "--isolated", "--line-length", "110", "-"]
     return subprocess.run(command, input=source, capture_output=True, text=True, check=True).stdout
+
+
+def with_release(source: str, release: str) -> str:
+    """Write down, before the first class, which release the types are from."""
+    return source.replace("\nclass ", f'\nRELEASE = "{release}"\n\n\nclass ', 1)
 
 
 def field_markers(extra: str, other_arguments: str | None) -> str:
@@ -183,6 +188,9 @@ def selected(definitions: dict[str, Json]) -> dict[str, Json]:
             types[name] = plain_type(name, definition)
             waiting += [short_name(reference) for reference in references(definition)]
     del types["FieldsV1"]  # Free-form: written in place.
+    known = {f"{name}.{field}" for name, type_ in types.items() for field in type_.get("properties", ())}
+    if gone := (ENUMS.keys() | DEFAULTS.keys() | BOUNDS.keys()) - known:
+        sys.exit(f"{', '.join(sorted(gone))}: no such field any more; correct the tables in {__file__}")
     return dict(sorted(types.items()))
 
 

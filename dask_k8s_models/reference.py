@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from dask_k8s_models._kubernetes import RELEASE
 from dask_k8s_models.definitions import root_schema
 from dask_k8s_models.kinds import KINDS
 from dask_k8s_models.resource import API_VERSION, Resource
@@ -27,6 +28,7 @@ INTRODUCTION = f"""\
 
 All kinds belong to `{API_VERSION}` and to the category `dask`: `kubectl get dask` lists them all.
 Unknown fields are refused; `null` means absent. A default is filled in by the API server.
+PodSpec and ServiceSpec are those of Kubernetes {RELEASE}, whole, with the types of all their fields.
 Files in `schemas/` say the same to machines: CustomResourceDefinitions (`crds.yaml` has them all) and, for
 editors and linters, JSON Schemas.
 """
