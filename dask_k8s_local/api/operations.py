@@ -15,6 +15,7 @@ from dask_k8s_local.api import errors, metadata, names, ownership
 from dask_k8s_local.api.admission import Admission
 from dask_k8s_local.api.apply import apply
 from dask_k8s_local.api.decode import decode
+from dask_k8s_local.api.decoding import decoding_causes
 from dask_k8s_local.api.ownership import Manager, Managers
 from dask_k8s_local.api.resources import Resource
 from dask_k8s_local.api.selectors import Selection, exact_name, matcher
@@ -102,6 +103,7 @@ class Operations:
     def create(self, served: Served, namespace: str, body: Object, write: Write) -> Revision:
         resource, strategy = served.resource, served.strategy
         new = self._checked(served, body, write)
+        causes = decoding_causes(served, new)
         own = new.setdefault("metadata", {})
         if own.get("resourceVersion"):
             raise errors.bad_request("resourceVersion should not be set on objects to be created")
@@ -113,9 +115,11 @@ class Operations:
         strategy.default(new)
         if strategy.has_generation:
             own["generation"] = 1
+        self.admission.mutate(resource, namespace, new)
         self.admission.admit_create(resource, namespace, new)
-        causes = metadata.validate(own, resource, strategy.valid_name)
-        causes += validate(served.schema, new)
+        causes += metadata.validate(own, resource, strategy.valid_name)
+        if resource.custom:
+            causes += validate(served.schema, new)
         causes += strategy.validate(new)
         causes += strategy.validate_rules(new, None, causes)
         if causes:
@@ -129,6 +133,7 @@ class Operations:
             name: value for name, value in new.items() if not (strategy.has_status and name == "status")
         }
         self._own(served, {}, claims, own, write)
+        strategy.allocate(new)
         if write.dry_run:
             return Revision(key, self.store.version, 0, new)
         return collection.put(key, new)
@@ -163,6 +168,7 @@ class Operations:
         resource, strategy = served.resource, served.strategy
         name = old.object["metadata"]["name"]
         new = self._checked(served, body, write)
+        causes = decoding_causes(served, new, old.object)
         own, before = new.setdefault("metadata", {}), old.object["metadata"]
         _check_namespace(resource, own, old.key[0])
         if own.get("uid") and own["uid"] != before["uid"]:
@@ -182,18 +188,20 @@ class Operations:
             strategy.default(new)
             if strategy.has_generation and strategy.desired_state(new) != strategy.desired_state(old.object):
                 own["generation"] = before.get("generation", 0) + 1
-        causes = metadata.validate(own, resource, strategy.valid_name)
+        causes += metadata.validate(own, resource, strategy.valid_name)
         causes += metadata.validate_update(own, before)
-        causes += validate(served.schema, new, old=old.object)
+        if resource.custom:
+            causes += validate(served.schema, new, old=old.object)
         if not write.subresource:
             causes += strategy.validate(new)
             causes += strategy.validate_update(new, old.object)
         causes += strategy.validate_rules(new, old.object, causes)
         if causes:
             raise errors.invalid(resource, name, causes)
-        self.admission.admit_update(resource, new, old.object)
         write.warnings.extend(strategy.warnings(new, old.object))
         self._own(served, old.object, new, own, write)
+        if not write.subresource:
+            strategy.allocate(new)
         if new == old.object:
             return old
         if write.dry_run:

@@ -11,6 +11,9 @@ _QUANTITY = re.compile(r"([+-]?(?:\d+(?:\.\d*)?|\.\d+))(?:(Ki|Mi|Gi|Ti|Pi|Ei)|([
 _BINARY = {suffix: 1024 ** (power + 1) for power, suffix in enumerate(("Ki", "Mi", "Gi", "Ti", "Pi", "Ei"))}
 _DECIMAL = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
 _SUFFIX = {power: suffix for suffix, power in _DECIMAL.items()}
+QUANTITY_DETAIL = (
+    "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
+)
 _NANO = Decimal("1e-9")
 
 
@@ -23,15 +26,20 @@ def parse(value: Any) -> Decimal:
 def _parse(text: str) -> tuple[Decimal, str]:
     match = _QUANTITY.fullmatch(text)
     if match is None:
-        raise ValueError(
-            "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
-        )
+        raise ValueError(QUANTITY_DETAIL)
     number, binary, suffix, exponent = match.groups()
     if binary:
         return Decimal(number) * _BINARY[binary], "binary"
     if exponent is not None:
         return Decimal(number).scaleb(int(exponent)), "exponent"
     return Decimal(number).scaleb(_DECIMAL[suffix or ""]), "decimal"
+
+
+def is_quantity(value: Any) -> bool:
+    """Tell whether a value of JSON is a quantity."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        return False
+    return _QUANTITY.fullmatch(str(value)) is not None
 
 
 def canonical(value: Any) -> Any:

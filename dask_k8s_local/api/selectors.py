@@ -85,22 +85,6 @@ def matches_label_selector(selector: Object | None, labels: dict[str, str]) -> b
     return True
 
 
-def label_selector_text(selector: Object | None) -> str:
-    """Write a ``LabelSelector`` object the way that a query, or ``status.selector``, holds it."""
-    parts = [f"{key}={value}" for key, value in sorted(((selector or {}).get("matchLabels") or {}).items())]
-    for requirement in (selector or {}).get("matchExpressions") or ():
-        key, values = requirement["key"], ",".join(sorted(requirement.get("values") or ()))
-        parts.append(
-            {
-                "In": f"{key} in ({values})",
-                "NotIn": f"{key} notin ({values})",
-                "Exists": key,
-                "DoesNotExist": f"!{key}",
-            }[requirement["operator"]]
-        )
-    return ",".join(parts)
-
-
 _COMMON_FIELDS = frozenset(("metadata.name", "metadata.namespace"))
 _FIELDS: dict[str, frozenset[str]] = {
     "pods": frozenset(

@@ -8,6 +8,7 @@ from typing import Any
 
 from aiohttp import web
 
+from dask_k8s_local.api import quantity
 from dask_k8s_local.api.admission import Admission
 from dask_k8s_local.api.client import Client
 from dask_k8s_local.api.faults import Faults
@@ -34,6 +35,9 @@ class ApiServer:
         The address to listen on.
     port : int, default 0
         The port; 0 takes a free one.
+    controllers : bool, default True
+        Whether to do what kube-controller-manager does, but for garbage collection and the end of namespaces,
+        which are always done.
 
     Attributes
     ----------
@@ -47,7 +51,7 @@ class ApiServer:
         The certificate authority that signed the server's certificate.
     """
 
-    def __init__(self, *, host: str = "127.0.0.1", port: int = 0) -> None:
+    def __init__(self, *, host: str = "127.0.0.1", port: int = 0, controllers: bool = True) -> None:
         self._host = host
         self._port = port
         self._certificates = Certificates(host, "localhost", "kubernetes.default.svc")
@@ -62,7 +66,8 @@ class ApiServer:
         self._handler = Handler(self.serving, self.operations, self.users, self.kubelets)
         self._garbage = GarbageCollector(self.serving, self.operations)
         self._lifecycle = NamespaceLifecycle(self.serving, self.operations)
-        self._controllers = ControllerManager(self.client)
+        manager = self.client.named("kube-controller-manager")
+        self._controllers = ControllerManager(manager, self.ca_pem, quantity.parse) if controllers else None
 
     @property
     def ca_pem(self) -> bytes:
@@ -88,7 +93,8 @@ class ApiServer:
             asyncio.create_task(self._garbage.queue.run(), name="garbage collector"),
             asyncio.create_task(self._lifecycle.queue.run(), name="namespace lifecycle"),
         ]
-        self._controllers.start()
+        if self._controllers is not None:
+            self._controllers.start()
         self.faults.attach(asyncio.get_running_loop())
         # A client that goes away ends its watch at once; writes never wait, so they can't be cut in half.
         server = web.Server(self._handler.handle, access_log=None, handler_cancellation=True)
@@ -103,7 +109,8 @@ class ApiServer:
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None
-        await self._controllers.stop()
+        if self._controllers is not None:
+            await self._controllers.stop()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -33,6 +33,9 @@ class Strategy:
     def default(self, body: Object) -> None:
         """Fill in what the user left out."""
 
+    def allocate(self, body: Object) -> None:
+        """Give the object what the server chooses for it, such as addresses."""
+
     def prepare_for_create(self, body: Object) -> None:
         if self.has_status:
             body.pop("status", None)

@@ -8,6 +8,7 @@ from typing import Any
 from dask_k8s_local.api import errors
 from dask_k8s_local.api.errors import Cause
 from dask_k8s_local.api.formats import is_of_format
+from dask_k8s_local.api.quantity import QUANTITY_DETAIL, is_quantity
 from dask_k8s_local.api.schema import MISSING, Schema
 
 
@@ -26,6 +27,9 @@ def _validate(schema: Schema, value: Any, path: str, causes: list[Cause], old: A
     if value is None and schema.nullable:
         return
     if old is not MISSING and value == old:
+        return
+    if schema.quantity and not is_quantity(value):
+        causes.append(errors.type_invalid(path, value, QUANTITY_DETAIL))
         return
     if not _type_matches(schema, value):
         wanted = "integer,string" if schema.int_or_string else schema.type

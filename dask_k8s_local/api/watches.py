@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from contextlib import suppress
 
 from aiohttp import web
 
@@ -45,10 +46,12 @@ async def serve(call: Call, selection: Selection, watches: Watches) -> web.Strea
             watch.cut()
         if sends_initial and bookmarks and not watch.is_cut:
             lines.append(_bookmark(form, call.operations.store.version, initial_events_end=True))
-        await response.prepare(call.http)
-        if lines:
-            await response.write(b"".join(lines))
-        await _follow(response, watch, form, call, seconds, bookmarks=bookmarks)
+        # A watcher that goes in the middle of an event is an ordinary end.
+        with suppress(ConnectionResetError):
+            await response.prepare(call.http)
+            if lines:
+                await response.write(b"".join(lines))
+            await _follow(response, watch, form, call, seconds, bookmarks=bookmarks)
     return response
 
 

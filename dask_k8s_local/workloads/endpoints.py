@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from dask_k8s_local.interfaces import Api, ApiError, Object
+from dask_k8s_local.workloads.pods import is_ready
 from dask_k8s_local.workloads.queue import Controller, Key, own_key, owner_reference
 
 _SLICES = "endpointslices.discovery.k8s.io"
@@ -88,11 +89,6 @@ class EndpointsController(Controller):
         except ApiError as error:
             if error.code != 404:
                 raise
-
-
-def is_ready(pod: Object) -> bool:
-    conditions = (pod.get("status") or {}).get("conditions") or ()
-    return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
 
 
 def target_port(port: Object, pod: Object) -> int | None:

@@ -5,16 +5,40 @@ from __future__ import annotations
 import asyncio
 
 from dask_k8s_local.interfaces import Api
+from dask_k8s_local.workloads.budgets import BudgetController
+from dask_k8s_local.workloads.deployments import DeploymentController
 from dask_k8s_local.workloads.endpoints import EndpointsController
-
-CONTROLLERS = (EndpointsController,)
+from dask_k8s_local.workloads.events import EventTtl
+from dask_k8s_local.workloads.namespaces import NamespaceContents
+from dask_k8s_local.workloads.queue import Controller
+from dask_k8s_local.workloads.quotas import QuotaController
+from dask_k8s_local.workloads.replicasets import ReplicaSetController
+from dask_k8s_local.workloads.usage import ReadQuantity
 
 
 class ControllerManager:
-    """Runs the controllers in the current event loop."""
+    """Runs the controllers in the current event loop.
 
-    def __init__(self, api: Api) -> None:
-        self._controllers = [controller(api) for controller in CONTROLLERS]
+    Parameters
+    ----------
+    api : Api
+        The API server.
+    ca_pem : bytes
+        The certificate authority of the API server, for the namespaces' ConfigMaps.
+    read_quantity : callable
+        Reads quantities such as ``500m``.
+    """
+
+    def __init__(self, api: Api, ca_pem: bytes, read_quantity: ReadQuantity) -> None:
+        self._controllers: list[Controller] = [
+            BudgetController(api),
+            DeploymentController(api),
+            EndpointsController(api),
+            EventTtl(api),
+            NamespaceContents(api, ca_pem),
+            QuotaController(api, read_quantity),
+            ReplicaSetController(api),
+        ]
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:

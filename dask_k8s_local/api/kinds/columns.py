@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from dask_k8s_local.api.durations import age
-from dask_k8s_local.api.selectors import label_selector_text
 from dask_k8s_local.interfaces import Object
+from dask_k8s_local.workloads.selectors import selector_text
 
 _Spec = tuple[str, str, Callable[[Object], Any]] | tuple[str, str, Callable[[Object], Any], int]
 _NONE = "<none>"
@@ -158,7 +158,7 @@ def _template_containers(body: Object) -> list[Object]:
 
 
 def _selector(body: Object) -> str:
-    return label_selector_text(_spec(body).get("selector")) or _NONE
+    return selector_text(_spec(body).get("selector")) or _NONE
 
 
 def _event_time(event: Object) -> Any:

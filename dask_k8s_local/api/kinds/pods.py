@@ -1,86 +1,23 @@
-"""Pods: their defaults, what may change, and how long they have to end."""
+"""Pods: what they begin with, what may change, and how long they have to end."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import Any
 
+from dask_k8s_local.api import errors
+from dask_k8s_local.api.errors import Cause
+from dask_k8s_local.api.kinds.pod_spec import containers, default_pod_spec
+from dask_k8s_local.api.kinds.pod_validation import pod_spec_problems
+from dask_k8s_local.api.store import clone
 from dask_k8s_local.api.strategy import GenerationStrategy, carry_over
 from dask_k8s_local.interfaces import Object
 
-
-def containers(spec: Object) -> Iterator[Object]:
-    yield from spec.get("initContainers") or ()
-    yield from spec.get("containers") or ()
-
-
-def default_pod_spec(spec: Object) -> None:
-    """Fill in what a user left out of a pod's or a template's spec."""
-    spec.setdefault("restartPolicy", "Always")
-    spec.setdefault("dnsPolicy", "ClusterFirst")
-    spec.setdefault("schedulerName", "default-scheduler")
-    spec.setdefault("securityContext", {})
-    spec.setdefault("terminationGracePeriodSeconds", 30)
-    if spec.get("serviceAccountName"):
-        spec["serviceAccount"] = spec["serviceAccountName"]
-    elif spec.get("serviceAccount"):
-        spec["serviceAccountName"] = spec["serviceAccount"]
-    for container in containers(spec):
-        _default_container(container, host_network=bool(spec.get("hostNetwork")))
-    for volume in spec.get("volumes") or ():
-        _default_volume(volume)
-
-
-def _default_container(container: Object, *, host_network: bool) -> None:
-    container.setdefault("terminationMessagePath", "/dev/termination-log")
-    container.setdefault("terminationMessagePolicy", "File")
-    container.setdefault("imagePullPolicy", _pull_policy(container.get("image") or ""))
-    resources = container.setdefault("resources", {})
-    if resources.get("limits"):
-        requests = resources.setdefault("requests", {})
-        for name, limit in resources["limits"].items():
-            requests.setdefault(name, limit)
-    for port in container.get("ports") or ():
-        port.setdefault("protocol", "TCP")
-        if host_network:
-            port.setdefault("hostPort", port.get("containerPort"))
-    for name in ("livenessProbe", "readinessProbe", "startupProbe"):
-        if container.get(name) is not None:
-            _default_probe(container[name])
-    for variable in container.get("env") or ():
-        reference = (variable.get("valueFrom") or {}).get("fieldRef")
-        if reference is not None:
-            reference.setdefault("apiVersion", "v1")
-
-
-def _pull_policy(image: str) -> str:
-    _, colon, tag = image.rpartition("/")[2].partition(":")
-    return "Always" if (not colon or tag == "latest") and "@" not in image else "IfNotPresent"
-
-
-def _default_probe(probe: Object) -> None:
-    for name, value in (
-        ("timeoutSeconds", 1),
-        ("periodSeconds", 10),
-        ("successThreshold", 1),
-        ("failureThreshold", 3),
-    ):
-        if not probe.get(name):
-            probe[name] = value
-    if probe.get("httpGet") is not None:
-        probe["httpGet"].setdefault("path", "/")
-        probe["httpGet"].setdefault("scheme", "HTTP")
-
-
-_MODE = 0o644
-
-
-def _default_volume(volume: Object) -> None:
-    if len(volume) == 1:
-        volume["emptyDir"] = {}
-    for source in ("secret", "configMap", "downwardAPI", "projected"):
-        if volume.get(source) is not None:
-            volume[source].setdefault("defaultMode", _MODE)
+_ONLY_THESE = (
+    "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,"
+    "`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),"
+    "`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)"
+)
 
 
 class PodStrategy(GenerationStrategy):
@@ -92,18 +29,39 @@ class PodStrategy(GenerationStrategy):
         spec = body.setdefault("spec", {})
         default_pod_spec(spec)
         spec.setdefault("enableServiceLinks", True)
-        spec.setdefault("preemptionPolicy", "PreemptLowerPriority")
-        spec.setdefault("priority", 0)
-        if not spec.get("serviceAccountName"):
-            spec["serviceAccountName"] = spec["serviceAccount"] = "default"
 
     def prepare_for_create(self, body: Object) -> None:
         body["status"] = {"phase": "Pending", "qosClass": qos_class(body.get("spec") or {})}
+        if (body.get("spec") or {}).get("schedulingGates"):
+            body["status"]["conditions"] = [
+                {
+                    "type": "PodScheduled",
+                    "status": "False",
+                    "reason": "SchedulingGated",
+                    "message": "Scheduling is blocked due to non-empty scheduling gates",
+                }
+            ]
 
     def prepare_for_subresource(self, subresource: str, new: Object, old: Object) -> None:
+        if subresource == "binding":
+            return
         super().prepare_for_subresource(subresource, new, old)
         carry_over(new["metadata"], old["metadata"], "ownerReferences")
-        new.setdefault("status", {}).setdefault("qosClass", (old.get("status") or {}).get("qosClass"))
+        before = (old.get("status") or {}).get("qosClass")
+        if before:
+            new.setdefault("status", {}).setdefault("qosClass", before)
+
+    def validate(self, body: Object) -> Sequence[Cause]:
+        return list(pod_spec_problems(body["spec"]))
+
+    def validate_update(self, new: Object, old: Object) -> Sequence[Cause]:
+        allowed = _with_changes(old["spec"], new["spec"])
+        if allowed == new["spec"]:
+            return ()
+        changed = sorted(
+            key for key in allowed.keys() | new["spec"].keys() if allowed.get(key) != new["spec"].get(key)
+        )
+        return (errors.forbidden_field("spec", f"{_ONLY_THESE}\n  changed: {', '.join(changed)}"),)
 
     def grace_period(self, body: Object, requested: int | None) -> int:
         spec, status = body.get("spec") or {}, body.get("status") or {}
@@ -115,10 +73,35 @@ class PodStrategy(GenerationStrategy):
         return int(period)
 
 
+def _with_changes(old: Object, new: Object) -> Object:
+    """Return the old spec with those changes of the new one that are allowed."""
+    allowed: Object = clone(old)
+    for kind in ("containers", "initContainers"):
+        before, now = allowed.get(kind) or [], new.get(kind) or []
+        if len(before) == len(now):
+            for mine, theirs in zip(before, now, strict=True):
+                if theirs.get("image"):
+                    mine["image"] = theirs["image"]
+    deadline, new_deadline = old.get("activeDeadlineSeconds"), new.get("activeDeadlineSeconds")
+    if new_deadline is not None and (deadline is None or new_deadline < deadline):
+        allowed["activeDeadlineSeconds"] = new_deadline
+    tolerations, more = old.get("tolerations") or [], new.get("tolerations") or []
+    if all(one in more for one in tolerations) and more:
+        allowed["tolerations"] = more
+    gates, fewer = old.get("schedulingGates") or [], new.get("schedulingGates") or []
+    if gates and all(one in gates for one in fewer):
+        carry_over(allowed, new, "schedulingGates")
+        # A pod that isn't released yet may still be narrowed.
+        carry_over(allowed, new, "nodeSelector")
+    if not old.get("nodeName"):
+        # The scheduler in this event loop binds by patching; requests from outside use pods/binding.
+        carry_over(allowed, new, "nodeName")
+    return allowed
+
+
 def qos_class(spec: Object) -> str:
     """https://kubernetes.io/docs/concepts/workloads/pods/pod-qos/"""
-    asked = guaranteed = 0
-    count = 0
+    asked = guaranteed = count = 0
     for container in containers(spec):
         count += 1
         resources = container.get("resources") or {}

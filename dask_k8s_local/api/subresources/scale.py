@@ -13,9 +13,9 @@ from dask_k8s_local.api import errors, jsonpath, patches
 from dask_k8s_local.api.requests import Call, read_body, read_object
 from dask_k8s_local.api.responses import json_response
 from dask_k8s_local.api.schema import definition
-from dask_k8s_local.api.selectors import label_selector_text
 from dask_k8s_local.api.strategy import ScalePaths
 from dask_k8s_local.interfaces import Object
+from dask_k8s_local.workloads.selectors import selector_text
 
 _SCALE = "io.k8s.api.autoscaling.v1.Scale"
 
@@ -36,7 +36,7 @@ def scale_of(body: Object, paths: ScalePaths) -> Object:
         scale["spec"]["replicas"] = replicas
     selector = _first(body, paths.label_selector) if paths.label_selector else None
     if selector:
-        scale["status"]["selector"] = selector if isinstance(selector, str) else label_selector_text(selector)
+        scale["status"]["selector"] = selector if isinstance(selector, str) else selector_text(selector)
     return scale
 
 

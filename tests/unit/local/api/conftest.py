@@ -14,7 +14,7 @@ from tests.unit.local.api.http import Http
 
 @pytest.fixture
 async def server() -> AsyncIterator[ApiServer]:
-    server = ApiServer()
+    server = ApiServer(controllers=False)
     await server.start()
     yield server
     await server.stop()

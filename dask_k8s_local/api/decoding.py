@@ -1,0 +1,54 @@
+"""What can't be read at all: a value of the wrong type, where Kubernetes' own types are decoded."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from dask_k8s_local.api import errors
+from dask_k8s_local.api.errors import Cause
+from dask_k8s_local.api.quantity import QUANTITY_DETAIL
+from dask_k8s_local.api.schema import MISSING, definition
+from dask_k8s_local.api.strategy import Served
+from dask_k8s_local.api.validation import validate
+from dask_k8s_local.interfaces import ApiError, Object
+
+_OBJECT_META = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
+_INDEX = re.compile(r"\[\d+\]")
+_TYPE = re.compile(r"must be of type ([a-z,]+): \"([a-z]+)\"")
+_GO_TYPES = {"integer": "int", "boolean": "bool", "number": "float64", "array": "slice", "object": "map"}
+_JSON_TYPES = {"integer": "number", "boolean": "bool"}
+
+
+def decoding_causes(served: Served, new: Object, old: Any = MISSING) -> list[Cause]:
+    """Check an object, or a custom one's metadata, by Kubernetes' own definitions.
+
+    Raises
+    ------
+    ApiError
+        400 if a value has the wrong type; what is wrong otherwise is returned.
+    """
+    if served.resource.custom:
+        before = MISSING if old is MISSING else old["metadata"]
+        causes = validate(definition(_OBJECT_META), new.get("metadata", {}), "metadata", old=before)
+    else:
+        causes = validate(served.schema, new, old=old)
+    for cause in causes:
+        if cause.reason == "FieldValueTypeInvalid":
+            raise _cannot_be_read(served, cause)
+    return causes
+
+
+def _cannot_be_read(served: Served, cause: Cause) -> ApiError:
+    kind, version = served.resource.kind, served.resource.version
+    match = _TYPE.search(cause.message)
+    if match is None:
+        told = QUANTITY_DETAIL
+    else:
+        wanted, actual = match.groups()
+        field = f"{kind}.{_INDEX.sub('', cause.field)}"
+        told = (
+            f"json: cannot unmarshal {_JSON_TYPES.get(actual, actual)} into Go struct field {field} "
+            f"of type {_GO_TYPES.get(wanted, wanted)}"
+        )
+    return errors.bad_request(f'{kind} in version "{version}" cannot be handled as a {kind}: {told}')
