@@ -78,7 +78,7 @@ def holds(previous: Mapping[str, Any], condition_type: str, generation: int) -> 
 
 def remarks_of(outcome: Outcome) -> list[Remark]:
     """Tell what became of writes."""
-    return [
+    remarks = [
         Remark(
             "Refused" if failure.needs_a_person else "ApiServerFails",
             f"{failure.what}: {failure.message}",
@@ -86,6 +86,9 @@ def remarks_of(outcome: Outcome) -> list[Remark]:
         )
         for failure in outcome.failures
     ]
+    if outcome.has_conflicts:
+        remarks.append(Remark("Conflict", "Objects have changed meanwhile: they are looked at again."))
+    return remarks
 
 
 def summary(is_ready: bool, remarks: Sequence[Remark], waiting_for: Remark) -> tuple[Condition, ...]:

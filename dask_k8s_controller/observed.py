@@ -133,6 +133,13 @@ class Outcome:
     """What became of a plan's writes."""
 
     failures: tuple[Failure, ...] = ()
+    has_conflicts: bool = False
+    """Some objects were no longer as they had been observed."""
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all was carried out."""
+        return not self.failures and not self.has_conflicts
 
 
 def _created(pod: Pod) -> float:

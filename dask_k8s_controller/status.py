@@ -41,7 +41,8 @@ def cluster_status(observed: ObservedCluster, plan: Plan, outcome: Outcome) -> S
     workers = _workers_ready(groups)
     was_ready = holds(previous, "Ready", generation)
     # Once all groups have been complete, autoscaling no longer looks like a rollout.
-    is_ready = scheduler.holds and (workers.holds or was_ready) and not cluster.is_suspended
+    have_been_complete = was_ready or (workers.holds and outcome.is_complete)
+    is_ready = scheduler.holds and have_been_complete and not cluster.is_suspended
     remarks = [*plan.remarks, *remarks_of(outcome), *_scheduler_troubles(observed)]
     unready = scheduler if not scheduler.holds else workers
     waiting = Remark(unready.reason, unready.message)
@@ -161,7 +162,7 @@ def _scheduler_troubles(observed: ObservedCluster) -> list[Remark]:
 def _workers_ready(groups: Iterable[WorkerGroup]) -> Condition:
     """Whether every group has reached its replicas."""
     groups = list(groups)
-    lacking = [group for group in groups if _ready(group) < group.replicas]
+    lacking = [group for group in groups if not _is_complete(group)]
     total = sum(_ready(group) for group in groups)
     wanted = sum(group.replicas for group in groups)
     message = f"{total} of {wanted} workers are ready."
@@ -172,6 +173,11 @@ def _workers_ready(groups: Iterable[WorkerGroup]) -> Condition:
     if known:
         return Condition("WorkersReady", False, known[0].reason, f"{message} {known[0].message}")
     return Condition("WorkersReady", False, "WorkersNotReady", message)
+
+
+def _is_complete(group: WorkerGroup) -> bool:
+    is_observed = group.status.get("observedGeneration") == group.meta.generation
+    return is_observed and holds(group.status, "Ready", group.meta.generation)
 
 
 def _ready(group: WorkerGroup) -> int:

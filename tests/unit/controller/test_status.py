@@ -58,10 +58,15 @@ def is_true(status: dict[str, Any], name: str) -> bool:
     return bool(condition(status, name)["status"] == "True")
 
 
+def a_group_status(ready: int, is_ready: bool = True, **more: Any) -> dict[str, Any]:
+    condition = {"type": "Ready", "status": str(is_ready), "observedGeneration": 1, **more}
+    return {"replicas": 2, "readyReplicas": ready, "observedGeneration": 1, "conditions": [condition]}
+
+
 def complete(of: Any = None) -> ObservedCluster:
     """A cluster whose scheduler and workers are all ready."""
     of = of or cluster()
-    return observed_cluster(of, groups=(default_group(of, status={"replicas": 2, "readyReplicas": 2}),))
+    return observed_cluster(of, groups=(default_group(of, status=a_group_status(2)),))
 
 
 class TestPhase:
@@ -106,7 +111,7 @@ class TestReady:
 
     def test_not_while_a_worker_is_missing(self) -> None:
         of = cluster()
-        lacking = default_group(of, status={"replicas": 2, "readyReplicas": 1})
+        lacking = default_group(of, status=a_group_status(1, is_ready=False))
         status = of_cluster(observed_cluster(of, groups=(lacking,)))
         assert not is_true(status, "Ready")
         assert is_true(status, "Reconciling")
@@ -115,7 +120,7 @@ class TestReady:
     def test_stays_while_an_autoscaler_adds_workers(self) -> None:
         before = of_cluster(complete())
         of = cluster(status=before)
-        growing = default_group(of, replicas=10, status={"replicas": 10, "readyReplicas": 2})
+        growing = default_group(of, replicas=10, status=a_group_status(2, is_ready=False))
         status = of_cluster(observed_cluster(of, groups=(growing,)))
         assert is_true(status, "Ready")
         assert not is_true(status, "WorkersReady")
@@ -123,8 +128,18 @@ class TestReady:
     def test_a_new_generation_has_to_reach_its_replicas_anew(self) -> None:
         before = of_cluster(complete())
         of = cluster(status=before, metadata={"generation": 2})
-        growing = default_group(of, replicas=10, status={"replicas": 10, "readyReplicas": 2})
+        growing = default_group(of, replicas=10, status=a_group_status(2, is_ready=False))
         assert not is_true(of_cluster(observed_cluster(of, groups=(growing,))), "Ready")
+
+    def test_not_before_the_groups_controller_has_looked_at_the_present_spec(self) -> None:
+        of = cluster()
+        changed = default_group(of, status=a_group_status(2), metadata={"generation": 2})
+        assert not is_true(of_cluster(observed_cluster(of, groups=(changed,))), "Ready")
+
+    def test_not_while_a_change_could_not_be_handed_on(self) -> None:
+        status = of_cluster(complete(), outcome=Outcome(has_conflicts=True))
+        assert not is_true(status, "Ready")
+        assert condition(status, "Ready")["reason"] == "Conflict"
 
     def test_not_while_the_scheduler_is_not(self) -> None:
         of = cluster(status=of_cluster(complete()))
