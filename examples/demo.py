@@ -30,7 +30,7 @@ class DemoFailed(Exception):
 
 
 def step(text: str) -> None:
-    console.print(f"[dim]{time.monotonic() - started:6.1f} s[/dim]  {text}")
+    console.print(f"[dim]{time.monotonic() - started:6.1f} s[/dim]  {text}", soft_wrap=True)
 
 
 def check(holds: bool, otherwise: str) -> None:
