@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from typing import Any, ClassVar, Self
 
@@ -22,7 +23,9 @@ class KubernetesModel(BaseModel):
     def _nulls_are_absent(cls, value: Any) -> Any:
         # As the API server does it: an unknown field is a mistake even if it is null.
         if not isinstance(value, dict):
-            return value
+            if not isinstance(value, Mapping):
+                return value
+            value = dict(value)  # E.g. a view that kopf hands out.
         if None in value.values():
             value = {
                 key: item for key, item in value.items() if item is not None or key not in cls.model_fields

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -90,6 +91,10 @@ def test_it_is_written_as_it_was_read_without_nulls() -> None:
 def test_valid_documents_come_back_unchanged(case: Any) -> None:
     model = dask_k8s_models.KINDS[case.document["kind"]]
     assert model.model_validate(case.document).to_dict() == without_nulls(case.document)
+
+
+def test_any_mapping_will_do() -> None:
+    assert DaskCluster.model_validate(MappingProxyType(cluster())).name == "simple"
 
 
 def test_a_status_that_no_controller_has_written_is_no_mistake() -> None:
