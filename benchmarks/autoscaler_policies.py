@@ -1,0 +1,231 @@
+"""Who scales a simulated cluster: this project's own planners, or what the incumbent's controller does."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from benchmarks.autoscaler_simulation import Cluster, Pod, Worker
+from dask_k8s_controller import answers, facts
+from dask_k8s_controller.autoscaler_observed import GroupOfWorkers, ObservedAutoscaler
+from dask_k8s_controller.autoscaler_status import autoscaler_status
+from dask_k8s_controller.observed import ObservedGroup
+from dask_k8s_controller.plan import AskWorkers, Create, Delete, Patch, Plan, Policy, Retire
+from dask_k8s_controller.plan_autoscaler import Pace, plan_autoscaler
+from dask_k8s_controller.plan_group import plan_group
+from dask_k8s_controller.specs import Autoscaler, WorkerGroup
+from dask_k8s_controller.specs import Cluster as DaskCluster
+from dask_k8s_models.builders import make_autoscaler_spec, make_cluster_spec, make_worker_group_spec
+
+ANSWER_AFTER = 0.05
+"""Seconds that a scheduler takes to answer."""
+
+SCHEDULER = facts.Pod(facts.Meta("simulated-scheduler", "default", "scheduler"), "Running", is_ready=True)
+
+
+class Ours:
+    """The planners of dask_k8s_controller for autoscalers and groups, with their defaults."""
+
+    name = "dask-k8s"
+
+    def __init__(self, behavior: dict[str, Any] | None = None) -> None:
+        self._behavior = behavior
+
+    def start(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._pace, self._policy = Pace(), Policy()
+        self._dask_cluster = DaskCluster.of(_existing(make_cluster_spec("simulated"), "cluster"))
+        self._group = WorkerGroup.of(
+            _existing(make_worker_group_spec("simulated", "default", n_workers=cluster.replicas), "group")
+        )
+        manifest = make_autoscaler_spec(
+            "simulated", cluster.trace.minimum, cluster.trace.maximum, behavior=self._behavior
+        )
+        self._autoscaler = Autoscaler.of(_existing(manifest, "autoscaler"))
+        self._demand: answers.Answer[int] | None = None
+        self._workers: answers.Answer[tuple[answers.Worker, ...]] | None = None
+        self._retired: set[str] = set()
+        self._due: dict[str, datetime] = {}
+        self._asking: set[str] = set()
+        cluster.on_change = self._group_turn
+        self._autoscaler_turn()
+
+    def _autoscaler_turn(self) -> None:
+        observed = ObservedAutoscaler(
+            self._autoscaler,
+            self._cluster.now(),
+            self._dask_cluster,
+            SCHEDULER,
+            GroupOfWorkers(self._group, self._pods()),
+            demand=self._demand,
+            workers=self._workers,
+        )
+        planned = plan_autoscaler(observed, self._pace)
+        if planned.scale is not None:
+            self._cluster.set_replicas(planned.scale.replicas)
+            self._group = _scaled(self._group, planned.scale.replicas)
+        status = autoscaler_status(observed, planned, was_scaled=planned.scale is not None)
+        self._autoscaler = replace(self._autoscaler, status=status)
+        if planned.asks_demand:
+            self._ask("demand")
+        self._carry_out(planned.plan, "autoscaler")
+        if planned.scale is not None:
+            self._group_turn()
+
+    def _group_turn(self) -> None:
+        observed = ObservedGroup(
+            self._group,
+            self._cluster.now(),
+            self._dask_cluster,
+            SCHEDULER,
+            self._pods(),
+            workers=self._workers,
+            retirement=answers.Retirement(done=frozenset(self._retired)),
+            entropy=str(self._cluster.time),
+        )
+        plan = plan_group(observed, self._policy)
+        self._carry_out(plan, "group")
+
+    def _carry_out(self, plan: Plan, who: str) -> None:
+        by_name = {pod.name: pod for pod in self._cluster.pods}
+        for action in plan.actions:
+            match action:
+                case Create(body):
+                    pod = self._cluster.create_pod(body["metadata"]["name"])
+                    pod.labels |= body["metadata"]["labels"]
+                    pod.annotations |= body["metadata"]["annotations"]
+                case Delete("Pod", name):
+                    self._cluster.delete_pod(by_name[name])
+                case Patch("Pod", name, _, patch):
+                    _annotate(by_name[name], patch)
+        for question in plan.questions:
+            match question:
+                case AskWorkers():
+                    self._ask(f"workers for {who}")
+                case Retire(pods):
+                    for uid, _ in pods:
+                        self._cluster.retire(by_name[uid])
+                        self._retired.add(uid)
+                    self._cluster.call_later(ANSWER_AFTER, self._group_turn)
+        if plan.look_again is not None:
+            self._look_at(plan.look_again, who)
+        if plan.actions and who == "group":
+            self._cluster.call_later(0.0, self._group_turn)
+
+    def _look_at(self, due: datetime, who: str) -> None:
+        if (
+            self._due.get(who, datetime.max.replace(tzinfo=due.tzinfo)) <= due
+            and self._due[who] > self._cluster.now()
+        ):
+            return
+        self._due[who] = due
+        turn = self._autoscaler_turn if who == "autoscaler" else self._group_turn
+
+        def look() -> None:
+            if self._due.get(who) == due:
+                del self._due[who]
+                turn()
+
+        self._cluster.call_later((due - self._cluster.now()).total_seconds(), look)
+
+    def _ask(self, what: str) -> None:
+        if what in self._asking:
+            return
+        self._asking.add(what)
+
+        def answer() -> None:
+            self._asking.discard(what)
+            if what == "demand":
+                self._demand = answers.Answer(self._cluster.now(), self._cluster.adaptive_target())
+            else:
+                known = tuple(_worker(worker) for worker in self._cluster.workers)
+                self._workers = answers.Answer(self._cluster.now(), known)
+            turn = self._group_turn if what.endswith("group") else self._autoscaler_turn
+            turn()
+
+        self._cluster.call_later(ANSWER_AFTER, answer)
+
+    def _pods(self) -> tuple[facts.Pod, ...]:
+        return tuple(_pod(pod, self._group) for pod in self._cluster.pods)
+
+
+class Incumbent:
+    """What the controller of dask-kubernetes 2026.3.0 does, written anew from its behaviour.
+
+    It looks every 5 s, but not within 15 s of a change; it follows the scheduler at once upwards, and
+    downwards by at most a quarter; the scheduler chooses whom to retire, of those workers that it knows, busy or not.
+    """
+
+    name = "incumbent"
+
+    def start(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._cooldown_until = 0.0
+        self._look()
+
+    def _look(self) -> None:
+        cluster = self._cluster
+        cluster.call_later(5.0, self._look)
+        if cluster.time < self._cooldown_until:
+            return
+        desired = min(max(cluster.adaptive_target(), cluster.trace.minimum), cluster.trace.maximum)
+        if cluster.replicas > 0:
+            desired = max(desired, cluster.replicas - max(1, int(cluster.replicas * 0.25)))
+        if desired == cluster.replicas:
+            return
+        self._cooldown_until = cluster.time + 15.0
+        cluster.set_replicas(desired)
+        for _ in range(desired - len(cluster.pods)):
+            cluster.create_pod()
+        surplus = len(cluster.pods) - desired
+        if surplus > 0:
+            by_worker = {pod.worker: pod for pod in cluster.pods if pod.worker is not None}
+            for worker in cluster.workers_to_close(surplus):
+                cluster.delete_pod(by_worker[worker])
+
+
+def _existing(manifest: dict[str, Any], uid: str) -> dict[str, Any]:
+    metadata = {**manifest["metadata"], "namespace": "default", "uid": uid, "resourceVersion": "1"}
+    if uid != "cluster":
+        owner = {"kind": "DaskCluster", "name": "simulated", "uid": "cluster", "controller": True}
+        metadata["ownerReferences"] = [owner]
+    return {**manifest, "metadata": metadata}
+
+
+def _scaled(group: WorkerGroup, replicas: int) -> WorkerGroup:
+    assert group.spec is not None
+    worker = group.spec.worker.model_copy(update={"replicas": replicas})
+    return replace(group, spec=group.spec.model_copy(update={"worker": worker}))
+
+
+def _pod(pod: Pod, group: WorkerGroup) -> facts.Pod:
+    has_started = pod.worker is not None
+    meta = facts.Meta(
+        name=pod.name,
+        namespace="default",
+        uid=pod.name,
+        labels=dict(pod.labels),
+        annotations=dict(pod.annotations),
+        owner=facts.Owner("DaskWorkerGroup", group.name, group.meta.uid),
+    )
+    return facts.Pod(meta, "Running" if has_started else "Pending", is_ready=has_started, ip=pod.name)
+
+
+def _worker(worker: Worker) -> answers.Worker:
+    return answers.Worker(
+        address=f"tcp://{worker.name}:40000",
+        host=worker.name,
+        name=worker.name,
+        executing=worker.reported.executing,
+        keys=worker.reported.keys,
+        nbytes=worker.reported.nbytes,
+    )
+
+
+def _annotate(pod: Pod, patch: dict[str, Any]) -> None:
+    for key, value in (patch["metadata"].get("annotations") or {}).items():
+        if value is None:
+            pod.annotations.pop(key, None)
+        else:
+            pod.annotations[key] = value

@@ -1,0 +1,99 @@
+"""Workloads that try an autoscaler, and a table: this project's planners beside the incumbent's policy.
+
+``python -m benchmarks.autoscaler_traces`` simulates them all in seconds; no Kubernetes and no Dask is run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+from collections.abc import Callable, Iterator
+
+from benchmarks.autoscaler_policies import Incumbent, Ours
+from benchmarks.autoscaler_simulation import Batch, Cluster, Result, Trace, drawn, repeated
+
+WINDOW = 15.0
+"""Seconds: the default of stabilizationWindowSeconds."""
+
+
+def around(seconds: float) -> Callable[[random.Random], float]:
+    return lambda source: source.lognormvariate(0.0, 0.5) * seconds
+
+
+def mostly_short(source: random.Random) -> float:
+    return source.uniform(40.0, 120.0) if source.random() < 0.06 else source.uniform(1.0, 3.0)
+
+
+def traces(seed: int = 0) -> tuple[Trace, ...]:
+    """The workloads; another seed draws other durations and start-up times."""
+
+    def batch(count: int, seconds: float, pause: float, kind: str = "", nbytes: int = 0) -> Batch:
+        number = next(numbers)
+        durations = drawn(1000 * seed + number, count, around(seconds))
+        return Batch(durations, kind or f"kind-{number}", pause, nbytes)
+
+    numbers = iter(range(10_000))
+    return (
+        Trace("bursts", tuple(repeated(lambda _: batch(600, 2.0, 300.0, "burst"), 3)), seed=seed),
+        Trace("bursts of new kinds", tuple(repeated(lambda _: batch(2000, 0.05, 300.0), 3)), seed=seed),
+        Trace(
+            "long tails",
+            tuple(repeated(lambda n: Batch(drawn(seed + n, 300, mostly_short), "tailed", 300.0, 10**6), 2)),
+            seed=seed,
+        ),
+        Trace("sawtooth 10 s", tuple(repeated(lambda _: batch(200, 1.5, 10.0, "tooth"), 12)), seed=seed),
+        Trace("sawtooth 25 s", tuple(repeated(lambda _: batch(200, 1.5, 25.0, "tooth"), 12)), seed=seed),
+        Trace("sawtooth 60 s", tuple(repeated(lambda _: batch(200, 1.5, 60.0, "tooth"), 8)), seed=seed),
+        Trace(
+            "map and reduce",
+            tuple(
+                part
+                for _ in range(4)
+                for part in (
+                    batch(400, 1.0, 0.0, "map", 10**7),
+                    batch(20, 4.0, 0.0, "reduce"),
+                    batch(1, 20.0, 5.0, "report"),
+                )
+            ),
+            minimum=1,
+            seed=seed,
+        ),
+    )
+
+
+def run(trace: Trace) -> tuple[Result, Result]:
+    """Run a trace with both policies."""
+    return Cluster(trace).run(Ours()), Cluster(trace).run(Incumbent())
+
+
+def rows(seeds: int) -> Iterator[str]:
+    """Make the table, with the sums over so many draws of each workload."""
+    yield (
+        f"{'trace':22}{'policy':10}{'time to finish':>15}{'worker-seconds':>15}{'of the ideal':>13}"
+        f"{'changes':>9}{'reversals':>10}{'recomputed':>11}"
+    )
+    for draws in zip(*(traces(seed) for seed in range(seeds)), strict=True):
+        results = [run(trace) for trace in draws]
+        for index, name in enumerate((Ours.name, Incumbent.name)):
+            of_policy = [result[index] for result in results]
+            used = sum(result.worker_seconds for result in of_policy)
+            yield (
+                f"{draws[0].name:22}{name:10}"
+                f"{sum(result.seconds for result in of_policy):14.0f}s"
+                f"{used:15.0f}"
+                f"{used / sum(result.ideal for result in of_policy):12.2f}x"
+                f"{sum(len(result.changes) - 1 for result in of_policy):9}"
+                f"{sum(result.reversals(WINDOW) for result in of_policy):10}"
+                f"{sum(result.recomputed for result in of_policy):11}"
+            )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--seeds", type=int, default=5, help="draws of each workload; the figures are sums")
+    for row in rows(parser.parse_args().seeds):
+        print(row)
+
+
+if __name__ == "__main__":
+    main()
