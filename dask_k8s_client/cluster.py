@@ -230,8 +230,9 @@ class KubeCluster(LastingCluster):
             await self._session.undo()
             raise
         self._in_background(self._follow_scheduler())
-        self._log(f"Ready, dashboard available at {self.dashboard_link}")
+        # The live view is over; what is left to say is said in lines.
         self._view = Quiet() if self.quiet else Plain()
+        self._log(f"Ready, dashboard available at {self.dashboard_link}")
 
     def _read_session(self) -> None:
         """Take from what was found what it knows better than the options."""

@@ -61,13 +61,16 @@ def group_row(observed: Observed, name: str) -> Row:
 
 
 def warnings(observed: Observed) -> list[str]:
-    """Return Kubernetes' warnings since we look, in order and each once."""
+    """Return Kubernetes' warnings since we look, in order and each once, but for what `rows` tell already."""
     found = [event for event in observed.events.values() if event.get("type") == "Warning"]
     # Probes fail while a container starts; that is what they are for.
     found = [event for event in found if event.get("reason") != "Unhealthy"]
     found.sort(key=lambda event: str(event.get("lastTimestamp") or event.get("eventTime") or ""))
+    told = " ".join(row.state.message for row in rows(observed))
     texts = [
-        f"{(e.get('involvedObject') or {}).get('name')}: {e.get('reason')}: {e.get('message')}" for e in found
+        f"{(event.get('involvedObject') or {}).get('name')}: {event.get('reason')}: {event.get('message')}"
+        for event in found
+        if str(event.get("message")) not in told
     ]
     return list(dict.fromkeys(texts))
 
