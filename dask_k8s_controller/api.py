@@ -172,8 +172,11 @@ class Api:
             if error.code == 404:
                 return None
             raise
-        except Conflict:  # That uid is gone: the name belongs to another object.
-            return None
+        except Conflict:
+            present = await self.get(resource, namespace, name)
+            if present is None or present["metadata"].get("uid") != uid:
+                return None  # That uid is gone, though the name may belong to another object.
+            raise
         return left if left.get("metadata", {}).get("deletionTimestamp") else None
 
     async def _write(

@@ -173,8 +173,16 @@ class TestDeleting:
         assert await api.delete(PODS, "default", "p", "u") is None
 
     async def test_another_object_of_the_name_is_left_alone(self, api: Api, server: FakeServer) -> None:
-        server.answers = [says(409, "Conflict", "Precondition failed: UID")]
+        another = {**POD, "metadata": {"name": "p", "uid": "another"}}
+        server.answers = [says(409, "Conflict", "Precondition failed: UID"), gives(another)]
         assert await api.delete(PODS, "default", "p", "u") is None
+
+    async def test_a_conflict_about_the_very_object_is_none_of_these(
+        self, api: Api, server: FakeServer
+    ) -> None:
+        server.answers = [says(409, "Conflict", "try again"), gives(POD)]
+        with pytest.raises(Conflict):
+            await api.delete(PODS, "default", "p", "u")
 
 
 class TestReading:
