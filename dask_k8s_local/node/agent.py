@@ -58,7 +58,6 @@ class NodeAgent:
         self._workers: dict[str, PodWorker] = {}
         self._connected = asyncio.Event()
         self._connected.set()
-        self._changes: asyncio.Queue[tuple[EventType, Object]] = asyncio.Queue()
         self._context: NodeContext | None = None
         self._heartbeat: Heartbeat | None = None
 
@@ -89,11 +88,10 @@ class NodeAgent:
         await context.names.start()
         await self._heartbeat.start()
         selector = f"spec.nodeName={self.node.name}"
-        self._background.spawn(
-            follow(lambda: self._api.watch("pods", field_selector=selector), self._pod_changed),
-            "kubelet: watch",
+        pods = follow(
+            lambda: self._api.watch("pods", field_selector=selector), self._pod_changed, self._connected
         )
-        self._background.spawn(self._run(context), "kubelet")
+        self._background.spawn(pods, f"kubelet of {self.node.name}")
 
     async def stop(self) -> None:
         """Kill all processes and wait until they are gone; the Node object stays."""
@@ -120,19 +118,13 @@ class NodeAgent:
         self._connected.set()
 
     def _pod_changed(self, event: EventType, pod: Object) -> None:
-        self._changes.put_nowait((event, pod))
-
-    async def _run(self, context: NodeContext) -> None:
-        while True:
-            event, pod = await self._changes.get()
-            await self._connected.wait()
-            uid = pod["metadata"]["uid"]
-            worker = self._workers.get(uid)
-            if worker is not None:
-                worker.update(event, pod)
-            elif event != "DELETED":
-                worker = self._workers[uid] = PodWorker(context, pod)
-                self._background.spawn(self._live(uid, worker), f"pod {pod['metadata']['name']}")
+        uid = pod["metadata"]["uid"]
+        worker = self._workers.get(uid)
+        if worker is not None:
+            worker.update(event, pod)
+        elif event != "DELETED" and self._context is not None:
+            worker = self._workers[uid] = PodWorker(self._context, pod)
+            self._background.spawn(self._live(uid, worker), f"pod {pod['metadata']['name']}")
 
     async def _live(self, uid: str, worker: PodWorker) -> None:
         try:
@@ -152,7 +144,7 @@ class NodeAgent:
     async def logs(self, pod: Object, options: LogOptions) -> AsyncIterator[bytes]:
         """Yield a container's log; raise `ApiError` if there is no such container or no log yet."""
         worker, runner = self._find(pod, options.container)
-        path = worker.log_of(runner, pod["metadata"]["name"], previous=options.previous)
+        path = worker.log_of(runner, previous=options.previous)
         filter_ = LogFilter(options)
         reader = LogReader(path)
         for entry in filter_.tail(reader.entries()):

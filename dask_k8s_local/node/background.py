@@ -11,6 +11,8 @@ from dask_k8s_local.interfaces import ApiError, EventType, Object
 
 logger = logging.getLogger(__name__)
 
+WATCH_AGAIN_AFTER = 0.1
+
 
 class Background:
     """A set of tasks; what fails is logged at once, and `stop` leaves none behind."""
@@ -38,13 +40,17 @@ class Background:
 
 
 async def follow(
-    watch: Callable[[], AsyncIterator[tuple[EventType, Object]]], handle: Callable[[EventType, Object], None]
+    watch: Callable[[], AsyncIterator[tuple[EventType, Object]]],
+    handle: Callable[[EventType, Object], None],
+    connected: asyncio.Event | None = None,
 ) -> None:
-    """Hand every event of a watch to `handle`, and watch again when the watch is cut."""
+    """Hand every event of a watch to `handle`, while connected, and watch again when the watch is cut."""
     while True:
         try:
             async for event, changed in watch():
+                if connected is not None:
+                    await connected.wait()
                 handle(event, changed)
         except ApiError as error:
             logger.warning("watching again: %s", error.message)
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(WATCH_AGAIN_AFTER)

@@ -11,7 +11,7 @@ from dask_k8s_local.interfaces import Object
 from dask_k8s_local.node.back_off import INITIAL, BackOff, duration
 from dask_k8s_local.node.environment import ConfigError, argv
 from dask_k8s_local.node.events import EventLevel
-from dask_k8s_local.node.images import ImageError, check_image
+from dask_k8s_local.node.images import ImageError, check_image, ignored
 from dask_k8s_local.node.logs import last_text
 from dask_k8s_local.node.run import ContainerRun, PodOfContainer
 from dask_k8s_local.node.runtime.client import Process, StartError
@@ -139,6 +139,9 @@ class ContainerRunner:
             reason, message = "CreateContainerConfigError", str(error)
         else:
             words = argv(self.spec, env)
+            for name in ignored(env):
+                message = f"{name} does nothing here: install packages where the local Kubernetes itself runs"
+                await self._tell("Warning", "VariableIgnored", message)
             if words:
                 return replace(command, argv=words)
             reason = "CreateContainerError"

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 
 _REFERENCE = re.compile(r"^[a-z0-9]+(?:[._:/-]+[a-zA-Z0-9_]+)*(?:@sha256:[0-9a-f]{64})?$")
+
+
+IGNORED_VARIABLES = ("EXTRA_APT_PACKAGES", "EXTRA_CONDA_PACKAGES", "EXTRA_PIP_PACKAGES")
+"""What the entry points of some images act on, which don't run here."""
 
 
 class ImageError(Exception):
@@ -34,3 +38,8 @@ def check_image(image: str, pull_policy: str, failing: Iterable[str]) -> None:
         f'failed to pull and unpack image "{image}": failed to resolve reference "{image}": '
         f"{image}: not found",
     )
+
+
+def ignored(environment: Mapping[str, str]) -> list[str]:
+    """Return which variables an image would have acted on."""
+    return [name for name in IGNORED_VARIABLES if environment.get(name)]

@@ -47,6 +47,8 @@ class NodePorts:
         task = asyncio.create_task(self._pass_on(port, reader, writer), name=f"node port {port}")
         self._connections.add(task)
         task.add_done_callback(self._connections.discard)
+        # Also of a task that is cancelled before it begins.
+        task.add_done_callback(lambda _: writer.close())
 
     async def _pass_on(self, port: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         endpoints = self._endpoints.get(port)
@@ -64,8 +66,6 @@ class NodePorts:
                 inner_writer.close()
         except OSError as error:
             logger.debug("node port %s: %s", port, error)
-        finally:
-            writer.close()
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

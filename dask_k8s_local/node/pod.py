@@ -19,23 +19,20 @@ from dask_k8s_local.node.environment import (
     service_environment,
 )
 from dask_k8s_local.node.events import EventLevel
+from dask_k8s_local.node.pod_volumes import PodVolumes
 from dask_k8s_local.node.requests import is_sidecar
-from dask_k8s_local.node.runtime.command import Command, Mount
+from dask_k8s_local.node.run import DEFAULT_GRACE
+from dask_k8s_local.node.runtime.command import Command
 from dask_k8s_local.node.status import PodRecord, first_record, restart_policy
 from dask_k8s_local.node.status_writer import StatusWriter
 from dask_k8s_local.node.times import now
-from dask_k8s_local.node.volumes import (
-    SERVICE_ACCOUNT_PATH,
-    VolumeError,
-    mounts,
-    volume_path,
-    write_atomically,
-)
+from dask_k8s_local.node.volumes import VolumeError
 
 logger = logging.getLogger(__name__)
 
 MOUNT_RETRY = 2.0
 VOLUMES_SYNC = 60.0
+DELETE_RETRY = 0.5
 DEADLINE_EXCEEDED = ("DeadlineExceeded", "Pod was active on the node longer than the specified deadline")
 
 
@@ -56,13 +53,13 @@ class PodWorker:
         self.directory: Path = node.directory / "pods" / pod["metadata"]["uid"]
         self._record = PodRecord(pod, now(), node.addresses.node_address)
         self._status = StatusWriter(node.api, self._record, node.connected)
+        self._volumes = PodVolumes(node, self.directory)
         self._background = Background()
         self._stopping = asyncio.Event()
+        self._stop_deadline: float | None = None
         self._deleted = asyncio.Event()
         self._is_gone = False
         self._grace: float | None = None
-        self._stop_deadline: float | None = None
-        self._volumes: dict[str, Path] = {}
 
     # What containers need, see PodOfContainer
 
@@ -85,23 +82,21 @@ class PodWorker:
         if self.node.connected.is_set():
             await self.node.events.record(self.pod, type_, reason, message, field_path)
 
-    def log_path(self, container: str, instance: int) -> Path:
-        return self.directory / "logs" / f"{container}-{instance}.log"
+    def log_path(self, container: str, run: int) -> Path:
+        return self.directory / "logs" / f"{container}-{run}.log"
 
-    def log_of(self, runner: ContainerRunner, pod_name: str, *, previous: bool) -> Path:
+    def log_of(self, runner: ContainerRunner, *, previous: bool) -> Path:
         """Return where the log of a container's current or previous run is; raise ApiError if none."""
-        name = runner.record.name
+        name, pod_name = runner.record.name, self.pod["metadata"]["name"]
         last = runner.runs - 1
-        if previous:
-            if last < 1:
-                message = f'previous terminated container "{name}" in pod "{pod_name}" not found'
-                raise ApiError(400, "BadRequest", message)
-            return self.log_path(name, last - 1)
+        if previous and last < 1:
+            message = f'previous terminated container "{name}" in pod "{pod_name}" not found'
+            raise ApiError(400, "BadRequest", message)
         if last < 0:
             reason = runner.record.state.get("waiting", {}).get("reason", "ContainerCreating")
             message = f'container "{name}" in pod "{pod_name}" is waiting to start: {reason}'
             raise ApiError(400, "BadRequest", message)
-        return self.log_path(name, last)
+        return self.log_path(name, last - 1 if previous else last)
 
     async def command(self, container: Object) -> tuple[Command, Environment]:
         """Return how a container's processes are started, without their command lines; raise ConfigError."""
@@ -109,25 +104,19 @@ class PodWorker:
         namespace = pod["metadata"]["namespace"]
         wants_links = pod["spec"].get("enableServiceLinks") is not False
         services = service_environment(node.settings.server, node.names.services(namespace), wants_links)
-        own = await container_environment(node.api, pod, container, self._facts(), services)
+        own = await container_environment(node.api, pod, container, self._facts(self.pod_ip), services)
         hostname = (pod["spec"].get("hostname") or pod["metadata"]["name"])[:63]
         env = node.image_environment(self.directory) | {"HOSTNAME": hostname} | own
         env |= node.site_variables(self.pod_ip, hostname, namespace, env)
-        mounted = [*self._service_account(container), *mounts(container, self._volumes, own)]
+        mounts = self._volumes.mounts(pod, container, own)
         cwd = container.get("workingDir") or str(self.directory / "home")
-        return Command([], env, cwd, hostname, str(node.scratch), mounted), own
+        return Command([], env, cwd, hostname, str(node.scratch), mounts), own
 
-    def _service_account(self, container: Object) -> list[Mount]:
-        spec = self.pod["spec"]
-        is_mounted = any(m["mountPath"] == SERVICE_ACCOUNT_PATH for m in container.get("volumeMounts") or [])
-        if is_mounted or spec.get("automountServiceAccountToken") is False or not self.node.settings.token:
-            return []
-        return [Mount(str(self.directory / "serviceaccount"), SERVICE_ACCOUNT_PATH, read_only=True)]
+    def _facts(self, pod_ip: str) -> PodFacts:
+        node = self.node
+        return PodFacts(pod_ip, node.addresses.node_address, node.name, node.allocatable)
 
-    def _facts(self) -> PodFacts:
-        return PodFacts(self.pod_ip, self.node.addresses.node_address, self.node.name, self.node.allocatable)
-
-    # The pod's life
+    # What is asked of the pod
 
     def update(self, event: EventType, pod: Object) -> None:
         """Take note of a change to the pod's object."""
@@ -141,7 +130,7 @@ class PodWorker:
         self._record.pod = pod
         if pod["metadata"].get("deletionTimestamp"):
             grace = pod["metadata"].get("deletionGracePeriodSeconds")
-            self._delete_within(30 if grace is None else grace)
+            self._delete_within(DEFAULT_GRACE if grace is None else grace)
         self.changed()
 
     def _delete_within(self, grace: float) -> None:
@@ -150,6 +139,20 @@ class PodWorker:
         if self._grace is None or grace < self._grace:
             self._grace = grace
             self._background.spawn(self._stop_containers(grace), "stopping containers")
+
+    async def _stop_containers(self, grace: float) -> None:
+        """Stop all containers but the sidecars, which end when those that need them have ended."""
+        self._stopping.set()
+        self._stop_deadline = asyncio.get_running_loop().time() + grace
+        others = [runner for runner in self.runners.values() if not is_sidecar(runner.spec)]
+        await asyncio.gather(*(runner.stop(grace) for runner in others))
+
+    @property
+    def _termination_grace(self) -> float:
+        grace = self.pod["spec"].get("terminationGracePeriodSeconds")
+        return DEFAULT_GRACE if grace is None else float(grace)
+
+    # The pod's life
 
     async def run(self) -> None:
         """Live, until the pod's object is deleted."""
@@ -170,71 +173,60 @@ class PodWorker:
             await asyncio.to_thread(shutil.rmtree, self.directory, ignore_errors=True)
 
     async def _live(self) -> None:
-        node = self.node
+        addresses = self.node.addresses
         on_host = bool(self.pod["spec"].get("hostNetwork"))
-        address = node.addresses.node_address if on_host else node.addresses.allocate()
+        address = addresses.node_address if on_host else addresses.allocate()
+        # While the pod lives, and no longer.
+        meanwhile = Background()
+        meanwhile.spawn(self._keep_deadline(), "deadline")
         try:
-            deadline = self.pod["spec"].get("activeDeadlineSeconds")
-            if deadline is not None:
-                self._background.spawn(self._exceed(deadline), "deadline")
             if await self._prepare(address):
                 self._record.pod_ip = address
                 self.changed()
+                meanwhile.spawn(self._keep_volumes(), "volumes")
                 await self._run_containers()
         finally:
+            await meanwhile.stop()
             if not on_host:
-                node.addresses.release(address)
+                addresses.release(address)
 
-    async def _exceed(self, deadline: float) -> None:
-        await asyncio.sleep(deadline)
+    async def _keep_deadline(self) -> None:
+        """Stop the pod when its deadline is over; the deadline may be set and shortened at any time."""
+        started = asyncio.get_running_loop().time()
+        while True:
+            deadline = self.pod["spec"].get("activeDeadlineSeconds")
+            left = None if deadline is None else started + deadline - asyncio.get_running_loop().time()
+            if left is not None and left <= 0:
+                break
+            await asyncio.sleep(1.0 if left is None else min(left, 1.0))
         self._record.failure = DEADLINE_EXCEEDED
         self._record.is_ending = True
         await self.record(None, "Normal", *DEADLINE_EXCEEDED)
         await self._stop_containers(self._termination_grace)
-        self.changed()
 
     async def _prepare(self, address: str) -> bool:
         """Make the pod's directories and volumes; return False if told to stop before that succeeds."""
         for name in ("home", "tmp", "logs", "volumes"):
             (self.directory / name).mkdir(parents=True, exist_ok=True)
-        files = self.node.service_account_files(self.pod)
-        if files:
-            account = self.directory / "serviceaccount"
-            account.mkdir(exist_ok=True)
-            write_atomically(account, files)
-        facts = PodFacts(address, self.node.addresses.node_address, self.node.name, self.node.allocatable)
         while not self._stopping.is_set():
             try:
-                await self._make_volumes(facts)
+                await self._volumes.make(self.pod, self._facts(address))
             except VolumeError as error:
                 await self.record(None, "Warning", "FailedMount", str(error))
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._stopping.wait(), MOUNT_RETRY * self._scale)
             else:
-                await self._tell_of_redirection()
-                if self._volumes:
-                    self._background.spawn(self._keep_volumes(facts), "volumes")
+                for warning in self._volumes.warnings():
+                    await self.record(None, *warning)
                 return True
         return False
 
-    async def _tell_of_redirection(self) -> None:
-        if self._volumes and not self.node.runtime.may_mount:
-            message = "this machine offers no namespaces: only Python programs of this pod see its volumes"
-            await self.record(None, "Warning", "MountsRedirected", message)
-
-    async def _make_volumes(self, facts: PodFacts) -> None:
-        files = self.node.service_account_files(self.pod)
-        for volume in self.pod["spec"].get("volumes") or []:
-            directory = self.directory / "volumes"
-            path = await volume_path(self.node.api, self.pod, volume, facts, directory, files)
-            self._volumes[volume["name"]] = path
-
-    async def _keep_volumes(self, facts: PodFacts) -> None:
+    async def _keep_volumes(self) -> None:
         """Bring changed ConfigMaps, Secrets and labels into the volumes."""
-        while True:
+        while self.pod["spec"].get("volumes"):
             await asyncio.sleep(VOLUMES_SYNC * self._scale)
             try:
-                await self._make_volumes(facts)
+                await self._volumes.make(self.pod, self._facts(self.pod_ip))
             except VolumeError as error:
                 await self.record(None, "Warning", "FailedMount", str(error))
 
@@ -244,39 +236,32 @@ class PodWorker:
 
     async def _run_containers(self) -> None:
         policy = restart_policy(self.pod)
-        sidecars: list[ContainerRunner] = []
+        sidecars: list[tuple[ContainerRunner, asyncio.Task[None]]] = []
         for record in self._record.init_containers:
             if self._stopping.is_set():
                 break
             if is_sidecar(record.spec):
-                runner = self._start(ContainerRunner(record, self, "Always"))
-                sidecars.append(runner)
+                runner = self._runner(ContainerRunner(record, self, "Always"))
+                task = self._background.spawn(runner.run(), f"sidecar {record.name}")
+                sidecars.append((runner, task))
                 await self._first(runner.started)
                 continue
-            runner = ContainerRunner(record, self, "Never" if policy == "Never" else "OnFailure")
-            self.runners[runner.record.name] = runner
-            await runner.run()
+            await self._runner(
+                ContainerRunner(record, self, "Never" if policy == "Never" else "OnFailure")
+            ).run()
             if (record.terminated or {}).get("exitCode") != 0:
                 break
             record.is_ready = True
         else:
-            runners = [ContainerRunner(record, self, policy) for record in self._record.containers]
-            self.runners |= {runner.record.name: runner for runner in runners}
             if not self._stopping.is_set():
+                runners = [
+                    self._runner(ContainerRunner(each, self, policy)) for each in self._record.containers
+                ]
                 await asyncio.gather(*(runner.run() for runner in runners))
-        if self._stop_deadline is None:
-            self._stop_deadline = asyncio.get_running_loop().time() + self._termination_grace
-        for runner in reversed(sidecars):
-            await runner.stop(self._stop_deadline - asyncio.get_running_loop().time())
+        await self._end_sidecars(sidecars)
 
-    @property
-    def _termination_grace(self) -> float:
-        grace = self.pod["spec"].get("terminationGracePeriodSeconds")
-        return 30 if grace is None else float(grace)
-
-    def _start(self, runner: ContainerRunner) -> ContainerRunner:
+    def _runner(self, runner: ContainerRunner) -> ContainerRunner:
         self.runners[runner.record.name] = runner
-        self._background.spawn(runner.run(), f"sidecar {runner.record.name}")
         return runner
 
     async def _first(self, event: asyncio.Event) -> None:
@@ -288,28 +273,25 @@ class PodWorker:
             for task in waiting:
                 task.cancel()
 
-    async def _stop_containers(self, grace: float) -> None:
-        """Stop all containers but the sidecars, which end when those that need them have ended."""
-        self._stopping.set()
-        self._stop_deadline = asyncio.get_running_loop().time() + grace
-        others = [runner for runner in self.runners.values() if not is_sidecar(runner.spec)]
-        await asyncio.gather(*(runner.stop(grace) for runner in others))
+    async def _end_sidecars(self, sidecars: list[tuple[ContainerRunner, asyncio.Task[None]]]) -> None:
+        """End them one by one, the last first, within what is left of the pod's grace."""
+        loop = asyncio.get_running_loop()
+        deadline = self._stop_deadline or loop.time() + self._termination_grace
+        for runner, task in reversed(sidecars):
+            await runner.stop(deadline - loop.time())
+            await asyncio.wait([task])
 
     async def _delete(self) -> None:
+        """Tell the API server that nothing is left of the pod."""
         metadata = self.pod["metadata"]
+        namespace, name, uid = metadata["namespace"], metadata["name"], metadata["uid"]
         while not self._is_gone:
             await self.node.connected.wait()
             try:
-                await self.node.api.delete(
-                    "pods",
-                    metadata["namespace"],
-                    metadata["name"],
-                    uid=metadata["uid"],
-                    grace_period_seconds=0,
-                )
+                await self.node.api.delete("pods", namespace, name, uid=uid, grace_period_seconds=0)
                 return
             except ApiError as error:
                 if error.code in (404, 409):
                     return  # It is gone, or the name is another pod's.
-                logger.warning("deleting pod %s again: %s", metadata["name"], error.message)
-                await asyncio.sleep(0.5)
+                logger.warning("deleting pod %s again: %s", name, error.message)
+                await asyncio.sleep(DELETE_RETRY)

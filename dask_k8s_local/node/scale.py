@@ -57,7 +57,6 @@ class ScaleNode:
         self._background = Background()
         self._connected = asyncio.Event()
         self._connected.set()
-        self._changes: asyncio.Queue[tuple[EventType, Object]] = asyncio.Queue()
         self._known: set[str] = set()
         self._address = _address()
         status = node_status(self.node, self._address)
@@ -67,9 +66,10 @@ class ScaleNode:
         """Register the node and begin to take pods."""
         await self._heartbeat.start()
         selector = f"spec.nodeName={self.node.name}"
-        watching = follow(lambda: self._api.watch("pods", field_selector=selector), self._pod_changed)
-        self._background.spawn(watching, f"{self.node.name}: watch")
-        self._background.spawn(self._run(), self.node.name)
+        pods = follow(
+            lambda: self._api.watch("pods", field_selector=selector), self._pod_changed, self._connected
+        )
+        self._background.spawn(pods, f"kubelet of {self.node.name}")
 
     async def stop(self) -> None:
         await self._heartbeat.stop()
@@ -83,20 +83,14 @@ class ScaleNode:
         self._connected.set()
 
     def _pod_changed(self, event: EventType, pod: Object) -> None:
-        self._changes.put_nowait((event, pod))
-
-    async def _run(self) -> None:
-        while True:
-            event, pod = await self._changes.get()
-            await self._connected.wait()
-            uid = pod["metadata"]["uid"]
-            if event == "DELETED":
-                self._known.discard(uid)
-            elif pod["metadata"].get("deletionTimestamp"):
-                self._background.spawn(self._until_done(pod, self._delete), "delete")
-            elif uid not in self._known:
-                self._known.add(uid)
-                self._background.spawn(self._become_ready(pod), "pod")
+        uid = pod["metadata"]["uid"]
+        if event == "DELETED":
+            self._known.discard(uid)
+        elif pod["metadata"].get("deletionTimestamp"):
+            self._background.spawn(self._until_done(pod, self._delete), "delete")
+        elif uid not in self._known:
+            self._known.add(uid)
+            self._background.spawn(self._become_ready(pod), "pod")
 
     async def _become_ready(self, pod: Object) -> None:
         seconds = self._random.uniform(*self._latency)

@@ -46,3 +46,11 @@ async def test_a_malformed_image_is_refused(world: World) -> None:
     await world.add_node()
     await world.create(a_pod("one", container("true", image="Not:An:Image")))
     await world.until("one", lambda pod: waiting_reason(pod) == "InvalidImageName")
+
+
+async def test_packages_that_an_image_would_install_are_told_to_be_ignored(world: World) -> None:
+    await world.add_node()
+    env = [{"name": "EXTRA_PIP_PACKAGES", "value": "something"}]
+    await world.create(a_pod("one", container("true", env=env), restartPolicy="Never"))
+    event = await world.until_event("one", "VariableIgnored")
+    assert event["message"].startswith("EXTRA_PIP_PACKAGES does nothing here")

@@ -126,6 +126,23 @@ async def test_a_pod_that_takes_too_long_fails_with_deadline_exceeded(world: Wor
     assert "terminated" in state(pod)
 
 
+async def test_a_deadline_may_be_set_while_the_pod_runs(world: World) -> None:
+    await world.add_node()
+    await world.create(a_pod("one", container("sleep", "100")))
+    await world.until("one", is_ready)
+    await world.api.patch("pods", "default", "one", {"spec": {"activeDeadlineSeconds": 1}})
+    pod = await world.until("one", is_over)
+    assert pod["status"]["reason"] == "DeadlineExceeded"
+
+
+async def test_a_deadline_does_not_concern_a_pod_that_has_ended(world: World) -> None:
+    await world.add_node()
+    await world.create(a_pod("early", container("true"), restartPolicy="Never", activeDeadlineSeconds=1))
+    await world.create(a_pod("late", container("sleep", "100"), activeDeadlineSeconds=2))
+    await world.until("late", is_over)
+    assert phase(await world.pod("early")) == "Succeeded"
+
+
 async def test_the_end_of_the_log_becomes_the_message_if_asked(world: World) -> None:
     await world.add_node()
     asks = container("sh", "-c", "echo the reason; exit 1", terminationMessagePolicy="FallbackToLogsOnError")

@@ -123,7 +123,9 @@ async def test_a_cordoned_node_takes_no_pods(world: World) -> None:
 
 async def test_the_more_important_pod_comes_first(world: World) -> None:
     await world.create(a_pod("low", container("true", **requests(cpu="1"))))
-    await world.create(a_pod("high", container("true", **requests(cpu="1")), priority=1000))
+    await world.create(
+        a_pod("high", container("true", **requests(cpu="1")), priorityClassName="system-node-critical")
+    )
     await world.add_scale_node(Node(name="small", capacity=SMALL))
     await world.until("high", is_ready)
     assert not (await world.pod("low"))["spec"].get("nodeName")

@@ -162,6 +162,7 @@ async def test_a_pod_finds_its_service_account(node: World) -> None:
 
 async def test_each_service_account_may_have_a_token_of_its_own(world: World) -> None:
     await world.add_node(token=lambda namespace, name: f"{namespace}:{name}")
+    await world.api.create("serviceaccounts", "default", {"metadata": {"name": "worker"}})
     reads = container(*cat(f"{ACCOUNT}/token"))
     await world.create(a_pod("one", reads, restartPolicy="Never", serviceAccountName="worker"))
     await world.until("one", is_over)
