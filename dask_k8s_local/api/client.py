@@ -67,7 +67,7 @@ class Client:
             for revision in watch.start(None):
                 yield "ADDED", clone(revision.object)
             while True:
-                await watch.wait(None)
+                await watch.wait()
                 for type_, event in watch.take():
                     yield type_, clone(event.object(type_)[0])
         finally:

@@ -36,7 +36,8 @@ def decoding_causes(served: Served, new: Object, old: Any = MISSING) -> list[Cau
     for cause in causes:
         if cause.reason == "FieldValueTypeInvalid":
             raise _cannot_be_read(served, cause)
-    return causes
+    # The lists of Kubernetes' own types may repeat a key, unless the kind says otherwise.
+    return [cause for cause in causes if cause.reason != "FieldValueDuplicate"]
 
 
 def _cannot_be_read(served: Served, cause: Cause) -> ApiError:

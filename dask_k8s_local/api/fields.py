@@ -8,7 +8,8 @@ https://pkg.go.dev/sigs.k8s.io/structured-merge-diff/v6/fieldpath
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 from dask_k8s_local.api.schema import Schema
@@ -22,7 +23,7 @@ def is_member(node: Fields) -> bool:
     return not node or _SELF in node
 
 
-def _node(member: bool, children: Fields) -> Fields | None:
+def node(member: bool, children: Fields) -> Fields | None:
     if not children:
         return {} if member else None
     return {_SELF: {}, **children} if member else children
@@ -30,27 +31,6 @@ def _node(member: bool, children: Fields) -> Fields | None:
 
 def _children(node: Fields) -> Iterator[tuple[str, Fields]]:
     return ((key, child) for key, child in node.items() if key != _SELF)
-
-
-def from_paths(paths: Iterable[Path]) -> Fields:
-    """Build the set of some paths."""
-    root: Fields = {}
-    for path in paths:
-        node = root
-        for depth, element in enumerate(path):
-            child = node.get(element)
-            is_last = depth == len(path) - 1
-            if child is None:
-                child = node[element] = {} if is_last else {"": {}}
-            elif bool(child) is is_last:
-                child[_SELF] = {}  # It is a member and has children.
-            node = child
-    return _without_marks(root)
-
-
-def _without_marks(node: Fields) -> Fields:
-    """Drop the marks that told nodes on the way from members while the set was built."""
-    return {key: _without_marks(child) if key != _SELF else child for key, child in node.items() if key}
 
 
 def paths(fields: Fields, prefix: Path = ()) -> Iterator[Path]:
@@ -71,7 +51,7 @@ def _union(one: Fields, other: Fields) -> Fields:
     for key, child in _children(other):
         mine = children.get(key)
         children[key] = child if mine is None else _union(mine, child)
-    return _node(is_member(one) or is_member(other), children) or {}
+    return node(is_member(one) or is_member(other), children) or {}
 
 
 def difference(one: Fields, other: Fields) -> Fields:
@@ -94,7 +74,7 @@ def _difference(one: Fields, other: Fields) -> Fields | None:
         left = child if theirs is None else _difference(child, theirs)
         if left is not None:
             children[key] = left
-    return _node(is_member(one) and not is_member(other), children)
+    return node(is_member(one) and not is_member(other), children)
 
 
 def intersection(one: Fields, other: Fields) -> Fields:
@@ -112,7 +92,7 @@ def _intersection(one: Fields, other: Fields) -> Fields | None:
         theirs = other.get(key)
         if theirs is not None and (both := _intersection(child, theirs)) is not None:
             children[key] = both
-    return _node(is_member(one) and is_member(other), children)
+    return node(is_member(one) and is_member(other), children)
 
 
 def path_text(path: Path) -> str:
@@ -136,18 +116,23 @@ def item_element(schema: Schema, item: Any) -> str:
         return "v:" + json.dumps(item, separators=(",", ":"), ensure_ascii=False)
     if not isinstance(item, dict):
         raise ValueError("associative list with keys has an element that isn't a map")
-    keys: dict[str, Any] = {}
-    for key in sorted(schema.list_keys):
+    keys: list[tuple[str, Any]] = []
+    for key in schema.list_keys:
         child = schema.items.properties.get(key) if schema.items else None
         value = item.get(key, child.default if child is not None and child.has_default else None)
         if value is not None:
-            keys[key] = value
+            keys.append((key, value))
     if not keys:
         raise ValueError(
             "associative list with keys has an element that omits key field "
             f'"{schema.list_keys[0]}" (and doesn\'t have default value)'
         )
-    return "k:" + json.dumps(keys, separators=(",", ":"), ensure_ascii=False)
+    return _keys_element(tuple(keys))
+
+
+@lru_cache(maxsize=8192)
+def _keys_element(keys: tuple[tuple[str, Any], ...]) -> str:
+    return "k:" + json.dumps(dict(sorted(keys)), separators=(",", ":"), ensure_ascii=False)
 
 
 def is_granular_list(schema: Schema | None) -> bool:

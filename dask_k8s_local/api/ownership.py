@@ -9,34 +9,31 @@ from dataclasses import dataclass
 from typing import Any
 
 from dask_k8s_local.api import fields
-from dask_k8s_local.api.fields import Fields, Path
+from dask_k8s_local.api.fields import Fields
 from dask_k8s_local.api.metadata import timestamp
 from dask_k8s_local.api.schema import Schema
 from dask_k8s_local.interfaces import Object
 
 UPDATE, APPLY = "Update", "Apply"
 _MAX_UPDATERS = 10
-_NOT_OWNED = (
-    ("f:apiVersion",),
-    ("f:kind",),
-    ("f:metadata",),
-    *(
-        ("f:metadata", f"f:{name}")
-        for name in (
+_NOT_OWNED = {
+    "": frozenset(("apiVersion", "kind")),
+    "metadata": frozenset(
+        (
             "name",
             "namespace",
             "creationTimestamp",
-            "selfLink",
-            "uid",
+            "deletionTimestamp",
+            "deletionGracePeriodSeconds",
             "generation",
             "managedFields",
             "resourceVersion",
-            "deletionTimestamp",
-            "deletionGracePeriodSeconds",
+            "selfLink",
+            "uid",
         )
     ),
-)
-_NOT_OWNED_FIELDS = fields.from_paths(_NOT_OWNED)
+}
+"""Fields that belong to nobody, at the root and in the metadata."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +109,7 @@ def write(managers: Managers) -> list[Object]:
     ]
 
 
-@dataclass
+@dataclass(frozen=True)
 class Comparison:
     """What differs between two states of an object, field by field."""
 
@@ -122,95 +119,87 @@ class Comparison:
 
 
 def compare(schema: Schema, old: Object, new: Object) -> Comparison:
-    written: list[Path] = []
-    removed: list[Path] = []
-    _compare(schema, old, new, (), written, removed)
-    return Comparison(
-        fields.difference(fields.from_paths(written), _NOT_OWNED_FIELDS), fields.from_paths(removed)
-    )
+    written, removed = _compare(schema, _ownable(old), _ownable(new))
+    return Comparison(written or {}, removed or {})
 
 
-def _compare(
-    schema: Schema | None, old: Any, new: Any, path: Path, written: list[Path], removed: list[Path]
-) -> None:
+def _ownable(body: Object) -> Object:
+    """Return an object without the fields that belong to nobody."""
+    own = {key: value for key, value in body.items() if key not in _NOT_OWNED[""]}
+    if "metadata" in own:
+        skipped = _NOT_OWNED["metadata"]
+        own["metadata"] = {key: value for key, value in own["metadata"].items() if key not in skipped}
+    return own
+
+
+_Node = Fields | None
+
+
+def _compare(schema: Schema | None, old: Any, new: Any) -> tuple[_Node, _Node]:
+    """Return what was written and what was removed."""
     if old == new:
-        return
-    if _is_map(schema, old) and _is_map(schema, new):
-        for key in old.keys() | new.keys():
-            _compare_child(schema, key, old, new, path, written, removed)
-    elif fields.is_granular_list(schema) and isinstance(old, list) and isinstance(new, list):
-        assert schema is not None
-        before = {fields.item_element(schema, item): item for item in old}
-        now = {fields.item_element(schema, item): item for item in new}
-        for element in before.keys() | now.keys():
-            child = (*path, element)
-            if element not in now:
-                _collect(schema.items, before[element], child, removed, with_containers=True)
-            elif element not in before:
-                _collect(schema.items, now[element], child, written, with_containers=True)
-            else:
-                _compare(schema.items, before[element], now[element], child, written, removed)
+        return None, None
+    if isinstance(old, dict) and isinstance(new, dict) and fields.is_granular_map(schema):
+        before = {f"f:{key}": (schema.child(key) if schema else None, item) for key, item in old.items()}
+        now = {f"f:{key}": (schema.child(key) if schema else None, item) for key, item in new.items()}
+    elif schema and fields.is_granular_list(schema) and isinstance(old, list) and isinstance(new, list):
+        before = {fields.item_element(schema, item): (schema.items, item) for item in old}
+        now = {fields.item_element(schema, item): (schema.items, item) for item in new}
     else:
-        written.append(path)
+        return {}, None
+    written: Fields = {}
+    removed: Fields = {}
+    for element, (child, item) in now.items():
+        if element not in before:
+            written[element] = _everything(child, item)
+            continue
+        was_written, was_removed = _compare(child, before[element][1], item)
+        if was_written is not None:
+            written[element] = was_written
+        if was_removed is not None:
+            removed[element] = was_removed
+    for element in before.keys() - now.keys():
+        removed[element] = _everything(*before[element])
+    return written or None, removed or None
 
 
-def _compare_child(
-    schema: Schema | None,
-    key: str,
-    old: Object,
-    new: Object,
-    path: Path,
-    written: list[Path],
-    removed: list[Path],
-) -> None:
-    if path == ("f:metadata",) and key == "managedFields":
-        return
-    child = (*path, f"f:{key}")
-    of_child = schema.child(key) if schema is not None else None
-    if key not in new:
-        _collect(of_child, old[key], child, removed, with_containers=True)
-    elif key not in old:
-        _collect(of_child, new[key], child, written, with_containers=True)
-    else:
-        _compare(of_child, old[key], new[key], child, written, removed)
-
-
-def _is_map(schema: Schema | None, value: Any) -> bool:
-    return isinstance(value, dict) and fields.is_granular_map(schema)
-
-
-def _collect(
-    schema: Schema | None, value: Any, path: Path, found: list[Path], *, with_containers: bool
-) -> None:
-    """Add the fields below a value; a container counts itself if it is empty, new, or an entry of a map."""
-    if isinstance(value, dict) and value and fields.is_granular_map(schema):
-        if with_containers:
-            found.append(path)
+def _everything(schema: Schema | None, value: Any) -> Fields:
+    """Return a value's fields, containers counted as well."""
+    found: Fields = {}
+    if isinstance(value, dict) and fields.is_granular_map(schema):
         for key, item in value.items():
-            child = (*path, f"f:{key}")
-            of_child = schema.child(key) if schema is not None else None
-            is_entry = schema is None or key not in schema.properties
-            if is_entry and not with_containers and isinstance(item, (dict, list)):
-                found.append(child)
-            _collect(of_child, item, child, found, with_containers=with_containers)
-    elif isinstance(value, list) and value and fields.is_granular_list(schema):
-        assert schema is not None
-        if with_containers:
-            found.append(path)
+            found[f"f:{key}"] = _everything(schema.child(key) if schema else None, item)
+    elif schema and isinstance(value, list) and fields.is_granular_list(schema):
         for item in value:
-            child = (*path, fields.item_element(schema, item))
-            if not with_containers:
-                found.append(child)
-            _collect(schema.items, item, child, found, with_containers=with_containers)
-    else:
-        found.append(path)
+            found[fields.item_element(schema, item)] = _everything(schema.items, item)
+    if found:
+        found["."] = {}
+    return found
 
 
 def fields_of(schema: Schema, body: Object) -> Fields:
     """Return the fields that an applied configuration claims."""
-    found: list[Path] = []
-    _collect(schema, body, (), found, with_containers=False)
-    return fields.difference(fields.from_paths(path for path in found if path), _NOT_OWNED_FIELDS)
+    own = _ownable(body)
+    if not own.get("metadata"):
+        own.pop("metadata", None)
+    return _claimed(schema, own)
+
+
+def _claimed(schema: Schema | None, value: Any) -> Fields:
+    """Return a value's fields; of containers only items of lists and entries of maps count themselves."""
+    found: Fields = {}
+    if isinstance(value, dict) and fields.is_granular_map(schema):
+        for key, item in value.items():
+            below = found[f"f:{key}"] = _claimed(schema.child(key) if schema else None, item)
+            is_entry = schema is None or key not in schema.properties
+            if below and is_entry:
+                below["."] = {}
+    elif schema and isinstance(value, list) and fields.is_granular_list(schema):
+        for item in value:
+            below = found[fields.item_element(schema, item)] = _claimed(schema.items, item)
+            if below:
+                below["."] = {}
+    return found
 
 
 def after_update(

@@ -45,7 +45,9 @@ def columns(served: Served) -> Sequence[TableColumn]:
     if served.columns is not None:
         return [_NAME, *(_printed(column) for column in served.columns)]
     computed = COLUMNS.get(served.resource.full_name, AGE_ONLY)
-    return [_NAME, *(_computed(*one) for one in computed)]
+    own = [_computed(*one) for one in computed]
+    # Events are shown by what they are about.
+    return own if served.resource.full_name == "events" else [_NAME, *own]
 
 
 def cells(served: Served, body: Object) -> list[Any]:

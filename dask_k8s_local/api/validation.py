@@ -52,26 +52,32 @@ def _validate(schema: Schema, value: Any, path: str, causes: list[Cause], old: A
         _validate_combinations(schema, value, path, causes)
 
 
+_TYPE_NAMES = {
+    dict: "object",
+    list: "array",
+    str: "string",
+    bool: "boolean",
+    int: "integer",
+    float: "number",
+    type(None): "null",
+}
+
+
 def type_name(value: Any) -> str:
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return "boolean"
-    if isinstance(value, int):
+    """Return the JSON type of a value; a whole number counts as integer however it is written."""
+    if isinstance(value, float) and value.is_integer():
         return "integer"
-    if isinstance(value, float):
-        return "integer" if value.is_integer() else "number"
-    if isinstance(value, str):
-        return "string"
-    return "array" if isinstance(value, list) else "object"
+    return _TYPE_NAMES[type(value)]
 
 
 def _type_matches(schema: Schema, value: Any) -> bool:
-    actual = type_name(value)
-    if schema.int_or_string:
-        return actual in ("integer", "string")
     wanted = schema.type
-    return not wanted or actual == wanted or (wanted == "number" and actual == "integer")
+    actual = _TYPE_NAMES[type(value)]
+    if actual == wanted and not schema.int_or_string:
+        return True
+    if schema.int_or_string:
+        return type_name(value) in ("integer", "string")
+    return not wanted or (wanted in ("number", "integer") and type_name(value) in (wanted, "integer"))
 
 
 def _subject(path: str) -> str:
@@ -81,7 +87,8 @@ def _subject(path: str) -> str:
 def _validate_map(
     schema: Schema, value: dict[str, Any], path: str, causes: list[Cause], old: dict[str, Any]
 ) -> None:
-    causes.extend(errors.required(_join(path, key)) for key in schema.required if key not in value)
+    if schema.required:
+        causes.extend(errors.required(_join(path, key)) for key in schema.required if key not in value)
     count = len(value)
     if schema.max_properties is not None and count > schema.max_properties:
         causes.append(errors.too_many(path, count, schema.max_properties))
@@ -113,7 +120,7 @@ def _validate_list(schema: Schema, value: list[Any], path: str, causes: list[Cau
 
 
 def _validate_unique(schema: Schema, value: list[Any], path: str, causes: list[Cause]) -> None:
-    seen: set[str] = set()
+    seen: set[Any] = set()
     for index, item in enumerate(value):
         token = _identity(schema, item)
         if token in seen:
@@ -122,11 +129,15 @@ def _validate_unique(schema: Schema, value: list[Any], path: str, causes: list[C
         seen.add(token)
 
 
-def _identity(schema: Schema, item: Any) -> str:
+def _identity(schema: Schema, item: Any) -> Any:
     """Return what tells an item of a keyed list, or of a set, from the others."""
     if schema.list_type == "map" and isinstance(item, dict):
-        item = [item.get(key) for key in schema.list_keys]
-    return json.dumps(item, sort_keys=True)
+        item = tuple(item.get(key) for key in schema.list_keys)
+    try:
+        hash(item)
+    except TypeError:
+        return json.dumps(item, sort_keys=True)
+    return item
 
 
 def _validate_string(schema: Schema, value: str, path: str, causes: list[Cause]) -> None:

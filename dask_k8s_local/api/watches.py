@@ -23,6 +23,9 @@ from dask_k8s_local.interfaces import ApiError, Object
 BOOKMARK_SECONDS = 60.0
 """Kubernetes sends a bookmark about every minute."""
 _SHORTEST, _LONGEST = 1800.0, 3600.0
+_PAUSE_SECONDS = 0.0005
+"""For each open watch, how long one gathers events after it has sent some: many watches would take all
+the time for themselves otherwise, and a burst is cheaper to send at once."""
 
 
 async def serve(call: Call, selection: Selection, watches: Watches) -> web.StreamResponse:
@@ -51,7 +54,7 @@ async def serve(call: Call, selection: Selection, watches: Watches) -> web.Strea
             await response.prepare(call.http)
             if lines:
                 await response.write(b"".join(lines))
-            await _follow(response, watch, form, call, seconds, bookmarks=bookmarks)
+            await _follow(response, watch, form, call, seconds, watches=watches, bookmarks=bookmarks)
     return response
 
 
@@ -62,22 +65,22 @@ async def _follow(
     call: Call,
     seconds: float,
     *,
+    watches: Watches,
     bookmarks: bool,
 ) -> None:
     loop = asyncio.get_running_loop()
     end = loop.time() + seconds
     next_bookmark = loop.time() + BOOKMARK_SECONDS if bookmarks else end
-    while not watch.is_cut:
-        now = loop.time()
-        if now >= end:
-            break
-        if now >= next_bookmark:
+    while not watch.is_cut and loop.time() < end:
+        alarm = loop.call_at(min(end, next_bookmark), watch.wake)
+        await watch.wait()
+        alarm.cancel()
+        if lines := [form.event(type_, event) for type_, event in watch.take()]:
+            await response.write(b"".join(lines))
+            await asyncio.sleep(_PAUSE_SECONDS * len(watches))
+        elif bookmarks and not watch.is_cut and loop.time() >= next_bookmark:
             await response.write(_bookmark(form, call.operations.store.version))
-            next_bookmark = now + BOOKMARK_SECONDS
-        if await watch.wait(min(end, next_bookmark) - now):
-            lines = [form.event(type_, event) for type_, event in watch.take()]
-            if lines:
-                await response.write(b"".join(lines))
+            next_bookmark = loop.time() + BOOKMARK_SECONDS
     if bookmarks and not watch.is_cut:
         await response.write(_bookmark(form, call.operations.store.version))
 

@@ -71,20 +71,17 @@ class Watch:
 
     def take(self) -> Iterator[tuple[EventType, Event]]:
         """Yield what is queued."""
-        self._wakeup.clear()
         while self._queue:
             yield self._queue.popleft()
 
-    async def wait(self, timeout: float | None) -> bool:
-        """Wait for events; return whether there are some, or the watch was cut."""
-        if self._queue or self.is_cut:
-            return True
-        try:
-            async with asyncio.timeout(timeout):
-                await self._wakeup.wait()
-        except TimeoutError:
-            return False
-        return True
+    async def wait(self) -> None:
+        """Wait until there are events, or somebody wakes or cuts the watch."""
+        if not self._queue and not self.is_cut:
+            await self._wakeup.wait()
+            self._wakeup.clear()
+
+    def wake(self) -> None:
+        self._wakeup.set()
 
     def cut(self) -> None:
         """End the watch, as a lost connection does."""
@@ -101,6 +98,9 @@ class Watches:
 
     def __init__(self) -> None:
         self._open: dict[Watch, Request] = {}
+
+    def __len__(self) -> int:
+        return len(self._open)
 
     @contextmanager
     def following(self, watch: Watch, request: Request) -> Iterator[None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from dask_k8s_local.api import errors
@@ -63,6 +63,9 @@ class PodStrategy(GenerationStrategy):
         )
         return (errors.forbidden_field("spec", f"{_ONLY_THESE}\n  changed: {', '.join(changed)}"),)
 
+    def warnings(self, body: Object, old: Object | None) -> Sequence[str]:
+        return [] if old is not None else list(_hidden_variables(body["spec"]))
+
     def grace_period(self, body: Object, requested: int | None) -> int:
         spec, status = body.get("spec") or {}, body.get("status") or {}
         if not spec.get("nodeName") or status.get("phase") in ("Succeeded", "Failed"):
@@ -71,6 +74,19 @@ class PodStrategy(GenerationStrategy):
             return max(requested, 0)
         period: Any = spec.get("terminationGracePeriodSeconds", 30)
         return int(period)
+
+
+def _hidden_variables(spec: Object) -> Iterator[str]:
+    for kind in ("initContainers", "containers"):
+        for index, container in enumerate(spec.get(kind) or ()):
+            seen: set[str] = set()
+            for place, variable in enumerate(container.get("env") or ()):
+                if variable["name"] in seen:
+                    yield (
+                        f"spec.{kind}[{index}].env[{place}]: hides previous definition of "
+                        f'"{variable["name"]}", which may be dropped when using apply'
+                    )
+                seen.add(variable["name"])
 
 
 def _with_changes(old: Object, new: Object) -> Object:
