@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import prometheus_client as prometheus
 
 from dask_k8s_controller.queue import Key
@@ -45,6 +47,11 @@ class Metrics:
     def request_done(self, verb: str, kind: str, code: int) -> None:
         """Count a request."""
         self.api_requests.labels(verb, kind, str(code)).inc()
+
+    def cluster_started(self, created: datetime | None, now: datetime) -> None:
+        """Note that a cluster has become ready for the first time."""
+        if created is not None:
+            self.cluster_start_seconds.observe(max(0.0, (now - created).total_seconds()))
 
     def exposition(self) -> bytes:
         """Return all metrics in Prometheus' text format."""

@@ -9,20 +9,22 @@ from typing import Any
 
 import kopf
 
-from dask_k8s_controller.api import Api
+from dask_k8s_controller.api import Api, Limits
 from dask_k8s_controller.clock import Clock, RealClock
 from dask_k8s_controller.connection import Connection, Credentials, find_credentials
 from dask_k8s_controller.conversations import Conversations, Schedulers
 from dask_k8s_controller.errors import ApiError
+from dask_k8s_controller.events import EventWriter
 from dask_k8s_controller.facts import Pod, Service
 from dask_k8s_controller.health import HealthServer
+from dask_k8s_controller.lease import LeaderLease
 from dask_k8s_controller.metrics import Metrics
 from dask_k8s_controller.queue import Key, Requeue, WorkQueue
 from dask_k8s_controller.reconciler import Reconciler
 from dask_k8s_controller.relists import Listing, RelistMonitor
 from dask_k8s_controller.resources import AUTOSCALERS, CLUSTERS, GROUPS, PODS, SERVICES
 from dask_k8s_controller.scheduler_http import SchedulerClient
-from dask_k8s_controller.settings import Settings
+from dask_k8s_controller.settings import LeaderElection, Settings
 from dask_k8s_controller.specs import Autoscaler, Cluster, WorkerGroup
 from dask_k8s_controller.world import World
 from dask_k8s_models import labels
@@ -56,7 +58,10 @@ class Operator:
         self.schedulers: Schedulers = schedulers or SchedulerClient(self.api, settings.patience)
         self.conversations = Conversations(self.schedulers, self.clock, self._answered)
         self.world = World(self.clock, self.conversations)
-        self.reconciler = Reconciler(self.world, self.api, self.conversations, self.clock, settings)
+        self.events = EventWriter(self.api, self.clock, settings.events)
+        self.reconciler = Reconciler(
+            self.world, self.api, self.conversations, self.clock, settings, self.events, self.metrics
+        )
         self.queue = WorkQueue(
             self._reconcile,
             clock=self.clock,
@@ -66,6 +71,8 @@ class Operator:
             on_turn=self.metrics.turn_done,
         )
         self.health = HealthServer(settings, self.queue, self.metrics)
+        self._lease: LeaderLease | None = None
+        self._lease_api: Api | None = None
         self._kopf_settings: kopf.OperatorSettings | None = None
 
     async def start(self, kopf_settings: kopf.OperatorSettings, taken_port: int | None = None) -> None:
@@ -81,11 +88,32 @@ class Operator:
         self._kopf_settings = kopf_settings
         connection = await self.api.connection()
         await self.health.start(is_in_cluster=connection.in_cluster, taken_port=taken_port)
-        self.queue.start()
+        if self.settings.leader_election.enabled:
+            self._take_part(self.settings.leader_election, connection.namespace)
+        else:
+            self.queue.start()
+
+    def _take_part(self, election: LeaderElection, namespace: str) -> None:
+        """Act only while this replica holds the Lease."""
+        limits = Limits(concurrency=1, timeout=election.renewal, attempts=1)
+        self._lease_api = Api(self._log_in, limits=limits, on_request=self.metrics.request_done)
+        self._lease = LeaderLease(
+            self._lease_api,
+            self.clock,
+            election,
+            election.namespace or namespace,
+            on_lead=self.queue.start,
+            on_follow=self.queue.pause,
+        )
+        self._lease.start()
 
     async def stop(self) -> None:
         """Let turns finish, then stop."""
         await self.queue.stop(self.settings.stop_grace)
+        if self._lease is not None and self._lease_api is not None:
+            await self._lease.stop()
+            await self._lease_api.close()
+        await self.events.stop()
         await self.conversations.stop()
         await self.relists.stop()
         await self.health.stop()

@@ -16,6 +16,9 @@ from dask_k8s_models.cluster import ClusterPhase
 
 Status = dict[str, Any]
 
+WAITING = "WorkersNotReady"
+"""The reason while nothing but time is missing."""
+
 
 def created_status(observed: ObservedCluster) -> Status:
     """The first status of a cluster, written before anything is created: it tells that a controller acts."""
@@ -85,7 +88,7 @@ def group_status(observed: ObservedGroup, plan: Plan, outcome: Outcome) -> Statu
     command = command_of((group.raw_spec.get("worker") or {}).get("spec") or {}, "worker")
     troubles = troubles_of((pod for pod in observed.own_pods if not pod.is_ready), command)
     remarks = [*plan.remarks, *remarks_of(outcome), *troubles]
-    waiting = Remark("WorkersNotReady", f"{len(active_ready)} of {group.replicas} workers are ready.")
+    waiting = Remark(WAITING, f"{len(active_ready)} of {group.replicas} workers are ready.")
     is_ready = is_complete and is_up_to_date and not any(remark.reason == "Suspended" for remark in remarks)
     conditions = summary(is_ready, remarks, waiting)
     return {
@@ -172,7 +175,7 @@ def _workers_ready(groups: Iterable[WorkerGroup]) -> Condition:
     known = [trouble for trouble in troubles if trouble is not None]
     if known:
         return Condition("WorkersReady", False, known[0].reason, f"{message} {known[0].message}")
-    return Condition("WorkersReady", False, "WorkersNotReady", message)
+    return Condition("WorkersReady", False, WAITING, message)
 
 
 def _is_complete(group: WorkerGroup) -> bool:

@@ -28,6 +28,7 @@ OPTIONAL_FIELDS = ("dashboardAddress", "schedulerAddress")
 class Written:
     """What became of a status."""
 
+    is_done: bool = False
     has_failed: bool = False
     later: float | None = None
     """In how many seconds it is better written."""
@@ -82,4 +83,4 @@ class StatusWriter:
             return Written(has_failed=True)
         self._world.see(answer)
         self._written_at[meta.uid] = now
-        return Written()
+        return Written(is_done=True)

@@ -1,0 +1,113 @@
+"""Events are few: one for each change of an object's state."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+from dask_k8s_controller.errors import Unavailable
+from dask_k8s_controller.events import EventWriter, Notice, notices
+from dask_k8s_controller.resources import CLUSTERS
+from dask_k8s_controller.settings import EventSettings
+from tests.unit.controller.builders import cluster
+from tests.unit.controller.clocks import ManualClock
+
+
+def status(**conditions: tuple[bool, str]) -> dict[str, Any]:
+    return {
+        "conditions": [
+            {"type": name, "status": str(holds), "reason": reason, "message": f"{reason}!"}
+            for name, (holds, reason) in conditions.items()
+        ]
+    }
+
+
+READY = status(Ready=(True, "Ready"), Stalled=(False, "NotStalled"))
+
+
+class TestWhatIsWorthAnEvent:
+    def test_becoming_ready(self) -> None:
+        before = status(Ready=(False, "WorkersNotReady"))
+        assert notices(before, READY) == [Notice("Ready", "Ready!")]
+
+    def test_no_longer_being_ready(self) -> None:
+        after = status(Ready=(False, "SchedulerMissing"))
+        assert notices(READY, after) == [Notice("SchedulerMissing", "SchedulerMissing!", is_warning=True)]
+
+    def test_being_suspended_is_no_warning(self) -> None:
+        assert notices(READY, status(Ready=(False, "Suspended"))) == [Notice("Suspended", "Suspended!")]
+
+    def test_being_stalled_is_told_once(self) -> None:
+        after = status(Ready=(False, "Refused"), Stalled=(True, "Refused"))
+        assert notices(READY, after) == [Notice("Refused", "Refused!", is_warning=True)]
+
+    def test_nothing_while_nothing_changes(self) -> None:
+        assert notices(READY, READY) == []
+
+    def test_nothing_while_it_starts(self) -> None:
+        assert notices({}, status(Ready=(False, "WorkersNotReady"))) == []
+
+
+class Recorder:
+    def __init__(self) -> None:
+        self.events: list[dict[str, Any]] = []
+        self.fails = False
+
+    async def create(self, resource: Any, namespace: str, body: dict[str, Any]) -> dict[str, Any]:
+        if self.fails:
+            raise Unavailable("no")
+        self.events.append(body)
+        return body
+
+
+def writer(recorder: Recorder, **settings: Any) -> tuple[EventWriter, ManualClock]:
+    clock = ManualClock()
+    return EventWriter(recorder, clock, EventSettings(**settings)), clock  # type: ignore[arg-type]
+
+
+class TestWriting:
+    meta = cluster().meta
+
+    async def test_an_event_names_its_object(self) -> None:
+        recorder = Recorder()
+        events, _ = writer(recorder)
+        events.say(CLUSTERS, self.meta, Notice("Ready", "All is well."))
+        await events.stop()
+        (event,) = recorder.events
+        assert event["involvedObject"]["uid"] == self.meta.uid
+        assert event["involvedObject"]["kind"] == "DaskCluster"
+        assert (event["type"], event["reason"], event["message"]) == ("Normal", "Ready", "All is well.")
+
+    async def test_the_same_is_not_said_again_soon(self) -> None:
+        recorder = Recorder()
+        events, clock = writer(recorder)
+        for _ in range(3):
+            events.say(CLUSTERS, self.meta, Notice("Ready", "All is well."))
+        clock.advance(61)
+        events.say(CLUSTERS, self.meta, Notice("Ready", "All is well."))
+        await events.stop()
+        assert len(recorder.events) == 2
+
+    async def test_none_if_nobody_wants_any(self) -> None:
+        recorder = Recorder()
+        events, _ = writer(recorder, enabled=False)
+        events.say(CLUSTERS, self.meta, Notice("Ready", ""))
+        await events.stop()
+        assert recorder.events == []
+
+    async def test_warnings_alone_if_nobody_wants_others(self) -> None:
+        recorder = Recorder()
+        events, _ = writer(recorder, level=logging.WARNING)
+        events.say(CLUSTERS, self.meta, Notice("Ready", ""))
+        events.say(CLUSTERS, self.meta, Notice("Refused", "", is_warning=True))
+        await events.stop()
+        assert [event["type"] for event in recorder.events] == ["Warning"]
+
+    async def test_one_that_is_lost_is_no_loss(self) -> None:
+        recorder = Recorder()
+        recorder.fails = True
+        events, _ = writer(recorder)
+        events.say(CLUSTERS, self.meta, Notice("Ready", ""))
+        await asyncio.sleep(0)
+        await events.stop()
