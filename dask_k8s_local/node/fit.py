@@ -6,46 +6,15 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
 
 from dask_k8s_local.interfaces import Object
-from dask_k8s_local.node.quantities import Resources, parse_resources, total
+from dask_k8s_local.node.affinity import Uses, placement_misfit
+from dask_k8s_local.node.quantities import Resources
 from dask_k8s_local.node.requests import pod_requests
+from dask_k8s_local.node.requirements import matches_affinity
+from dask_k8s_local.node.use import NodeUse
 
 Port = tuple[str, int]
-
-
-class NodeUse:
-    """A node, the pods that count against it, and what they leave free."""
-
-    def __init__(self, node: Object) -> None:
-        self.pods: dict[str, Object] = {}
-        self._used: Resources = {}
-        self.node = node
-
-    @property
-    def node(self) -> Object:
-        return self._node
-
-    @node.setter
-    def node(self, node: Object) -> None:
-        status = node.get("status") or {}
-        self._node = node
-        self.allocatable = parse_resources(status.get("allocatable") or status.get("capacity"))
-
-    def add(self, pod: Object) -> None:
-        uid = pod["metadata"]["uid"]
-        if uid not in self.pods:
-            self._used = total([self._used, pod_requests(pod)])
-        self.pods[uid] = pod
-
-    def remove(self, uid: str) -> None:
-        pod = self.pods.pop(uid)
-        freed = pod_requests(pod)
-        self._used = {name: amount - freed.get(name, Decimal(0)) for name, amount in self._used.items()}
-
-    def free(self) -> Resources:
-        return {name: amount - self._used.get(name, Decimal(0)) for name, amount in self.allocatable.items()}
 
 
 @dataclass(frozen=True)
@@ -56,8 +25,8 @@ class Misfit:
     preemptible: bool = False
 
 
-def misfit(pod: Object, use: NodeUse) -> Misfit | None:
-    """Return why the pod can't run on the node, or None if it can.
+def misfit(pod: Object, use: NodeUse, uses: Uses) -> Misfit | None:
+    """Return why the pod can't run on the node, one of all nodes, or None if it can.
 
     The checks come in kube-scheduler's order, and the first that fails decides.
     """
@@ -68,12 +37,16 @@ def misfit(pod: Object, use: NodeUse) -> Misfit | None:
     taint = untolerated_taint(spec, node, effects=("NoSchedule", "NoExecute"))
     if taint is not None:
         return Misfit((f"node(s) had untolerated taint {{{taint['key']}: {taint.get('value') or ''}}}",))
-    if not _matches_affinity(spec, node):
+    if not matches_affinity(spec, node):
         return Misfit(("node(s) didn't match Pod's node affinity/selector",))
     wanted = _host_ports(pod)
     if wanted and wanted & {port for other in use.pods.values() for port in _host_ports(other)}:
         return Misfit(("node(s) didn't have free ports for the requested pod ports",), preemptible=True)
-    return _insufficient(pod, use.allocatable, use.free())
+    insufficient = _insufficient(pod, use.allocatable, use.free())
+    if insufficient is not None:
+        return insufficient
+    problem = placement_misfit(pod, use, uses)
+    return Misfit((problem,), preemptible="affinity" in problem) if problem else None
 
 
 def unschedulable_message(misfits: Iterable[Misfit]) -> str:
@@ -117,63 +90,6 @@ def tolerates(toleration: Object, taint: Object) -> bool:
 def _tolerates_unschedulable(spec: Object) -> bool:
     taint = {"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}
     return any(tolerates(toleration, taint) for toleration in spec.get("tolerations") or [])
-
-
-def _matches_affinity(spec: Object, node: Object) -> bool:
-    labels: dict[str, str] = node["metadata"].get("labels") or {}
-    if any(labels.get(key) != value for key, value in (spec.get("nodeSelector") or {}).items()):
-        return False
-    affinity = (spec.get("affinity") or {}).get("nodeAffinity") or {}
-    required = affinity.get("requiredDuringSchedulingIgnoredDuringExecution")
-    return required is None or any(_matches_term(term, node) for term in required["nodeSelectorTerms"])
-
-
-def _matches_term(term: Object, node: Object) -> bool:
-    expressions = term.get("matchExpressions") or []
-    fields = term.get("matchFields") or []
-    # A term without any requirement matches no node.
-    if not expressions and not fields:
-        return False
-    labels: dict[str, str] = node["metadata"].get("labels") or {}
-    return all(_matches(requirement, labels) for requirement in expressions) and all(
-        _matches(requirement, {"metadata.name": node["metadata"]["name"]}) for requirement in fields
-    )
-
-
-def _matches(requirement: Object, labels: dict[str, str]) -> bool:
-    value = labels.get(requirement["key"])
-    values: list[Any] = requirement.get("values") or []
-    match requirement["operator"]:
-        case "In":
-            return value in values
-        case "NotIn":
-            return value not in values
-        case "Exists":
-            return value is not None
-        case "DoesNotExist":
-            return value is None
-        case "Gt":
-            return value is not None and _integer(value) > _integer(values[0])
-        case "Lt":
-            return value is not None and _integer(value) < _integer(values[0])
-    return False
-
-
-def _integer(text: str) -> float:
-    try:
-        return int(text)
-    except ValueError:
-        return float("nan")
-
-
-def preferred_weight(pod: Object, node: Object) -> int:
-    """Return the weight of the node affinities that are preferred and met."""
-    affinity = ((pod["spec"].get("affinity") or {}).get("nodeAffinity")) or {}
-    return sum(
-        term["weight"]
-        for term in affinity.get("preferredDuringSchedulingIgnoredDuringExecution") or []
-        if _matches_term(term["preference"], node)
-    )
 
 
 def _host_ports(pod: Object) -> set[Port]:

@@ -9,9 +9,11 @@ from decimal import Decimal
 from dask_k8s_local.interfaces import Api, ApiError, EventType, Object
 from dask_k8s_local.node.background import Background, follow
 from dask_k8s_local.node.events import Recorder
-from dask_k8s_local.node.fit import Misfit, NodeUse, misfit, preferred_weight, unschedulable_message
+from dask_k8s_local.node.fit import Misfit, misfit, unschedulable_message
 from dask_k8s_local.node.quantities import Resources
+from dask_k8s_local.node.requirements import preferred_weight
 from dask_k8s_local.node.times import now, timestamp
+from dask_k8s_local.node.use import NodeUse
 
 logger = logging.getLogger(__name__)
 
@@ -146,7 +148,7 @@ class Scheduler:
 
     async def _place(self, pod: Object) -> None:
         refusal = _refused_volume(pod)
-        found = {name: misfit(pod, use) for name, use in self._nodes.items()}
+        found = {name: misfit(pod, use, self._nodes) for name, use in self._nodes.items()}
         fitting = [name for name, problem in found.items() if problem is None]
         if refusal or not fitting:
             misfits = [problem for problem in found.values() if problem is not None]

@@ -76,7 +76,7 @@ class Network:
             return host, port
         if not endpoints:
             raise ConnectionRefusedError(errno.ECONNREFUSED, f"no ready endpoint behind {host}:{port}")
-        chosen = endpoints[os.getrandom(1)[0] % len(endpoints)] if len(endpoints) > 1 else endpoints[0]
+        chosen = endpoints[os.urandom(1)[0] % len(endpoints)] if len(endpoints) > 1 else endpoints[0]
         return chosen[0], chosen[1]
 
     def source(self, host: str) -> str:

@@ -138,3 +138,55 @@ async def test_pods_spread_over_equal_nodes(world: World) -> None:
         await world.create(a_pod(f"pod-{number}", container("true")))
     nodes = [(await world.until(f"pod-{number}", is_ready))["spec"]["nodeName"] for number in range(6)]
     assert sorted(nodes) == ["a", "a", "b", "b", "c", "c"]
+
+
+def together(kind: str, key: str, **labels: str) -> dict[str, object]:
+    term = {"topologyKey": key, "labelSelector": {"matchLabels": labels}}
+    return {"affinity": {kind: {"requiredDuringSchedulingIgnoredDuringExecution": [term]}}}
+
+
+async def test_pods_keep_apart_if_they_want_to(world: World) -> None:
+    for name in ("a", "b"):
+        await world.add_scale_node(Node(name=name))
+    apart = together("podAntiAffinity", "kubernetes.io/hostname", role="worker")
+    for name in ("one", "two", "three"):
+        await world.create(a_pod(name, container("true"), labels={"role": "worker"}, **apart))
+    nodes = {(await world.until(name, is_ready))["spec"]["nodeName"] for name in ("one", "two")}
+    assert nodes == {"a", "b"}
+    assert "2 node(s) didn't match pod anti-affinity rules" in await message(world, "three")
+    await world.create(a_pod("meek", container("true"), labels={"role": "worker"}))
+    assert "2 node(s) didn't satisfy existing pods anti-affinity rules" in await message(world, "meek")
+
+
+async def test_pods_keep_together_if_they_want_to(world: World) -> None:
+    for name in ("a", "b"):
+        await world.add_scale_node(Node(name=name, labels={"zone": name}))
+    await world.create(a_pod("first", container("true"), **together("podAffinity", "zone", app="first")))
+    home = (await world.until("first", is_ready))["spec"]["nodeName"]
+    for number in range(3):
+        name = f"follower-{number}"
+        await world.create(a_pod(name, container("true"), **together("podAffinity", "zone", app="first")))
+        assert (await world.until(name, is_ready))["spec"]["nodeName"] == home
+    await world.create(a_pod("lonely", container("true"), **together("podAffinity", "zone", app="nobody")))
+    assert "2 node(s) didn't match pod affinity rules" in await message(world, "lonely")
+
+
+async def test_pods_are_spread_as_asked(world: World) -> None:
+    await world.add_scale_node(Node(name="a", labels={"zone": "a"}))
+    await world.add_scale_node(Node(name="b", labels={"zone": "b"}, capacity={"pods": 1}))
+    constraint = {
+        "topologyKey": "zone",
+        "maxSkew": 1,
+        "whenUnsatisfiable": "DoNotSchedule",
+        "labelSelector": {"matchLabels": {"role": "worker"}},
+    }
+    for number in range(3):
+        spread = {"topologySpreadConstraints": [constraint], "labels": {"role": "worker"}}
+        await world.create(a_pod(f"pod-{number}", container("true"), **spread))
+        await world.until(f"pod-{number}", is_ready)
+    await world.create(a_pod("last", container("true"), **spread))
+    assert await message(world, "last") == (
+        "0/2 nodes are available: 1 Too many pods, 1 node(s) didn't match pod topology spread constraints. "
+        "preemption: 0/2 nodes are available: 1 No preemption victims found for incoming pod, "
+        "1 Preemption is not helpful for scheduling."
+    )
