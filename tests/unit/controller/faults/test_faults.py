@@ -9,9 +9,8 @@ from __future__ import annotations
 import asyncio
 import random
 import signal
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -71,19 +70,6 @@ def broken_connection(cluster: ScaleCluster, **which: Any) -> Fault:
 def of_the_controller(namespace: str, request: Request) -> bool:
     """Whether a request is one that the controller makes of its own accord."""
     return request.namespace == namespace and request.user_agent == CONTROLLER and request.verb != "watch"
-
-
-@pytest.fixture
-async def cluster(tmp_path: Path) -> AsyncIterator[ScaleCluster]:
-    async with ScaleCluster(tmp_path) as cluster:
-        yield cluster
-
-
-@pytest.fixture
-async def controller(cluster: ScaleCluster) -> AsyncIterator[Controller]:
-    orders = Orders(str(cluster.kubeconfig), (), cluster.schedulers.url, log=str(cluster.folder / "log"))
-    async with Controller(orders) as controller:
-        yield controller
 
 
 async def count_requests(cluster: ScaleCluster, flow: Flow) -> int:

@@ -1,0 +1,209 @@
+"""Questions to schedulers are asked in the background; the answers give their objects a turn."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+from dask_k8s_controller.answers import Trouble, Worker
+from dask_k8s_controller.conversations import Conversations, Endpoint
+from dask_k8s_controller.errors import BadAnswer, NoSuchRoute, SchedulerError, Unreachable
+from dask_k8s_controller.plan import AskIdle, AskWorkers, Retire
+from dask_k8s_controller.queue import Key
+from tests.unit.controller.builders import NOW, cluster, scheduler_pod, worker
+from tests.unit.controller.clocks import ManualClock
+
+ENDPOINT = Endpoint.of(cluster(), scheduler_pod("s"), workers=2)
+GROUP = Key("DaskWorkerGroup", "default", "c-default")
+OTHER = Key("DaskWorkerGroup", "default", "c-extra")
+
+
+class FakeSchedulers:
+    """Answers when the gate is open."""
+
+    def __init__(self) -> None:
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.error: SchedulerError | None = None
+        self.known: tuple[Worker, ...] = (worker("10.0.0.1:1"),)
+        self.idle: datetime | None = None
+        self.retires: frozenset[str] = frozenset()
+        self.asked: list[Any] = []
+
+    async def _answer(self, question: Any, answer: Any) -> Any:
+        self.asked.append(question)
+        await self.gate.wait()
+        if self.error is not None:
+            raise self.error
+        return answer
+
+    async def workers(self, endpoint: Endpoint) -> tuple[Worker, ...]:
+        return await self._answer("workers", self.known)  # type: ignore[no-any-return]
+
+    async def idle_since(self, endpoint: Endpoint) -> datetime | None:
+        return await self._answer("idle", self.idle)  # type: ignore[no-any-return]
+
+    async def adaptive_target(self, endpoint: Endpoint) -> int:
+        raise AssertionError
+
+    async def retire(self, endpoint: Endpoint, addresses: Iterable[str]) -> frozenset[str]:
+        return await self._answer(sorted(addresses), self.retires)  # type: ignore[no-any-return]
+
+    async def close(self) -> None:
+        pass
+
+
+@pytest.fixture
+def schedulers() -> FakeSchedulers:
+    return FakeSchedulers()
+
+
+@pytest.fixture
+def turns() -> list[Key]:
+    return []
+
+
+@pytest.fixture
+async def conversations(schedulers: FakeSchedulers, turns: list[Key]) -> AsyncIterator[Conversations]:
+    conversations = Conversations(schedulers, ManualClock(), turns.append)
+    yield conversations
+    await conversations.stop()
+
+
+async def settle() -> None:
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+async def test_an_answer_gives_the_object_its_turn(conversations: Conversations, turns: list[Key]) -> None:
+    assert conversations.workers("s") is None
+    conversations.ask(AskWorkers(), ENDPOINT, GROUP, "group")
+    assert turns == []
+    await settle()
+    assert turns == [GROUP]
+    answer = conversations.workers("s")
+    assert answer is not None
+    assert answer.value == (worker("10.0.0.1:1"),)
+    assert answer.at == NOW
+
+
+async def test_a_question_is_asked_once_for_all_that_want_to_know(
+    conversations: Conversations, schedulers: FakeSchedulers, turns: list[Key]
+) -> None:
+    schedulers.gate.clear()
+    for key in (GROUP, GROUP, OTHER):
+        conversations.ask(AskWorkers(), ENDPOINT, key, "group")
+    await settle()
+    schedulers.gate.set()
+    await settle()
+    assert schedulers.asked == ["workers"]
+    assert sorted(turns) == [GROUP, OTHER]
+
+
+async def test_a_busy_scheduler_has_not_been_idle(conversations: Conversations) -> None:
+    conversations.ask(AskIdle(), ENDPOINT, GROUP, "cluster")
+    await settle()
+    answer = conversations.idleness("s")
+    assert answer is not None
+    assert (answer.value, answer.trouble) == (None, Trouble.NONE)
+
+
+@pytest.mark.parametrize(
+    ("error", "trouble"),
+    [
+        (Unreachable("no route"), Trouble.UNREACHABLE),
+        (NoSuchRoute("no such route"), Trouble.NO_ROUTE),
+        (BadAnswer("nonsense"), Trouble.BAD_ANSWER),
+    ],
+)
+async def test_why_there_is_no_answer_is_remembered(
+    conversations: Conversations,
+    schedulers: FakeSchedulers,
+    turns: list[Key],
+    error: SchedulerError,
+    trouble: Trouble,
+) -> None:
+    schedulers.error = error
+    conversations.ask(AskWorkers(), ENDPOINT, GROUP, "group")
+    await settle()
+    answer = conversations.workers("s")
+    assert answer is not None
+    assert (answer.trouble, answer.message) == (trouble, str(error))
+    assert turns == [GROUP]
+
+
+class TestRetiring:
+    both = Retire((("w1", ("tcp://a:1", "tcp://a:2")), ("w2", ("tcp://b:1",))))
+
+    async def test_pods_whose_workers_were_all_retired_are_done(
+        self, conversations: Conversations, schedulers: FakeSchedulers, turns: list[Key]
+    ) -> None:
+        schedulers.retires = frozenset({"tcp://a:1", "tcp://b:1"})
+        conversations.ask(self.both, ENDPOINT, GROUP, "group")
+        await settle()
+        known = conversations.retirement("group")
+        assert known is not None
+        assert known.done == {"w2"}
+        assert known.refused == {"w1": NOW}
+        assert known.under_way == frozenset()
+        assert schedulers.asked == [["tcp://a:1", "tcp://a:2", "tcp://b:1"]]
+        assert turns == [GROUP]
+
+    async def test_nothing_is_asked_twice_while_it_is_under_way(
+        self, conversations: Conversations, schedulers: FakeSchedulers
+    ) -> None:
+        schedulers.gate.clear()
+        conversations.ask(self.both, ENDPOINT, GROUP, "group")
+        await settle()
+        known = conversations.retirement("group")
+        assert known is not None
+        assert known.under_way == {"w1", "w2"}
+        conversations.ask(self.both, ENDPOINT, GROUP, "group")
+        await settle()
+        assert len(schedulers.asked) == 1
+
+    async def test_what_the_scheduler_said_before_is_no_longer_relied_on(
+        self, conversations: Conversations
+    ) -> None:
+        conversations.ask(AskWorkers(), ENDPOINT, GROUP, "group")
+        await settle()
+        conversations.ask(self.both, ENDPOINT, GROUP, "group")
+        await settle()
+        assert conversations.workers("s") is None
+
+    async def test_a_call_that_failed_decides_nothing(
+        self, conversations: Conversations, schedulers: FakeSchedulers
+    ) -> None:
+        schedulers.error = Unreachable("timed out")
+        conversations.ask(self.both, ENDPOINT, GROUP, "group")
+        await settle()
+        known = conversations.retirement("group")
+        assert known is not None
+        assert (known.done, known.refused, known.under_way) == (frozenset(), {}, frozenset())
+        assert known.failed is not None
+        assert known.failed.trouble is Trouble.UNREACHABLE
+
+    async def test_what_is_gone_is_forgotten(
+        self, conversations: Conversations, schedulers: FakeSchedulers
+    ) -> None:
+        schedulers.retires = frozenset({"tcp://b:1"})
+        conversations.ask(self.both, ENDPOINT, GROUP, "group")
+        await settle()
+        conversations.forget_pod("group", "w2")
+        known = conversations.retirement("group")
+        assert known is not None
+        assert known.done == frozenset()
+        conversations.forget("group")
+        assert conversations.retirement("group") is None
+
+
+async def test_stopping_asks_no_more(conversations: Conversations, schedulers: FakeSchedulers) -> None:
+    schedulers.gate.clear()
+    conversations.ask(AskWorkers(), ENDPOINT, GROUP, "group")
+    await settle()
+    await conversations.stop()
+    assert conversations.workers("s") is None
