@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from benchmarks.autoscaler_simulation import Cluster, Pod, Worker
+from benchmarks.autoscaler_simulation import Cluster, Heartbeat, Pod, Worker
 from dask_k8s_controller import answers, facts
 from dask_k8s_controller.autoscaler_observed import GroupOfWorkers, ObservedAutoscaler
 from dask_k8s_controller.autoscaler_status import autoscaler_status
@@ -139,7 +139,8 @@ class Ours:
             if what == "demand":
                 self._demand = answers.Answer(self._cluster.now(), self._cluster.adaptive_target())
             else:
-                known = tuple(_worker(worker) for worker in self._cluster.workers)
+                workers = self._cluster.workers
+                known = tuple(_worker(worker, self._cluster.report(worker)) for worker in workers)
                 self._workers = answers.Answer(self._cluster.now(), known)
             turn = self._group_turn if what.endswith("group") else self._autoscaler_turn
             turn()
@@ -154,7 +155,8 @@ class Incumbent:
     """What the controller of dask-kubernetes 2026.3.0 does, written anew from its behaviour.
 
     It looks every 5 s, but not within 15 s of a change; it follows the scheduler at once upwards, and
-    downwards by at most a quarter; the scheduler chooses whom to retire, of those workers that it knows, busy or not.
+    downwards by at most a quarter; the scheduler chooses whom to retire, of the workers that it knows, busy
+    or not.
     """
 
     name = "incumbent"
@@ -212,14 +214,14 @@ def _pod(pod: Pod, group: WorkerGroup) -> facts.Pod:
     return facts.Pod(meta, "Running" if has_started else "Pending", is_ready=has_started, ip=pod.name)
 
 
-def _worker(worker: Worker) -> answers.Worker:
+def _worker(worker: Worker, report: Heartbeat) -> answers.Worker:
     return answers.Worker(
         address=f"tcp://{worker.name}:40000",
         host=worker.name,
         name=worker.name,
-        executing=worker.reported.executing,
-        keys=worker.reported.keys,
-        nbytes=worker.reported.nbytes,
+        executing=report.executing,
+        keys=report.keys,
+        nbytes=report.nbytes,
     )
 
 

@@ -99,6 +99,10 @@ class Worker:
     reported: Heartbeat = Heartbeat()
 
     @property
+    def state(self) -> Heartbeat:
+        return Heartbeat(len(self.running), self.keys, self.nbytes)
+
+    @property
     def processing(self) -> int:
         return len(self.running) + len(self.backlog)
 
@@ -161,15 +165,23 @@ class Result:
         Worker seconds that the tasks alone take.
     changes : list
         When the number of workers was changed, and to what.
-    recomputed : int
-        Tasks that were thrown away while they ran, or whose results were.
+    thrown_away : list of float
+        For each task that was thrown away while it ran, the seconds that it had run.
+    results_lost : int
+        Results that were held by the last worker when it went.
     """
 
     seconds: float
     worker_seconds: float
     ideal: float
     changes: list[tuple[float, int]]
-    recomputed: int
+    thrown_away: list[float]
+    results_lost: int
+
+    @property
+    def recomputed(self) -> int:
+        """How many tasks have to run again."""
+        return len(self.thrown_away) + self.results_lost
 
     def reversals(self, window: float) -> int:
         """Count growths that follow a shrinking within the window, and the other way round."""
@@ -182,16 +194,26 @@ class Result:
 
 
 class Cluster:
-    """The simulation of one trace."""
+    """The simulation of one trace.
 
-    def __init__(self, trace: Trace) -> None:
+    Parameters
+    ----------
+    trace : Trace
+        What happens.
+    heartbeats : bool
+        Workers report what they do by heartbeats, as they really do. Else everybody knows at once.
+    """
+
+    def __init__(self, trace: Trace, *, heartbeats: bool = True) -> None:
         self.trace = trace
+        self._heartbeats = heartbeats
         self.time = 0.0
         self.replicas = trace.minimum
         self.changes: list[tuple[float, int]] = [(0.0, self.replicas)]
         self.pods: list[Pod] = []
         self.ended_pods: list[Pod] = []
-        self.recomputed = 0
+        self.thrown_away: list[float] = []
+        self.results_lost = 0
         self.finished: float | None = None
         self.on_change: Callable[[], None] = lambda: None
         self._random = random.Random(trace.seed)
@@ -230,7 +252,8 @@ class Cluster:
             worker_seconds=sum((self.time if end is None else end) - begin for begin, end in ends),
             ideal=sum(sum(batch.durations) for batch in self.trace.batches) / self.trace.threads,
             changes=self.changes,
-            recomputed=self.recomputed,
+            thrown_away=self.thrown_away,
+            results_lost=self.results_lost,
         )
 
     def _is_over(self) -> bool:
@@ -332,6 +355,10 @@ class Cluster:
             closing.append(worker)
         return closing
 
+    def report(self, worker: Worker) -> Heartbeat:
+        """What the scheduler tells others about a worker."""
+        return worker.reported if self._heartbeats else worker.state
+
     # Pods
 
     def set_replicas(self, replicas: int) -> None:
@@ -353,7 +380,7 @@ class Cluster:
 
     def _beat(self, pod: Pod) -> None:
         if (worker := pod.worker) is not None:
-            worker.reported = Heartbeat(len(worker.running), worker.keys, worker.nbytes)
+            worker.reported = worker.state
             # https://github.com/dask/distributed: heartbeats are rarer where there are many workers.
             interval = 0.5 if len(self.pods) <= 10 else 1.0
             self.call_later(interval, lambda: self._beat(pod))
@@ -368,8 +395,8 @@ class Cluster:
             heir.nbytes += worker.nbytes
             heir.keys += worker.keys
         else:
-            self.recomputed += worker.keys
-        self.recomputed += len(worker.running)
+            self.results_lost += worker.keys
+        self.thrown_away += [self.time - (task.began or 0.0) for task in worker.running]
         self._queue.extendleft([*worker.running, *worker.backlog])
         worker.running.clear()
         worker.backlog.clear()

@@ -61,16 +61,17 @@ def traces(seed: int = 0) -> tuple[Trace, ...]:
     )
 
 
-def run(trace: Trace) -> tuple[Result, Result]:
+def run(trace: Trace, *, heartbeats: bool = True) -> tuple[Result, Result]:
     """Run a trace with both policies."""
-    return Cluster(trace).run(Ours()), Cluster(trace).run(Incumbent())
+    ours = Cluster(trace, heartbeats=heartbeats).run(Ours())
+    return ours, Cluster(trace, heartbeats=heartbeats).run(Incumbent())
 
 
 def rows(seeds: int) -> Iterator[str]:
     """Make the table, with the sums over so many draws of each workload."""
     yield (
         f"{'trace':22}{'policy':10}{'time to finish':>15}{'worker-seconds':>15}{'of the ideal':>13}"
-        f"{'changes':>9}{'reversals':>10}{'recomputed':>11}"
+        f"{'changes':>9}{'reversals':>10}{'recomputed':>11}{'seconds lost':>13}"
     )
     for draws in zip(*(traces(seed) for seed in range(seeds)), strict=True):
         results = [run(trace) for trace in draws]
@@ -85,6 +86,7 @@ def rows(seeds: int) -> Iterator[str]:
                 f"{sum(len(result.changes) - 1 for result in of_policy):9}"
                 f"{sum(result.reversals(WINDOW) for result in of_policy):10}"
                 f"{sum(result.recomputed for result in of_policy):11}"
+                f"{sum(sum(result.thrown_away) for result in of_policy):13.1f}"
             )
 
 

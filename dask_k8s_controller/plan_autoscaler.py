@@ -142,8 +142,8 @@ def plan_autoscaler(observed: ObservedAutoscaler, pace: Pace) -> AutoscalerPlan:
         elif observed.predecessor is not None:
             draft.remark(
                 "GroupHasAutoscaler",
-                f"The DaskAutoscaler {observed.predecessor.name} scales the DaskWorkerGroup {target.group.name} "
-                "already: delete one of the two.",
+                f"The DaskAutoscaler {observed.predecessor.name} scales the DaskWorkerGroup "
+                f"{target.group.name} already: delete one of the two.",
                 needs_a_person=True,
             )
         elif cluster.is_suspended:

@@ -1,0 +1,129 @@
+"""A job's turn, and what gives it one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from dask_k8s_controller.api import Api
+from dask_k8s_controller.carry_out import Executor
+from dask_k8s_controller.clock import Clock
+from dask_k8s_controller.facts import Pod
+from dask_k8s_controller.job_observed import ObservedJob
+from dask_k8s_controller.job_spec import Job
+from dask_k8s_controller.job_status import created_job_status, job_status
+from dask_k8s_controller.observed import Outcome
+from dask_k8s_controller.plan import Plan
+from dask_k8s_controller.plan_job import Retry, plan_job
+from dask_k8s_controller.queue import Key, Requeue
+from dask_k8s_controller.resources import JOBS
+from dask_k8s_controller.settings import Settings
+from dask_k8s_controller.specs import Cluster
+from dask_k8s_controller.status_writer import StatusWriter, Written
+from dask_k8s_controller.world import By, World, _newest
+from dask_k8s_models import labels, names
+
+
+class JobReconciler:
+    """Gives jobs their turns.
+
+    Parameters
+    ----------
+    world : World
+        What is known.
+    api : Api
+        Where it is changed.
+    clock : Clock
+        Time.
+    settings : Settings
+        Choices.
+    retry : Retry, optional
+        How long to wait between attempts.
+    """
+
+    def __init__(
+        self, world: World, api: Api, clock: Clock, settings: Settings, retry: Retry | None = None
+    ) -> None:
+        self._world = world
+        self._clock = clock
+        self._retry = retry or Retry()
+        self._executor = Executor(world, api, settings.writes_per_object)
+        self._statuses = StatusWriter(world, api, clock, settings.status_interval)
+
+    async def reconcile(self, key: Key) -> Requeue:
+        """Bring a job a step closer to what it should be."""
+        observed = observe_job(self._world, self._clock, key)
+        if observed is None or observed.job.meta.is_going:
+            return Requeue.on_change()
+        meta, present = observed.job.meta, observed.job.status
+        if not present.get("jobStatus"):
+            # Before anything else: it tells people that a controller acts.
+            await self._statuses.write(key, meta, created_job_status(observed), present)
+            observed = observe_job(self._world, self._clock, key) or observed
+        plan = plan_job(observed, self._retry)
+        outcome = await self._executor.carry_out(key, meta.uid, plan.actions)
+        after = observe_job(self._world, self._clock, key)
+        if after is None or after.job.meta.is_going:
+            return Requeue.on_change()
+        written = await self._statuses.write(key, meta, job_status(after, plan, outcome), after.job.status)
+        return next_turn(plan, outcome, written, self._clock.now())
+
+    def forget(self, uid: str) -> None:
+        """Drop what is remembered of a job that is gone."""
+        self._statuses.forget(uid)
+
+
+def next_turn(plan: Plan, outcome: Outcome, written: Written, now: datetime) -> Requeue:
+    """Say when an object wants its next turn."""
+    waits = [written.later] if written.later is not None else []
+    if plan.look_again is not None:
+        waits.append(max(0.0, (plan.look_again - now).total_seconds()))
+    return Requeue(min(waits, default=None), written.has_failed or not outcome.is_complete)
+
+
+def observe_job(world: World, clock: Clock, key: Key) -> ObservedJob | None:
+    """Gather what a job's plan needs; None if there is no such job."""
+    namespace = key.namespace
+    jobs: tuple[Job, ...] = _newest(world.store(JOBS.kind).find(By("name", namespace, key.name)))
+    if not jobs:
+        return None
+    job = jobs[0]
+    cluster = world.cluster(namespace, job.cluster)
+    workers = _pods(world, job, labels.Component.WORKER)
+    observed = ObservedJob(
+        job=job,
+        now=clock.now(),
+        cluster=cluster,
+        scheduler=world.scheduler(cluster),
+        ready_workers=sum(pod.is_ready and pod.is_live for pod in workers),
+        pods=_pods(world, job, labels.Component.JOB_RUNNER),
+    )
+    next_name = By("name", namespace, names.runner(job.name, observed.attempts + 1))
+    return replace(observed, strangers=_newest(world.pods.find(next_name)))
+
+
+def job_keys(world: World, facts: Any) -> Iterable[Key]:
+    """Name the jobs that a change of an object concerns."""
+    namespace = facts.meta.namespace
+    match facts:
+        case Job(name=name):
+            yield Key(JOBS.kind, namespace, name)
+        case Cluster(name=cluster):
+            yield from _jobs_of(world, namespace, cluster)
+        case Pod(meta=meta):
+            component = meta.labels.get(labels.COMPONENT)
+            if component == labels.Component.JOB_RUNNER and meta.owner is not None:
+                yield Key(JOBS.kind, namespace, meta.owner.name)
+            elif component in (labels.Component.SCHEDULER, labels.Component.WORKER):
+                yield from _jobs_of(world, namespace, meta.labels.get(labels.CLUSTER_NAME, ""))
+
+
+def _jobs_of(world: World, namespace: str, cluster: str) -> Iterable[Key]:
+    for job in world.store(JOBS.kind).find(By("cluster", namespace, cluster)):
+        yield Key(JOBS.kind, namespace, job.name)
+
+
+def _pods(world: World, job: Job, component: labels.Component) -> tuple[Pod, ...]:
+    return _newest(world.pods.find(By("component", job.meta.namespace, job.cluster, component)))

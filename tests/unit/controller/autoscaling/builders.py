@@ -1,0 +1,105 @@
+"""An autoscaler and what it sees, in as few words as a test needs."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from dask_k8s_controller.answers import Answer, Trouble
+from dask_k8s_controller.autoscaler_observed import GroupOfWorkers, ObservedAutoscaler
+from dask_k8s_controller.facts import Pod
+from dask_k8s_controller.plan_autoscaler import AutoscalerPlan, Pace, plan_autoscaler
+from dask_k8s_controller.specs import Autoscaler, WorkerGroup
+from tests.unit.controller.builders import (
+    NOW,
+    answer,
+    cluster,
+    group_body,
+    metadata,
+    scheduler_pod,
+    time,
+    worker,
+    worker_pod,
+)
+
+
+def autoscaler(name: str = "c", uid: str = "autoscaler", **spec: Any) -> Autoscaler:
+    more = spec.pop("metadata", {})
+    status = spec.pop("status", {})
+    owner = {"kind": "DaskCluster", "name": "c", "uid": "cluster", "controller": True}
+    return Autoscaler.of(
+        {
+            "metadata": metadata(name, uid, **{"ownerReferences": [owner], **more}),
+            "spec": {"cluster": "c", **spec},
+            "status": status,
+        }
+    )
+
+
+def demand(workers: int, age: float = 0) -> Answer[int]:
+    return Answer(NOW - timedelta(seconds=age), workers)
+
+
+def no_demand(trouble: Trouble, age: float = 0) -> Answer[int]:
+    return Answer(NOW - timedelta(seconds=age), None, trouble, "in its own words")
+
+
+def members(
+    replicas: int, *, busy: int = 0, holding: int = 0, unregistered: int = 0, name: str = "c-default"
+) -> tuple[GroupOfWorkers, Answer[Any]]:
+    """A group of ready pods, and what the scheduler says of them: some busy, some holding, some unknown."""
+    group = WorkerGroup.of(group_body(name, uid=name, replicas=replicas))
+    count = replicas
+    pods = tuple(worker_pod(f"{name}-{n}", group=name, ip=f"10.0.0.{n}") for n in range(count))
+    known = [
+        worker(f"10.0.0.{n}:4000", executing=int(n < busy), keys=int(n < holding), nbytes=8 * (n < holding))
+        for n in range(count - unregistered)
+    ]
+    return GroupOfWorkers(group, pods), answer(*known)
+
+
+def observed(of: Autoscaler | None = None, **more: Any) -> ObservedAutoscaler:
+    """An autoscaler of a running cluster with 4 idle workers, of which the scheduler could use 4."""
+    target, workers = members(4)
+    more = {
+        "cluster": cluster(),
+        "scheduler": scheduler_pod(),
+        "target": target,
+        "demand": demand(4),
+        "workers": workers,
+        **more,
+    }
+    return ObservedAutoscaler(autoscaler=of or autoscaler(), now=NOW, **more)
+
+
+def with_members(of: Autoscaler, wants: int, replicas: int, **members_are: int) -> ObservedAutoscaler:
+    """The scheduler could use so many workers, and there are so many."""
+    target, workers = members(replicas, **members_are)
+    return observed(of, target=target, workers=workers, demand=demand(wants))
+
+
+def plan(seen: ObservedAutoscaler, **pace: Any) -> AutoscalerPlan:
+    return plan_autoscaler(seen, Pace(**pace))
+
+
+def scaled_to(planned: AutoscalerPlan) -> int | None:
+    return planned.scale.replicas if planned.scale is not None else None
+
+
+def reasons(planned: AutoscalerPlan) -> list[str]:
+    return [remark.reason for remark in planned.plan.remarks]
+
+
+def stalled(planned: AutoscalerPlan) -> list[str]:
+    return [remark.reason for remark in planned.plan.remarks if remark.needs_a_person]
+
+
+def changed(seconds_ago: float, replicas: int) -> dict[str, Any]:
+    """The status after the number of workers was changed."""
+    return {"currentReplicas": replicas, "lastScaleTime": time(-seconds_ago)}
+
+
+def unready(pod: Pod) -> Pod:
+    from dataclasses import replace
+
+    return replace(pod, is_ready=False, phase="Pending")

@@ -1,0 +1,92 @@
+"""What the status of an autoscaler says."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from dask_k8s_controller.answers import Trouble
+from dask_k8s_controller.autoscaler_observed import ObservedAutoscaler
+from dask_k8s_controller.autoscaler_status import autoscaler_status
+from dask_k8s_controller.facts import moment
+from dask_k8s_controller.observed import Failure, Outcome
+from dask_k8s_models.autoscaler import AutoscalerStatus
+from tests.unit.controller.autoscaling.builders import (
+    autoscaler,
+    changed,
+    demand,
+    no_demand,
+    observed,
+    plan,
+    with_members,
+)
+from tests.unit.controller.builders import NOW, time
+
+
+def status(seen: ObservedAutoscaler, **more: Any) -> dict[str, Any]:
+    written = autoscaler_status(seen, plan(seen), **more)
+    AutoscalerStatus.model_validate(written)
+    return written
+
+
+def conditions(seen: ObservedAutoscaler, **more: Any) -> dict[str, tuple[str, str, str]]:
+    return {
+        item["type"]: (item["status"], item["reason"], item["message"])
+        for item in status(seen, **more)["conditions"]
+    }
+
+
+def test_it_tells_what_it_wants_and_what_there_is() -> None:
+    written = status(with_members(autoscaler(), 10, 4), was_scaled=True)
+    assert (written["desiredReplicas"], written["currentReplicas"]) == (10, 10)
+    assert moment(written["lastScaleTime"]) == NOW
+
+
+def test_it_tells_why_it_waits() -> None:
+    seen = with_members(autoscaler(status=changed(9, replicas=4)), 10, 4)
+    assert status(seen)["desiredReplicas"] == 10
+    assert status(seen)["currentReplicas"] == 4
+    assert status(seen)["lastScaleTime"] == time(-9)
+    able = conditions(seen)["AbleToScale"]
+    assert able[:2] == ("False", "ScaleUpStabilized")
+    assert "10 wanted" in able[2]
+    assert "after 2026-11-23T12:00:06Z" in able[2]
+    assert conditions(seen)["Ready"][0] == "True"
+
+
+def test_it_tells_what_limits_it() -> None:
+    limited = conditions(with_members(autoscaler(maximum=6), 10, 6))["ScalingLimited"]
+    assert limited[:2] == ("True", "TooManyReplicas")
+    limited = conditions(with_members(autoscaler(), 0, 8, busy=8))["ScalingLimited"]
+    assert limited[:2] == ("True", "WorkersBusy")
+    assert conditions(observed())["ScalingLimited"][:2] == ("False", "DesiredWithinRange")
+
+
+def test_a_silent_scheduler_is_no_reason_to_forget() -> None:
+    before = {**changed(60, replicas=4), "desiredReplicas": 9}
+    seen = observed(autoscaler(status=before), demand=no_demand(Trouble.UNREACHABLE))
+    assert status(seen)["desiredReplicas"] == 9
+    assert status(seen)["lastScaleTime"] == time(-60)
+    found = conditions(seen)
+    assert found["Ready"][:2] == ("False", "SchedulerUnreachable")
+    assert found["Reconciling"][0] == "True"
+    assert found["Stalled"][0] == "False"
+
+
+def test_a_refused_change_is_told() -> None:
+    refused = Outcome((Failure("DaskWorkerGroup c-default", "forbidden: no scale", needs_a_person=True),))
+    found = conditions(with_members(autoscaler(), 10, 4), outcome=refused)
+    assert found["Stalled"][:2] == ("True", "Refused")
+    assert "forbidden: no scale" in found["Stalled"][2]
+
+
+def test_a_change_by_somebody_else_is_noted() -> None:
+    seen = with_members(autoscaler(status=changed(60, replicas=2)), 4, 4)
+    assert moment(status(seen)["lastScaleTime"]) == NOW
+    assert status(seen)["currentReplicas"] == 4
+
+
+def test_nothing_is_written_while_nothing_changes() -> None:
+    first = with_members(autoscaler(), 4, 4)
+    again = replace(first, autoscaler=autoscaler(status=status(first)), demand=demand(4, age=4))
+    assert status(again) == status(first)
