@@ -1,8 +1,8 @@
 """Which pods want to be together, apart, or spread: kube-scheduler's InterPodAffinity and PodTopologySpread.
 
 See https://kubernetes.io/docs/concepts/scheduling-eviction/assign-pod-node/ and
-https://kubernetes.io/docs/concepts/scheduling-eviction/topology-spread-constraints/. What is only preferred isn't
-weighed.
+https://kubernetes.io/docs/concepts/scheduling-eviction/topology-spread-constraints/.
+What is only preferred isn't weighed.
 """
 
 from __future__ import annotations

@@ -99,6 +99,8 @@ class NodeAgent:
         if context is None:
             return
         self._context = None
+        # Nobody shall read that the pods failed: their node was taken away.
+        self._connected.clear()
         # The processes first: what their pods' tasks would wait for is then over.
         await context.runtime.stop()
         await self._background.stop()

@@ -71,10 +71,10 @@ class NameTable:
         if service is None:
             return
         slices = self._slices.setdefault((namespace, service), {})
-        if event == "DELETED":
-            slices.pop(name, None)
-        else:
+        if event != "DELETED":
             slices[name] = slice_
+        elif slices.pop(name, None) is not None and not slices:
+            del self._slices[namespace, service]
         self._changed.set()
 
     async def _keep(self) -> None:

@@ -131,3 +131,14 @@ async def test_the_name_can_be_used_again_at_once(world: World) -> None:
         pod = await world.until("one", is_ready)
         await world.delete("one", uid=pod["metadata"]["uid"])
         await world.until_gone("one")
+
+
+async def test_a_node_that_is_taken_away_leaves_the_pods_as_they_were(world: World) -> None:
+    agent = await world.add_node()
+    await world.create(a_pod("one", container("sleep", "98763")))
+    await world.until("one", is_ready)
+    events = await world.events("one")
+    await agent.stop()
+    assert processes_with("98763") == []
+    assert is_ready(await world.pod("one"))
+    assert await world.events("one") == events
