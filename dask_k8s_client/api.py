@@ -1,14 +1,12 @@
-"""A thin client of the API server: requests, watches, logs and WebSockets over one aiohttp session."""
+"""The API server's verbs: get, create, patch, delete, watch, logs and WebSockets."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import os
-import weakref
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+import secrets
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -17,20 +15,13 @@ import aiohttp
 
 from dask_k8s_client import credentials as _credentials
 from dask_k8s_client.credentials import Credentials
-from dask_k8s_client.errors import ApiError, UnauthorizedError, UnreachableError, api_error
-
-logger = logging.getLogger(__name__)
+from dask_k8s_client.errors import AlreadyExistsError, ConflictError, NotFoundError, api_error
+from dask_k8s_client.http import REQUEST_TIMEOUT, USER_AGENT, Http, Reload, WebSocket
 
 Json = dict[str, Any]
 
-REQUEST_TIMEOUT = 30.0
-"""Seconds for one request, watches and logs apart."""
 WATCH_SECONDS = 300
 """The API server ends each watch after that time; a longer silence means that the connection is dead."""
-RETRY_DELAYS = (0.1, 0.3, 0.9, 2.0)
-"""Seconds to wait before each repetition of a request that failed for a passing reason."""
-PASSING = frozenset({429, 500, 502, 503, 504})
-
 MERGE_PATCH = "application/merge-patch+json"
 
 
@@ -60,30 +51,10 @@ NODES = Resource("nodes", namespaced=False)
 
 
 class Kubernetes:
-    """A connection to an API server; make it with `connect` and close it, or use it in ``async with``.
+    """A connection to an API server; make it with `connect` and close it, or use it in ``async with``."""
 
-    It belongs to the event loop that it was made in.
-
-    Attributes
-    ----------
-    credentials : Credentials
-        Where the API server is and who we are.
-    requests : int
-        How many requests were sent so far.
-    """
-
-    def __init__(self, credentials: Credentials, reload: Any = None) -> None:
-        self.credentials = credentials
-        self.requests = 0
-        self._reload = reload
-        self._cut_off: weakref.WeakSet[asyncio.BaseTransport] = weakref.WeakSet()
-        self._session = aiohttp.ClientSession(
-            cookie_jar=aiohttp.DummyCookieJar(),
-            connector=aiohttp.TCPConnector(limit=0),
-            timeout=aiohttp.ClientTimeout(total=REQUEST_TIMEOUT),
-            read_bufsize=2**20,
-            trust_env=True,
-        )
+    def __init__(self, credentials: Credentials, reload: Reload | None = None) -> None:
+        self._http = Http(credentials, reload)
 
     @classmethod
     async def connect(
@@ -104,12 +75,7 @@ class Kubernetes:
 
     async def close(self) -> None:
         """Close all connections."""
-        await self._session.close()
-        # TLS says good-bye at leisure, but our event loop may end right after this.
-        for transport in self._cut_off:
-            if isinstance(transport, asyncio.WriteTransport):
-                transport.abort()
-        await asyncio.sleep(0)
+        await self._http.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -118,6 +84,11 @@ class Kubernetes:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.close()
+
+    @property
+    def credentials(self) -> Credentials:
+        """Where the API server is and who we are."""
+        return self._http.credentials
 
     @property
     def namespace(self) -> str:
@@ -129,63 +100,72 @@ class Kubernetes:
         """Whether we run in a pod: then our credentials came from its service account."""
         return self.credentials.in_cluster
 
+    @property
+    def requests(self) -> int:
+        """How many requests were sent so far."""
+        return self._http.requests
+
     async def get(self, path: str, **params: str) -> Json:
         """Read an object or a list."""
-        return await self.request("GET", path, params=params)
+        return _parsed(await self._http.request("GET", path, params=params))
 
     async def create(self, path: str, body: Json) -> Json:
-        """Create an object; unknown fields are refused."""
-        return await self.request("POST", path, params={"fieldValidation": "Strict"}, body=body)
-
-    async def patch(self, path: str, body: Json) -> Json:
-        """Apply a JSON merge patch; unknown fields are refused."""
-        return await self.request(
-            "PATCH", path, params={"fieldValidation": "Strict"}, body=body, content_type=MERGE_PATCH
-        )
-
-    async def delete(self, path: str, *, uid: str | None = None) -> None:
-        """Delete an object, only if it has this uid if one is given."""
-        body: Json = {"apiVersion": "v1", "kind": "DeleteOptions"}
-        if uid:
-            body["preconditions"] = {"uid": uid}
-        await self.request("DELETE", path, body=body)
-
-    async def request(
-        self,
-        method: str,
-        path: str,
-        *,
-        params: Mapping[str, str] | None = None,
-        body: Json | None = None,
-        content_type: str = "application/json",
-    ) -> Json:
-        """Send a request, again after a passing failure, and return the object that is answered.
+        """Create an object; unknown fields are refused.
 
         Raises
         ------
-        ApiError
-            The API server refused it.
-        UnreachableError
-            The API server can't be reached.
+        AlreadyExistsError
+            Somebody else has created an object of that name.
         """
-        data = None if body is None else json.dumps(body).encode()
-        async with self._answer(
-            method, path, params=params, data=data, headers={"Content-Type": content_type}
-        ) as response:
-            answer: Json = json.loads(await response.read())
-            return answer
+        # One of a kind, so that we know our own object again should the answer get lost.
+        manager = f"{USER_AGENT}-{secrets.token_hex(4)}"
+        params = {"fieldValidation": "Strict", "fieldManager": manager}
+        try:
+            return _parsed(await self._http.request("POST", path, params=params, data=_written(body)))
+        except AlreadyExistsError as error:
+            if not error.may_be_done:
+                raise
+            existing = await self.get(f"{path}/{body['metadata']['name']}")
+            if manager not in _managers(existing):
+                raise
+            return existing
+
+    async def patch(self, path: str, body: Json) -> Json:
+        """Apply a JSON merge patch; unknown fields are refused."""
+        params = {"fieldValidation": "Strict", "fieldManager": USER_AGENT}
+        return _parsed(
+            await self._http.request(
+                "PATCH", path, params=params, data=_written(body), content_type=MERGE_PATCH
+            )
+        )
+
+    async def delete(self, path: str, *, uid: str | None = None) -> None:
+        """Delete an object, only if it has this uid if one is given.
+
+        Raises
+        ------
+        NotFoundError
+            There was no such object.
+        ConflictError
+            It has another uid.
+        """
+        body: Json = {"apiVersion": "v1", "kind": "DeleteOptions"}
+        if uid:
+            body["preconditions"] = {"uid": uid}
+        try:
+            await self._http.request("DELETE", path, data=_written(body))
+        except (NotFoundError, ConflictError) as error:
+            if not error.may_be_done:
+                raise
 
     async def text(self, path: str, **params: str) -> str:
         """Read a plain text, such as a container's log."""
-        async with self._answer("GET", path, params=params) as response:
-            return (await response.read()).decode(errors="replace")
+        return (await self._http.request("GET", path, params=params)).decode(errors="replace")
 
     async def lines(self, path: str, **params: str) -> AsyncGenerator[str, None]:
         """Follow a text line by line, such as a container's log with ``follow="true"``."""
-        async with self._answer(
-            "GET", path, params=params, timeout=aiohttp.ClientTimeout(total=None)
-        ) as response:
-            async for line in _lines(response):
+        async with self._http.stream(path, params, aiohttp.ClientTimeout(total=None)) as lines:
+            async for line in lines:
                 yield line.decode(errors="replace")
 
     async def watch(
@@ -200,151 +180,33 @@ class Kubernetes:
         GoneError
             ``since`` is too old; list again.
         """
-        params = {
-            **params,
-            "watch": "true",
-            "allowWatchBookmarks": "true",
-            "timeoutSeconds": str(WATCH_SECONDS),
-        }
+        params |= {"watch": "true", "allowWatchBookmarks": "true", "timeoutSeconds": str(WATCH_SECONDS)}
         if since:
             params["resourceVersion"] = since
         timeout = aiohttp.ClientTimeout(
-            total=None, sock_connect=REQUEST_TIMEOUT, sock_read=WATCH_SECONDS + 30
+            total=None, sock_connect=REQUEST_TIMEOUT, sock_read=WATCH_SECONDS + REQUEST_TIMEOUT
         )
-        async with self._answer("GET", path, params=params, timeout=timeout) as response:
-            async for line in _lines(response):
+        async with self._http.stream(path, params, timeout) as lines:
+            async for line in lines:
                 event = json.loads(line)
                 if event["type"] == "ERROR":
                     status = event["object"]
                     raise api_error(int(status.get("code") or 500), status)
                 yield event["type"], event["object"]
 
-    async def websocket(
-        self, path: str, protocol: str, **params: str
-    ) -> aiohttp.ClientWebSocketResponse[bool]:
-        """Open a WebSocket.
-
-        Raises
-        ------
-        ApiError
-            The API server, or the node behind it, refused it.
-        """
-        self.requests += 1
-        try:
-            websocket: aiohttp.ClientWebSocketResponse[bool] = await asyncio.wait_for(
-                self._session.ws_connect(
-                    self.credentials.server + path,
-                    params=params,
-                    protocols=(protocol,),
-                    max_msg_size=0,
-                    autoping=True,
-                    **self._connection(),
-                ),
-                REQUEST_TIMEOUT,
-            )
-            self._remember(websocket._response)
-            return websocket
-        except aiohttp.WSServerHandshakeError as error:
-            raise api_error(error.status, {}, f"The API server answered {error.status} to {path}.") from error
-        except (aiohttp.ClientConnectionError, TimeoutError) as error:
-            raise self._unreachable(error) from error
-
-    def _connection(self) -> dict[str, Any]:
-        mine = self.credentials
-        arguments: dict[str, Any] = {"headers": dict(mine.headers)}
-        if mine.ssl_context is not None:
-            arguments["ssl"] = mine.ssl_context
-        if mine.server_hostname:
-            arguments["server_hostname"] = mine.server_hostname
-        if mine.proxy:
-            arguments["proxy"] = mine.proxy
-        return arguments
-
-    @asynccontextmanager
-    async def _answer(
-        self, method: str, path: str, *, headers: Mapping[str, str] | None = None, **arguments: Any
-    ) -> AsyncIterator[aiohttp.ClientResponse]:
-        response = await self._send(method, path, dict(headers or {}), arguments)
-        try:
-            yield response
-        finally:
-            if response.content.at_eof():
-                response.release()
-            else:
-                self._remember(response)
-                response.close()
-
-    def _remember(self, response: aiohttp.ClientResponse) -> None:
-        """Know a connection that goes back to no pool."""
-        if response.connection is not None and response.connection.transport is not None:
-            self._cut_off.add(response.connection.transport)
-
-    async def _send(
-        self, method: str, path: str, headers: dict[str, str], arguments: dict[str, Any]
-    ) -> aiohttp.ClientResponse:
-        """Send until there is a good answer, or a bad one that will stay bad."""
-        delays = iter(RETRY_DELAYS)
-        has_reloaded = False
-        while True:
-            self.requests += 1
-            connection = self._connection()
-            connection["headers"].update(headers)
-            error: ApiError | UnreachableError
-            try:
-                response = await self._session.request(
-                    method, self.credentials.server + path, **connection, **arguments
-                )
-                if response.status < 400:
-                    return response
-                error = await _refusal(response)
-            except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, TimeoutError) as problem:
-                # What was sent may have taken effect, so only what may be repeated is.
-                if method == "POST" and not isinstance(problem, aiohttp.ClientConnectorError):
-                    raise self._unreachable(problem) from problem
-                error = self._unreachable(problem)
-            if isinstance(error, UnauthorizedError) and self._reload and not has_reloaded:
-                # Tokens expire; a credential plugin or the kubelet has newer ones.
-                self.credentials = await self._reload()
-                has_reloaded = True
-                continue
-            delay = next(delays, None)
-            if delay is None or (isinstance(error, ApiError) and error.code not in PASSING):
-                raise error
-            if isinstance(error, ApiError):
-                delay = max(delay, min(float(error.details.get("retryAfterSeconds") or 0), 10.0))
-            logger.debug("%s %s failed, again in %.1f s: %s", method, path, delay, error)
-            await asyncio.sleep(delay)
-
-    def _unreachable(self, error: BaseException) -> UnreachableError:
-        reason = str(error) or type(error).__name__
-        return UnreachableError(
-            f"The Kubernetes API server at {self.credentials.server} can't be reached: {reason}. "
-            "Does `kubectl version` reach it?"
-        )
+    async def websocket(self, path: str, protocol: str, **params: str) -> WebSocket:
+        """Open a WebSocket, see `Http.websocket`."""
+        return await self._http.websocket(path, protocol, params)
 
 
-async def _refusal(response: aiohttp.ClientResponse) -> ApiError:
-    async with response:
-        body = await response.read()
-    try:
-        status = json.loads(body)
-    except ValueError:
-        status = None
-    if not isinstance(status, dict):
-        text = body[:500].decode(errors="replace").strip()
-        return api_error(
-            response.status, {}, f"The API server answered {response.status} {response.reason}: {text}"
-        )
-    return api_error(response.status, status)
+def _parsed(body: bytes) -> Json:
+    answer: Json = json.loads(body)
+    return answer
 
 
-async def _lines(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
-    """Split a body of any line length."""
-    rest = b""
-    async for chunk in response.content.iter_any():
-        *lines, rest = (rest + chunk).split(b"\n")
-        for line in lines:
-            if line:
-                yield line
-    if rest:
-        yield rest
+def _written(body: Json) -> bytes:
+    return json.dumps(body).encode()
+
+
+def _managers(found: Json) -> set[str]:
+    return {str(entry.get("manager")) for entry in found["metadata"].get("managedFields") or []}

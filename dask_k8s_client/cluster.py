@@ -480,6 +480,8 @@ class KubeCluster(LastingCluster):
         """
         return self.sync(self._get_logs)
 
+    logs = get_logs
+
     async def _get_logs(self) -> Logs:  # type: ignore[override]
         texts = await cluster_logs(self._session.api, str(self.namespace), self.name)
         return Logs({name: Log(text) for name, text in texts.items()})

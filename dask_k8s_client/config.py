@@ -72,7 +72,6 @@ class ClusterOptions:
     """All that can be said about a cluster before it exists; the fields are KubeCluster's parameters."""
 
     name: str
-    name_is_unique: bool
     namespace: str | None
     image: str
     n_workers: int
@@ -117,7 +116,7 @@ class ClusterOptions:
         spec = cluster_manifest(values["custom_cluster_spec"])
         values["custom_cluster_spec"] = spec
         template = spec["metadata"]["name"] if spec else values["name"]
-        values["name"], values["name_is_unique"] = cluster_name(template)
+        values["name"] = cluster_name(template)
         if spec:
             spec["metadata"]["name"] = values["name"]
             values["namespace"] = values["namespace"] or spec["metadata"].get("namespace")
@@ -132,7 +131,7 @@ class ClusterOptions:
         return cls(**values)
 
 
-def cluster_name(template: str) -> tuple[str, bool]:
+def cluster_name(template: str) -> str:
     """Fill in a name's template.
 
     Parameters
@@ -142,10 +141,8 @@ def cluster_name(template: str) -> tuple[str, bool]:
 
     Returns
     -------
-    name : str
+    str
         A literal name as it is; a filled template made a valid name.
-    is_unique : bool
-        Whether nobody else can have that name.
 
     Raises
     ------
@@ -159,7 +156,7 @@ def cluster_name(template: str) -> tuple[str, bool]:
         problem = names.problem_with_cluster_name(template)
         if problem:
             raise ValidationError(f"The DaskCluster name {template!r} is invalid: {problem}.")
-        return template, False
+        return template
     known: Mapping[str, str] = {**os.environ, "user": _user(), "uuid": uuid.uuid4().hex[:10]}
     missing = fields - known.keys()
     if missing:
@@ -167,7 +164,7 @@ def cluster_name(template: str) -> tuple[str, bool]:
             f"The name template {template!r} uses {', '.join(sorted(missing))}, "
             "which is neither user, uuid nor the name of an environment variable."
         )
-    return names.valid_name(template.format_map(known)), "uuid" in fields
+    return names.valid_name(template.format_map(known))
 
 
 def _user() -> str:

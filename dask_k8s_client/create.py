@@ -20,7 +20,6 @@ from dask_k8s_client.errors import (
     MissingCRDsError,
     NotFoundError,
     ResourceTimeoutError,
-    UnreachableError,
     ValidationError,
     with_remedy,
 )
@@ -97,29 +96,21 @@ async def _create(api: Kubernetes, namespace: str, options: ClusterOptions) -> t
     body = manifest(options)
     check(body)
     body["metadata"].pop("namespace", None)
-    was_interrupted = False
     while True:
         try:
             return await api.create(CLUSTERS.path(namespace), body), True
-        except UnreachableError:
-            # The request may have taken effect; only the next one can tell.
-            if was_interrupted:
-                raise
-            was_interrupted = True
         except AlreadyExistsError:
             existing = await _get(api, namespace, options.name)
-            if existing is None:
-                continue
-            if existing["metadata"].get("deletionTimestamp"):
-                await _until_gone(api, namespace, existing, options.resource_timeout)
-                continue
-            if was_interrupted and options.name_is_unique:
-                return existing, True
-            if options.create_mode is CreateMode.CREATE_ONLY:
-                raise ClusterExistsError(
-                    f"Cluster {options.name} already exists and create mode is '{CreateMode.CREATE_ONLY}'"
-                ) from None
-            return existing, False
+        if existing is None:
+            continue
+        if existing["metadata"].get("deletionTimestamp"):
+            await _until_gone(api, namespace, existing, options.resource_timeout)
+            continue
+        if options.create_mode is CreateMode.CREATE_ONLY:
+            raise ClusterExistsError(
+                f"Cluster {options.name} already exists and create mode is '{CreateMode.CREATE_ONLY}'"
+            )
+        return existing, False
 
 
 async def _find(api: Kubernetes, namespace: str, name: str) -> Json:

@@ -98,7 +98,11 @@ class ApiError(KubeClusterError):
         Kubernetes' machine-readable word, e.g. ``Forbidden``.
     details : dict
         ``Status.details``: kind, name, causes, retryAfterSeconds.
+    may_be_done : bool
+        Whether the request was repeated, and an earlier attempt may have taken effect.
     """
+
+    may_be_done = False
 
     def __init__(
         self, message: str, code: int = 0, reason: str = "", details: dict[str, Any] | None = None

@@ -15,6 +15,7 @@ from contextlib import suppress
 import aiohttp
 
 from dask_k8s_client.errors import KubeClusterError
+from dask_k8s_client.http import WebSocket as Tunnel
 
 logger = logging.getLogger(__name__)
 
@@ -22,8 +23,6 @@ PROTOCOL = "v4.channel.k8s.io"
 DATA, ERROR = 0, 1
 CHUNK = 2**18
 """Bytes that are read and sent at once."""
-
-Tunnel = aiohttp.ClientWebSocketResponse[bool]
 
 
 class PortForward:

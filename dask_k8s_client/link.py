@@ -15,7 +15,8 @@ from dask_k8s_client.errors import (
     UnreachableError,
     with_remedy,
 )
-from dask_k8s_client.forward import PROTOCOL, PortForward, Tunnel
+from dask_k8s_client.forward import PROTOCOL, PortForward
+from dask_k8s_client.http import WebSocket as Tunnel
 from dask_k8s_client.observe import Observer
 from dask_k8s_client.startup import scheduler_is_ready
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp import web
 
-from dask_k8s_client import api as api_module
+from dask_k8s_client import http
 from dask_k8s_client.api import CLUSTERS, NODES, PODS, Kubernetes
 from dask_k8s_client.credentials import Credentials
 from dask_k8s_client.errors import (
@@ -27,7 +28,7 @@ from tests.unit.client.server import ScriptedServer, an_object, refusal, watch
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(api_module, "RETRY_DELAYS", (0, 0, 0))
+    monkeypatch.setattr(http, "RETRY_DELAYS", (0, 0, 0))
 
 
 async def broken(request: web.Request) -> web.Response:
@@ -47,7 +48,7 @@ async def test_objects_are_created_strictly() -> None:
     async with ScriptedServer(an_object()) as server:
         await server.api.create("/x", {"a": 1})
     assert server.requests == [("POST", "/x", {"a": 1})]
-    assert server.queries == [{"fieldValidation": "Strict"}]
+    assert server.queries[0]["fieldValidation"] == "Strict"
 
 
 @pytest.mark.parametrize("code", [429, 500, 503])
@@ -101,11 +102,43 @@ async def test_a_read_is_repeated_when_the_connection_breaks() -> None:
         assert await server.api.get("/x") == an_object()
 
 
-async def test_a_creation_is_not_repeated_blindly() -> None:
-    async with ScriptedServer(broken, an_object()) as server:
-        with pytest.raises(UnreachableError):
-            await server.api.create("/x", {})
-    assert len(server.requests) == 1
+async def test_an_object_whose_creation_was_not_answered_is_known_again() -> None:
+    async def mine(_: web.Request) -> dict[str, Any]:
+        created = an_object("foo")
+        created["metadata"]["managedFields"] = [{"manager": server.queries[0]["fieldManager"]}]
+        return created
+
+    async with ScriptedServer(broken, refusal(409, "AlreadyExists"), mine) as server:
+        created = await server.api.create("/x", {"metadata": {"name": "foo"}})
+    assert created["metadata"]["uid"] == "uid-of-foo"
+    assert server.requests[2][:2] == ("GET", "/x/foo")
+
+
+async def test_an_object_of_that_name_may_also_be_somebody_elses() -> None:
+    async with ScriptedServer(broken, refusal(409, "AlreadyExists"), an_object("foo")) as server:
+        with pytest.raises(AlreadyExistsError):
+            await server.api.create("/x", {"metadata": {"name": "foo"}})
+
+
+async def test_a_deletion_that_was_not_answered_is_done_when_nothing_is_found() -> None:
+    async with ScriptedServer(broken, refusal(404, "NotFound")) as server:
+        await server.api.delete("/x/foo")
+    async with ScriptedServer(refusal(404, "NotFound")) as server:
+        with pytest.raises(NotFoundError):
+            await server.api.delete("/x/foo")
+
+
+async def test_a_log_that_breaks_off_is_read_again() -> None:
+    async def half(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Length": "100"})
+        await response.prepare(request)
+        await response.write(b"half")
+        assert request.transport is not None
+        request.transport.close()
+        return response
+
+    async with ScriptedServer(half, web.Response(text="whole")) as server:
+        assert await server.api.text("/x") == "whole"
 
 
 async def test_an_unreachable_server_is_named(unused_tcp_port: int) -> None:

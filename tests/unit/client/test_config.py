@@ -53,9 +53,7 @@ def test_a_parameter_beats_the_config() -> None:
 
 def test_the_default_name_is_valid_whatever_the_user_is_called(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("getpass.getuser", lambda: "Jörg.Müller_" + "x" * 60)
-    name, is_unique = cluster_name("dask-{user}-{uuid}")
-    assert names.problem_with_cluster_name(name) is None
-    assert is_unique
+    assert names.problem_with_cluster_name(cluster_name("dask-{user}-{uuid}")) is None
 
 
 def test_two_default_names_differ() -> None:
@@ -64,7 +62,7 @@ def test_two_default_names_differ() -> None:
 
 def test_environment_variables_are_filled_in(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TEAM", "Blue Team")
-    assert cluster_name("dask-{TEAM}") == ("dask-blue-team", False)
+    assert cluster_name("dask-{TEAM}") == "dask-blue-team"
 
 
 def test_an_unknown_field_of_the_template_is_named() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from aiohttp import web
 
 from dask_k8s_client.config import ClusterOptions
 from dask_k8s_client.create import check, create_or_connect, manifest, until_deleted
@@ -28,12 +27,6 @@ ABSENT = refusal(404, "NotFound", name="foo", kind="daskclusters")
 
 def options(**given: Any) -> ClusterOptions:
     return ClusterOptions.from_config(**{"name": "foo", "resource_timeout": 0.2, **given})
-
-
-async def broken(request: web.Request) -> web.Response:
-    assert request.transport is not None
-    request.transport.close()
-    return web.Response()
 
 
 def test_the_manifest_is_what_the_builder_makes() -> None:
@@ -88,18 +81,6 @@ async def test_a_name_that_never_gets_free_is_told_with_what_holds_it() -> None:
     async with ScriptedServer(TAKEN, dying, watch()) as server:
         with pytest.raises(ResourceTimeoutError, match=r"example\.com/mine"):
             await create_or_connect(server.api, "default", options())
-
-
-async def test_a_creation_whose_answer_got_lost_is_ours_if_the_name_is_unique() -> None:
-    async with ScriptedServer(broken, TAKEN, an_object()) as server:
-        _, is_ours = await create_or_connect(server.api, "default", options(name="dask-{uuid}"))
-    assert is_ours
-
-
-async def test_a_creation_whose_answer_got_lost_may_be_another_ones() -> None:
-    async with ScriptedServer(broken, TAKEN, an_object()) as server:
-        _, is_ours = await create_or_connect(server.api, "default", options())
-    assert not is_ours
 
 
 @pytest.mark.parametrize(
