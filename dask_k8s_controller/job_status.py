@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from dask_k8s_controller.conditions import Condition, remarks_of, summary, written
@@ -62,10 +63,20 @@ def _start(observed: ObservedJob) -> Status:
         status["clusterName"] = job.cluster
     if latest is not None:
         status["jobRunnerPodName"] = latest.name
-    if not job.has_started and latest is not None and latest.phase != "Pending" and not job.was_suspended:
-        began = observed.now if latest.phase == "Running" else latest.meta.created
-        status["startTime"] = to_time(began or observed.now)
+    if not job.has_started and (began := _began(observed)) is not None:
+        status["startTime"] = to_time(began)
     return status
+
+
+def _began(observed: ObservedJob) -> datetime | None:
+    """Return when the first pod since the last resumption began; None if none has."""
+    latest = observed.latest
+    if latest is None or latest.meta.is_going:
+        return None
+    if latest.phase == "Running":
+        return observed.now
+    created = latest.meta.created or observed.now
+    return created if latest.has_ended and created >= observed.job.active_since(observed.now) else None
 
 
 def _word(observed: ObservedJob, status: Status) -> JobStatusWord:
