@@ -8,7 +8,8 @@ import random
 import socket
 from itertools import cycle
 
-RANGE = ipaddress.IPv4Network("127.64.0.0/10")
+RANGE = ipaddress.IPv4Network("127.64.0.0/11")
+"""Beside the range of Services, which begins at 127.96.0.0."""
 BLOCK_PREFIX = 20
 KUBELET_PORT = 10250
 

@@ -13,7 +13,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from dask_k8s_local.node.addresses import AddressBlock
+from dask_k8s_local.api.kinds.services import SERVICE_NETWORK
+from dask_k8s_local.node.addresses import RANGE, AddressBlock
 from dask_k8s_local.node.runtime.client import Runtime, StartError
 from dask_k8s_local.node.runtime.command import Command, Mount, without_mounts
 
@@ -158,6 +159,10 @@ def is_free(address: str) -> bool:
         except OSError:
             return False
     return True
+
+
+def test_pods_and_services_have_different_addresses() -> None:
+    assert not RANGE.overlaps(SERVICE_NETWORK)
 
 
 def test_addresses_come_back_as_late_as_possible() -> None:
