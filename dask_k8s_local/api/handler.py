@@ -12,16 +12,17 @@ from dask_k8s_local.api.discovery import Discovery
 from dask_k8s_local.api.faults import Faults
 from dask_k8s_local.api.operations import Operations
 from dask_k8s_local.api.paths import Target
+from dask_k8s_local.api.rbac import Attributes, Authorizer
 from dask_k8s_local.api.record import Request
 from dask_k8s_local.api.representation import representation
 from dask_k8s_local.api.requests import Call, read_body, read_delete_options, read_object
 from dask_k8s_local.api.responses import json_response, raw_response
-from dask_k8s_local.api.selectors import Selection
+from dask_k8s_local.api.selectors import Selection, exact_name
 from dask_k8s_local.api.serving import Serving
 from dask_k8s_local.api.strategy import Served
 from dask_k8s_local.api.subresources import SUBRESOURCES
 from dask_k8s_local.api.subresources.reviews import review
-from dask_k8s_local.api.users import Users
+from dask_k8s_local.api.users import User, Users, user_of
 from dask_k8s_local.api.watching import Watches
 from dask_k8s_local.interfaces import ApiError, Kubelet
 
@@ -40,20 +41,19 @@ class Handler:
         self._operations = operations
         self._users = users
         self._kubelets = kubelets
+        self._authorizer = Authorizer(operations.store)
         self._discovery = Discovery(serving)
         self._watches = Watches()
         self.faults = Faults(operations.store, self._watches)
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         try:
-            user = self._users.authenticate(request.headers.get("Authorization", ""))
-            if user is None:
-                raise errors.unauthorized()
+            user = self._user(request)
             target = paths.target(request.path)
             served = self._serving.at(target.group, target.version, target.plural) if target else None
             record = _record(request, user, target, served)
             return await self.faults.around(
-                record, request, lambda: self._answer(request, target, served, record)
+                record, request, lambda: self._answer(request, user, target, served, record)
             )
         except ApiError as error:
             return _refusal(error)
@@ -63,11 +63,28 @@ class Handler:
             logger.exception("%s %s failed", request.method, request.path_qs)
             return _refusal(ApiError(500, "InternalError", f"Internal error occurred: {error!r}"))
 
+    def _user(self, request: web.BaseRequest) -> User:
+        """Return who asks; whoever may do so can ask in somebody else's name."""
+        user = self._users.authenticate(request.headers.get("Authorization", ""))
+        if user is None:
+            raise errors.unauthorized()
+        name = request.headers.get("Impersonate-User")
+        if not name:
+            return user
+        self._authorizer.authorize(user, Attributes("impersonate", "", "users", name=name))
+        return user_of(name, request.headers.getall("Impersonate-Group", []))
+
     async def _answer(
-        self, request: web.BaseRequest, target: Target | None, served: Served | None, record: Request
+        self,
+        request: web.BaseRequest,
+        user: User,
+        target: Target | None,
+        served: Served | None,
+        record: Request,
     ) -> web.StreamResponse:
         if target is None:
             return self._discovery.answer(request)
+        self._authorizer.authorize(user, _attributes(request, target, record))
         if served is None or (target.namespace is not None and not served.resource.namespaced):
             raise errors.unknown_path()
         call = Call(
@@ -79,6 +96,8 @@ class Handler:
             self._serving,
             self._kubelets,
             self._users,
+            self._authorizer,
+            user,
             record,
         )
         if target.subresource:
@@ -117,7 +136,7 @@ class Handler:
         return await _write(call)
 
 
-def _record(request: web.BaseRequest, user: str, target: Target | None, served: Served | None) -> Request:
+def _record(request: web.BaseRequest, user: User, target: Target | None, served: Served | None) -> Request:
     is_watch = request.query.get("watch") in ("true", "1")
     return Request(
         verb=paths.verb(request.method, target, watch=is_watch) if target else "",
@@ -127,10 +146,19 @@ def _record(request: web.BaseRequest, user: str, target: Target | None, served: 
         subresource=target.subresource if target else "",
         namespace=(target.namespace or "") if target else "",
         name=target.name if target else "",
-        user=user,
+        user=user.name,
         user_agent=request.headers.get("User-Agent", ""),
         field_manager=request.query.get("fieldManager", ""),
     )
+
+
+def _attributes(request: web.BaseRequest, target: Target, record: Request) -> Attributes:
+    name = target.name
+    if record.verb in ("list", "watch"):
+        selection = Selection(target.namespace, "", request.query.get("fieldSelector", ""))
+        name = exact_name(selection) or ""
+    resource = f"{target.plural}/{target.subresource}" if target.subresource else target.plural
+    return Attributes(record.verb, target.group, resource, target.namespace or "", name)
 
 
 async def _write(call: Call) -> web.StreamResponse:

@@ -12,9 +12,10 @@ from aiohttp import web
 from dask_k8s_local.api import errors
 from dask_k8s_local.api.operations import DeleteOptions, Operations, Write
 from dask_k8s_local.api.paths import Target
+from dask_k8s_local.api.rbac import Authorizer
 from dask_k8s_local.api.record import Request
 from dask_k8s_local.api.strategy import Served
-from dask_k8s_local.api.users import Users
+from dask_k8s_local.api.users import User, Users
 from dask_k8s_local.interfaces import Kubelet, Object
 
 if TYPE_CHECKING:
@@ -47,6 +48,8 @@ class Call:
     serving: Serving
     kubelets: dict[str, Kubelet]
     users: Users
+    authorizer: Authorizer
+    user: User
     record: Request
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+from collections.abc import Iterable
 from typing import Any
 
 from aiohttp import web
@@ -16,10 +17,11 @@ from dask_k8s_local.api.garbage import GarbageCollector
 from dask_k8s_local.api.handler import Handler
 from dask_k8s_local.api.lifecycle import NamespaceLifecycle
 from dask_k8s_local.api.operations import Operations
+from dask_k8s_local.api.rbac import CLUSTER_ROLES
 from dask_k8s_local.api.serving import Serving
 from dask_k8s_local.api.store import Store
 from dask_k8s_local.api.tls import Certificates
-from dask_k8s_local.api.users import ADMIN, Users
+from dask_k8s_local.api.users import ADMIN, MASTERS, Users, service_account
 from dask_k8s_local.interfaces import Kubelet, Object
 from dask_k8s_local.workloads import ControllerManager
 
@@ -89,6 +91,9 @@ class ApiServer:
     async def start(self) -> None:
         for name in _NAMESPACES:
             await self.client.create("namespaces", None, {"metadata": {"name": name}})
+        for name, rules in CLUSTER_ROLES.items():
+            role = {"metadata": {"name": name}, "rules": rules}
+            await self.client.create("clusterroles.rbac.authorization.k8s.io", None, role)
         self._tasks = [
             asyncio.create_task(self._garbage.queue.run(), name="garbage collector"),
             asyncio.create_task(self._lifecycle.queue.run(), name="namespace lifecycle"),
@@ -115,15 +120,24 @@ class ApiServer:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def kubeconfig(self, namespace: str = "default", user: str = ADMIN) -> Object:
-        """Return a kubeconfig that leads here; whoever holds it can run processes as this user.
+    def service_account_token(self, namespace: str, name: str) -> str:
+        """Return the token of a service account; RBAC says what it may do."""
+        return self.users.token(service_account(namespace, name))
+
+    def kubeconfig(
+        self, namespace: str = "default", user: str = ADMIN, groups: Iterable[str] = (MASTERS,)
+    ) -> Object:
+        """Return a kubeconfig that leads here; whoever holds it can run processes as this machine's user.
 
         Parameters
         ----------
         namespace : str, default "default"
             The namespace of its context.
         user : str, optional
-            Who the client shall be; each name has a token of its own, so that faults can tell clients apart.
+            Who the client shall be; each user has a token of his own, so that faults can tell clients apart.
+        groups : iterable of str, optional
+            The user's groups. By default those of administrators, who may do everything; with ``()``, RBAC
+            decides.
         """
         authority = base64.b64encode(self.ca_pem).decode()
         return {
@@ -132,7 +146,7 @@ class ApiServer:
             "clusters": [
                 {"name": "local", "cluster": {"server": self.url, "certificate-authority-data": authority}}
             ],
-            "users": [{"name": user, "user": {"token": self.users.token(user)}}],
+            "users": [{"name": user, "user": {"token": self.users.token(user, groups)}}],
             "contexts": [
                 {"name": "local", "context": {"cluster": "local", "user": user, "namespace": namespace}}
             ],

@@ -5,19 +5,14 @@ from __future__ import annotations
 from aiohttp import web
 
 from dask_k8s_local.api import errors, metadata
+from dask_k8s_local.api.rbac import review_attributes
 from dask_k8s_local.api.requests import Call, read_object
 from dask_k8s_local.api.responses import json_response
+from dask_k8s_local.api.users import User, user_of
 from dask_k8s_local.interfaces import Object
-
-_ALL_RULES = {
-    "resourceRules": [{"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}],
-    "nonResourceRules": [{"verbs": ["*"], "nonResourceURLs": ["*"]}],
-    "incomplete": False,
-}
 
 
 async def review(call: Call) -> web.StreamResponse:
-    """Answer a review: whoever has a token may do everything."""
     if call.verb != "create":
         raise errors.method_not_allowed()
     body = await read_object(call.http)
@@ -27,19 +22,32 @@ async def review(call: Call) -> web.StreamResponse:
         "kind": resource.kind,
         "apiVersion": resource.api_version,
         "metadata": {**(body.get("metadata") or {}), "creationTimestamp": metadata.timestamp()},
-        "status": _status(call, body),
+        "status": _status(call, body.get("spec") or {}),
     }
     return json_response(answer, 201)
 
 
-def _status(call: Call, body: Object) -> Object:
+def _status(call: Call, spec: Object) -> Object:
     kind = call.served.resource.kind
     if kind == "SelfSubjectReview":
-        return {"userInfo": {"username": call.record.user, "groups": ["system:authenticated"]}}
+        return {"userInfo": _user_info(call.user)}
     if kind == "TokenReview":
-        token = (body.get("spec") or {}).get("token", "")
-        user = call.users.authenticate(f"Bearer {token}")
-        return {"authenticated": True, "user": {"username": user}} if user else {"authenticated": False}
+        user = call.users.authenticate(f"Bearer {spec.get('token', '')}")
+        return {"authenticated": True, "user": _user_info(user)} if user else {"authenticated": False}
     if kind == "SelfSubjectRulesReview":
-        return dict(_ALL_RULES)
-    return {"allowed": True}
+        rules = list(call.authorizer.rules(call.user, spec.get("namespace", "")))
+        if call.user.is_master:
+            rules = [{"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}]
+        return {"resourceRules": rules, "nonResourceRules": [], "incomplete": False}
+    user = call.user if kind == "SelfSubjectAccessReview" else _asked_about(spec)
+    wanted = review_attributes(spec)
+    # What isn't a resource, such as /version, is open to everybody with a token.
+    return {"allowed": wanted is None or call.authorizer.allows(user, wanted)}
+
+
+def _asked_about(spec: Object) -> User:
+    return user_of(spec.get("user", ""), spec.get("groups") or ())
+
+
+def _user_info(user: User) -> Object:
+    return {"username": user.name, "groups": sorted(user.groups)}

@@ -9,6 +9,7 @@ from aiohttp import web
 from dask_k8s_local.api import errors, metadata
 from dask_k8s_local.api.requests import Call, read_object
 from dask_k8s_local.api.responses import json_response
+from dask_k8s_local.api.users import service_account
 
 
 async def request_token(call: Call) -> web.StreamResponse:
@@ -18,7 +19,7 @@ async def request_token(call: Call) -> web.StreamResponse:
     body = await read_object(call.http)
     account = call.operations.get(call.served, call.namespace, call.target.name)
     seconds = (body.get("spec") or {}).get("expirationSeconds") or 3600
-    token = call.users.token_of_service_account(*account.key)
+    token = call.users.token(service_account(*account.key))
     expires = metadata.timestamp(datetime.now(UTC) + timedelta(seconds=seconds))
     answer = {
         "apiVersion": "authentication.k8s.io/v1",

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 
 import aiohttp
 import pytest
 
 from dask_k8s_local.api import ApiServer
+from dask_k8s_local.api.users import ADMIN, MASTERS
 from tests.unit.local.api.http import Http
 
 
@@ -25,9 +26,9 @@ async def client(server: ApiServer) -> AsyncIterator[Callable[..., Http]]:
     """Make clients: each with its own user and user agent."""
     sessions = []
 
-    def make(user: str = "kubernetes-admin", agent: str = "tests/1") -> Http:
+    def make(user: str = ADMIN, agent: str = "tests/1", groups: Iterable[str] = (MASTERS,)) -> Http:
         context = ssl.create_default_context(cadata=server.ca_pem.decode())
-        headers = {"Authorization": f"Bearer {server.users.token(user)}", "User-Agent": agent}
+        headers = {"Authorization": f"Bearer {server.users.token(user, groups)}", "User-Agent": agent}
         connector = aiohttp.TCPConnector(ssl=context, limit=0)
         session = aiohttp.ClientSession(headers=headers, connector=connector)
         sessions.append(session)
