@@ -7,6 +7,7 @@ No key or token stays behind in a temporary file.
 from __future__ import annotations
 
 import base64
+import ipaddress
 import json
 import os
 import ssl
@@ -16,6 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import yaml
 
@@ -39,6 +41,14 @@ class Credentials:
     ssl_context: ssl.SSLContext | None = field(default=None, repr=False)
     server_hostname: str | None = None
     proxy: str | None = None
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the API server is on this machine: then proxies of the environment don't concern it."""
+        host = urlsplit(self.server).hostname or ""
+        with suppress(ValueError):
+            return ipaddress.ip_address(host).is_loopback
+        return host == "localhost"
 
 
 def load(kubeconfig: str | os.PathLike[str] | None = None, context: str | None = None) -> Credentials:

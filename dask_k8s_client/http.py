@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import time
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -60,7 +61,7 @@ class Http:
             headers={"User-Agent": USER_AGENT},
             timeout=aiohttp.ClientTimeout(total=REQUEST_TIMEOUT),
             read_bufsize=2**20,
-            trust_env=True,
+            trust_env=not credentials.is_local,
         )
         # aiohttp would repeat some requests on its own, and we must know that one was repeated.
         self._session._retry_connection = False
@@ -179,6 +180,7 @@ class Http:
 
     async def _until_it_passes(self, what: str, attempt: Callable[[], Awaitable[T]]) -> T:
         delays = iter(RETRY_DELAYS)
+        last_attempt = time.monotonic() + REQUEST_TIMEOUT
         has_reloaded = may_be_done = False
         while True:
             error: ApiError | UnreachableError
@@ -197,7 +199,8 @@ class Http:
                 has_reloaded = True
                 continue
             delay = next(delays, None)
-            if delay is None or (isinstance(error, ApiError) and error.code not in PASSING):
+            is_final = isinstance(error, ApiError) and error.code not in PASSING
+            if delay is None or is_final or time.monotonic() > last_attempt:
                 raise error
             if isinstance(error, ApiError):
                 delay = max(delay, min(float(error.details.get("retryAfterSeconds") or 0), LONGEST_DELAY))

@@ -92,6 +92,8 @@ def delete(leftover: Leftover) -> None:
     handlers: list[urllib.request.BaseHandler] = [urllib.request.HTTPSHandler(context=context)]
     if credentials.proxy:
         handlers.append(urllib.request.ProxyHandler({"http": credentials.proxy, "https": credentials.proxy}))
+    elif credentials.is_local:
+        handlers.append(urllib.request.ProxyHandler({}))
     try:
         urllib.request.build_opener(*handlers).open(request, timeout=TIMEOUT).close()
     except urllib.error.HTTPError as error:

@@ -108,12 +108,9 @@ class Session:
         # When the event loop ends before anybody closes us, its tasks are cancelled, and this one lets go.
         self._keeper = asyncio.create_task(self._keep(), name=f"{self.name}: keep")
         self.namespace = namespace = self.namespace or api.namespace
-        self.resource, is_created = await create_or_connect(api, namespace, self.options)
+        is_created = await self._create_or_connect(api, namespace)
+        assert self.resource is not None
         say(f"Created cluster {self.name}" if is_created else f"Connecting to existing cluster {self.name}")
-        self.is_ours = is_created if self.is_ours is None else self.is_ours
-        if self.is_ours:
-            path, uid = CLUSTERS.path(namespace, self.name), self.resource["metadata"]["uid"]
-            reaper.remember(id(self), reaper.Leftover(api.credentials, path, uid))
         self._observer = observer = Observer(api, namespace, self.resource)
         observer.start()
         async with _shown(view, observer):
@@ -127,6 +124,30 @@ class Session:
             )
         observer.settle()
         return self.link
+
+    async def _create_or_connect(self, api: Kubernetes, namespace: str) -> bool:
+        """Learn what the cluster is, even if we are cancelled meanwhile: it may have to be deleted."""
+        finding = asyncio.ensure_future(create_or_connect(api, namespace, self.options))
+        try:
+            await asyncio.shield(finding)
+        except asyncio.CancelledError:
+            await asyncio.wait([finding], timeout=CLEAN_UP_SECONDS)
+            raise
+        finally:
+            if finding.done() and not finding.cancelled() and finding.exception() is None:
+                self.resource, is_created = finding.result()
+                self.is_ours = is_created if self.is_ours is None else self.is_ours
+                self._remember(self.resource)
+            else:
+                finding.cancel()
+        return is_created
+
+    def _remember(self, resource: Json) -> None:
+        """Have the cluster deleted at the interpreter's exit, if it is ours."""
+        if self.is_ours:
+            path = CLUSTERS.path(self.namespace, self.name)
+            leftover = reaper.Leftover(self.api.credentials, path, resource["metadata"]["uid"])
+            reaper.remember(id(self), leftover)
 
     @property
     def api(self) -> Kubernetes:

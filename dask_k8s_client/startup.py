@@ -82,7 +82,7 @@ def definite_failure(observed: Observed) -> KubeClusterError | None:
     """Return the error if it is certain that waiting is useless."""
     if observed.cluster is None:
         return ClusterNotFoundError(f"The DaskCluster {observed.name} was deleted while we waited for it.")
-    refused = [error for what, error in observed.refusals.items() if what != "events"]
+    refused = [error for what, error in observed.refusals.items() if what not in ("events", "groups")]
     return with_remedy(refused[0]) if refused else None
 
 
@@ -121,6 +121,12 @@ def failure(observed: Observed, waited_for: Stage, timeout: float) -> KubeCluste
     return _scheduler_failure(observed, timeout)
 
 
+def unseen(observed: Observed) -> str:
+    """Say what could not be looked at, since it may be what would explain a failure."""
+    error = observed.refusals.get("events")
+    return f"Kubernetes' events could not be read, which may tell more: {error}." if error else ""
+
+
 def _scheduler_failure(observed: Observed, timeout: float) -> KubeClusterError:
     if ((observed.cluster or {}).get("spec") or {}).get("suspend"):
         return ResourceTimeoutError(
@@ -141,7 +147,7 @@ def _scheduler_failure(observed: Observed, timeout: float) -> KubeClusterError:
         f"Its pod {pod['metadata']['name']} is {str(found).rstrip('.')}.",
         *warnings,
     )
-    return SchedulerStartupError(_sentence(text, pods.remedy(text)))
+    return SchedulerStartupError(_sentence(text, pods.remedy(text), unseen(observed)))
 
 
 def why_not_created(observed: Observed) -> str:

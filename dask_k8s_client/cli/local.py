@@ -9,13 +9,10 @@ from types import FrameType
 
 import click
 
-USAGE = """\
-In another terminal:
-
-    export KUBECONFIG={kubeconfig}
-    python -c 'from dask_k8s_client import KubeCluster; print(KubeCluster(n_workers=2))'
-
-kubectl, Helm and other tools use it in the same way. Ctrl-C here ends it and all that runs in it.
+EXAMPLE = """\
+  python -c 'from dask_k8s_client import KubeCluster; print(KubeCluster(n_workers=2))'
+  dask kubernetes ls
+kubectl and other tools use it in the same way. Whatever runs in it ends with it.
 """
 
 
@@ -42,13 +39,26 @@ def up(context: click.Context, kubeconfig: str, port: int, bare: bool) -> None:
         *(["--port", str(port)] if port else []),
         *([] if bare else ["--addons"]),
     ]
-    click.echo(USAGE.format(kubeconfig=kubeconfig))
-    context.exit(run_until_stopped([sys.executable, "-m", "dask_k8s_local", *arguments]))
+    command = [sys.executable, "-m", "dask_k8s_local", *arguments]
+    context.exit(run_until_stopped(command, "export KUBECONFIG=", "" if bare else EXAMPLE))
 
 
-def run_until_stopped(command: list[str]) -> int:
-    """Run a command; hand on SIGTERM, and on Ctrl-C wait until it has cleaned up. Return its exit code."""
-    process = subprocess.Popen(command)
+def run_until_stopped(command: list[str], sign: str, addition: str) -> int:
+    """Run a command; hand on SIGTERM, and on Ctrl-C wait until it has cleaned up.
+
+    Parameters
+    ----------
+    command : list of str
+        The command.
+    sign, addition : str
+        After the line of its output that has the sign in it, the addition is printed.
+
+    Returns
+    -------
+    int
+        The command's exit code.
+    """
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
     def hand_on(number: int, _: FrameType | None) -> None:
         process.send_signal(number)
@@ -59,6 +69,11 @@ def run_until_stopped(command: list[str]) -> int:
         signal.SIGTERM: signal.signal(signal.SIGTERM, hand_on),
     }
     try:
+        assert process.stdout is not None
+        for line in process.stdout:
+            click.echo(line, nl=False)
+            if sign in line:
+                click.echo(addition, nl=False)
         return process.wait()
     finally:
         for number, handler in before.items():

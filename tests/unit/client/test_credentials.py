@@ -146,3 +146,17 @@ def test_in_a_pod_the_service_account_counts(tmp_path: Path, monkeypatch: pytest
     found = credentials.load()
     assert found.in_cluster
     assert (found.server, found.namespace) == ("https://[fd00::1]:443", "green")
+
+
+@pytest.mark.parametrize(
+    ("server", "is_local"),
+    [
+        ("https://127.0.0.1:6443", True),
+        ("https://[::1]:6443", True),
+        ("http://localhost", True),
+        ("https://10.0.0.1", False),
+        ("https://kubernetes.example.com", False),
+    ],
+)
+def test_proxies_of_the_environment_do_not_concern_this_machine(server: str, is_local: bool) -> None:
+    assert credentials.Credentials(server).is_local is is_local

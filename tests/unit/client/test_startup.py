@@ -176,3 +176,11 @@ def test_the_limit_stands_still_while_an_image_is_pulled() -> None:
         assert patience.left(with_scheduler(**pulling)) == 60
     clock.now = LONGEST_PULL + 61
     assert patience.left(with_scheduler(**pulling)) < 0
+
+
+def test_what_could_not_be_looked_at_is_told() -> None:
+    seen = observed(
+        pods=by_name(scheduler_pod(phase="Pending")),
+        refusals={"events": ForbiddenError("events is forbidden", 403)},
+    )
+    assert "events is forbidden" in str(failure(seen))
