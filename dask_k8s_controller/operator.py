@@ -10,6 +10,8 @@ from typing import Any
 import kopf
 
 from dask_k8s_controller.api import Api, Limits
+from dask_k8s_controller.autoscaler_demand import Demands
+from dask_k8s_controller.autoscaler_reconcile import AutoscalerReconciler, autoscaler_keys
 from dask_k8s_controller.clock import Clock, RealClock
 from dask_k8s_controller.connection import Connection, Credentials, find_credentials
 from dask_k8s_controller.conversations import Conversations, Schedulers
@@ -17,12 +19,14 @@ from dask_k8s_controller.errors import ApiError
 from dask_k8s_controller.events import EventWriter
 from dask_k8s_controller.facts import Pod, Service
 from dask_k8s_controller.health import HealthServer
+from dask_k8s_controller.job_reconcile import JobReconciler, job_keys
+from dask_k8s_controller.job_spec import Job
 from dask_k8s_controller.lease import LeaderLease
 from dask_k8s_controller.metrics import Metrics
 from dask_k8s_controller.queue import Key, Requeue, WorkQueue
 from dask_k8s_controller.reconciler import Reconciler
 from dask_k8s_controller.relists import Listing, RelistMonitor
-from dask_k8s_controller.resources import AUTOSCALERS, CLUSTERS, GROUPS, PODS, SERVICES
+from dask_k8s_controller.resources import AUTOSCALERS, CLUSTERS, GROUPS, JOBS, PODS, SERVICES
 from dask_k8s_controller.scheduler_http import SchedulerClient
 from dask_k8s_controller.settings import LeaderElection, Settings
 from dask_k8s_controller.specs import Autoscaler, Cluster, WorkerGroup
@@ -31,7 +35,7 @@ from dask_k8s_models import labels
 
 logger = logging.getLogger(__name__)
 
-WATCHED = (CLUSTERS, GROUPS, AUTOSCALERS, PODS, SERVICES)
+WATCHED = (CLUSTERS, GROUPS, JOBS, AUTOSCALERS, PODS, SERVICES)
 
 
 class Operator:
@@ -61,6 +65,11 @@ class Operator:
         self.events = EventWriter(self.api, self.clock, settings.events)
         self.reconciler = Reconciler(
             self.world, self.api, self.conversations, self.clock, settings, self.events, self.metrics
+        )
+        self.demands = Demands(self.schedulers, self.clock, self._answered)
+        self.jobs = JobReconciler(self.world, self.api, self.clock, settings, self.events)
+        self.autoscalers = AutoscalerReconciler(
+            self.world, self.api, self.conversations, self.demands, self.clock, settings, self.events
         )
         self.queue = WorkQueue(
             self._reconcile,
@@ -115,6 +124,7 @@ class Operator:
             await self._lease_api.close()
         await self.events.stop()
         await self.conversations.stop()
+        await self.demands.stop()
         await self.relists.stop()
         await self.health.stop()
         await self.schedulers.close()
@@ -145,13 +155,23 @@ class Operator:
         match facts:
             case Pod(meta=meta):
                 self.conversations.forget(meta.uid)
+                self.demands.forget(meta.uid)
                 if meta.owner is not None:
                     self.conversations.forget_pod(meta.owner.uid, meta.uid)
             case Cluster() | WorkerGroup():
                 self.reconciler.forget(facts.meta.uid)
+            case Job():
+                self.jobs.forget(facts.meta.uid)
+            case Autoscaler():
+                self.autoscalers.forget(facts.meta.uid)
 
     def _enqueue(self, facts: Any) -> None:
-        for key in self._keys_of(facts):
+        keys = (
+            *self._keys_of(facts),
+            *job_keys(self.world, facts),
+            *autoscaler_keys(self.world, facts),
+        )
+        for key in keys:
             self.queue.add(key)
 
     def _keys_of(self, facts: Any) -> Iterable[Key]:
@@ -181,6 +201,11 @@ class Operator:
             yield Key(GROUPS.kind, namespace, group.name)
 
     async def _reconcile(self, key: Key) -> Requeue:
+        match key.kind:
+            case JOBS.kind:
+                return await self.jobs.reconcile(key)
+            case AUTOSCALERS.kind:
+                return await self.autoscalers.reconcile(key)
         return await self.reconciler.reconcile(key)
 
     def _answered(self, key: Key) -> None:

@@ -11,6 +11,7 @@ from dask_k8s_controller.answers import Retirement
 from dask_k8s_controller.clock import Clock
 from dask_k8s_controller.conversations import Conversations, Endpoint
 from dask_k8s_controller.facts import Pod, Service
+from dask_k8s_controller.job_spec import Job
 from dask_k8s_controller.observed import ObservedCluster, ObservedGroup
 from dask_k8s_controller.queue import Key
 from dask_k8s_controller.specs import Autoscaler, Cluster, WorkerGroup
@@ -48,7 +49,7 @@ def _pod_keys(pod: Pod) -> Iterable[Hashable]:
         yield By("group", pod.meta.namespace, group)
 
 
-def _member_keys(member: WorkerGroup | Autoscaler) -> Iterable[Hashable]:
+def _member_keys(member: WorkerGroup | Autoscaler | Job) -> Iterable[Hashable]:
     yield _by_name(member)
     yield By("cluster", member.meta.namespace, member.cluster)
 
@@ -70,12 +71,14 @@ class World:
         self.clusters: Store[Cluster] = Store(Cluster.of, lambda facts: [_by_name(facts)])
         self.groups: Store[WorkerGroup] = Store(WorkerGroup.of, _member_keys)
         self.autoscalers: Store[Autoscaler] = Store(Autoscaler.of, _member_keys)
+        self.jobs: Store[Job] = Store(Job.of, _member_keys)
         self.pods: Store[Pod] = Store(Pod.of, _pod_keys)
         self.services: Store[Service] = Store(Service.of, lambda facts: [_by_name(facts)])
         self._stores: dict[str, Store[Any]] = {
             "DaskCluster": self.clusters,
             "DaskWorkerGroup": self.groups,
             "DaskAutoscaler": self.autoscalers,
+            "DaskJob": self.jobs,
             "Pod": self.pods,
             "Service": self.services,
         }
