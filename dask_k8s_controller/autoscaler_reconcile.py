@@ -15,13 +15,14 @@ from dask_k8s_controller.carry_out import Executor
 from dask_k8s_controller.clock import Clock
 from dask_k8s_controller.conversations import Conversations
 from dask_k8s_controller.errors import ApiError, Conflict, Refused
+from dask_k8s_controller.events import EventWriter, Notice, notices
 from dask_k8s_controller.facts import Pod
 from dask_k8s_controller.job_reconcile import next_turn
 from dask_k8s_controller.observed import Failure, Outcome
 from dask_k8s_controller.plan_autoscaler import AutoscalerPlan, Pace, Scale, plan_autoscaler
 from dask_k8s_controller.queue import Key, Requeue
 from dask_k8s_controller.resources import AUTOSCALERS, GROUPS
-from dask_k8s_controller.settings import Settings
+from dask_k8s_controller.settings import Settings, _get
 from dask_k8s_controller.specs import Autoscaler, Cluster, WorkerGroup
 from dask_k8s_controller.status_writer import StatusWriter
 from dask_k8s_controller.world import By, World, _newest
@@ -47,8 +48,10 @@ class AutoscalerReconciler:
         Time.
     settings : Settings
         Choices.
+    events : EventWriter
+        Where changes of the number of workers are told.
     pace : Pace, optional
-        How long to wait for what.
+        How long to wait for what; by default as Dask's configuration says.
     """
 
     def __init__(
@@ -59,14 +62,16 @@ class AutoscalerReconciler:
         demands: Demands,
         clock: Clock,
         settings: Settings,
+        events: EventWriter,
         pace: Pace | None = None,
     ) -> None:
+        self._events = events
         self._world = world
         self._api = api
         self._conversations = conversations
         self._demands = demands
         self._clock = clock
-        self._pace = pace or Pace()
+        self._pace = pace or pace_from_config()
         self._executor = Executor(world, api, settings.writes_per_object)
         self._statuses = StatusWriter(world, api, clock, settings.status_interval)
 
@@ -84,6 +89,15 @@ class AutoscalerReconciler:
         self._ask(key, observed, planned)
         status = autoscaler_status(observed, planned, outcome, was_scaled=was_scaled)
         written = await self._statuses.write(key, meta, status, observed.autoscaler.status)
+        if was_scaled and planned.scale is not None:
+            message = (
+                f"{planned.scale.group} has {planned.scale.replicas} workers now, before {observed.replicas}."
+            )
+            self._events.say(AUTOSCALERS, meta, Notice("SuccessfulRescale", message))
+        if written.is_done:
+            for notice in notices(observed.autoscaler.status, status):
+                if notice.is_warning:
+                    self._events.say(AUTOSCALERS, meta, notice)
         return next_turn(planned.plan, outcome, written, self._clock.now())
 
     def forget(self, uid: str) -> None:
@@ -133,6 +147,20 @@ class AutoscalerReconciler:
             return
         if body is not None:
             self._world.see(body)
+
+
+def pace_from_config() -> Pace:
+    """Read the seconds between looks at the demand from ``kubernetes.controller.autoscaler``.
+
+    Raises
+    ------
+    InvalidSetting
+        With the key that is wrong.
+    """
+    return Pace(
+        look_every=_get("autoscaler.interval", Pace.look_every, float),
+        scheduler_retry=_get("scheduler.retry", Pace.scheduler_retry, float),
+    )
 
 
 def observe_autoscaler(world: World, clock: Clock, key: Key) -> ObservedAutoscaler | None:

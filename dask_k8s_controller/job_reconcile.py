@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -10,16 +10,18 @@ from typing import Any
 from dask_k8s_controller.api import Api
 from dask_k8s_controller.carry_out import Executor
 from dask_k8s_controller.clock import Clock
+from dask_k8s_controller.events import EventWriter, Notice, notices
 from dask_k8s_controller.facts import Pod
 from dask_k8s_controller.job_observed import ObservedJob
 from dask_k8s_controller.job_spec import Job
 from dask_k8s_controller.job_status import created_job_status, job_status
+from dask_k8s_controller.job_verdict import verdict
 from dask_k8s_controller.observed import Outcome
 from dask_k8s_controller.plan import Plan
 from dask_k8s_controller.plan_job import Retry, plan_job
 from dask_k8s_controller.queue import Key, Requeue
 from dask_k8s_controller.resources import JOBS
-from dask_k8s_controller.settings import Settings
+from dask_k8s_controller.settings import Settings, _get
 from dask_k8s_controller.specs import Cluster
 from dask_k8s_controller.status_writer import StatusWriter, Written
 from dask_k8s_controller.world import By, World, _newest
@@ -39,16 +41,25 @@ class JobReconciler:
         Time.
     settings : Settings
         Choices.
+    events : EventWriter
+        Where the end of a job is told.
     retry : Retry, optional
-        How long to wait between attempts.
+        How long to wait between attempts; by default as Dask's configuration says.
     """
 
     def __init__(
-        self, world: World, api: Api, clock: Clock, settings: Settings, retry: Retry | None = None
+        self,
+        world: World,
+        api: Api,
+        clock: Clock,
+        settings: Settings,
+        events: EventWriter,
+        retry: Retry | None = None,
     ) -> None:
         self._world = world
+        self._events = events
         self._clock = clock
-        self._retry = retry or Retry()
+        self._retry = retry or retry_from_config()
         self._executor = Executor(world, api, settings.writes_per_object)
         self._statuses = StatusWriter(world, api, clock, settings.status_interval)
 
@@ -67,12 +78,38 @@ class JobReconciler:
         after = observe_job(self._world, self._clock, key)
         if after is None or after.job.meta.is_going:
             return Requeue.on_change()
-        written = await self._statuses.write(key, meta, job_status(after, plan, outcome), after.job.status)
+        status = job_status(after, plan, outcome)
+        written = await self._statuses.write(key, meta, status, after.job.status)
+        if written.is_done:
+            for notice in job_notices(after, status):
+                self._events.say(JOBS, meta, notice)
         return next_turn(plan, outcome, written, self._clock.now())
 
     def forget(self, uid: str) -> None:
         """Drop what is remembered of a job that is gone."""
         self._statuses.forget(uid)
+
+
+def retry_from_config() -> Retry:
+    """Read how long to wait between attempts, in seconds, from ``kubernetes.controller.job``.
+
+    Raises
+    ------
+    InvalidSetting
+        With the key that is wrong.
+    """
+    return Retry(
+        first=_get("job.retry-delay", Retry.first, float),
+        longest=_get("job.longest-retry-delay", Retry.longest, float),
+    )
+
+
+def job_notices(observed: ObservedJob, status: Mapping[str, Any]) -> Iterable[Notice]:
+    """Find what is worth an Event in a job's new status: how it ended, and what a person must act upon."""
+    ended = verdict(observed)
+    if ended is not None and ended.is_success:
+        yield Notice(ended.reason, ended.message)
+    yield from (notice for notice in notices(observed.job.status, status) if notice.is_warning)
 
 
 def next_turn(plan: Plan, outcome: Outcome, written: Written, now: datetime) -> Requeue:
