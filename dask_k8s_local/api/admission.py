@@ -8,6 +8,7 @@ from dask_k8s_local.api.store import Store
 from dask_k8s_local.interfaces import ApiError, Object
 
 _NAMESPACES = Resource("", "v1", "namespaces", "Namespace", namespaced=False)
+_CRDS = "customresourcedefinitions.apiextensions.k8s.io"
 _PERMANENT = ("default", "kube-system", "kube-public")
 _PRIORITY_CLASSES = {"system-cluster-critical": 2000000000, "system-node-critical": 2000001000}
 
@@ -27,6 +28,11 @@ class Admission:
 
     def admit_create(self, resource: Resource, namespace: str, body: Object) -> None:
         """Refuse what may not be created."""
+        if resource.custom:
+            crd = self._store.collection(_CRDS).get(("", resource.full_name))
+            if crd is not None and "deletionTimestamp" in crd.object["metadata"]:
+                why = "create not allowed while custom resource definition is terminating"
+                raise ApiError(405, "MethodNotAllowed", why)
         if not resource.namespaced:
             return
         found = self._namespaces.get(("", namespace))

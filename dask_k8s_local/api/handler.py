@@ -18,7 +18,8 @@ from dask_k8s_local.api.representation import representation
 from dask_k8s_local.api.requests import Call, read_body, read_delete_options, read_object
 from dask_k8s_local.api.responses import json_response, raw_response
 from dask_k8s_local.api.selectors import Selection, exact_name
-from dask_k8s_local.api.serving import Serving
+from dask_k8s_local.api.serving import CRDS, Serving
+from dask_k8s_local.api.store import Event
 from dask_k8s_local.api.strategy import Served
 from dask_k8s_local.api.subresources import SUBRESOURCES
 from dask_k8s_local.api.subresources.reviews import review
@@ -45,6 +46,7 @@ class Handler:
         self._discovery = Discovery(serving)
         self._watches = Watches()
         self.faults = Faults(operations.store, self._watches)
+        operations.store.collection(CRDS).listen(self._crd_changed)
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         try:
@@ -62,6 +64,12 @@ class Handler:
         except Exception as error:
             logger.exception("%s %s failed", request.method, request.path_qs)
             return _refusal(ApiError(500, "InternalError", f"Internal error occurred: {error!r}"))
+
+    def _crd_changed(self, event: Event) -> None:
+        """End the watches of a resource that isn't there any more."""
+        if event.type == "DELETED":
+            name = event.now.key[1]
+            self._watches.cut(lambda request: request.resource == name)
 
     def _user(self, request: web.BaseRequest) -> User:
         """Return who asks; whoever may do so can ask in somebody else's name."""

@@ -1,14 +1,13 @@
-"""The end of a namespace: everything in it goes first.
-
-https://kubernetes.io/docs/concepts/overview/working-with-objects/namespaces/
-"""
+"""The end of namespaces and of CRDs: everything in them goes first."""
 
 from __future__ import annotations
 
 from dask_k8s_local.api import metadata
+from dask_k8s_local.api.kinds.crds import CLEANUP
 from dask_k8s_local.api.operations import DeleteOptions, Operations, Write
-from dask_k8s_local.api.serving import Serving
+from dask_k8s_local.api.serving import CRDS, Serving
 from dask_k8s_local.api.store import Event, clone
+from dask_k8s_local.api.strategy import Served
 from dask_k8s_local.interfaces import ApiError, Object
 from dask_k8s_local.workloads.queue import WorkQueue
 
@@ -16,7 +15,10 @@ _FINALIZER = "kubernetes"
 
 
 class NamespaceLifecycle:
-    """Empties namespaces that are being deleted, then lets them go."""
+    """Empties namespaces that are being deleted, then lets them go.
+
+    https://kubernetes.io/docs/concepts/overview/working-with-objects/namespaces/
+    """
 
     def __init__(self, serving: Serving, operations: Operations) -> None:
         self._serving = serving
@@ -54,20 +56,63 @@ class NamespaceLifecycle:
         for served in list(self._serving):
             if not served.resource.namespaced or "delete" not in served.resource.verbs:
                 continue
-            collection = self._operations.store.collection(served.resource.full_name)
-            keys = [one.key for one in collection.revisions() if one.key[0] == namespace]
-            for key in keys:
-                found = collection.get(key)
-                if found is not None and "deletionTimestamp" not in found.object["metadata"]:
-                    try:
-                        self._operations.delete(served, *key, DeleteOptions(propagation_policy="Background"))
-                    except ApiError as error:
-                        if error.code != 404:
-                            raise
-            remaining = sum(1 for key in keys if collection.get(key) is not None)
-            if remaining:
+            if remaining := delete_all(self._operations, served, namespace):
                 left[served.resource.full_name] = remaining
         return left
+
+
+def delete_all(operations: Operations, served: Served, namespace: str | None = None) -> int:
+    """Delete all objects of a resource, or those in a namespace; return how many wait for something."""
+    collection = operations.store.collection(served.resource.full_name)
+    keys = [one.key for one in collection.revisions() if namespace in (None, one.key[0])]
+    for key in keys:
+        found = collection.get(key)
+        if found is not None and "deletionTimestamp" not in found.object["metadata"]:
+            try:
+                operations.delete(served, *key, DeleteOptions(propagation_policy="Background"))
+            except ApiError as error:
+                if error.code != 404:
+                    raise
+    return sum(collection.get(key) is not None for key in keys)
+
+
+class CrdLifecycle:
+    """Deletes the objects of CRDs that are being deleted, then lets those go.
+
+    https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/#finalizers
+    """
+
+    def __init__(self, serving: Serving, operations: Operations) -> None:
+        self._serving = serving
+        self._operations = operations
+        self._ending: set[str] = set()
+        self.queue: WorkQueue[str] = WorkQueue(self._reconcile)
+        operations.store.listen(self._observe)
+
+    def _observe(self, resource: str, event: Event) -> None:
+        if resource == CRDS:
+            name = event.now.key[1]
+            if event.type == "DELETED":
+                self._ending.discard(name)
+            elif "deletionTimestamp" in event.now.object["metadata"]:
+                self._ending.add(name)
+                self.queue.add(name)
+        elif event.type == "DELETED" and resource in self._ending:
+            self.queue.add(resource)
+
+    async def _reconcile(self, name: str) -> None:
+        crds, served = self._serving.named(CRDS), self._serving.named(name)
+        found = self._operations.store.collection(CRDS).get(("", name))
+        if crds is None or found is None or "deletionTimestamp" not in found.object["metadata"]:
+            return
+        if served is None or not delete_all(self._operations, served):
+            write = Write(field_manager="apiextensions")
+            self._operations.patch(crds, "", name, _without_cleanup, write)
+
+
+def _without_cleanup(crd: Object) -> Object:
+    finalizers = [one for one in crd["metadata"].get("finalizers") or () if one != CLEANUP]
+    return {**crd, "metadata": {**crd["metadata"], "finalizers": finalizers}}
 
 
 def _without_finalizer(body: Object) -> Object:

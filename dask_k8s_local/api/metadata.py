@@ -86,16 +86,28 @@ def validate(metadata: Object, resource: Resource, name_problem: Callable[[str],
         field = f"metadata.finalizers[{index}]"
         if problem := names.qualified_name_problem(finalizer):
             causes.append(errors.invalid_value("metadata.finalizers", finalizer, problem))
-        elif "/" not in finalizer and finalizer not in ("orphan", "foregroundDeletion", "kubernetes"):
-            causes.append(
-                errors.invalid_value(
-                    field, finalizer, "name is neither a standard finalizer name nor is it fully qualified"
-                )
-            )
+        elif resource.group not in _LENIENT_GROUPS and not resource.custom and not _is_full(finalizer):
+            detail = "name is neither a standard finalizer name nor is it fully qualified"
+            causes.append(errors.invalid_value(field, finalizer, detail))
     return causes
 
 
+_LENIENT_GROUPS = ("apiextensions.k8s.io",)
 _OWNER_FIELDS = {"apiVersion": "version", "kind": "kind", "name": "name", "uid": "uid"}
+
+
+def _is_full(finalizer: str) -> bool:
+    return "/" in finalizer or finalizer in ("orphan", "foregroundDeletion", "kubernetes")
+
+
+def warnings(metadata: Object, old: Object) -> list[str]:
+    """Return what is allowed, but not wise."""
+    return [
+        f'metadata.finalizers: "{one}": prefer a domain-qualified finalizer name including a path (/) to '
+        "avoid accidental conflicts with other finalizer writers"
+        for one in metadata.get("finalizers") or ()
+        if not _is_full(one) and one not in (old.get("finalizers") or ())
+    ]
 
 
 def _validate_owners(owners: list[Object]) -> list[Cause]:

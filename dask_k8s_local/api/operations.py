@@ -129,6 +129,8 @@ class Operations:
         if collection.get(key) is not None:
             raise errors.already_exists(resource, own["name"])
         write.warnings.extend(strategy.warnings(new, None))
+        if resource.custom:
+            write.warnings.extend(metadata.warnings(own, {}))
         claims = {
             name: value for name, value in new.items() if not (strategy.has_status and name == "status")
         }
@@ -199,6 +201,8 @@ class Operations:
         if causes:
             raise errors.invalid(resource, name, causes)
         write.warnings.extend(strategy.warnings(new, old.object))
+        if resource.custom:
+            write.warnings.extend(metadata.warnings(own, before))
         self._own(served, old.object, new, own, write)
         if not write.subresource:
             strategy.allocate(new)

@@ -15,7 +15,7 @@ from dask_k8s_local.api.client import Client
 from dask_k8s_local.api.faults import Faults
 from dask_k8s_local.api.garbage import GarbageCollector
 from dask_k8s_local.api.handler import Handler
-from dask_k8s_local.api.lifecycle import NamespaceLifecycle
+from dask_k8s_local.api.lifecycle import CrdLifecycle, NamespaceLifecycle
 from dask_k8s_local.api.operations import Operations
 from dask_k8s_local.api.rbac import CLUSTER_ROLES
 from dask_k8s_local.api.serving import Serving
@@ -67,7 +67,8 @@ class ApiServer:
         self.client = Client(self.serving, self.operations)
         self._handler = Handler(self.serving, self.operations, self.users, self.kubelets)
         self._garbage = GarbageCollector(self.serving, self.operations)
-        self._lifecycle = NamespaceLifecycle(self.serving, self.operations)
+        self._namespaces = NamespaceLifecycle(self.serving, self.operations)
+        self._crds = CrdLifecycle(self.serving, self.operations)
         manager = self.client.named("kube-controller-manager")
         self._controllers = ControllerManager(manager, self.ca_pem, quantity.parse) if controllers else None
 
@@ -96,7 +97,8 @@ class ApiServer:
             await self.client.create("clusterroles.rbac.authorization.k8s.io", None, role)
         self._tasks = [
             asyncio.create_task(self._garbage.queue.run(), name="garbage collector"),
-            asyncio.create_task(self._lifecycle.queue.run(), name="namespace lifecycle"),
+            asyncio.create_task(self._namespaces.queue.run(), name="namespace lifecycle"),
+            asyncio.create_task(self._crds.queue.run(), name="CRD lifecycle"),
         ]
         if self._controllers is not None:
             self._controllers.start()

@@ -9,7 +9,7 @@ from dask_k8s_local.api.kinds import builtin
 from dask_k8s_local.api.store import Event, Store
 from dask_k8s_local.api.strategy import Served
 
-_CRDS = "customresourcedefinitions.apiextensions.k8s.io"
+CRDS = "customresourcedefinitions.apiextensions.k8s.io"
 
 
 class Serving:
@@ -22,7 +22,7 @@ class Serving:
         self._by_kind: dict[tuple[str, str], Served] = {}
         for served in builtin(store):
             self._add(served)
-        store.collection(_CRDS).listen(self._crd_changed)
+        store.collection(CRDS).listen(self._crd_changed)
 
     def at(self, group: str, version: str, plural: str) -> Served | None:
         return self._by_path.get((group, version, plural))

@@ -12,6 +12,7 @@ from dask_k8s_local.api.schema import compile_schema
 from dask_k8s_local.api.strategy import GenerationStrategy
 from dask_k8s_local.interfaces import Object
 
+CLEANUP = "customresourcecleanup.apiextensions.k8s.io"
 _COLUMN_TYPES = ("integer", "number", "string", "boolean", "date")
 
 
@@ -29,7 +30,8 @@ class CrdStrategy(GenerationStrategy):
     def prepare_for_create(self, body: Object) -> None:
         now = metadata.timestamp()
         self.default(body)
-        spec = body["spec"]
+        spec, own = body["spec"], body["metadata"]
+        own["finalizers"] = [*(one for one in own.get("finalizers") or () if one != CLEANUP), CLEANUP]
         body["status"] = {
             "acceptedNames": spec["names"],
             "conditions": [

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from dask_k8s_local.api.store import clone
-from tests.unit.local.api.http import Http
+from tests.unit.local.api.http import Http, eventually
 from tests.unit.local.api.objects import CRDS, THINGS, thing, thing_crd
 
 
@@ -28,15 +30,44 @@ async def test_a_crd_serves_its_resource_until_it_is_deleted(http: Http) -> None
     assert crd["spec"]["names"]["listKind"] == "ThingList"
     await http.post(THINGS, thing())
     assert (await http.get(THINGS)).body["kind"] == "ThingList"
-    await http.delete(f"{CRDS}/things.example.org")
+    await without_crd(http)
     assert (await http.get(THINGS)).status == 404
+
+
+async def without_crd(http: Http) -> None:
+    """Delete the CRD and wait until it is gone."""
+    await http.delete(f"{CRDS}/things.example.org")
+
+    async def is_gone() -> bool:
+        return (await http.get(f"{CRDS}/things.example.org")).status == 404
+
+    await eventually(is_gone)
 
 
 async def test_a_crd_that_comes_again_has_none_of_the_old_objects(http: Http) -> None:
     for _ in range(2):
         await http.post(CRDS, thing_crd())
         assert (await http.post(THINGS, thing())).status == 201
-        await http.delete(f"{CRDS}/things.example.org")
+        await without_crd(http)
+
+
+async def test_a_crd_waits_for_its_objects(http: Http) -> None:
+    await http.post(CRDS, thing_crd())
+    held = thing()
+    held["metadata"]["finalizers"] = ["example.org/wait"]
+    await http.post(THINGS, held)
+    async with http.watch(THINGS) as watch:
+        assert await watch.take(1) == [("ADDED", "one")]
+        answer = await http.delete(f"{CRDS}/things.example.org")
+        assert answer.body["metadata"]["deletionTimestamp"]
+        assert await watch.take(1) == [("MODIFIED", "one")]
+        refused = await http.post(THINGS, thing("two"))
+        assert refused.message == "create not allowed while custom resource definition is terminating"
+        await http.patch(f"{THINGS}/one", {"metadata": {"finalizers": None}})
+        assert (await watch.take(2))[-1] == ("DELETED", "one")
+        with pytest.raises(EOFError):
+            await watch.next()
+    assert (await http.get(THINGS)).status == 404
 
 
 async def test_defaults_are_filled_in_and_counted_as_spec(http: Http) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.unit.local.api.http import Http
+from tests.unit.local.api.http import Http, eventually
 from tests.unit.local.api.objects import CRDS, THINGS, thing_crd
 
 
@@ -26,7 +26,11 @@ async def test_custom_resources_are_discovered(http: Http) -> None:
     assert [one["name"] for one in things] == ["things", "things/scale", "things/status"]
     assert things[1]["kind"] == "Scale"
     await http.delete(f"{CRDS}/things.example.org")
-    assert (await http.get("/apis/example.org/v1")).status == 404
+
+    async def is_gone() -> bool:
+        return (await http.get("/apis/example.org/v1")).status == 404
+
+    await eventually(is_gone)
 
 
 async def test_aggregated_discovery(http: Http) -> None:
