@@ -64,11 +64,11 @@ async def port_forward(call: Call) -> web.StreamResponse:
         tasks.append(asyncio.create_task(_receive_streams(websocket, streams)))
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
+        for writer in streams.values():
+            writer.close()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        for writer in streams.values():
-            writer.close()
         with suppress(ConnectionError):
             await websocket.close()
     return websocket
