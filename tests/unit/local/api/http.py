@@ -99,6 +99,10 @@ class Watcher:
             line = await self.response.content.readline()
         if not line:
             raise EOFError("the watch has ended")
+        return self.parsed(line)
+
+    @staticmethod
+    def parsed(line: bytes) -> tuple[str, Object]:
         event = json.loads(line)
         return event["type"], event["object"]
 

@@ -1,0 +1,214 @@
+"""Random operations: versions grow, watches tell the truth, and nothing outlives its owner."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from dask_k8s_local.api import ApiServer
+from tests.unit.local.api.http import JSON_PATCH, MERGE, STRATEGIC, Answer, Http, eventually
+from tests.unit.local.api.objects import CORE, CRDS, thing_crd
+
+THINGS = "/apis/example.org/v1/namespaces/default/things"
+PATHS = {"ConfigMap": f"{CORE}/configmaps", "Pod": f"{CORE}/pods", "Thing": THINGS}
+VERSIONS = {"ConfigMap": "v1", "Pod": "v1", "Thing": "example.org/v1"}
+NAMES = [f"n{number}" for number in range(8)]
+WAIT = "example.org/wait"
+
+
+class Follower:
+    """Follows all objects of a kind, and lists again when its version is gone."""
+
+    def __init__(self, http: Http, kind: str, dice: random.Random) -> None:
+        self.http, self.kind, self.dice = http, kind, dice
+        self.state: dict[str, int] = {}
+        self.version = 0
+        self.restarts = 0
+
+    async def run(self) -> None:
+        while True:
+            self.restarts += 1
+            if not self.version:
+                listed = (await self.http.get(PATHS[self.kind])).body
+                self.version = int(listed["metadata"]["resourceVersion"])
+                self.state = {
+                    one["metadata"]["name"]: int(one["metadata"]["resourceVersion"])
+                    for one in listed["items"]
+                }
+            async with self.http.watch(PATHS[self.kind], resourceVersion=self.version) as watch:
+                for _ in range(self.dice.randrange(1, 60)):
+                    line = await watch.response.content.readline()
+                    if not line or not self._take(*watch.parsed(line)):
+                        break
+
+    def _take(self, type_: str, body: dict[str, Any]) -> bool:
+        if type_ == "ERROR":
+            assert body["code"] == 410
+            self.version = 0
+            return False
+        name, version = body["metadata"]["name"], int(body["metadata"]["resourceVersion"])
+        assert version > self.version, "versions grow along a watch"
+        assert (type_ == "ADDED") == (name not in self.state), f"{type_} {name}"
+        self.version = version
+        if type_ == "DELETED":
+            del self.state[name]
+        else:
+            self.state[name] = version
+        return True
+
+
+class Player:
+    """Does one random thing after the other."""
+
+    def __init__(self, http: Http, dice: random.Random) -> None:
+        self.http, self.dice = http, dice
+        self.statuses: dict[int, int] = {}
+        self.last = 0
+
+    async def play(self) -> None:
+        kind, name = self.dice.choice(list(PATHS)), self.dice.choice(NAMES)
+        move: Callable[[str, str], Any] = self.dice.choice(
+            [
+                self.create,
+                self.create,
+                self.create,
+                self.update,
+                self.patch,
+                self.apply,
+                self.delete,
+                self.finish,
+            ]
+        )
+        answer: Answer = await move(kind, name)
+        self.statuses[answer.status] = self.statuses.get(answer.status, 0) + 1
+        assert answer.status < 500, answer.text
+
+    def body(self, kind: str, name: str) -> dict[str, Any]:
+        own: dict[str, Any] = {"name": name, "labels": {"color": self.dice.choice(["red", "blue"])}}
+        if self.dice.random() < 0.1:
+            own["finalizers"] = [WAIT]
+        body: dict[str, Any] = {"apiVersion": VERSIONS[kind], "kind": kind, "metadata": own}
+        if kind == "ConfigMap":
+            body["data"] = {self.dice.choice("abc"): str(self.dice.randrange(5))}
+        elif kind == "Pod":
+            image = f"busybox:{self.dice.randrange(4)}"
+            body["spec"] = {"containers": [{"name": "main", "image": image}]}
+        else:
+            body["spec"] = {
+                "replicas": self.dice.randrange(-1, 5),
+                "color": self.dice.choice(["red", "blue"]),
+            }
+        return body
+
+    async def create(self, kind: str, name: str) -> Answer:
+        body = self.body(kind, name)
+        if self.dice.random() < 0.4:
+            owner_kind, owner_name = self.dice.choice(list(PATHS)), self.dice.choice(NAMES)
+            owner = await self.http.get(f"{PATHS[owner_kind]}/{owner_name}")
+            if owner.status == 200:
+                reference = {
+                    "apiVersion": VERSIONS[owner_kind],
+                    "kind": owner_kind,
+                    "name": owner_name,
+                    "uid": owner.body["metadata"]["uid"],
+                    "blockOwnerDeletion": self.dice.random() < 0.5,
+                }
+                body["metadata"]["ownerReferences"] = [reference]
+        return await self.http.post(PATHS[kind], body)
+
+    async def update(self, kind: str, name: str) -> Answer:
+        answer = await self.http.get(f"{PATHS[kind]}/{name}")
+        if answer.status != 200:
+            return answer
+        body = answer.body
+        body["metadata"].setdefault("annotations", {})["seen"] = str(self.dice.randrange(5))
+        if self.dice.random() < 0.2:
+            body["metadata"]["resourceVersion"] = "1"
+        return await self.http.put(f"{PATHS[kind]}/{name}", body)
+
+    async def patch(self, kind: str, name: str) -> Answer:
+        path = f"{PATHS[kind]}/{name}"
+        label = self.dice.choice(["red", "blue", None])
+        if self.dice.random() < 0.3:
+            replace = [{"op": "add", "path": "/metadata/labels/color", "value": label or "x"}]
+            return await self.http.patch(path, replace, JSON_PATCH)
+        type_ = STRATEGIC if kind != "Thing" and self.dice.random() < 0.5 else MERGE
+        return await self.http.patch(path, {"metadata": {"labels": {"color": label}}}, type_)
+
+    async def apply(self, kind: str, name: str) -> Answer:
+        return await self.http.apply(
+            f"{PATHS[kind]}/{name}",
+            self.body(kind, name),
+            self.dice.choice(["first", "second"]),
+            force=str(self.dice.random() < 0.5).lower(),
+        )
+
+    async def delete(self, kind: str, name: str) -> Answer:
+        policy = self.dice.choice(["Background", "Foreground", "Orphan", None])
+        return await self.http.delete(f"{PATHS[kind]}/{name}", {"propagationPolicy": policy})
+
+    async def finish(self, kind: str, name: str) -> Answer:
+        patch = {"metadata": {"finalizers": None}}
+        answer = await self.http.get(f"{PATHS[kind]}/{name}")
+        held = answer.status == 200 and answer.body["metadata"].get("finalizers") == [WAIT]
+        return await self.http.patch(f"{PATHS[kind]}/{name}", patch) if held else answer
+
+
+async def objects(http: Http) -> list[dict[str, Any]]:
+    return [one for path in PATHS.values() for one in (await http.get(path)).body["items"]]
+
+
+async def no_orphans(http: Http) -> bool:
+    """Tell whether everything that has owners has one that is there."""
+    everything = await objects(http)
+    uids = {one["metadata"]["uid"] for one in everything}
+    return all(
+        "deletionTimestamp" in one["metadata"]
+        or not (owners := one["metadata"].get("ownerReferences"))
+        or any(owner["uid"] in uids for owner in owners)
+        for one in everything
+    )
+
+
+@pytest.mark.parametrize(
+    ("seed", "operations"), [(1, 1_000), pytest.param(2, 10_000, marks=pytest.mark.full)]
+)
+async def test_random_operations(http: Http, server: ApiServer, seed: int, operations: int) -> None:
+    dice = random.Random(seed)
+    await http.post(CRDS, thing_crd())
+    followers = [Follower(http, kind, random.Random(seed + at)) for at, kind in enumerate([*PATHS, *PATHS])]
+    tasks = [asyncio.create_task(one.run()) for one in followers]
+    player = Player(http, dice)
+    for number in range(operations):
+        await player.play()
+        if dice.random() < 0.01:
+            server.faults.cut_watches()
+        if dice.random() < 0.002:
+            server.faults.forget_history()
+        assert server.store.version >= player.last
+        player.last = server.store.version
+        if number % 500 == 499:
+            await eventually(lambda: no_orphans(http))
+
+    async def all_followers_are_up_to_date() -> bool:
+        for task in tasks:
+            if task.done():
+                task.result()
+        for follower in followers:
+            listed = (await http.get(PATHS[follower.kind])).body["items"]
+            now = {one["metadata"]["name"]: int(one["metadata"]["resourceVersion"]) for one in listed}
+            if follower.state != now:
+                return False
+        return True
+
+    await eventually(lambda: no_orphans(http))
+    await eventually(all_followers_are_up_to_date, seconds=20)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert {200, 201, 404, 409, 422} <= player.statuses.keys()
+    assert sum(one.restarts for one in followers) > len(followers)
