@@ -162,16 +162,25 @@ async def objects(http: Http) -> list[dict[str, Any]]:
     return [one for path in PATHS.values() for one in (await http.get(path)).body["items"]]
 
 
-async def no_orphans(http: Http) -> bool:
-    """Tell whether everything that has owners has one that is there."""
+async def garbage_is_collected(http: Http) -> bool:
+    """Tell whether what has owners has one that is there, and whether nothing waits for what is gone."""
     everything = await objects(http)
     uids = {one["metadata"]["uid"] for one in everything}
-    return all(
-        "deletionTimestamp" in one["metadata"]
-        or not (owners := one["metadata"].get("ownerReferences"))
-        or any(owner["uid"] in uids for owner in owners)
+    blocked = {
+        owner["uid"]
         for one in everything
-    )
+        for owner in one["metadata"].get("ownerReferences") or ()
+        if owner.get("blockOwnerDeletion")
+    }
+    for one in everything:
+        own = one["metadata"]
+        if "deletionTimestamp" in own:
+            waits = WAIT in own["finalizers"] or own["uid"] in blocked
+            if not waits or "orphan" in own["finalizers"]:
+                return False
+        elif own.get("ownerReferences") and not {owner["uid"] for owner in own["ownerReferences"]} & uids:
+            return False
+    return True
 
 
 @pytest.mark.parametrize(
@@ -192,7 +201,7 @@ async def test_random_operations(http: Http, server: ApiServer, seed: int, opera
         assert server.store.version >= player.last
         player.last = server.store.version
         if number % 500 == 499:
-            await eventually(lambda: no_orphans(http))
+            await eventually(lambda: garbage_is_collected(http))
 
     async def all_followers_are_up_to_date() -> bool:
         for task in tasks:
@@ -205,7 +214,7 @@ async def test_random_operations(http: Http, server: ApiServer, seed: int, opera
                 return False
         return True
 
-    await eventually(lambda: no_orphans(http))
+    await eventually(lambda: garbage_is_collected(http))
     await eventually(all_followers_are_up_to_date, seconds=20)
     for task in tasks:
         task.cancel()
