@@ -15,10 +15,10 @@ from typing import Any, Self, TypeVar
 import yaml
 
 from .addons import Addon, AddonProcesses, installed_addons
-from .api import ApiServer
+from .api import ApiServer, Faults
 from .interfaces import ApiError, Object
 from .kubeconfig import kubeconfig, refuse_foreign, write_private
-from .node import Node, NodeAgent, NodeSettings, ScaleNode, Scheduler
+from .node import Node, NodeAgent, NodeLifecycle, NodeSettings, ScaleNode, Scheduler
 
 T = TypeVar("T")
 
@@ -167,6 +167,7 @@ class LocalKubernetes:
         content = kubeconfig(self._server.url, authority, self._server.token)
         write_private(self.kubeconfig, yaml.safe_dump(content, sort_keys=False))
         await self._opening(Scheduler(self._server.client))
+        await self._opening(NodeLifecycle(self._server.client, scale=self._settings.heartbeat_scale))
         for node in self._nodes:
             await self._open_node(node)
         addons = installed_addons() if self._addons is None else self._addons
@@ -186,7 +187,9 @@ class LocalKubernetes:
     def _agent(self, node: Node) -> NodeAgent | ScaleNode:
         server = self._server
         if self._ready_after is not None:
-            return ScaleNode(server.client, node, latency=self._ready_after)
+            return ScaleNode(
+                server.client, node, latency=self._ready_after, heartbeat_scale=self._settings.heartbeat_scale
+            )
         settings = replace(
             self._settings,
             failing_images=(*self._settings.failing_images, *IMAGES_THAT_CANNOT_EXIST),
@@ -209,6 +212,10 @@ class LocalKubernetes:
     @property
     def url(self) -> str:
         return self._server.url
+
+    @property
+    def faults(self) -> Faults:
+        return self._server.faults
 
     def apply(self, manifests: Path | str | Iterable[Object]) -> None:
         """Create what manifests describe, or change what is there to it.
