@@ -1,0 +1,244 @@
+"""DaskAutoscalers follow what real schedulers have to do, seen through the API server alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from dask_k8s_models import make_autoscaler_spec, make_job_spec, make_worker_group_spec
+from tests.e2e.conftest import DASK_CLUSTERS, WORKER_GROUPS, is_running, pods_of
+from tests.harness.kube import Kube, Object
+
+AUTOSCALERS = "daskautoscalers.kubernetes.dask.org"
+JOBS = "daskjobs.kubernetes.dask.org"
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+Manifest = Callable[..., Object]
+
+AT_ONCE = {
+    "scaleUp": {"stabilizationWindowSeconds": 0},
+    "scaleDown": {"stabilizationWindowSeconds": 0, "maxPercent": 100},
+}
+
+WORK = """
+import time
+from dask.distributed import Client, get_worker
+
+def work(seconds):
+    get_worker().log_event("began", seconds)
+    time.sleep(seconds)
+    return bytes(1000)
+
+client = Client()
+futures = client.map(work, [2 + n / 100 for n in range(12)] + [25])
+results = client.gather(futures)
+began = [event for _, event in client.get_events("began")]
+assert len(began) == len(set(began)) == 13, sorted(began)
+print("each task ran once")
+"""
+"""Many short tasks and a long one, on as many workers as there happen to be; none may run twice."""
+
+
+def replicas(group: Object) -> int:
+    found: int = group["spec"]["worker"]["replicas"]
+    return found
+
+
+def condition(item: Object, name: str) -> tuple[str, str]:
+    conditions = item.get("status", {}).get("conditions", [])
+    return next(((one["status"], one["reason"]) for one in conditions if one["type"] == name), ("", ""))
+
+
+@pytest.fixture
+def thin_cluster(kube: Kube, namespace: str, cluster_manifest: Manifest) -> Callable[..., Object]:
+    """Make a real cluster whose workers have one thread each, and wait for its scheduler."""
+
+    def make(name: str, n_workers: int = 0) -> Object:
+        command = ["dask", "worker", "--nthreads", "1"]
+        kube.create(cluster_manifest(name, n_workers=n_workers, worker_command=command), namespace)
+        return kube.wait(
+            DASK_CLUSTERS,
+            name,
+            namespace,
+            until=lambda cluster: condition(cluster, "SchedulerReady")[0] == "True",
+            timeout=120,
+        )
+
+    return make
+
+
+@pytest.mark.usefixtures("controller")
+def test_from_zero_to_the_maximum_and_back_without_running_anything_twice(
+    kube: Kube, namespace: str, thin_cluster: Callable[..., Object], dask_image: str
+) -> None:
+    thin_cluster("busy")
+    kube.create(make_autoscaler_spec("busy", 0, 3, behavior=AT_ONCE), namespace)
+    kube.wait(AUTOSCALERS, "busy", namespace, until=lambda found: condition(found, "Ready")[0] == "True")
+    job = make_job_spec("load", ["python", "-c", WORK], dask_image, cluster_name="busy", backoff_limit=0)
+    kube.create(job, namespace)
+
+    kube.wait(WORKER_GROUPS, "busy-default", namespace, until=lambda group: replicas(group) == 3, timeout=120)
+    scaler = kube.wait(
+        AUTOSCALERS, "busy", namespace, until=lambda found: found["status"].get("currentReplicas") == 3
+    )
+    assert scaler["status"]["desiredReplicas"] >= 3
+    assert scaler["status"]["lastScaleTime"]
+
+    ended = kube.wait(
+        JOBS,
+        "load",
+        namespace,
+        until=lambda job: job.get("status", {}).get("jobStatus") in ("Successful", "Failed"),
+        timeout=180,
+    )
+    assert ended["status"]["jobStatus"] == "Successful", ended["status"]
+    kube.wait(WORKER_GROUPS, "busy-default", namespace, until=lambda group: replicas(group) == 0, timeout=60)
+    kube.wait_all("pods", namespace, until=lambda pods: not [name for name in pods if "-worker-" in name])
+    scaler = kube.wait(
+        AUTOSCALERS, "busy", namespace, until=lambda found: found["status"]["currentReplicas"] == 0
+    )
+    assert scaler["status"]["desiredReplicas"] == 0
+
+
+@pytest.mark.usefixtures("controller")
+def test_the_seeds_autoscaler(kube: Kube, namespace: str, thin_cluster: Callable[..., Object]) -> None:
+    """Bounds from the manifest hold at once; the number stays when the autoscaler is deleted."""
+    thin_cluster("simple")
+    assert kube.get(WORKER_GROUPS, "simple-default", namespace)["spec"]["worker"]["replicas"] == 0
+
+    kube.create(yaml.safe_load((EXAMPLES / "autoscaler.yaml").read_text()), namespace)
+
+    kube.wait(WORKER_GROUPS, "simple-default", namespace, until=lambda group: replicas(group) == 1)
+    scaler = kube.wait(
+        AUTOSCALERS, "simple", namespace, until=lambda found: found["status"].get("currentReplicas") == 1
+    )
+    assert scaler["status"]["desiredReplicas"] == 1
+    kube.wait_all(
+        "pods", namespace, until=lambda pods: sum("-worker-" in name for name in pods) == 1, timeout=60
+    )
+    assert scaler["metadata"]["ownerReferences"][0]["kind"] == "DaskCluster"
+
+    kube.delete(AUTOSCALERS, "simple", namespace)
+    kube.gone(AUTOSCALERS, "simple", namespace)
+    assert replicas(kube.get(WORKER_GROUPS, "simple-default", namespace)) == 1
+
+
+@pytest.mark.usefixtures("controller")
+def test_what_gitops_applied_stays_as_it_was_applied(
+    kube: Kube, namespace: str, thin_cluster: Callable[..., Object]
+) -> None:
+    """Neither the cluster nor the autoscaler's spec changes; the group does, through its scale subresource."""
+    before = thin_cluster("steady")
+    manifest = make_autoscaler_spec("steady", 1, 3, behavior=AT_ONCE)
+    created = kube.create(manifest, namespace)
+    kube.wait(WORKER_GROUPS, "steady-default", namespace, until=lambda group: replicas(group) == 1)
+    assert kube.get(DASK_CLUSTERS, "steady", namespace)["spec"] == before["spec"]
+    assert kube.get(AUTOSCALERS, "steady", namespace)["spec"] == created["spec"]
+    group = kube.get(WORKER_GROUPS, "steady-default", namespace)
+    managers = [entry for entry in group["metadata"]["managedFields"] if entry.get("subresource") == "scale"]
+    assert managers
+
+
+@pytest.mark.usefixtures("controller")
+def test_any_group_can_be_scaled_and_its_selector_suits_other_autoscalers(
+    kube: Kube, namespace: str, thin_cluster: Callable[..., Object], dask_image: str
+) -> None:
+    thin_cluster("groups")
+    group = make_worker_group_spec("groups", "extra", dask_image, n_workers=0)
+    kube.create(group, namespace)
+    kube.create(make_autoscaler_spec("groups", 1, 2, worker_group="extra", behavior=AT_ONCE), namespace)
+    kube.wait(WORKER_GROUPS, "groups-extra", namespace, until=lambda group: replicas(group) == 1)
+    assert replicas(kube.get(WORKER_GROUPS, "groups-default", namespace)) == 0
+    kube.wait_all("pods", namespace, until=lambda pods: any("extra-worker" in name for name in pods))
+
+    kube.wait(WORKER_GROUPS, "groups-extra", namespace, until=lambda group: group["status"]["replicas"] == 1)
+    scale = kube.get(WORKER_GROUPS, "groups-extra", namespace, "scale")
+    selected = kube.list("pods", namespace, scale["status"]["selector"])
+    assert [pod["metadata"]["labels"]["dask.org/workergroup-name"] for pod in selected] == ["groups-extra"]
+
+
+@pytest.fixture
+def idle_cluster(kube: Kube, namespace: str, idle_cluster_manifest: Manifest) -> Callable[..., Object]:
+    """Make a cluster whose scheduler only waits, so that nobody answers."""
+
+    def make(name: str, **options: Any) -> Object:
+        kube.create(idle_cluster_manifest(name, **options), namespace)
+        return kube.wait(DASK_CLUSTERS, name, namespace, until=is_running)
+
+    return make
+
+
+@pytest.mark.usefixtures("controller")
+class TestWaiting:
+    """Without an answer of the scheduler nothing changes, and the status says why."""
+
+    def test_an_unreachable_scheduler(
+        self, kube: Kube, namespace: str, idle_cluster: Callable[..., Object]
+    ) -> None:
+        idle_cluster("silent", n_workers=2)
+        kube.create(make_autoscaler_spec("silent", 3, 5), namespace)
+        kube.wait(
+            AUTOSCALERS,
+            "silent",
+            namespace,
+            until=lambda found: condition(found, "Ready") == ("False", "SchedulerUnreachable"),
+        )
+        assert replicas(kube.get(WORKER_GROUPS, "silent-default", namespace)) == 2
+
+    def test_a_cluster_that_comes_later(
+        self, kube: Kube, namespace: str, idle_cluster: Callable[..., Object]
+    ) -> None:
+        kube.create(make_autoscaler_spec("late", 1, 5), namespace)
+        kube.wait(
+            AUTOSCALERS,
+            "late",
+            namespace,
+            until=lambda found: condition(found, "Ready") == ("False", "ClusterNotFound"),
+        )
+        cluster = idle_cluster("late", n_workers=0)
+        scaler = kube.wait(
+            AUTOSCALERS,
+            "late",
+            namespace,
+            until=lambda found: condition(found, "Ready") == ("False", "SchedulerUnreachable"),
+        )
+        assert scaler["metadata"]["ownerReferences"][0]["uid"] == cluster["metadata"]["uid"]
+        kube.delete(DASK_CLUSTERS, "late", namespace)
+        kube.gone(AUTOSCALERS, "late", namespace)
+
+    def test_a_suspended_cluster(self, kube: Kube, namespace: str, idle_cluster_manifest: Manifest) -> None:
+        manifest = idle_cluster_manifest("asleep", n_workers=1)
+        manifest["spec"]["suspend"] = True
+        kube.create(manifest, namespace)
+        kube.create(make_autoscaler_spec("asleep", 3, 5), namespace)
+        kube.wait(
+            AUTOSCALERS,
+            "asleep",
+            namespace,
+            until=lambda found: condition(found, "Ready") == ("False", "Suspended"),
+        )
+        assert replicas(kube.get(WORKER_GROUPS, "asleep-default", namespace)) == 1
+        assert pods_of(kube, "asleep", namespace) == []
+
+    def test_of_two_for_one_group_the_later_is_stalled_until_the_first_is_gone(
+        self, kube: Kube, namespace: str, idle_cluster: Callable[..., Object]
+    ) -> None:
+        idle_cluster("one", n_workers=1)
+        kube.create(make_autoscaler_spec("one", 1, 5, name="a-first"), namespace)
+        kube.wait(AUTOSCALERS, "a-first", namespace, until=lambda found: condition(found, "Ready")[0])
+        kube.create(make_autoscaler_spec("one", 2, 5, name="b-second"), namespace)
+        kube.wait(
+            AUTOSCALERS,
+            "b-second",
+            namespace,
+            until=lambda found: condition(found, "Stalled") == ("True", "GroupHasAutoscaler"),
+        )
+        assert condition(kube.get(AUTOSCALERS, "a-first", namespace), "Stalled")[0] == "False"
+        kube.delete(AUTOSCALERS, "a-first", namespace)
+        kube.wait(
+            AUTOSCALERS, "b-second", namespace, until=lambda found: condition(found, "Stalled")[0] == "False"
+        )
