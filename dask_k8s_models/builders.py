@@ -281,11 +281,13 @@ def make_job_spec(
     job_env : mapping or sequence of mappings, optional
         Environment variables of the job's pod, in place of ``env``.
     restart_policy : str, optional
-        Of the job's pod: OnFailure, the default, restarts it in place; Never counts a failed attempt.
+        Of the job's pod: OnFailure, the default, restarts its container in place; with Never another pod
+        follows, if ``backoff_limit`` allows.
     min_ready_workers : int, optional
         Start the job's pod when so many workers are ready.
     backoff_limit : int, optional
-        How often a failed pod is followed by another.
+        How many failures, of pods or of containers that are restarted in place, the job survives. Left out,
+        the job is restarted until it succeeds, or never with ``restart_policy="Never"``.
     active_deadline_seconds : int, optional
         The job has failed when it takes longer.
     ttl_seconds_after_finished : int, optional

@@ -42,7 +42,8 @@ class JobTemplate(RuledModel):
     spec: Annotated[
         PodSpec,
         Field(
-            description="The job's pod. Its restartPolicy is OnFailure unless set; Client() in it connects."
+            description="The job's pod. Client() in it connects to the cluster. Its restartPolicy is "
+            "OnFailure unless set, or Never if backoffLimit is 0."
         ),
     ]
 
@@ -76,15 +77,24 @@ class JobSpec(RuledModel):
     ] = None
     minReadyWorkers: Annotated[
         Count | None,
-        Field(description="Start the job's pod when so many workers are ready; without it, at once."),
+        Field(
+            description="Start the job's pod when so many workers are ready; without it, as soon as the "
+            "scheduler answers."
+        ),
     ] = None
     backoffLimit: Annotated[
-        Count, Field(description="How often a failed pod is followed by another before the job has failed.")
-    ] = 0
+        Count | None,
+        Field(
+            description="How many failures the job survives: failed pods, and restarts of its container in "
+            "place, count. Without it, a job whose pod restarts OnFailure is restarted until it succeeds, "
+            "and one whose pod restarts Never fails with its first pod."
+        ),
+    ] = None
     activeDeadlineSeconds: Annotated[
         Positive | None,
         Field(
-            description="The job has failed when it takes longer than so many seconds, all attempts together."
+            description="The job has failed when it takes longer than so many seconds, all attempts "
+            "together. They start anew when a suspended job is resumed."
         ),
     ] = None
     ttlSecondsAfterFinished: Annotated[

@@ -158,6 +158,22 @@ def test_the_api_server_fills_in_little() -> None:
     }
 
 
+def test_what_a_job_leaves_unset_stays_unset() -> None:
+    """Without a backoffLimit a job runs until it succeeds: a default would make it another job."""
+    filled_in = {path for path in defaults(schema_of("DaskJob")) if path.count(".") == 2}
+    assert filled_in == {".spec.suspend", ".spec.cleanupPolicy"}
+
+
+def test_an_autoscaler_is_filled_in_as_documented() -> None:
+    assert set(defaults(schema_of("DaskAutoscaler"))) == {
+        ".spec.minimum",
+        ".spec.behavior.scaleUp.stabilizationWindowSeconds",
+        ".spec.behavior.scaleDown.stabilizationWindowSeconds",
+        ".spec.behavior.scaleDown.maxPercent",
+        ".status",
+    }
+
+
 def rules(schema: Json, path: str = "") -> Iterator[tuple[str, Json, Json]]:
     for rule in schema.get("x-kubernetes-validations", ()):
         yield path, rule, schema
