@@ -131,7 +131,7 @@ def test_the_seeds_autoscaler(kube: Kube, namespace: str, thin_cluster: Callable
 def test_what_gitops_applied_stays_as_it_was_applied(
     kube: Kube, namespace: str, thin_cluster: Callable[..., Object]
 ) -> None:
-    """Neither the cluster nor the autoscaler's spec changes; the group does, through its scale subresource."""
+    """Neither cluster nor autoscaler change; the group does, through its scale subresource."""
     before = thin_cluster("steady")
     manifest = make_autoscaler_spec("steady", 1, 3, behavior=AT_ONCE)
     created = kube.create(manifest, namespace)
