@@ -53,6 +53,10 @@ class Worker:
     """Results that it holds."""
     nbytes: int = 0
     """Their size."""
+    can_drain: bool = False
+    """The scheduler can give it no more tasks; then the numbers are those of this very moment, too."""
+    is_draining: bool = False
+    """The scheduler gives it no more tasks, as we asked it to."""
 
     @property
     def is_busy(self) -> bool:
@@ -73,6 +77,8 @@ class Retirement:
     done: frozenset[str] = frozenset()
     refused: Mapping[str, datetime] = field(default_factory=dict)
     """When the scheduler last left a pod's workers out of its answer."""
+    busy: Mapping[str, datetime] = field(default_factory=dict)
+    """When the scheduler last said that a pod's workers, though drained, still run tasks."""
     failed: Answer[None] | None = None
     """The last call, if it failed."""
 

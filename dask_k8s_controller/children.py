@@ -5,10 +5,13 @@ Pure: no kopf, no HTTP.
 
 from __future__ import annotations
 
+import ast
 import copy
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
+from importlib import resources
 from typing import Any
 
 from dask_k8s_controller.facts import Meta, Service
@@ -38,6 +41,11 @@ SCHEDULER_ROUTES = (
 
 https://distributed.dask.org/en/stable/http_services.html
 """
+
+PRELOADS = "DASK_DISTRIBUTED__SCHEDULER__PRELOAD"
+PRELOAD_SOURCE = "KUBERNETES_DASK_SCHEDULER_PRELOAD"
+PRELOAD = f"import os; exec(os.environ['{PRELOAD_SOURCE}'], globals())"
+"""What the scheduler loads: a line that loads the rest, as the scheduler writes it into its log."""
 
 TCP_COMM = "tcp-comm"
 HTTP_DASHBOARD = "http-dashboard"
@@ -124,10 +132,14 @@ def scheduler_pod(cluster: Cluster, suffix: str = "") -> Object:
     """The pod of the scheduler; with a suffix if its name is still held by a dying one."""
     spec = copy.deepcopy(cluster.raw_spec["scheduler"]["spec"])
     spec.setdefault("enableServiceLinks", False)
-    routes = {HTTP_ROUTES: repr(list(SCHEDULER_ROUTES))}
+    variables = {
+        HTTP_ROUTES: repr(list(SCHEDULER_ROUTES)),
+        PRELOADS: repr([PRELOAD]),
+        PRELOAD_SOURCE: preload_source(),
+    }
     chosen = main_container(spec["containers"], "scheduler")
     spec["containers"] = [
-        with_env(container, routes) if index == chosen else container
+        with_env(container, variables) if index == chosen else container
         for index, container in enumerate(spec["containers"])
     ]
     metadata = scheduler_pod_metadata(cluster)
@@ -138,6 +150,17 @@ def scheduler_pod(cluster: Cluster, suffix: str = "") -> Object:
     metadata["namespace"] = cluster.meta.namespace
     metadata["ownerReferences"] = [owner_reference("DaskCluster", cluster.meta)]
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
+
+
+@cache
+def preload_source() -> str:
+    """Return the source of `scheduler_preload`, without words for people."""
+    source = resources.files("dask_k8s_controller").joinpath("scheduler_preload.py").read_text()
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.FunctionDef | ast.AsyncFunctionDef) and ast.get_docstring(node):
+            del node.body[0]
+    return ast.unparse(tree)
 
 
 def scheduler_pod_metadata(cluster: Cluster) -> Object:

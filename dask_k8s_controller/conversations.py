@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
@@ -15,7 +15,7 @@ from typing import Any, Protocol, TypeVar
 from dask_k8s_controller.answers import Answer, Retirement, Trouble, Worker
 from dask_k8s_controller.clock import Clock
 from dask_k8s_controller.errors import NoSuchRoute, SchedulerError, Unreachable
-from dask_k8s_controller.plan import AskIdle, AskWorkers, Question, Retire
+from dask_k8s_controller.plan import AskIdle, AskWorkers, Question, Resume, Retire
 from dask_k8s_controller.queue import Key
 from dask_k8s_controller.scheduler_http import Endpoint
 
@@ -35,6 +35,12 @@ class Schedulers(Protocol):
 
     async def adaptive_target(self, endpoint: Endpoint) -> int: ...
 
+    async def drain(self, endpoint: Endpoint, addresses: Iterable[str]) -> Mapping[str, int]: ...
+
+    async def resume(self, endpoint: Endpoint, addresses: Iterable[str]) -> None: ...
+
+    def forget(self, uid: str) -> None: ...
+
     async def retire(self, endpoint: Endpoint, addresses: Iterable[str]) -> frozenset[str]: ...
 
     async def close(self) -> None: ...
@@ -47,6 +53,7 @@ class _Retirements:
     under_way: set[str] = field(default_factory=set)
     done: set[str] = field(default_factory=set)
     refused: dict[str, datetime] = field(default_factory=dict)
+    busy: dict[str, datetime] = field(default_factory=dict)
     failed: Answer[None] | None = None
 
 
@@ -87,7 +94,11 @@ class Conversations:
         if known is None:
             return None
         return Retirement(
-            frozenset(known.under_way), frozenset(known.done), dict(known.refused), known.failed
+            under_way=frozenset(known.under_way),
+            done=frozenset(known.done),
+            refused=dict(known.refused),
+            busy=dict(known.busy),
+            failed=known.failed,
         )
 
     def ask(self, question: Question, endpoint: Endpoint, key: Key, uid: str) -> None:
@@ -111,18 +122,22 @@ class Conversations:
                 self._share("idle", endpoint, key, self._ask_idle(endpoint))
             case Retire():
                 self._start(self._retire(question, endpoint, key, uid))
+            case Resume():
+                self._share("resume", endpoint, key, self._resume(question, endpoint))
 
     def forget(self, uid: str) -> None:
         """Drop what is remembered of a group, or of a scheduler's pod, that is gone."""
         self._retirements.pop(uid, None)
         self._workers.pop(uid, None)
         self._idleness.pop(uid, None)
+        self._schedulers.forget(uid)
 
     def forget_pod(self, group_uid: str, pod_uid: str) -> None:
         """Drop what is remembered of a worker's pod that is gone."""
         if known := self._retirements.get(group_uid):
             known.done.discard(pod_uid)
             known.refused.pop(pod_uid, None)
+            known.busy.pop(pod_uid, None)
 
     async def stop(self) -> None:
         """Ask no more."""
@@ -159,6 +174,14 @@ class Conversations:
     async def _ask_idle(self, endpoint: Endpoint) -> None:
         self._idleness[endpoint.uid] = await self._answer(self._schedulers.idle_since(endpoint))
 
+    async def _resume(self, question: Resume, endpoint: Endpoint) -> None:
+        try:
+            await self._schedulers.resume(endpoint, question.addresses)
+        except SchedulerError as error:
+            logger.debug("%s: %s", endpoint.pod, error)
+        finally:
+            self._workers.pop(endpoint.uid, None)
+
     async def _retire(self, question: Retire, endpoint: Endpoint, key: Key, uid: str) -> None:
         known = self._retirements.setdefault(uid, _Retirements())
         pods = {pod: addresses for pod, addresses in question.pods if pod not in known.under_way}
@@ -166,23 +189,49 @@ class Conversations:
             return
         known.under_way |= pods.keys()
         try:
-            addresses = [address for of_pod in pods.values() for address in of_pod]
-            logger.info("%s: retiring %s workers.", key, len(addresses))
-            answer = await self._answer(self._schedulers.retire(endpoint, addresses))
-            if answer.value is None:
-                known.failed = Answer(answer.at, None, answer.trouble, answer.message)
-            else:
-                known.failed = None
-                for pod, of_pod in pods.items():
-                    if answer.value.issuperset(of_pod):
-                        known.done.add(pod)
-                    else:
-                        known.refused[pod] = answer.at
+            idle = await self._drain(known, endpoint, pods, question.patient)
+            if idle:
+                logger.info("%s: retiring the workers of %s pods.", key, len(idle))
+                await self._retire_now(known, endpoint, idle)
         finally:
             known.under_way -= pods.keys()
             # What the scheduler said of its workers before is no longer true.
             self._workers.pop(endpoint.uid, None)
             self._on_answer(key)
+
+    async def _drain(
+        self,
+        known: _Retirements,
+        endpoint: Endpoint,
+        pods: Mapping[str, tuple[str, ...]],
+        patient: frozenset[str],
+    ) -> dict[str, tuple[str, ...]]:
+        """Have the workers of patient pods get no more tasks; return the pods that may be retired by now."""
+        addresses = [address for pod in patient & pods.keys() for address in pods[pod]]
+        if not addresses:
+            return dict(pods)
+        answer = await self._answer(self._schedulers.drain(endpoint, addresses))
+        if answer.value is None:
+            known.failed = Answer(answer.at, None, answer.trouble, answer.message)
+            return {}
+        busy = {pod for pod in patient & pods.keys() if any(answer.value.get(one) for one in pods[pod])}
+        known.busy |= dict.fromkeys(busy, answer.at)
+        return {pod: of_pod for pod, of_pod in pods.items() if pod not in busy}
+
+    async def _retire_now(
+        self, known: _Retirements, endpoint: Endpoint, pods: Mapping[str, tuple[str, ...]]
+    ) -> None:
+        addresses = [address for of_pod in pods.values() for address in of_pod]
+        answer = await self._answer(self._schedulers.retire(endpoint, addresses))
+        if answer.value is None:
+            known.failed = Answer(answer.at, None, answer.trouble, answer.message)
+            return
+        known.failed = None
+        for pod, of_pod in pods.items():
+            if answer.value.issuperset(of_pod):
+                known.done.add(pod)
+            else:
+                known.refused[pod] = answer.at
 
     async def _answer(self, asking: Coroutine[Any, Any, T | None]) -> Answer[T]:
         try:

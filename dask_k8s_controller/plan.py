@@ -75,12 +75,23 @@ class AskIdle:
 
 @dataclass(frozen=True)
 class Retire:
-    """Have the scheduler retire workers: pods by uid, each with the addresses of its workers."""
+    """Have the scheduler retire workers: pods by uid, each with the addresses of its workers.
+
+    Those of ``patient`` pods are drained first, and retired only if they run no tasks any more.
+    """
 
     pods: tuple[tuple[str, tuple[str, ...]], ...]
+    patient: frozenset[str] = frozenset()
 
 
-Question = AskWorkers | AskIdle | Retire
+@dataclass(frozen=True)
+class Resume:
+    """Have the scheduler give tasks to drained workers again."""
+
+    addresses: tuple[str, ...]
+
+
+Question = AskWorkers | AskIdle | Retire | Resume
 
 
 @dataclass(frozen=True)
@@ -127,6 +138,8 @@ class Policy:
         Wait before a scheduler that failed to answer is asked again.
     drain_poll : float
         Wait between looks at a worker that is finishing its tasks.
+    heartbeat : float
+        What an idle worker is said to do may be so old, where the scheduler can't drain.
     retire_patience : float
         Wait for a retirement that an earlier process of the controller may have begun.
     refusal_memory : float
@@ -146,6 +159,7 @@ class Policy:
     answer_age: float = 2.0
     scheduler_retry: float = 5.0
     drain_poll: float = 1.0
+    heartbeat: float = 1.0
     retire_patience: float = 30.0
     refusal_memory: float = 30.0
     short_life: float = 10.0

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from dask_k8s_controller.answers import Trouble, Worker, workers_by_pod
 from dask_k8s_controller.facts import Pod, moment
 from dask_k8s_controller.observed import ObservedGroup
-from dask_k8s_controller.plan import AskWorkers, Delete, Draft, Patch, Policy, Retire
+from dask_k8s_controller.plan import AskWorkers, Delete, Draft, Patch, Policy, Resume, Retire
 from dask_k8s_controller.scale_down import choose, choose_unstarted, holds_nothing, is_busy
 from dask_k8s_models import labels
 
@@ -150,12 +150,12 @@ def _can_be_retired(
     marked_at = _marked_at(pod, observed.now)
     refused_at = observed.retirement.refused.get(uid)
     if refused_at is not None and refused_at >= marked_at:
-        unmark = {"metadata": {"annotations": {labels.RETIRING: None}}}
-        draft.actions.append(Patch("Pod", pod.name, uid, unmark))
+        _give_up(draft, pod, of_pod)
         return False
     drained_at = marked_at + timedelta(seconds=_drain_timeout(observed))
-    if is_busy(of_pod) and observed.now < drained_at:
-        draft.again_at(min(drained_at, observed.now + timedelta(seconds=policy.drain_poll)))
+    due = min(_next_try(observed, policy, pod, of_pod), drained_at)
+    if due > observed.now:
+        draft.again_at(due)
         return False
     # Somebody else asked for it, perhaps an earlier process of ours: let that come to its end.
     is_under_way_elsewhere = any(worker.is_retiring for worker in of_pod)
@@ -163,6 +163,32 @@ def _can_be_retired(
         draft.again_after(policy.drain_poll)
         return False
     return True
+
+
+def _next_try(observed: ObservedGroup, policy: Policy, pod: Pod, of_pod: Sequence[Worker]) -> datetime:
+    """When to try to retire a pod's workers, as they may be idle then."""
+    wait = timedelta(seconds=policy.drain_poll)
+    if _can_drain(of_pod):
+        # At each try they are drained, and retired if they are idle then: nothing can come in between.
+        tried_at = observed.retirement.busy.get(pod.meta.uid)
+        return tried_at + wait if tried_at else observed.now
+    if is_busy(of_pod):
+        return observed.now + wait
+    return _marked_at(pod, observed.now) + timedelta(seconds=policy.heartbeat)
+
+
+def _can_drain(workers: Sequence[Worker]) -> bool:
+    return all(worker.can_drain for worker in workers)
+
+
+def _give_up(draft: Draft, pod: Pod, of_pod: Sequence[Worker]) -> None:
+    """Let a worker that the scheduler keeps work again; take its mark away when it does."""
+    drained = tuple(worker.address for worker in of_pod if worker.is_draining)
+    if drained:
+        draft.ask(Resume(drained))
+        return
+    unmark = {"metadata": {"annotations": {labels.RETIRING: None}}}
+    draft.actions.append(Patch("Pod", pod.name, pod.meta.uid, unmark))
 
 
 def _retire(
@@ -182,8 +208,14 @@ def _retire(
     if retry_at > observed.now:
         draft.again_at(retry_at)
         return
+    timeout = timedelta(seconds=_drain_timeout(observed))
+    patient = frozenset(
+        pod.meta.uid
+        for pod in pods
+        if _can_drain(workers[pod.meta.uid]) and observed.now < _marked_at(pod, observed.now) + timeout
+    )
     addresses = (tuple(worker.address for worker in workers[pod.meta.uid]) for pod in pods)
-    draft.ask(Retire(tuple(zip((pod.meta.uid for pod in pods), addresses, strict=True))))
+    draft.ask(Retire(tuple(zip((pod.meta.uid for pod in pods), addresses, strict=True)), patient))
 
 
 def _known_workers(draft: Draft, observed: ObservedGroup, policy: Policy) -> Workers | None:

@@ -24,6 +24,9 @@ from dask_k8s_controller.facts import Pod
 from dask_k8s_controller.specs import Cluster
 from dask_k8s_models import names
 
+PRELOADED = "/dask-k8s/v1"
+"""Where the routes of `scheduler_preload` are."""
+
 BASE_SIZE = 256 * 1024
 SIZE_PER_WORKER = 16 * 1024
 """An answer may have so many bytes; a worker's entry in ``identity.json`` takes about 3 KiB."""
@@ -120,6 +123,11 @@ class SchedulerClient:
         self._api = api
         self._patience = patience or Patience()
         self._session: aiohttp.ClientSession | None = None
+        self._without_preload: dict[str, None] = {}
+
+    def forget(self, uid: str) -> None:
+        """Drop what is remembered of a scheduler's pod that is gone."""
+        self._without_preload.pop(uid, None)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -129,7 +137,22 @@ class SchedulerClient:
 
     async def workers(self, endpoint: Endpoint) -> tuple[Worker, ...]:
         """Return the workers that the scheduler knows."""
+        if endpoint.uid not in self._without_preload:
+            try:
+                return parse_live_workers(await self._ask(endpoint, "GET", f"{PRELOADED}/workers"))
+            except NoSuchRoute:
+                self._without_preload[endpoint.uid] = None
         return parse_workers(await self._ask(endpoint, "GET", "/json/identity.json"))
+
+    async def drain(self, endpoint: Endpoint, addresses: Iterable[str]) -> Mapping[str, int]:
+        """Have workers get no more tasks; return how many each of them still has."""
+        body = {"workers": sorted(addresses)}
+        answer = _mapping(await self._ask(endpoint, "POST", f"{PRELOADED}/drain", body))
+        return {str(address): _number(count, "tasks") for address, count in answer.items()}
+
+    async def resume(self, endpoint: Endpoint, addresses: Iterable[str]) -> None:
+        """Have drained workers get tasks again."""
+        await self._ask(endpoint, "POST", f"{PRELOADED}/resume", {"workers": sorted(addresses)})
 
     async def idle_since(self, endpoint: Endpoint) -> datetime | None:
         """Return since when the scheduler has had nothing to do; None if it has."""
@@ -223,6 +246,26 @@ def _decode(status: int, path: str, content: bytes) -> Any:
     if status >= 300:
         raise BadAnswer(f"the scheduler answers {path} with HTTP {status}")
     return answer
+
+
+def parse_live_workers(answer: Any) -> tuple[Worker, ...]:
+    """Read the answer of the preload's ``workers``."""
+    entries = _mapping(_mapping(answer).get("workers"))
+    return tuple(_live_worker(str(address), _mapping(entry)) for address, entry in entries.items())
+
+
+def _live_worker(address: str, entry: Mapping[str, Any]) -> Worker:
+    return Worker(
+        address=address,
+        host=_host(address),
+        name=str(entry.get("name") or ""),
+        status=str(entry.get("status") or "running"),
+        executing=_number(entry.get("processing", 0), "processing"),
+        keys=_number(entry.get("keys", 0), "keys"),
+        nbytes=_number(entry.get("nbytes", 0), "nbytes"),
+        can_drain=True,
+        is_draining=entry.get("draining") is True,
+    )
 
 
 def parse_workers(answer: Any) -> tuple[Worker, ...]:

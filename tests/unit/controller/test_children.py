@@ -87,6 +87,19 @@ class TestSchedulerPod:
             "distributed.http.scheduler.api",
         ]
 
+    def test_loads_the_controllers_routes_with_a_short_line(self) -> None:
+        env = env_of(children.scheduler_pod(cluster()))
+        (line,) = ast.literal_eval(env[children.PRELOADS])
+        assert len(line) < 100
+        compile(env[children.PRELOAD_SOURCE], "preload", "exec")
+        assert "$(" not in env[children.PRELOAD_SOURCE], "Kubernetes would expand it"
+
+    def test_keeps_the_users_preloads(self) -> None:
+        spec = pod_spec("scheduler")
+        spec["containers"][0]["env"] = [{"name": children.PRELOADS, "value": "['mine']"}]
+        env = env_of(children.scheduler_pod(cluster(scheduler={"spec": spec})))
+        assert env[children.PRELOADS] == "['mine']"
+
     def test_keeps_the_users_routes(self) -> None:
         spec = pod_spec("scheduler")
         spec["containers"][0]["env"] = [{"name": children.HTTP_ROUTES, "value": "['mine']"}]

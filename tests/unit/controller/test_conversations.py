@@ -12,7 +12,7 @@ import pytest
 from dask_k8s_controller.answers import Trouble, Worker
 from dask_k8s_controller.conversations import Conversations, Endpoint
 from dask_k8s_controller.errors import BadAnswer, NoSuchRoute, SchedulerError, Unreachable
-from dask_k8s_controller.plan import AskIdle, AskWorkers, Retire
+from dask_k8s_controller.plan import AskIdle, AskWorkers, Resume, Retire
 from dask_k8s_controller.queue import Key
 from tests.unit.controller.builders import NOW, cluster, scheduler_pod, worker
 from tests.unit.controller.clocks import ManualClock
@@ -32,6 +32,7 @@ class FakeSchedulers:
         self.known: tuple[Worker, ...] = (worker("10.0.0.1:1"),)
         self.idle: datetime | None = None
         self.retires: frozenset[str] = frozenset()
+        self.tasks: dict[str, int] = {}
         self.asked: list[Any] = []
 
     async def _answer(self, question: Any, answer: Any) -> Any:
@@ -52,6 +53,17 @@ class FakeSchedulers:
 
     async def retire(self, endpoint: Endpoint, addresses: Iterable[str]) -> frozenset[str]:
         return await self._answer(sorted(addresses), self.retires)  # type: ignore[no-any-return]
+
+    async def drain(self, endpoint: Endpoint, addresses: Iterable[str]) -> dict[str, int]:
+        wanted = sorted(addresses)
+        answer = {address: self.tasks.get(address, 0) for address in wanted}
+        return await self._answer(("drain", wanted), answer)  # type: ignore[no-any-return]
+
+    async def resume(self, endpoint: Endpoint, addresses: Iterable[str]) -> None:
+        await self._answer(("resume", sorted(addresses)), None)
+
+    def forget(self, uid: str) -> None:
+        pass
 
     async def close(self) -> None:
         pass
@@ -199,6 +211,70 @@ class TestRetiring:
         assert known.done == frozenset()
         conversations.forget("group")
         assert conversations.retirement("group") is None
+
+
+class TestDraining:
+    patient = Retire((("w1", ("tcp://a:1", "tcp://a:2")), ("w2", ("tcp://b:1",))), frozenset({"w1", "w2"}))
+
+    async def test_idle_workers_are_retired_right_after_they_were_drained(
+        self, conversations: Conversations, schedulers: FakeSchedulers
+    ) -> None:
+        everyone = ["tcp://a:1", "tcp://a:2", "tcp://b:1"]
+        schedulers.retires = frozenset(everyone)
+        conversations.ask(self.patient, ENDPOINT, GROUP, "group")
+        await settle()
+        assert schedulers.asked == [("drain", everyone), everyone]
+        known = conversations.retirement("group")
+        assert known is not None
+        assert known.done == {"w1", "w2"}
+
+    async def test_busy_workers_are_not_retired(
+        self, conversations: Conversations, schedulers: FakeSchedulers, turns: list[Key]
+    ) -> None:
+        schedulers.tasks = {"tcp://a:2": 1}
+        schedulers.retires = frozenset({"tcp://b:1"})
+        conversations.ask(self.patient, ENDPOINT, GROUP, "group")
+        await settle()
+        known = conversations.retirement("group")
+        assert known is not None
+        assert (known.done, known.refused) == ({"w2"}, {})
+        assert known.busy == {"w1": NOW}
+        assert turns == [GROUP]
+
+    async def test_nothing_is_retired_if_nothing_is_idle(
+        self, conversations: Conversations, schedulers: FakeSchedulers
+    ) -> None:
+        schedulers.tasks = {"tcp://a:1": 1, "tcp://b:1": 1}
+        conversations.ask(self.patient, ENDPOINT, GROUP, "group")
+        await settle()
+        assert len(schedulers.asked) == 1
+
+    async def test_pods_whose_time_is_up_are_retired_undrained(
+        self, conversations: Conversations, schedulers: FakeSchedulers
+    ) -> None:
+        impatient = Retire(self.patient.pods)
+        conversations.ask(impatient, ENDPOINT, GROUP, "group")
+        await settle()
+        assert schedulers.asked == [["tcp://a:1", "tcp://a:2", "tcp://b:1"]]
+
+    async def test_a_scheduler_that_fails_to_drain_retires_nothing(
+        self, conversations: Conversations, schedulers: FakeSchedulers
+    ) -> None:
+        schedulers.error = Unreachable("timed out")
+        conversations.ask(self.patient, ENDPOINT, GROUP, "group")
+        await settle()
+        assert len(schedulers.asked) == 1
+        known = conversations.retirement("group")
+        assert known is not None
+        assert known.failed is not None
+
+    async def test_a_worker_that_stays_gets_tasks_again(
+        self, conversations: Conversations, schedulers: FakeSchedulers, turns: list[Key]
+    ) -> None:
+        conversations.ask(Resume(("tcp://a:1",)), ENDPOINT, GROUP, "group")
+        await settle()
+        assert schedulers.asked == [("resume", ["tcp://a:1"])]
+        assert turns == [GROUP]
 
 
 async def test_stopping_asks_no_more(conversations: Conversations, schedulers: FakeSchedulers) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from dask_k8s_controller.answers import Answer, Retirement, Trouble, workers_by_pod
 from dask_k8s_controller.facts import Pod
 from dask_k8s_controller.observed import ObservedGroup
-from dask_k8s_controller.plan import AskWorkers, Policy, Retire
+from dask_k8s_controller.plan import AskWorkers, Policy, Resume, Retire
 from dask_k8s_models import labels
 from tests.unit.controller.builders import (
     NOW,
@@ -142,6 +142,7 @@ class TestRetiring:
 
     def test_an_idle_worker_is_retired_by_its_address(self) -> None:
         retiring = plan(self.observed(worker("10.0.0.2:1")))
+        assert retiring.questions[0].patient == frozenset()  # type: ignore[union-attr]
         assert retiring.questions == self.retire("10.0.0.2:1")
         assert retiring.actions == ()
 
@@ -215,6 +216,52 @@ class TestRetiring:
         failed = Answer(NOW - timedelta(seconds=5), None, Trouble.UNREACHABLE, "timed out")
         again = plan(self.observed(worker("10.0.0.2:1"), retirement=Retirement(failed=failed)))
         assert again.questions == self.retire("10.0.0.2:1")
+
+    def test_an_idle_worker_may_have_begun_a_task_since_its_heartbeat(self) -> None:
+        waiting = plan(self.observed(worker("10.0.0.2:1"), since=0.4))
+        assert waiting.questions == ()
+        assert waiting.look_again == NOW + timedelta(seconds=0.6)
+
+
+class TestDraining:
+    """The scheduler has the controller's routes: it can give a worker no more tasks."""
+
+    def observed(self, of_w2: Any, since: float = 1, **more: Any) -> ObservedGroup:
+        of = [*pods(1), worker_pod("w2", ip="10.0.0.2", retiring=since)]
+        return shrinking(1, *of, workers=answer(worker("10.0.0.1:1", can_drain=True), of_w2), **more)
+
+    def retire(self, *, patiently: bool) -> tuple[Retire, ...]:
+        patient = frozenset({"w2"}) if patiently else frozenset()
+        return (Retire((("w2", ("tcp://10.0.0.2:1",)),), patient),)
+
+    def test_a_worker_is_drained_at_once_be_it_busy_or_not(self) -> None:
+        for executing in (0, 5):
+            draining = plan(self.observed(worker("10.0.0.2:1", can_drain=True, executing=executing), since=0))
+            assert draining.questions == self.retire(patiently=True)
+
+    def test_a_busy_worker_is_asked_again_after_a_while(self) -> None:
+        busy = Retirement(busy={"w2": NOW - timedelta(seconds=0.7)})
+        waiting = plan(
+            self.observed(
+                worker("10.0.0.2:1", can_drain=True, is_draining=True, executing=1), retirement=busy
+            )
+        )
+        assert waiting.questions == ()
+        assert waiting.look_again == NOW + timedelta(seconds=0.3)
+
+    def test_a_worker_whose_time_is_up_is_retired_though_busy(self) -> None:
+        busy = Retirement(busy={"w2": NOW})
+        of_w2 = worker("10.0.0.2:1", can_drain=True, is_draining=True, executing=1)
+        assert plan(self.observed(of_w2, since=60, retirement=busy)).questions == self.retire(patiently=False)
+
+    def test_a_worker_that_the_scheduler_keeps_works_again_before_it_is_unmarked(self) -> None:
+        refused = Retirement(refused={"w2": NOW})
+        drained = worker("10.0.0.2:1", can_drain=True, is_draining=True)
+        resuming = plan(self.observed(drained, retirement=refused))
+        assert resuming.questions == (Resume(("tcp://10.0.0.2:1",)),)
+        assert resuming.actions == ()
+        resumed = worker("10.0.0.2:1", can_drain=True)
+        assert unmarked(self.observed(resumed, retirement=refused)) == {"w2"}
 
 
 class TestWithAnOldScheduler:

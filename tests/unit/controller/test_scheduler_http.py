@@ -44,6 +44,7 @@ class Scheduler:
     def __init__(self, server: TestServer) -> None:
         self.url = str(server.make_url("")).rstrip("/")
         self.answer: Answer = self._identity
+        self.has_preload = False
         self.requests: list[web.Request] = []
         self.bodies: list[Any] = []
 
@@ -57,6 +58,8 @@ async def scheduler() -> AsyncIterator[Scheduler]:
     server = TestServer(application)
 
     async def handle(request: web.Request) -> web.StreamResponse:
+        if "/dask-k8s/" in request.path and not fake.has_preload:
+            raise web.HTTPNotFound
         fake.requests.append(request)
         fake.bodies.append(await request.json() if request.can_read_body else None)
         return await fake.answer(request)
@@ -127,6 +130,54 @@ class TestAFriendlyScheduler:
     ) -> None:
         scheduler.answer = says(200, '{"workers": 7}')
         assert await client.adaptive_target(ENDPOINT) == 7
+
+
+class TestASchedulerWithThePreload:
+    async def test_tells_what_its_workers_do_right_now(
+        self, client: SchedulerClient, scheduler: Scheduler
+    ) -> None:
+        scheduler.has_preload = True
+        scheduler.answer = says(
+            200,
+            '{"workers": {"tcp://10.0.0.1:4000": {"name": "w", "status": "paused", "processing": 2, '
+            '"keys": 3, "nbytes": 4, "draining": true}}}',
+        )
+        assert await client.workers(ENDPOINT) == (
+            Worker(
+                address="tcp://10.0.0.1:4000",
+                host="10.0.0.1",
+                name="w",
+                status="paused",
+                executing=2,
+                keys=3,
+                nbytes=4,
+                can_drain=True,
+                is_draining=True,
+            ),
+        )
+        assert scheduler.requests[0].path.endswith("/proxy/dask-k8s/v1/workers")
+
+    async def test_drains_workers_and_tells_what_they_still_have(
+        self, client: SchedulerClient, scheduler: Scheduler
+    ) -> None:
+        scheduler.has_preload = True
+        scheduler.answer = says(200, '{"tcp://a:1": 0, "tcp://b:1": 2}')
+        assert await client.drain(ENDPOINT, ["tcp://b:1", "tcp://a:1"]) == {"tcp://a:1": 0, "tcp://b:1": 2}
+        assert scheduler.bodies == [{"workers": ["tcp://a:1", "tcp://b:1"]}]
+
+    async def test_resumes_workers(self, client: SchedulerClient, scheduler: Scheduler) -> None:
+        scheduler.has_preload = True
+        scheduler.answer = says(200, "{}")
+        await client.resume(ENDPOINT, ["tcp://a:1"])
+        assert scheduler.requests[0].path.endswith("/proxy/dask-k8s/v1/resume")
+
+    async def test_is_not_asked_again_for_routes_that_it_lacks(
+        self, client: SchedulerClient, scheduler: Scheduler
+    ) -> None:
+        await client.workers(ENDPOINT)
+        scheduler.has_preload = True
+        await client.workers(ENDPOINT)
+        assert not [request for request in scheduler.requests if "dask-k8s" in request.path]
 
 
 class TestAnOldScheduler:

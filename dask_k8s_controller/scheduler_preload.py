@@ -1,0 +1,85 @@
+"""Runs inside a user's scheduler: routes that tell who runs what right now, and give workers no more tasks.
+
+distributed's own routes can retire a worker, but then the tasks that it runs are run again elsewhere; and
+what they tell of workers is a heartbeat old. The controller hands the source of this module to the scheduler
+as a preload: https://docs.dask.org/en/stable/customize-initialization.html. Where it isn't loaded, since a
+user has configured other preloads, the controller does without. It has to suit any release of distributed.
+"""
+
+import json
+from typing import Any
+
+import dask.config
+from distributed.core import Status
+from distributed.http.utils import RequestHandler
+
+draining: set[str] = set()
+preloads: list[Any] = []
+
+
+class Workers(RequestHandler):
+    def get(self) -> None:
+        workers = {
+            worker.address: {
+                "name": str(worker.name),
+                "status": worker.status.name,
+                "processing": len(worker.processing),
+                "keys": len(worker.has_what),
+                "nbytes": worker.nbytes,
+                "draining": worker.address in draining,
+            }
+            for worker in self.server.workers.values()
+        }
+        self.write({"workers": workers})
+
+
+class Drain(RequestHandler):
+    def post(self) -> None:
+        processing = {}
+        for address in json.loads(self.request.body)["workers"]:
+            worker = self.server.workers.get(address)
+            if worker is not None:
+                draining.add(address)
+                if worker.status == Status.running:
+                    self.server.handle_worker_status_change(Status.paused, worker, "drain")
+                processing[address] = len(worker.processing)
+        draining.intersection_update(self.server.workers)
+        self.write(processing)
+
+
+class Resume(RequestHandler):
+    def post(self) -> None:
+        for address in draining.intersection(json.loads(self.request.body)["workers"]):
+            draining.discard(address)
+            worker = self.server.workers.get(address)
+            if worker is not None:
+                # A retirement that was given up has told the worker itself to pause.
+                change = {"op": "worker-status-change", "status": "running", "stimulus_id": "resume"}
+                self.server.stream_comms[address].send(change)
+                self.server.handle_worker_status_change(Status.running, worker, "resume")
+        self.write({})
+
+
+async def dask_setup(scheduler: Any) -> None:
+    routes = [("workers", Workers), ("drain", Drain), ("resume", Resume)]
+    scheduler.http_application.add_handlers(
+        ".*$", [(f"/dask-k8s/v1/{name}", handler, {"dask_server": scheduler}) for name, handler in routes]
+    )
+    await start_preloads_of_files(scheduler)
+
+
+async def dask_teardown(scheduler: Any) -> None:
+    for preload in preloads:
+        await preload.teardown()
+
+
+async def start_preloads_of_files(scheduler: Any) -> None:
+    """Start the preloads that YAML files ask for: the variable that brings this module hides them."""
+    from distributed.preloading import process_preloads
+
+    written = dask.config.collect(dask.config.paths, env={})
+    names = dask.config.get("distributed.scheduler.preload", [], config=written)
+    arguments = dask.config.get("distributed.scheduler.preload-argv", [], config=written)
+    preloads.extend(process_preloads(scheduler, names, arguments))
+    for preload in preloads:
+        await preload.start()

@@ -1,0 +1,145 @@
+"""The controller's routes inside a real scheduler, with real workers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import dask.config
+import pytest
+from distributed import Client, Event, Scheduler, Worker
+
+from dask_k8s_controller import children
+from dask_k8s_controller.api import Api
+from dask_k8s_controller.connection import Connection
+from dask_k8s_controller.scheduler_http import Endpoint, SchedulerClient
+from tests.unit.controller.builders import cluster, scheduler_pod
+
+CONFIG = {
+    "distributed.scheduler.http.routes": list(children.SCHEDULER_ROUTES),
+    "distributed.scheduler.work-stealing": True,
+}
+
+
+@pytest.fixture
+async def scheduler(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Scheduler]:
+    monkeypatch.setenv(children.PRELOAD_SOURCE, children.preload_source())
+    with dask.config.set(CONFIG):
+        async with Scheduler(
+            host="127.0.0.1", port=0, dashboard_address="127.0.0.1:0", preload=[children.PRELOAD]
+        ) as scheduler:
+            yield scheduler
+
+
+@pytest.fixture
+async def workers(scheduler: Scheduler) -> AsyncIterator[list[Worker]]:
+    options: dict[str, Any] = {"nthreads": 1, "host": "127.0.0.1", "dashboard": False}
+    async with (
+        Worker(scheduler.address, name="one", **options) as one,
+        Worker(scheduler.address, name="two", **options) as two,
+    ):
+        yield [one, two]
+
+
+@pytest.fixture
+async def client(scheduler: Scheduler) -> AsyncIterator[SchedulerClient]:
+    async def log_in() -> Connection:
+        return Connection("http://nowhere", aiohttp.ClientSession(), False, "default")
+
+    class Here(SchedulerClient):
+        async def _way_to(self, endpoint: Endpoint) -> tuple[aiohttp.ClientSession, str]:
+            return self._anonymous_session(), f"http://127.0.0.1:{scheduler.http_server.port}"
+
+    api = Api(log_in)
+    client = Here(api)
+    yield client
+    await client.close()
+    await api.close()
+
+
+ENDPOINT = replace(Endpoint.of(cluster(), scheduler_pod(), workers=2))
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not holds():  # noqa: ASYNC110 - a scheduler has no events to wait for
+            await asyncio.sleep(0.01)
+
+
+async def test_workers_are_told_as_they_are_now(client: SchedulerClient, workers: list[Worker]) -> None:
+    told = {worker.address: worker for worker in await client.workers(ENDPOINT)}
+    assert told.keys() == {worker.address for worker in workers}
+    assert {worker.name for worker in told.values()} == {"one", "two"}
+    assert all(worker.can_drain and not worker.is_draining for worker in told.values())
+
+
+async def test_a_drained_worker_gets_no_more_tasks_and_finishes_those_it_has(
+    scheduler: Scheduler, client: SchedulerClient, workers: list[Worker]
+) -> None:
+    one, two = workers
+    async with Client(scheduler.address, asynchronous=True) as dask:
+        gate = Event("gate", client=dask)
+        running = dask.submit(lambda: Event("gate").wait() and "done", workers=[one.address], pure=False)
+        await until(lambda: bool(scheduler.workers[one.address].processing))
+        assert await client.drain(ENDPOINT, [one.address]) == {one.address: 1}
+
+        more = dask.map(lambda number: number, range(20), pure=False)
+        await asyncio.wait_for(dask.gather(more), 10)  # type: ignore[arg-type]
+        assert {worker for who in (await dask.who_has(more)).values() for worker in who} == {two.address}
+
+        await gate.set()
+        assert await running == "done"
+        assert await client.drain(ENDPOINT, [one.address]) == {one.address: 0}
+        (told,) = [worker for worker in await client.workers(ENDPOINT) if worker.address == one.address]
+        assert (told.is_draining, told.executing, told.keys) == (True, 0, 1)
+
+
+async def test_a_drained_worker_is_retired_with_its_results_moved(
+    scheduler: Scheduler, client: SchedulerClient, workers: list[Worker]
+) -> None:
+    one, two = workers
+    async with Client(scheduler.address, asynchronous=True) as dask:
+        held = dask.map(lambda number: number, range(5), workers=[one.address], pure=False)
+        await asyncio.wait_for(dask.gather(held), 10)  # type: ignore[arg-type]
+        await client.drain(ENDPOINT, [one.address])
+        assert await client.retire(ENDPOINT, [one.address]) == {one.address}
+        assert set(scheduler.workers) == {two.address}
+        assert await dask.gather(held) == list(range(5))
+
+
+async def test_a_worker_that_is_resumed_gets_tasks_again(
+    scheduler: Scheduler, client: SchedulerClient, workers: list[Worker]
+) -> None:
+    one, _ = workers
+    await client.drain(ENDPOINT, [one.address])
+    assert scheduler.workers[one.address] not in scheduler.running
+    await client.resume(ENDPOINT, [one.address])
+    assert scheduler.workers[one.address] in scheduler.running
+    assert not any(worker.is_draining for worker in await client.workers(ENDPOINT))
+    async with Client(scheduler.address, asynchronous=True) as dask:
+        assert await dask.submit(lambda: 1, workers=[one.address], pure=False) == 1
+
+
+async def test_a_worker_that_nobody_knows_is_left_out(client: SchedulerClient, workers: list[Worker]) -> None:
+    assert await client.drain(ENDPOINT, ["tcp://127.0.0.1:1"]) == {}
+    await client.resume(ENDPOINT, ["tcp://127.0.0.1:1"])
+
+
+async def test_preloads_of_configuration_files_are_loaded_all_the_same(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "users_preload.py").write_text(
+        "async def dask_setup(server):\n    server.users_mark = True\n"
+    )
+    written = f"distributed:\n  scheduler:\n    preload: ['{tmp_path}/users_preload.py']\n"
+    (tmp_path / "config.yaml").write_text(written)
+    monkeypatch.setattr(dask.config, "paths", [str(tmp_path)])
+    monkeypatch.setenv(children.PRELOAD_SOURCE, children.preload_source())
+    async with Scheduler(
+        host="127.0.0.1", port=0, dashboard_address="127.0.0.1:0", preload=[children.PRELOAD]
+    ) as scheduler:
+        assert scheduler.users_mark
