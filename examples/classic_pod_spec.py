@@ -1,0 +1,16 @@
+"""The pod spec of a classic KubeCluster, taken over as it is: the worker's part of a cluster spec."""
+
+import yaml
+
+from dask_k8s_client import KubeCluster, make_cluster_spec
+
+# your existing classic pod spec
+with open("worker-spec.yaml") as file:
+    pod_spec = yaml.safe_load(file)
+pod_spec["spec"]["terminationGracePeriodSeconds"] = 60  # Your existing tweaks to the pod spec
+
+# generate a new cluster spec and merge in the existing pod spec
+cluster_spec = make_cluster_spec(name="merge-example")
+cluster_spec["spec"]["worker"]["spec"] = pod_spec["spec"]
+
+cluster = KubeCluster(custom_cluster_spec=cluster_spec)

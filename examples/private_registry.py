@@ -1,0 +1,13 @@
+"""An image from a private registry, whose credentials are in the Secret `regcred`."""
+
+from dask_k8s_client import KubeCluster, make_cluster_spec
+
+# Generate the spec
+spec = make_cluster_spec(name="custom", image="foo.com/jacobtomlinson/dask:latest")
+
+# Set the imagePullSecrets for the scheduler and worker pods
+spec["spec"]["worker"]["spec"]["imagePullSecrets"] = [{"name": "regcred"}]
+spec["spec"]["scheduler"]["spec"]["imagePullSecrets"] = [{"name": "regcred"}]
+
+# Create the cluster
+cluster = KubeCluster(custom_cluster_spec=spec)

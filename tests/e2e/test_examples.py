@@ -1,0 +1,234 @@
+"""The scripts of examples/ run as users run them; what they send to the API server is what they show.
+
+Some need what a test's Kubernetes lacks, such as nodes with GPUs, a registry's credentials or an older image.
+They end once the scheduler of the cluster that they create turns out not to start.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from dask_k8s_models import make_cluster_spec
+from tests.e2e.conftest import DASK_CLUSTERS, WORKER_GROUPS
+from tests.harness.kube import Kube, Object
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+DASK_AUTOSCALERS = "daskautoscalers.kubernetes.dask.org"
+
+pytestmark = pytest.mark.usefixtures("controller")
+
+
+@dataclass(frozen=True)
+class Traces:
+    """What a script did: how it ended, what it wrote, and what happened to our kinds meanwhile."""
+
+    code: int
+    output: str
+    events: dict[str, list[tuple[str, Object]]]
+
+    def of(self, resource: str, name: str) -> list[tuple[str, Object]]:
+        return [(what, item) for what, item in self.events[resource] if item["metadata"]["name"] == name]
+
+    def created(self, resource: str, name: str) -> Object:
+        """The object as it was created."""
+        [created] = [item for what, item in self.of(resource, name) if what == "ADDED"]
+        return created
+
+    @property
+    def names_of_groups(self) -> set[str]:
+        return {item["metadata"]["name"] for _, item in self.events[WORKER_GROUPS]}
+
+
+@pytest.fixture
+def run(kube: Kube, kubeconfig: Path, namespace: str, dask_image: str) -> Callable[..., Traces]:
+    """Run a script in its folder, and wait until it and all that it made have gone."""
+
+    def run(script: str, **settings: Any) -> Traces:
+        resources = (DASK_CLUSTERS, WORKER_GROUPS, DASK_AUTOSCALERS)
+        since = {
+            resource: kube.request("GET", kube.path(resource, namespace))["metadata"]["resourceVersion"]
+            for resource in resources
+        }
+        done = subprocess.run(
+            [sys.executable, script],
+            cwd=EXAMPLES,
+            env={
+                **os.environ,
+                "KUBECONFIG": str(kubeconfig),
+                "DASK_KUBERNETES__NAMESPACE": namespace,
+                "DASK_KUBERNETES__IMAGE": dask_image,
+                **{f"DASK_KUBERNETES__{name.upper()}": str(value) for name, value in settings.items()},
+            },
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=240,
+            check=False,
+        )
+        print(done.stdout)
+        kube.wait_all(DASK_CLUSTERS, namespace, until=lambda found: not found)
+        events = {
+            resource: list(kube.watch(resource, namespace, timeout=1, resourceVersion=since[resource]))
+            for resource in resources
+        }
+        return Traces(done.returncode, done.stdout, events)
+
+    return run
+
+
+def spec_by_default(kube: Kube, manifest: Object, namespace: str) -> Object:
+    """What the API server makes of a manifest."""
+    return kube.create(manifest, namespace, dryRun="All")["spec"]
+
+
+def ran_or_could_not_start(traces: Traces) -> bool:
+    return traces.code == 0 or bool(re.search("(SchedulerStartup|ResourceTimeout)Error: ", traces.output))
+
+
+def test_keyword_arguments_and_the_manifest_that_they_stand_for_are_the_same(
+    run: Callable[..., Traces], kube: Kube, namespace: str
+) -> None:
+    resources = {"requests": {"memory": "2Gi"}, "limits": {"memory": "64Gi"}}
+    by_hand = make_cluster_spec(name="foo", n_workers=2, resources=resources)
+
+    traces = run("custom_cluster_spec.py", image="ghcr.io/dask/dask:latest")
+
+    assert traces.code == 0
+    created = traces.created(DASK_CLUSTERS, "foo")
+    assert created["spec"] == spec_by_default(kube, by_hand, namespace)
+    for part in ("worker", "scheduler"):
+        [container] = created["spec"][part]["spec"]["containers"]
+        assert container["resources"] == resources
+
+
+@pytest.mark.full
+def test_environment_variables_reach_scheduler_and_workers(
+    run: Callable[..., Traces], kube: Kube, namespace: str
+) -> None:
+    by_hand = make_cluster_spec(name="foo", n_workers=2, env={"FOO": "bar"})
+
+    traces = run("environment.py", image="ghcr.io/dask/dask:latest")
+
+    assert traces.code == 0
+    created = traces.created(DASK_CLUSTERS, "foo")
+    assert created["spec"] == spec_by_default(kube, by_hand, namespace)
+    for part in ("worker", "scheduler"):
+        assert created["spec"][part]["spec"]["containers"][0]["env"] == [{"name": "FOO", "value": "bar"}]
+
+
+@pytest.mark.full
+def test_the_options_that_most_people_change(run: Callable[..., Traces]) -> None:
+    traces = run("customised.py")
+
+    assert traces.code == 0
+    spec = traces.created(DASK_CLUSTERS, "mycluster")["spec"]
+    assert spec["worker"]["replicas"] == 3
+    for part in ("worker", "scheduler"):
+        [container] = spec[part]["spec"]["containers"]
+        assert container["image"] == "ghcr.io/dask/dask:latest"
+        assert container["env"] == [{"name": "FOO", "value": "bar"}]
+        assert container["resources"] == {"requests": {"memory": "2Gi"}, "limits": {"memory": "64Gi"}}
+
+
+def test_workers_select_their_nodes(run: Callable[..., Traces]) -> None:
+    traces = run("node_selector.py")
+
+    assert traces.code == 0
+    spec = traces.created(DASK_CLUSTERS, "selector-example")["spec"]
+    assert spec["worker"]["replicas"] == 2
+    assert spec["worker"]["spec"]["nodeSelector"] == {"disktype": "ssd"}
+    assert "nodeSelector" not in spec["scheduler"]["spec"]
+
+
+def test_jupyter_runs_on_the_scheduler(run: Callable[..., Traces]) -> None:
+    traces = run("jupyter_server.py", resource_timeout=5)
+
+    assert ran_or_could_not_start(traces)
+    spec = traces.created(DASK_CLUSTERS, "jupyter-example")["spec"]
+    [scheduler] = spec["scheduler"]["spec"]["containers"]
+    assert scheduler["args"] == ["dask", "scheduler", "--jupyter"]
+    for part in ("worker", "scheduler"):
+        [container] = spec[part]["spec"]["containers"]
+        assert container["env"] == [{"name": "EXTRA_PIP_PACKAGES", "value": "jupyterlab"}]
+
+
+def test_a_group_of_workers_with_gpus(run: Callable[..., Traces]) -> None:
+    traces = run("gpu_workers.py")
+
+    assert traces.code == 0
+    [name] = traces.names_of_groups - {"example-default"}
+    assert name.startswith("example-")
+    spec = traces.created(WORKER_GROUPS, name)["spec"]
+    assert spec["cluster"] == "example"
+    assert spec["worker"]["replicas"] == 2
+    assert spec["worker"]["spec"]["nodeSelector"] == {"cloud.google.com/gke-nodepool": "gpu-node-pool"}
+    assert spec["worker"]["spec"]["containers"][0]["resources"] == {"limits": {"nvidia.com/gpu": 1}}
+
+
+def test_images_come_from_a_private_registry(run: Callable[..., Traces]) -> None:
+    traces = run("private_registry.py", resource_timeout=5)
+
+    assert ran_or_could_not_start(traces)
+    spec = traces.created(DASK_CLUSTERS, "custom")["spec"]
+    for part in ("worker", "scheduler"):
+        assert spec[part]["spec"]["imagePullSecrets"] == [{"name": "regcred"}]
+        assert spec[part]["spec"]["containers"][0]["image"] == "foo.com/jacobtomlinson/dask:latest"
+
+
+def test_a_classic_pod_spec_becomes_the_workers(run: Callable[..., Traces]) -> None:
+    classic = yaml.safe_load((EXAMPLES / "worker-spec.yaml").read_text())["spec"]
+
+    traces = run("classic_pod_spec.py")
+
+    assert traces.code == 0
+    spec = traces.created(DASK_CLUSTERS, "merge-example")["spec"]
+    assert spec["worker"]["spec"] == {**classic, "terminationGracePeriodSeconds": 60}
+
+
+def test_a_cluster_from_a_file_is_what_kubectl_makes_of_it(
+    run: Callable[..., Traces], kube: Kube, namespace: str
+) -> None:
+    manifest = yaml.safe_load((EXAMPLES / "cluster-spec.yaml").read_text())
+
+    traces = run("cluster_from_file.py", resource_timeout=5)
+
+    assert ran_or_could_not_start(traces)
+    created = traces.created(DASK_CLUSTERS, "example")
+    assert created["metadata"]["labels"] == {"foo": "bar"}
+    assert created["spec"] == spec_by_default(kube, manifest, namespace)
+
+
+def test_groups_of_workers_are_added_scaled_and_deleted(run: Callable[..., Traces]) -> None:
+    traces = run("worker_groups.py")
+
+    assert traces.code == 0
+    created = traces.created(WORKER_GROUPS, "foo-highmem")["spec"]["worker"]
+    assert created["replicas"] == 2
+    [container] = created["spec"]["containers"]
+    assert container["resources"] == {"requests": {"memory": "2Gi"}, "limits": {"memory": "64Gi"}}
+    events = traces.of(WORKER_GROUPS, "foo-highmem")
+    assert 5 in {group["spec"]["worker"]["replicas"] for _, group in events}
+    assert events[-1][0] == "DELETED"
+
+
+def test_a_cluster_is_scaled_by_hand_and_by_itself(run: Callable[..., Traces]) -> None:
+    traces = run("scaling.py")
+
+    assert traces.code == 0
+    replicas = [group["spec"]["worker"]["replicas"] for _, group in traces.of(WORKER_GROUPS, "foo-default")]
+    assert replicas[0] == 0
+    assert replicas.index(5) < replicas.index(1)
+    spec = traces.created(DASK_AUTOSCALERS, "foo")["spec"]
+    assert (spec["cluster"], spec["minimum"], spec["maximum"]) == ("foo", 1, 10)
+    assert traces.of(DASK_AUTOSCALERS, "foo")[-1][0] == "DELETED"
+    assert replicas[-1] == 1
