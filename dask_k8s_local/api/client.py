@@ -6,12 +6,13 @@ from collections.abc import AsyncIterator
 
 from dask_k8s_local.api import errors
 from dask_k8s_local.api.merge import merge_patch
-from dask_k8s_local.api.operations import DeleteOptions, Operations, Write
+from dask_k8s_local.api.operations import Operations
 from dask_k8s_local.api.selectors import Selection, matcher
 from dask_k8s_local.api.serving import Serving
 from dask_k8s_local.api.store import clone
 from dask_k8s_local.api.strategy import Served
 from dask_k8s_local.api.watching import Watch
+from dask_k8s_local.api.writes import DeleteOptions, Write
 from dask_k8s_local.interfaces import EventType, Object
 
 _STATUS = "status"

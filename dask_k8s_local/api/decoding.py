@@ -20,24 +20,27 @@ _GO_TYPES = {"integer": "int", "boolean": "bool", "number": "float64", "array": 
 _JSON_TYPES = {"integer": "number", "boolean": "bool"}
 
 
-def decoding_causes(served: Served, new: Object, old: Any = MISSING) -> list[Cause]:
+def check_decoded(served: Served, new: Object, old: Any = MISSING) -> None:
     """Check an object, or a custom one's metadata, by Kubernetes' own definitions.
 
     Raises
     ------
     ApiError
-        400 if a value has the wrong type; what is wrong otherwise is returned.
+        400 if a value has the wrong type, 422 if one is missing that the rest relies on.
     """
+    own = new.get("metadata", {})
     if served.resource.custom:
         before = MISSING if old is MISSING else old["metadata"]
-        causes = validate(definition(_OBJECT_META), new.get("metadata", {}), "metadata", old=before)
+        causes = validate(definition(_OBJECT_META), own, "metadata", old=before)
     else:
         causes = validate(served.schema, new, old=old)
     for cause in causes:
         if cause.reason == "FieldValueTypeInvalid":
             raise _cannot_be_read(served, cause)
     # The lists of Kubernetes' own types may repeat a key, unless the kind says otherwise.
-    return [cause for cause in causes if cause.reason != "FieldValueDuplicate"]
+    told = [cause for cause in causes if cause.reason != "FieldValueDuplicate"]
+    if told:
+        raise errors.invalid(served.resource, own.get("name", ""), told)
 
 
 def _cannot_be_read(served: Served, cause: Cause) -> ApiError:

@@ -120,6 +120,10 @@ def item_element(schema: Schema, item: Any) -> str:
     for key in schema.list_keys:
         child = schema.items.properties.get(key) if schema.items else None
         value = item.get(key, child.default if child is not None and child.has_default else None)
+        if isinstance(value, (dict, list)):
+            raise ValueError(
+                f'associative list with keys has an element whose key field "{key}" isn\'t a scalar'
+            )
         if value is not None:
             keys.append((key, value))
     if not keys:

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from dask_k8s_local.api.operations import FOREGROUND, ORPHAN, DeleteOptions, Operations, Write
+from dask_k8s_local.api.ending import FOREGROUND, ORPHAN
+from dask_k8s_local.api.operations import Operations
 from dask_k8s_local.api.serving import Serving
 from dask_k8s_local.api.store import Event, Key
 from dask_k8s_local.api.strategy import Served
+from dask_k8s_local.api.writes import DeleteOptions, Write
 from dask_k8s_local.interfaces import ApiError, Object
 from dask_k8s_local.workloads.queue import WorkQueue
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dask_k8s_local.api import metadata
 from dask_k8s_local.api.kinds.crds import CLEANUP
-from dask_k8s_local.api.operations import DeleteOptions, Operations, Write
+from dask_k8s_local.api.operations import Operations
 from dask_k8s_local.api.serving import CRDS, Serving
 from dask_k8s_local.api.store import Event, clone
 from dask_k8s_local.api.strategy import Served
+from dask_k8s_local.api.writes import DeleteOptions, Write
 from dask_k8s_local.interfaces import ApiError, Object
 from dask_k8s_local.workloads.queue import WorkQueue
 

@@ -100,13 +100,13 @@ def _is_full(finalizer: str) -> bool:
     return "/" in finalizer or finalizer in ("orphan", "foregroundDeletion", "kubernetes")
 
 
-def warnings(metadata: Object, old: Object) -> list[str]:
+def warnings(metadata: Object, old: Object, resource: Resource) -> list[str]:
     """Return what is allowed, but not wise."""
     return [
         f'metadata.finalizers: "{one}": prefer a domain-qualified finalizer name including a path (/) to '
         "avoid accidental conflicts with other finalizer writers"
         for one in metadata.get("finalizers") or ()
-        if not _is_full(one) and one not in (old.get("finalizers") or ())
+        if resource.custom and not _is_full(one) and one not in (old.get("finalizers") or ())
     ]
 
 

@@ -10,12 +10,13 @@ import yaml
 from aiohttp import web
 
 from dask_k8s_local.api import errors
-from dask_k8s_local.api.operations import DeleteOptions, Operations, Write
+from dask_k8s_local.api.operations import Operations
 from dask_k8s_local.api.paths import Target
 from dask_k8s_local.api.rbac import Authorizer
 from dask_k8s_local.api.record import Request
 from dask_k8s_local.api.strategy import Served
 from dask_k8s_local.api.users import User, Users
+from dask_k8s_local.api.writes import DeleteOptions, Write
 from dask_k8s_local.interfaces import Kubelet, Object
 
 if TYPE_CHECKING:

@@ -79,9 +79,6 @@ class Strategy:
         """Tell whether an object that is being deleted waits for more than its ``metadata.finalizers``."""
         return False
 
-    def deleted(self, body: Object) -> None:
-        """Release what an object held."""
-
 
 class GenerationStrategy(Strategy):
     """A kind whose spec changes are counted and whose status has a subresource."""

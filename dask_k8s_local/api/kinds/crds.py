@@ -78,7 +78,7 @@ def _condition(type_: str, reason: str, message: str, now: str) -> Object:
 
 
 def _stored(spec: Object) -> list[str]:
-    return [one["name"] for one in spec.get("versions") or () if one.get("storage")]
+    return [one.get("name", "") for one in spec.get("versions") or () if one.get("storage")]
 
 
 def _problems(body: Object) -> Iterator[Cause]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from aiohttp import web
 
 from dask_k8s_local.api import errors, metadata
-from dask_k8s_local.api.operations import DeleteOptions
 from dask_k8s_local.api.requests import Call, read_object
 from dask_k8s_local.api.responses import json_response
 from dask_k8s_local.api.selectors import matches_label_selector
+from dask_k8s_local.api.writes import DeleteOptions
 from dask_k8s_local.interfaces import ApiError, Object
 
 _SUCCESS = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from dask_k8s_local.api import ApiServer
-from tests.unit.local.api.http import JSON_PATCH, MERGE, STRATEGIC, Answer, Http, eventually
+from tests.unit.local.api.http import APPLY, JSON_PATCH, MERGE, STRATEGIC, Answer, Http, eventually
 from tests.unit.local.api.objects import CORE, CRDS, thing_crd
 
 THINGS = "/apis/example.org/v1/namespaces/default/things"
@@ -221,3 +221,158 @@ async def test_random_operations(http: Http, server: ApiServer, seed: int, opera
     await asyncio.gather(*tasks, return_exceptions=True)
     assert {200, 201, 404, 409, 422} <= player.statuses.keys()
     assert sum(one.restarts for one in followers) > len(followers)
+
+
+TARGET = "target"
+JUNK: list[Any] = [
+    None,
+    True,
+    0,
+    -1,
+    1.5,
+    10**30,
+    "",
+    "x",
+    "ü" * 70,
+    [],
+    [None],
+    [[1]],
+    {},
+    {"": 1},
+    {"a": None},
+]
+
+
+def spoiled(body: Any, dice: random.Random) -> Any:
+    """Return a copy with something wrong somewhere."""
+    if isinstance(body, dict) and body and dice.random() < 0.85:
+        key = dice.choice(list(body))
+        return {**body, key: spoiled(body[key], dice)}
+    if isinstance(body, list) and body and dice.random() < 0.85:
+        at = dice.randrange(len(body))
+        return [*body[:at], spoiled(body[at], dice), *body[at + 1 :]]
+    return dice.choice(JUNK)
+
+
+def samples() -> dict[str, dict[str, Any]]:
+    """Return a valid object for each kind that has rules of its own, by the path of its collection."""
+    container = {
+        "name": "main",
+        "image": "busybox:1",
+        "args": ["a"],
+        "env": [
+            {"name": "A", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+            {"name": "B", "value": "b"},
+        ],
+        "ports": [{"name": "http", "containerPort": 80}],
+        "resources": {"limits": {"cpu": "1"}, "requests": {"cpu": 1}},
+        "readinessProbe": {"httpGet": {"port": "http"}},
+        "lifecycle": {"preStop": {"httpGet": {"port": 80}}},
+        "volumeMounts": [{"name": "v", "mountPath": "/v"}],
+    }
+    spec = {
+        "containers": [container],
+        "initContainers": [{**container, "name": "first", "restartPolicy": "Always"}],
+        "volumes": [
+            {"name": "v", "configMap": {"name": "c"}},
+            {
+                "name": "w",
+                "downwardAPI": {"items": [{"path": "p", "fieldRef": {"fieldPath": "metadata.name"}}]},
+            },
+        ],
+        "tolerations": [{"key": "a", "operator": "Exists"}],
+        "nodeSelector": {"a": "b"},
+        "topologySpreadConstraints": [
+            {"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule", "labelSelector": {}}
+        ],
+    }
+    labels = {
+        "matchLabels": {"a": "b"},
+        "matchExpressions": [{"key": "a", "operator": "In", "values": ["b"]}],
+    }
+    own = {"generateName": "x-", "labels": {"a": "b"}, "annotations": {"c": "d"}}
+    owner = {"apiVersion": "v1", "kind": "Pod", "name": "p", "uid": "u", "controller": True}
+    rbac = "/apis/rbac.authorization.k8s.io/v1/namespaces/default"
+    return {
+        f"{CORE}/pods": {
+            "metadata": {**own, "ownerReferences": [owner], "finalizers": ["a/b"]},
+            "spec": spec,
+        },
+        f"{CORE}/services": {
+            "metadata": own,
+            "spec": {
+                "type": "NodePort",
+                "ports": [{"name": "a", "port": 80, "targetPort": "http", "nodePort": 30000}],
+                "selector": {"a": "b"},
+                "clusterIP": "127.96.7.7",
+            },
+        },
+        f"{CORE}/configmaps": {"metadata": own, "data": {"a": "b"}, "binaryData": {"c": "ZA=="}},
+        f"{CORE}/secrets": {"metadata": own, "data": {"a": "Yg=="}, "stringData": {"c": "d"}},
+        f"{CORE}/events": {"metadata": own, "involvedObject": {"namespace": "default", "name": "x"}},
+        f"{CORE}/resourcequotas": {
+            "metadata": own,
+            "spec": {"hard": {"pods": "100k", "requests.cpu": "10k"}},
+        },
+        "/apis/apps/v1/namespaces/default/deployments": {
+            "metadata": own,
+            "spec": {
+                "replicas": 0,
+                "selector": labels,
+                "strategy": {"rollingUpdate": {"maxSurge": "25%"}},
+                "template": {"metadata": {"labels": {"a": "b"}}, "spec": spec},
+            },
+        },
+        "/apis/policy/v1/namespaces/default/poddisruptionbudgets": {
+            "metadata": own,
+            "spec": {"minAvailable": 1, "selector": labels},
+        },
+        "/apis/coordination.k8s.io/v1/namespaces/default/leases": {
+            "metadata": own,
+            "spec": {"leaseDurationSeconds": 1, "renewTime": "2026-01-01T00:00:00.000000Z"},
+        },
+        f"{rbac}/rolebindings": {
+            "metadata": own,
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "r"},
+            "subjects": [{"kind": "User", "name": "u"}],
+        },
+        "/api/v1/nodes": {"metadata": own, "spec": {"taints": [{"key": "a", "effect": "NoExecute"}]}},
+        CRDS: thing_crd(
+            **{"x-kubernetes-validations": [{"rule": "self.replicas < 9"}], "required": ["color"]}
+        ),
+        THINGS: {"metadata": own, "spec": {"replicas": 1, "color": "red"}},
+    }
+
+
+@pytest.mark.parametrize(
+    ("seed", "operations"), [(3, 1_000), pytest.param(4, 20_000, marks=pytest.mark.full)]
+)
+async def test_no_nonsense_breaks_the_server(http: Http, seed: int, operations: int) -> None:
+    dice = random.Random(seed)
+    await http.post(CRDS, thing_crd())
+    bodies = samples()
+    kinds = {CRDS: ("apiextensions.k8s.io/v1", "CustomResourceDefinition")}
+    for path, body in bodies.items():
+        if path != CRDS:
+            named = {**body, "metadata": {**body["metadata"], "name": TARGET}}
+            answer = await http.post(path, named, fieldValidation="Strict")
+            assert answer.status == 201, answer.text
+            kinds[path] = (answer.body["apiVersion"], answer.body["kind"])
+    statuses: dict[int, int] = {}
+    for _ in range(operations):
+        path = dice.choice(list(bodies))
+        body = spoiled(bodies[path], dice)
+        for _ in range(dice.randrange(2)):
+            body = spoiled(body, dice)
+        type_ = dice.choice([None, MERGE, STRATEGIC, APPLY])
+        if type_ is None:
+            answer = await http.post(path, body, dryRun=dice.choice(["All", "All", "None"]))
+        else:
+            target = "things.example.org" if path == CRDS else TARGET
+            options = {"fieldManager": "fuzz", "fieldValidation": dice.choice(["Strict", "Warn", "Ignore"])}
+            if type_ == APPLY and isinstance(body, dict):
+                body = {"apiVersion": kinds[path][0], "kind": kinds[path][1], **body}
+            answer = await http.patch(f"{path}/{target}", body, type_, dryRun="All", **options)
+        statuses[answer.status] = statuses.get(answer.status, 0) + 1
+        assert answer.status < 500, f"{path} {type_} {body}\n{answer.text}"
+    assert {201, 400, 422} <= statuses.keys()
