@@ -105,12 +105,15 @@ def other_namespace(kube: Kube) -> Iterator[str]:
 
 
 class a_namespace:  # noqa: N801 - reads as a sentence where it is used
+    """A namespace with what pods need in it: they are refused until it has its default service account."""
+
     def __init__(self, kube: Kube) -> None:
         self.kube = kube
         self.name = f"dask-test-{uuid.uuid4().hex[:8]}"
 
     def __enter__(self) -> str:
         self.kube.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.name}})
+        self.kube.wait("serviceaccounts", "default", self.name, until=bool)
         return self.name
 
     def __exit__(self, *_: object) -> None:
