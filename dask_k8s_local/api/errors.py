@@ -172,6 +172,10 @@ def not_acceptable() -> ApiError:
     return ApiError(406, "NotAcceptable", message)
 
 
+def too_large_body(limit: int) -> ApiError:
+    return ApiError(413, "RequestEntityTooLarge", f"Request entity too large: limit is {limit}")
+
+
 def unauthorized() -> ApiError:
     return ApiError(401, "Unauthorized", "Unauthorized")
 

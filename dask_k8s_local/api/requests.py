@@ -22,6 +22,8 @@ from dask_k8s_local.interfaces import Kubelet, Object
 if TYPE_CHECKING:
     from dask_k8s_local.api.serving import Serving
 
+BODY_LIMIT = 3 * 1024 * 1024
+"""Bytes that a request's body may have, as in Kubernetes."""
 _JSON = ("application/json", "", "application/octet-stream")
 _YAML = ("application/yaml", "application/apply-patch+yaml")
 _TRUE = ("true", "1", "True", "t", "T", "TRUE")
@@ -97,7 +99,10 @@ def user_agent(request: web.BaseRequest) -> str:
 async def read_body(request: web.BaseRequest, *more_types: str) -> Any:
     """Parse a request's body, None if there is none."""
     media_type = request.content_type if "Content-Type" in request.headers else ""
-    data = await request.read()
+    try:
+        data = await request.read()
+    except web.HTTPRequestEntityTooLarge:
+        raise errors.too_large_body(BODY_LIMIT) from None
     if not data:
         return None
     if media_type in _YAML:

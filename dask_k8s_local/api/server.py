@@ -18,6 +18,7 @@ from dask_k8s_local.api.handler import Handler
 from dask_k8s_local.api.lifecycle import CrdLifecycle, NamespaceLifecycle
 from dask_k8s_local.api.operations import Operations
 from dask_k8s_local.api.rbac import CLUSTER_ROLES
+from dask_k8s_local.api.requests import BODY_LIMIT
 from dask_k8s_local.api.serving import Serving
 from dask_k8s_local.api.store import Store
 from dask_k8s_local.api.tls import Certificates
@@ -26,6 +27,14 @@ from dask_k8s_local.interfaces import Kubelet, Object
 from dask_k8s_local.workloads import ControllerManager
 
 _NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
+
+
+def _request(
+    message: Any, payload: Any, protocol: Any, writer: Any, task: asyncio.Task[None]
+) -> web.BaseRequest:
+    """Make a request whose body may be as large as Kubernetes allows."""
+    loop = asyncio.get_running_loop()
+    return web.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=BODY_LIMIT)
 
 
 class ApiServer:
@@ -104,7 +113,9 @@ class ApiServer:
             self._controllers.start()
         self.faults.attach(asyncio.get_running_loop())
         # A client that goes away ends its watch at once; writes never wait, so they can't be cut in half.
-        server = web.Server(self._handler.handle, access_log=None, handler_cancellation=True)
+        server = web.Server(
+            self._handler.handle, request_factory=_request, access_log=None, handler_cancellation=True
+        )
         self._runner = web.ServerRunner(server, shutdown_timeout=0.5)
         await self._runner.setup()
         site = web.TCPSite(self._runner, self._host, self._port, ssl_context=self._certificates.context)
@@ -114,6 +125,7 @@ class ApiServer:
 
     async def stop(self) -> None:
         if self._runner is not None:
+            self.faults.cut_watches()
             await self._runner.cleanup()
             self._runner = None
         if self._controllers is not None:

@@ -25,6 +25,9 @@ _CHUNK = 256 * 1024
 def _require_websocket(call: Call) -> None:
     if call.http.headers.get("Upgrade", "").lower() != "websocket":
         raise errors.not_implemented(f"pods/{call.target.subresource} without a WebSocket")
+    offered = call.http.headers.get("Sec-WebSocket-Protocol", "")
+    if offered and not {one.strip() for one in offered.split(",")} & set(_PROTOCOLS):
+        raise errors.not_implemented(f"pods/{call.target.subresource} by {offered}")
 
 
 async def _accept(call: Call) -> web.WebSocketResponse:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -54,7 +55,8 @@ class Http:
             headers["Accept"] = params.pop("accept")
         data = None
         if body is not None:
-            data = body if isinstance(body, (str, bytes)) else json.dumps(body)
+            text = body if isinstance(body, str) else json.dumps(body)
+            data = io.BytesIO(text.encode())
             headers.setdefault("Content-Type", "application/json")
         query = {key: str(value) for key, value in params.items()}
         async with self.session.request(

@@ -242,3 +242,11 @@ async def test_clients_are_known_by_manager_or_user_agent(http: Http) -> None:
     patched = (await http.patch(f"{MAPS}/one", {"data": {"c": "d"}}, MERGE, fieldManager="me")).body
     assert [one["manager"] for one in created["metadata"]["managedFields"]] == ["tests"]
     assert sorted(one["manager"] for one in patched["metadata"]["managedFields"]) == ["me", "tests"]
+
+
+async def test_bodies_have_a_limit(http: Http) -> None:
+    large = {**config_map(data={"a": "x" * 900_000, "b": "y" * 900_000})}
+    assert (await http.post(MAPS, large)).status == 422
+    huge = {**config_map(data={"a": "x" * 4_000_000})}
+    answer = await http.post(MAPS, huge)
+    assert (answer.status, answer.message) == (413, "Request entity too large: limit is 3145728")

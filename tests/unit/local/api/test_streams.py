@@ -152,6 +152,10 @@ async def test_port_forward_is_refused_before_it_begins(http: Http, kubelet: Fak
     with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
         await http.session.ws_connect(f"{http.url}{PODS}/none/portforward?ports=1")
     assert refused.value.status == 404
+    url = f"{http.url}{PODS}/one/portforward?ports=1"
+    with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+        await http.session.ws_connect(url, protocols=["SPDY/3.1+portforward.k8s.io"])
+    assert refused.value.status == 501
 
 
 async def run(http: Http, *command: str, **options: str) -> dict[int, bytes]:
