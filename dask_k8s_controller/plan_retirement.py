@@ -64,21 +64,42 @@ def plan_rollout(
     spec = observed.group.spec
     if not outdated or spec is None:
         return someone_stays
-    ready = [pod for pod in active if pod.is_ready]
     old = [pod for pod in active if pod.meta.uid in outdated]
     unstarted = choose_unstarted(old, len(old))
     for pod in unstarted:
         draft.actions.append(_delete(pod, "its template is outdated and it has not started"))
-    budget = spec.worker.max_unavailable() - (observed.group.replicas - len(ready))
     started = [pod for pod in old if pod not in unstarted]
+    ready = [pod for pod in active if pod.is_ready]
+    may_go = spec.worker.max_unavailable() - (observed.group.replicas - len(ready))
+    is_alone = observed.group.replicas == 1 and not any(pod.meta.uid not in outdated for pod in ready)
     if observed.scheduler is None:
-        for pod in started[: max(budget, 0)]:
+        for pod in started[: max(may_go, 0)]:
             draft.actions.append(_delete(pod, "its template is outdated"))
-    elif started and budget > 0:
-        if observed.group.replicas == 1 and not any(pod.meta.uid not in outdated for pod in ready):
-            return someone_stays  # Its replacement comes first.
-        _choose_started(draft, observed, policy, started, budget, outdated)
+    elif started and may_go > 0 and not is_alone:
+        _replace_started(draft, observed, policy, active, started, outdated)
     return someone_stays
+
+
+def _replace_started(
+    draft: Draft,
+    observed: ObservedGroup,
+    policy: Policy,
+    active: Sequence[Pod],
+    started: Sequence[Pod],
+    outdated: Collection[str],
+) -> None:
+    workers = _known_workers(draft, observed, policy)
+    spec = observed.group.spec
+    if workers is None or spec is None:
+        return
+    # Ready is not enough: until it is a worker of the scheduler's, it can take nobody's results over.
+    at_work = {pod.meta.uid for pod in active if pod.is_ready and pod.meta.uid in workers}
+    may_go = spec.worker.max_unavailable() - (observed.group.replicas - len(at_work))
+    is_alone = observed.group.replicas == 1 and at_work <= set(outdated)
+    if may_go > 0 and not is_alone:
+        _choose_started(draft, observed, policy, started, may_go, outdated)
+    else:
+        draft.again_after(policy.drain_poll)
 
 
 def _choose_started(

@@ -236,6 +236,13 @@ class TestRollingOut:
         observed = observed_group(self.changed(replicas=4), *pods, workers=self.known(3))
         assert marked(plan(observed)) == set()
 
+    def test_workers_that_have_not_registered_yet_use_it_up_as_well(self) -> None:
+        pods = [*self.pods(3), worker_pod("w4", ip="10.0.0.4", template=self.changed().worker_hash)]
+        observed = observed_group(self.changed(replicas=4), *pods, workers=self.known(3))
+        waiting = plan(observed)
+        assert marked(waiting) == set()
+        assert waiting.look_again is not None
+
     def test_a_marked_worker_is_replaced_while_it_drains(self) -> None:
         pods = [*self.pods(3), worker_pod("w4", retiring=1)]
         observed = observed_group(self.changed(replicas=4), *pods, workers=self.known(4))
