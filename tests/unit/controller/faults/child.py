@@ -35,6 +35,7 @@ HASTY = Settings(
     policy=Policy(
         scheduler_retry=0.1,
         drain_poll=0.05,
+        heartbeat=0.05,
         retire_patience=0.3,
         refusal_memory=0.3,
         short_life=0.0,
@@ -91,8 +92,8 @@ def run(orders: Orders) -> None:
 
 async def _run(orders: Orders) -> None:
     def make() -> Operator:
-        operator = Operator(orders.settings)
-        schedulers = SchedulersAt(operator.api, orders.settings.patience)
+        # Credentials are only needed to learn that the schedulers are elsewhere.
+        schedulers = SchedulersAt(Operator(orders.settings).api, orders.settings.patience)
         schedulers.base = orders.schedulers
         return Operator(orders.settings, schedulers=schedulers)
 

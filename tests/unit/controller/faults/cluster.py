@@ -35,8 +35,10 @@ class DaskSchedulers:
         Names of pods that run tasks, or hold a result.
     idle_since : dict
         Since when a cluster's scheduler has been idle, by its namespace.
-    retired : set of str
-        Addresses of workers that were retired.
+    retired, draining : set of str
+        Addresses of workers that were retired, or get no more tasks.
+    has_preload : bool
+        Whether they have the controller's own routes.
     """
 
     def __init__(self, server: ApiServer) -> None:
@@ -47,7 +49,8 @@ class DaskSchedulers:
         self.holding: set[str] = set()
         self.idle_since: dict[str, float] = {}
         self.retired: set[str] = set()
-        self.asked = 0
+        self.draining: set[str] = set()
+        self.has_preload = True
 
     async def start(self) -> None:
         application = web.Application()
@@ -55,6 +58,9 @@ class DaskSchedulers:
         application.router.add_get(where + "/json/identity.json", self._identity)
         application.router.add_get(where + "/api/v1/check_idle", self._check_idle)
         application.router.add_post(where + "/api/v1/retire_workers", self._retire)
+        application.router.add_get(where + "/dask-k8s/v1/workers", self._live)
+        application.router.add_post(where + "/dask-k8s/v1/drain", self._drain)
+        application.router.add_post(where + "/dask-k8s/v1/resume", self._resume)
         self._runner = web.AppRunner(application, access_log=None)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", 0)
@@ -79,7 +85,6 @@ class DaskSchedulers:
         }
 
     async def _identity(self, request: web.Request) -> web.Response:
-        self.asked += 1
         workers = {
             address: {
                 "name": pod["metadata"]["name"],
@@ -96,6 +101,39 @@ class DaskSchedulers:
             if address not in self.retired
         }
         return web.json_response({"workers": workers})
+
+    async def _live(self, request: web.Request) -> web.Response:
+        self._check_preload()
+        workers = {
+            address: {
+                "name": pod["metadata"]["name"],
+                "status": "paused" if address in self.draining else "running",
+                "processing": int(pod["metadata"]["name"] in self.busy),
+                "keys": int(pod["metadata"]["name"] in self.holding),
+                "nbytes": int(pod["metadata"]["name"] in self.holding),
+                "draining": address in self.draining,
+            }
+            for address, pod in (await self._workers(request)).items()
+            if address not in self.retired
+        }
+        return web.json_response({"workers": workers})
+
+    async def _drain(self, request: web.Request) -> web.Response:
+        self._check_preload()
+        known = await self._workers(request)
+        wanted = set((await request.json())["workers"]) & known.keys() - self.retired
+        self.draining |= wanted
+        tasks = {address: int(known[address]["metadata"]["name"] in self.busy) for address in wanted}
+        return web.json_response(tasks)
+
+    async def _resume(self, request: web.Request) -> web.Response:
+        self._check_preload()
+        self.draining -= set((await request.json())["workers"])
+        return web.json_response({})
+
+    def _check_preload(self) -> None:
+        if not self.has_preload:
+            raise web.HTTPNotFound
 
     async def _check_idle(self, request: web.Request) -> web.Response:
         return web.json_response({"idle_since": self.idle_since.get(request.match_info["namespace"])})
