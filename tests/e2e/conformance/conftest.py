@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import uuid
+import warnings
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
+import kr8s
 import pytest
+from kr8s._async_utils import Portal
 
 from tests.conftest import a_namespace
 from tests.e2e.conformance.gadgets import GADGETS, PLAINS, gadget_crd, plain_crd
@@ -51,6 +55,19 @@ def name(new_name: Callable[[], str]) -> str:
 @pytest.fixture(scope="module")
 def pods(kube: Kube, namespace: str, dask_image: str) -> Pods:
     return Pods(kube, namespace, dask_image)
+
+
+@pytest.fixture(scope="session")
+def api(kubeconfig: Path) -> Iterator[kr8s.Api]:
+    """kr8s's client: one for all tests, as it doesn't close its connections when it is forgotten."""
+    with warnings.catch_warnings():
+        # It knows the releases of Kubernetes that were there before it.
+        warnings.filterwarnings("ignore", "Kubernetes version .* is not supported", UserWarning)
+        client = kr8s.api(kubeconfig=str(kubeconfig))
+        assert client.version()
+    yield client
+    if client._session is not None:
+        Portal().call(client._session.aclose)
 
 
 @pytest.fixture(scope="session")

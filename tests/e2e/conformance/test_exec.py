@@ -11,19 +11,16 @@ from kr8s.objects import Pod
 
 from tests.e2e.conformance.pods import FOREVER, Pods
 
-pytestmark = pytest.mark.filterwarnings("ignore:Kubernetes version .* is not supported:UserWarning")
-"""kr8s knows the releases that were there before it."""
-
 
 @pytest.fixture(scope="module")
-def pod(pods: Pods) -> Pod:
+def pod(pods: Pods, api: kr8s.Api) -> Pod:
     """A pod of two containers with different environments."""
     name = pods.create(
         pods.container(FOREVER, env=[{"name": "A", "value": "main"}]),
         pods.container(FOREVER, name="other", env=[{"name": "A", "value": "other"}]),
     )
     pods.ready(name)
-    return Pod.get(name, namespace=pods.namespace, api=kr8s.api())
+    return Pod.get(name, namespace=pods.namespace, api=api)
 
 
 def test_a_command_writes(pod: Pod) -> None:

@@ -17,9 +17,6 @@ from tests.e2e.conformance.pods import FOREVER, Pods, python, shell, status_of
 from tests.e2e.conformance.waiting import eventually
 from tests.harness.kube import Refused
 
-pytestmark = pytest.mark.filterwarnings("ignore:Kubernetes version .* is not supported:UserWarning")
-"""kr8s knows the releases that were there before it."""
-
 
 @pytest.fixture(scope="module")
 def writer(pods: Pods) -> str:
@@ -65,7 +62,7 @@ def test_a_log_may_begin_at_a_time(pods: Pods, writer: str) -> None:
     assert pods.log(writer, sinceTime="2101-01-01T00:00:00Z") == ""
 
 
-def test_a_log_is_followed_as_it_is_written(pods: Pods) -> None:
+def test_a_log_is_followed_as_it_is_written(api: kr8s.Api, pods: Pods) -> None:
     script = """
         import os, time
         print("first", flush=True)
@@ -84,7 +81,7 @@ def test_a_log_is_followed_as_it_is_written(pods: Pods) -> None:
     with pods.kube.http.stream("GET", path, params={"follow": "true"}) as response:
         lines = response.iter_lines()
         assert next(lines) == "first"
-        Pod.get(name, namespace=pods.namespace, api=kr8s.api()).exec(["touch", "/gate/open"])
+        Pod.get(name, namespace=pods.namespace, api=api).exec(["touch", "/gate/open"])
         assert list(lines) == ["last"]
 
 

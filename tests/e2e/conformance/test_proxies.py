@@ -15,9 +15,6 @@ from tests.e2e.conformance.pods import Pods
 from tests.e2e.conformance.waiting import eventually
 from tests.harness.kube import Kube, Refused
 
-pytestmark = pytest.mark.filterwarnings("ignore:Kubernetes version .* is not supported:UserWarning")
-"""kr8s knows the releases that were there before it."""
-
 
 @pytest.fixture(scope="module")
 def web(kube: Kube, pods: Pods) -> str:
@@ -86,8 +83,8 @@ def test_what_is_missing_is_not_found(kube: Kube, pods: Pods) -> None:
         assert response.status_code == 404
 
 
-def test_a_port_of_a_pod_is_forwarded(pods: Pods, web: str) -> None:
-    pod = Pod.get(web, namespace=pods.namespace, api=kr8s.api())
+def test_a_port_of_a_pod_is_forwarded(api: kr8s.Api, pods: Pods, web: str) -> None:
+    pod = Pod.get(web, namespace=pods.namespace, api=api)
 
     with pod.portforward(remote_port=8080, local_port="auto") as port:
         for path in ("/one", "/two"):
@@ -95,15 +92,15 @@ def test_a_port_of_a_pod_is_forwarded(pods: Pods, web: str) -> None:
             assert (answer["pod"], answer["path"]) == (web, path)
 
 
-def test_a_port_of_a_service_is_forwarded(pods: Pods, web: str) -> None:
-    found = Service.get(web, namespace=pods.namespace, api=kr8s.api())
+def test_a_port_of_a_service_is_forwarded(api: kr8s.Api, pods: Pods, web: str) -> None:
+    found = Service.get(web, namespace=pods.namespace, api=api)
 
     with found.portforward(remote_port=8080, local_port="auto") as port:
         assert httpx.get(f"http://127.0.0.1:{port}/").json()["pod"] == web
 
 
-def test_a_large_answer_passes_the_forwarded_port(pods: Pods, web: str) -> None:
-    pod = Pod.get(web, namespace=pods.namespace, api=kr8s.api())
+def test_a_large_answer_passes_the_forwarded_port(api: kr8s.Api, pods: Pods, web: str) -> None:
+    pod = Pod.get(web, namespace=pods.namespace, api=api)
     large = "x" * 1_000_000
 
     with pod.portforward(remote_port=8080, local_port="auto") as port:
