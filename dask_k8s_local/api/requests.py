@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from aiohttp import web
 
-from dask_k8s_local.api import errors
+from dask_k8s_local.api import errors, protobuf
 from dask_k8s_local.api.operations import Operations
 from dask_k8s_local.api.paths import Target
 from dask_k8s_local.api.rbac import Authorizer
@@ -105,6 +105,8 @@ async def read_body(request: web.BaseRequest, *more_types: str) -> Any:
         raise errors.too_large_body(BODY_LIMIT) from None
     if not data:
         return None
+    if media_type == protobuf.MEDIA_TYPE:
+        return protobuf.decoded(data)
     if media_type in _YAML:
         return _parsed_yaml(data)
     if media_type in _JSON or media_type in more_types:
