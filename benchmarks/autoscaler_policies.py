@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -11,7 +12,7 @@ from dask_k8s_controller import answers, facts
 from dask_k8s_controller.autoscaler_observed import GroupOfWorkers, ObservedAutoscaler
 from dask_k8s_controller.autoscaler_status import autoscaler_status
 from dask_k8s_controller.observed import ObservedGroup
-from dask_k8s_controller.plan import AskWorkers, Create, Delete, Patch, Plan, Policy, Retire
+from dask_k8s_controller.plan import AskWorkers, Create, Delete, Patch, Plan, Policy, Resume, Retire
 from dask_k8s_controller.plan_autoscaler import Pace, plan_autoscaler
 from dask_k8s_controller.plan_group import plan_group
 from dask_k8s_controller.specs import Autoscaler, WorkerGroup
@@ -45,7 +46,9 @@ class Ours:
         self._autoscaler = Autoscaler.of(_existing(manifest, "autoscaler"))
         self._demand: answers.Answer[int] | None = None
         self._workers: answers.Answer[tuple[answers.Worker, ...]] | None = None
+        self._turns = itertools.count()
         self._retired: set[str] = set()
+        self._busy: dict[str, datetime] = {}
         self._due: dict[str, datetime] = {}
         self._asking: set[str] = set()
         cluster.on_change = self._group_turn
@@ -81,8 +84,8 @@ class Ours:
             SCHEDULER,
             self._pods(),
             workers=self._workers,
-            retirement=answers.Retirement(done=frozenset(self._retired)),
-            entropy=str(self._cluster.time),
+            retirement=answers.Retirement(done=frozenset(self._retired), busy=dict(self._busy)),
+            entropy=str(next(self._turns)),
         )
         plan = plan_group(observed, self._policy)
         self._carry_out(plan, "group")
@@ -103,15 +106,30 @@ class Ours:
             match question:
                 case AskWorkers():
                     self._ask(f"workers for {who}")
-                case Retire(pods):
+                case Retire(pods, patient):
                     for uid, _ in pods:
-                        self._cluster.retire(by_name[uid])
-                        self._retired.add(uid)
+                        self._retire(by_name[uid], is_patient=uid in patient)
+                    self._workers = None
+                    self._cluster.call_later(ANSWER_AFTER, self._group_turn)
+                case Resume(addresses):
+                    for worker in self._cluster.workers:
+                        worker.is_draining &= _worker(worker, worker.state).address not in addresses
+                    self._workers = None
                     self._cluster.call_later(ANSWER_AFTER, self._group_turn)
         if plan.look_again is not None:
             self._look_at(plan.look_again, who)
         if plan.actions and who == "group":
             self._cluster.call_later(0.0, self._group_turn)
+
+    def _retire(self, pod: Pod, *, is_patient: bool) -> None:
+        assert pod.worker is not None
+        if is_patient:
+            pod.worker.is_draining = True
+            if pod.worker.processing:
+                self._busy[pod.name] = self._cluster.now()
+                return
+        self._cluster.retire(pod)
+        self._retired.add(pod.name)
 
     def _look_at(self, due: datetime, who: str) -> None:
         if (
@@ -139,8 +157,11 @@ class Ours:
             if what == "demand":
                 self._demand = answers.Answer(self._cluster.now(), self._cluster.adaptive_target())
             else:
-                workers = self._cluster.workers
-                known = tuple(_worker(worker, self._cluster.report(worker)) for worker in workers)
+                cluster = self._cluster
+                known = tuple(
+                    _worker(worker, cluster.report(worker), can_drain=not cluster.has_heartbeats_only)
+                    for worker in cluster.workers
+                )
                 self._workers = answers.Answer(self._cluster.now(), known)
             turn = self._group_turn if what.endswith("group") else self._autoscaler_turn
             turn()
@@ -214,7 +235,7 @@ def _pod(pod: Pod, group: WorkerGroup) -> facts.Pod:
     return facts.Pod(meta, "Running" if has_started else "Pending", is_ready=has_started, ip=pod.name)
 
 
-def _worker(worker: Worker, report: Heartbeat) -> answers.Worker:
+def _worker(worker: Worker, report: Heartbeat, *, can_drain: bool = False) -> answers.Worker:
     return answers.Worker(
         address=f"tcp://{worker.name}:40000",
         host=worker.name,
@@ -222,6 +243,8 @@ def _worker(worker: Worker, report: Heartbeat) -> answers.Worker:
         executing=report.executing,
         keys=report.keys,
         nbytes=report.nbytes,
+        can_drain=can_drain,
+        is_draining=worker.is_draining,
     )
 
 

@@ -97,6 +97,7 @@ class Worker:
     nbytes: int = 0
     keys: int = 0
     reported: Heartbeat = Heartbeat()
+    is_draining: bool = False
 
     @property
     def state(self) -> Heartbeat:
@@ -201,12 +202,13 @@ class Cluster:
     trace : Trace
         What happens.
     heartbeats : bool
-        Workers report what they do by heartbeats, as they really do. Else everybody knows at once.
+        What is known of workers is what their last heartbeat said, and none can be drained: a scheduler that
+        has distributed's own routes only. Else it is known at once.
     """
 
-    def __init__(self, trace: Trace, *, heartbeats: bool = True) -> None:
+    def __init__(self, trace: Trace, *, heartbeats: bool = False) -> None:
         self.trace = trace
-        self._heartbeats = heartbeats
+        self.has_heartbeats_only = heartbeats
         self.time = 0.0
         self.replicas = trace.minimum
         self.changes: list[tuple[float, int]] = [(0.0, self.replicas)]
@@ -281,7 +283,7 @@ class Cluster:
 
     def _schedule(self) -> None:
         room = math.ceil(WORKER_SATURATION * self.trace.threads)
-        workers = self.workers
+        workers = [worker for worker in self.workers if not worker.is_draining]
         while self._queue and workers:
             worker = min(workers, key=lambda worker: worker.processing)
             if worker.processing >= room:
@@ -357,7 +359,7 @@ class Cluster:
 
     def report(self, worker: Worker) -> Heartbeat:
         """What the scheduler tells others about a worker."""
-        return worker.reported if self._heartbeats else worker.state
+        return worker.reported if self.has_heartbeats_only else worker.state
 
     # Pods
 
@@ -403,8 +405,6 @@ class Cluster:
         self._schedule()
 
     def delete_pod(self, pod: Pod) -> None:
-        if pod.deleted is not None:
-            return
         self.pods.remove(pod)
         self.ended_pods.append(pod)
         if pod.worker is not None:

@@ -61,7 +61,7 @@ def traces(seed: int = 0) -> tuple[Trace, ...]:
     )
 
 
-def run(trace: Trace, *, heartbeats: bool = True) -> tuple[Result, Result]:
+def run(trace: Trace, *, heartbeats: bool = False) -> tuple[Result, Result]:
     """Run a trace with both policies."""
     ours = Cluster(trace, heartbeats=heartbeats).run(Ours())
     return ours, Cluster(trace, heartbeats=heartbeats).run(Incumbent())
