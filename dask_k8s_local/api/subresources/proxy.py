@@ -157,18 +157,20 @@ async def _pass_websocket(call: Call, url: str) -> web.StreamResponse:
             inner = await session.ws_connect(url, headers=_headers(call), protocols=protocols, max_msg_size=0)
         except (aiohttp.ClientError, OSError) as error:
             raise _unreachable(error) from None
-        outer = web.WebSocketResponse(protocols=protocols, max_msg_size=0)
-        await outer.prepare(call.http)
-        ways = {
-            asyncio.create_task(_pass_messages(outer, inner)),
-            asyncio.create_task(_pass_messages(inner, outer)),
-        }
-        await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
-        for way in ways:
-            way.cancel()
-        await asyncio.gather(*ways, return_exceptions=True)
-        await inner.close()
-        await outer.close()
+        async with inner:
+            outer = web.WebSocketResponse(protocols=protocols, max_msg_size=0)
+            await outer.prepare(call.http)
+            ways = [
+                asyncio.create_task(_pass_messages(outer, inner)),
+                asyncio.create_task(_pass_messages(inner, outer)),
+            ]
+            try:
+                await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for way in ways:
+                    way.cancel()
+                await asyncio.gather(*ways, return_exceptions=True)
+            await outer.close()
     return outer
 
 

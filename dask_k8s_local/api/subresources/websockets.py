@@ -19,7 +19,7 @@ from dask_k8s_local.interfaces import ApiError
 
 _PROTOCOLS = ("v5.channel.k8s.io", "v4.channel.k8s.io", "channel.k8s.io")
 _STDIN, _STDOUT, _STDERR, _ERROR, _CLOSE = 0, 1, 2, 3, 255
-_CHUNK = 256 * 1024
+_CHUNK = 1024 * 1024
 
 
 def _require_websocket(call: Call) -> None:
@@ -57,7 +57,7 @@ async def port_forward(call: Call) -> web.StreamResponse:
                 await websocket.send_bytes(bytes([channel]) + struct.pack("<H", port))
         for index, (host, port) in enumerate(addresses):
             try:
-                reader, writer = await asyncio.open_connection(host, port)
+                reader, writer = await asyncio.open_connection(host, port, limit=1024 * 1024)
             except OSError as error:
                 told = f"error forwarding port {ports[index]} to pod {call.target.name}: {error}"
                 await websocket.send_bytes(bytes([2 * index + 1]) + told.encode())
