@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import uuid
 import warnings
 from collections.abc import Callable, Iterator
@@ -15,30 +16,34 @@ from tests.conftest import a_namespace
 from tests.e2e.conformance.gadgets import GADGETS, PLAINS, gadget_crd, plain_crd
 from tests.e2e.conformance.pods import Pods
 from tests.e2e.conformance.waiting import established, eventually
-from tests.harness.kube import Kube, Object
+from tests.harness.kube import Kube, Object, Refused
 
 
 @pytest.fixture(scope="module")
 def namespace(kube: Kube) -> Iterator[str]:
     """One namespace for all tests of a module, whose objects carry names of their own."""
-    with usable_namespace(kube) as name:
+    with a_namespace(kube) as name:
         yield name
+        let_go(kube, name)
 
 
 @pytest.fixture
 def fresh_namespace(kube: Kube) -> Iterator[str]:
     """A namespace with nothing else in it."""
-    with usable_namespace(kube) as name:
+    with a_namespace(kube) as name:
         yield name
+        let_go(kube, name)
 
 
-class usable_namespace(a_namespace):  # noqa: N801 - reads as a sentence where it is used
-    """Pods are refused until the namespace has got its default service account."""
-
-    def __enter__(self) -> str:
-        name = super().__enter__()
-        self.kube.wait("serviceaccounts", "default", name, until=bool)
-        return name
+def let_go(kube: Kube, namespace: str) -> None:
+    """Take away the finalizers that a failed test left behind: its namespace would never end."""
+    for resource in ("configmaps", "pods", GADGETS):
+        with contextlib.suppress(Refused):
+            for found in kube.list(resource, namespace):
+                if "finalizers" in found["metadata"]:
+                    kube.patch(
+                        resource, found["metadata"]["name"], {"metadata": {"finalizers": None}}, namespace
+                    )
 
 
 @pytest.fixture

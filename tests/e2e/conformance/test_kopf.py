@@ -74,7 +74,7 @@ async def connections_are_closed() -> None:
     loop = asyncio.get_running_loop()
     async with asyncio.timeout(5):
         # What remains is the loop's own wake-up socket.
-        while len(loop._selector.get_map()) > 1:  # type: ignore[attr-defined]
+        while len(loop._selector.get_map()) > 1:  # type: ignore[attr-defined]  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
 

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e.conformance.conftest import usable_namespace
 from tests.e2e.conformance.gadgets import gadget
 from tests.e2e.conformance.manifests import config_map, waiting_pod
 from tests.e2e.conformance.waiting import condition_is
@@ -78,11 +77,14 @@ def test_a_namespace_takes_all_that_is_in_it_along(kube: Kube, fresh_namespace: 
 
 
 def test_a_namespace_can_be_made_again(kube: Kube, fresh_namespace: str) -> None:
+    before = kube.get("namespaces", fresh_namespace)
     kube.delete("namespaces", fresh_namespace)
     kube.gone("namespaces", fresh_namespace, timeout=120)
 
-    with usable_namespace(kube) as another:
-        kube.create(config_map("one"), another)
+    again = kube.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": fresh_namespace}})
+
+    assert again["metadata"]["uid"] != before["metadata"]["uid"]
+    kube.create(config_map("one"), fresh_namespace)
 
 
 def test_an_ending_namespace_waits_for_finalizers(kube: Kube, ending: str) -> None:
