@@ -30,10 +30,9 @@ STUBBORN = """
 """
 
 
-def started(pods: Pods, code: str, **spec: Any) -> Object:
+def started(pods: Pods, code: str, container: Object | None = None, **spec: Any) -> Object:
     """Run Python and wait until it says that it's ready."""
-    probe = {"exec": {"command": ["true"]}, "periodSeconds": 1}
-    name = pods.run(python(code), container={"readinessProbe": probe}, **spec)
+    name = pods.run(python(code), container=container, **spec)
     pod = pods.ready(name)
     path = pods.kube.path("pods", pods.namespace, name, "log")
     with pods.kube.http.stream("GET", path, params={"follow": "true"}) as response:
@@ -159,15 +158,15 @@ def test_a_command_runs_before_the_end(pods: Pods) -> None:
         time.sleep(3600)
     """
     hook = {"preStop": {"exec": {"command": ["python3", "-c", "open('/work/stopping', 'w').close()"]}}}
-    name = pods.run(
-        python(script),
+    pod = started(
+        pods,
+        script,
         container={"lifecycle": hook, "volumeMounts": [{"name": "work", "mountPath": "/work"}]},
         volumes=[{"name": "work", "emptyDir": {}}],
         terminationGracePeriodSeconds=30,
     )
-    pod = pods.ready(name)
 
-    pods.kube.delete("pods", name, pods.namespace)
+    pods.kube.delete("pods", pod["metadata"]["name"], pods.namespace)
 
     assert state(last_states(pods, pod)[-1], "terminated")["exitCode"] == 9
 
