@@ -19,8 +19,6 @@ from dask_k8s_controller.plan import AskIdle, AskWorkers, Question, Resume, Reti
 from dask_k8s_controller.queue import Key
 from dask_k8s_controller.scheduler_http import Endpoint
 
-__all__ = ["Conversations", "Endpoint", "Schedulers"]
-
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")

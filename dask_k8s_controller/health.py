@@ -10,12 +10,14 @@ from aiohttp import web
 from dask_k8s_controller.errors import ControllerError
 from dask_k8s_controller.metrics import Metrics
 from dask_k8s_controller.queue import WorkQueue
+from dask_k8s_controller.relists import RelistMonitor
 from dask_k8s_controller.settings import DEFAULT_HEALTH_PORT, Settings
 
 logger = logging.getLogger(__name__)
 
 LONGEST_WAIT = 120.0
 LONGEST_TURN = 600.0
+LONGEST_DEAFNESS = 600.0
 
 
 class PortTaken(ControllerError):
@@ -33,21 +35,28 @@ class HealthServer:
         Whose turns must not get stuck.
     metrics : Metrics
         What is counted.
+    watches : RelistMonitor
+        Whose lists and watches must not fail for ever.
     """
 
-    def __init__(self, settings: Settings, queue: WorkQueue, metrics: Metrics) -> None:
+    def __init__(
+        self, settings: Settings, queue: WorkQueue, metrics: Metrics, watches: RelistMonitor
+    ) -> None:
         self._settings = settings
         self._queue = queue
         self._metrics = metrics
+        self._watches = watches
         self._runner: web.AppRunner | None = None
         self.port: int | None = None
 
     def problem(self) -> str:
         """Say what is stuck; nothing if all is well.
 
-        An event loop that is stuck answers nobody: then the probe's time limit tells. An API server out of
-        reach is no reason: a restart of the controller would not bring it back.
+        An event loop that is stuck answers nobody: then the probe's time limit tells. An API server that is
+        out of reach for minutes is no reason: a restart of the controller would not bring it back.
         """
+        if self._watches.failing_for > LONGEST_DEAFNESS:
+            return f"lists or watches have been failing for {self._watches.failing_for:.0f} s"
         if self._queue.longest_turn > LONGEST_TURN:
             return f"a turn has been going on for {self._queue.longest_turn:.0f} s"
         if self._queue.is_open and self._queue.longest_wait > LONGEST_WAIT:

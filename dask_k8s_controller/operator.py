@@ -32,6 +32,10 @@ from dask_k8s_controller.settings import LeaderElection, Settings
 from dask_k8s_controller.specs import Autoscaler, Cluster, WorkerGroup
 from dask_k8s_controller.world import World
 from dask_k8s_models import labels
+from dask_k8s_models.autoscaler import AutoscalerSpec
+from dask_k8s_models.cluster import ClusterSpec
+from dask_k8s_models.job import JobSpec
+from dask_k8s_models.worker_group import WorkerGroupSpec
 
 logger = logging.getLogger(__name__)
 
@@ -79,7 +83,7 @@ class Operator:
             backoff=settings.backoff,
             on_turn=self.metrics.turn_done,
         )
-        self.health = HealthServer(settings, self.queue, self.metrics)
+        self.health = HealthServer(settings, self.queue, self.metrics, self.relists)
         self._lease: LeaderLease | None = None
         self._lease_api: Api | None = None
         self._kopf_settings: kopf.OperatorSettings | None = None
@@ -95,6 +99,9 @@ class Operator:
             A port that kopf itself is going to listen on.
         """
         self._kopf_settings = kopf_settings
+        # Otherwise the first object of each kind would keep the event loop busy for long.
+        for spec in (ClusterSpec, WorkerGroupSpec, AutoscalerSpec, JobSpec):
+            spec.model_rebuild()
         connection = await self.api.connection()
         await self.health.start(is_in_cluster=connection.in_cluster, taken_port=taken_port)
         if self.settings.leader_election.enabled:

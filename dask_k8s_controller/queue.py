@@ -15,6 +15,7 @@ logger = logging.getLogger(__name__)
 
 SPACING_PER_TURN = 5.0
 LONGEST_SPACING = 1.0
+MANY_KEYS = 1000
 
 
 class Key(NamedTuple):
@@ -210,6 +211,7 @@ class WorkQueue:
         if self._spacing:
             spacing = min(max(self._spacing, SPACING_PER_TURN * seconds), LONGEST_SPACING)
             self._last_start[key] = (start, spacing)
+            self._forget_old_starts()
         if self._on_turn is not None:
             self._on_turn(key, seconds, requeue.failed)
         delay = requeue.after
@@ -225,6 +227,12 @@ class WorkQueue:
         elif delay is not None:
             self.add_after(key, delay)
         self._start_ready()
+
+    def _forget_old_starts(self) -> None:
+        if len(self._last_start) > MANY_KEYS:
+            now = self._clock.monotonic()
+            recent = ((key, last) for key, last in self._last_start.items() if now < last[0] + last[1])
+            self._last_start = dict(recent)
 
     def _wait_for_spacing(self, key: Key) -> float:
         if key not in self._last_start:

@@ -1,12 +1,13 @@
-"""Notices when kopf lists a resource anew, as it does when a watch was interrupted for too long.
+"""Notices how kopf's lists and watches fare: its requests pass through a session of ours.
 
-kopf then shows what there is, but not what has gone meanwhile. Its requests pass through a session of ours,
-and that is where a second list of a collection is seen.
+kopf lists a resource anew when a watch was interrupted for too long. It then shows what there is, but not
+what has gone meanwhile: somebody has to compare. And if lists and watches fail for long, it is deaf.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -43,13 +44,20 @@ class RelistMonitor:
         self._resources = tuple(resources)
         self._on_relist = on_relist
         self._listed: set[Listing] = set()
+        self._failing_since: dict[Listing, float] = {}
         self._tasks: dict[Listing, asyncio.Task[None]] = {}
 
     def trace(self) -> aiohttp.TraceConfig:
         """Return what a session needs to report here."""
         config = aiohttp.TraceConfig()
         config.on_request_end.append(self._request_ended)
+        config.on_request_exception.append(self._request_failed)
         return config
+
+    @property
+    def failing_for(self) -> float:
+        """Seconds for which the lists and watches of some resource have done nothing but fail."""
+        return time.monotonic() - min(self._failing_since.values()) if self._failing_since else 0.0
 
     def again(self, listing: Listing) -> None:
         """Call back once more."""
@@ -65,12 +73,26 @@ class RelistMonitor:
     async def _request_ended(
         self, session: aiohttp.ClientSession, context: SimpleNamespace, end: aiohttp.TraceRequestEndParams
     ) -> None:
-        if end.method == "GET" and end.response.status == 200 and "watch" not in end.url.query:
-            listing = self._listing(end.url)
-            if listing is not None and listing in self._listed:
+        listing = self._listing(end.url) if end.method == "GET" else None
+        if listing is None:
+            return
+        if end.response.status != 200:
+            self._failing_since.setdefault(listing, time.monotonic())
+            return
+        self._failing_since.pop(listing, None)
+        if "watch" not in end.url.query:
+            if listing in self._listed:
                 self._call_back(listing)
-            elif listing is not None:
-                self._listed.add(listing)
+            self._listed.add(listing)
+
+    async def _request_failed(
+        self,
+        session: aiohttp.ClientSession,
+        context: SimpleNamespace,
+        failure: aiohttp.TraceRequestExceptionParams,
+    ) -> None:
+        if listing := self._listing(failure.url):
+            self._failing_since.setdefault(listing, time.monotonic())
 
     def _listing(self, url: URL) -> Listing | None:
         parts = url.path.strip("/").split("/")

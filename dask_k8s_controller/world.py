@@ -9,11 +9,12 @@ from typing import Any, TypeVar
 
 from dask_k8s_controller.answers import Retirement
 from dask_k8s_controller.clock import Clock
-from dask_k8s_controller.conversations import Conversations, Endpoint
+from dask_k8s_controller.conversations import Conversations
 from dask_k8s_controller.facts import Pod, Service
 from dask_k8s_controller.job_spec import Job
 from dask_k8s_controller.observed import ObservedCluster, ObservedGroup
 from dask_k8s_controller.queue import Key
+from dask_k8s_controller.scheduler_http import Endpoint
 from dask_k8s_controller.specs import Autoscaler, Cluster, WorkerGroup
 from dask_k8s_controller.store import HasMeta, Store
 from dask_k8s_models import labels, names

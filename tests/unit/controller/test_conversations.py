@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from dask_k8s_controller.answers import Trouble, Worker
-from dask_k8s_controller.conversations import Conversations, Endpoint
+from dask_k8s_controller.conversations import Conversations
 from dask_k8s_controller.errors import BadAnswer, NoSuchRoute, SchedulerError, Unreachable
 from dask_k8s_controller.plan import AskIdle, AskWorkers, Resume, Retire
 from dask_k8s_controller.queue import Key
+from dask_k8s_controller.scheduler_http import Endpoint
 from tests.unit.controller.builders import NOW, cluster, scheduler_pod, worker
 from tests.unit.controller.clocks import ManualClock
 

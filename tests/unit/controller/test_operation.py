@@ -66,6 +66,10 @@ async def nothing(_: Key) -> Requeue:
     return Requeue.on_change()
 
 
+async def never(_: Listing) -> None:
+    raise AssertionError
+
+
 class TestHealth:
     @pytest.fixture
     def clock(self) -> ManualClock:
@@ -74,7 +78,7 @@ class TestHealth:
     def server(self, clock: ManualClock, **settings: Any) -> tuple[HealthServer, WorkQueue]:
         queue = WorkQueue(nothing, clock=clock, concurrency=0)
         chosen = Settings(**{"health_port": 0, **settings})
-        return HealthServer(chosen, queue, Metrics()), queue
+        return HealthServer(chosen, queue, Metrics(), RelistMonitor((), never)), queue
 
     async def get(self, server: HealthServer, path: str) -> tuple[int, str]:
         async with (
@@ -109,6 +113,13 @@ class TestHealth:
         queue.add(Key("DaskCluster", "default", "a"))
         clock.advance(1000)
         assert server.problem() == ""
+
+    async def test_is_bad_when_watches_have_failed_for_long(
+        self, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(RelistMonitor, "failing_for", 601.0)
+        server, _ = self.server(clock)
+        assert server.problem() == "lists or watches have been failing for 601 s"
 
     async def test_a_port_that_was_asked_for_must_be_free(self, clock: ManualClock) -> None:
         with socket.socket() as taken:
@@ -163,10 +174,11 @@ class TestListsThatAreRepeated:
         async def note(listing: Listing) -> None:
             seen.append(listing)
 
-        async def answer(_: web.Request) -> web.Response:
-            return web.json_response({})
+        async def answer(request: web.Request) -> web.Response:
+            return web.json_response({}, status=int(request.query.get("status", "200")))
 
         monitor = RelistMonitor((PODS, SERVICES, CLUSTERS), note)
+        self.monitor = monitor
         application = web.Application()
         application.router.add_get("/{path:.*}", answer)
         server = TestServer(application)
@@ -200,6 +212,15 @@ class TestListsThatAreRepeated:
         assert seen == []
         await get("/apis/kubernetes.dask.org/v1/namespaces/b/daskclusters")
         assert seen == [Listing(CLUSTERS, "b", "")]
+
+    async def test_what_fails_is_known_until_it_works_again(self, listed: Any) -> None:
+        get, _ = listed
+        await get("/api/v1/pods?status=500&watch=true")
+        assert self.monitor.failing_for > 0
+        await get("/api/v1/services")
+        assert self.monitor.failing_for > 0
+        await get("/api/v1/pods?watch=true")
+        assert self.monitor.failing_for == 0
 
     async def test_watches_and_other_resources_are_none_of_it(self, listed: Any) -> None:
         get, seen = listed

@@ -14,12 +14,14 @@ import aiohttp
 import kopf
 
 from dask_k8s_controller.api import Limits
+from dask_k8s_controller.connection import find_credentials
 from dask_k8s_controller.handlers import register
 from dask_k8s_controller.operator import Operator
 from dask_k8s_controller.plan import Policy
 from dask_k8s_controller.queue import Backoff
 from dask_k8s_controller.scheduler_http import Endpoint, Patience, SchedulerClient
 from dask_k8s_controller.settings import LeaderElection, Settings
+from dask_k8s_models import labels
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["tests.unit.controller.faults.child"])
@@ -108,6 +110,32 @@ async def _run(orders: Orders) -> None:
         namespaces=orders.namespaces,
         clusterwide=not orders.namespaces,
     )
+
+
+def create_pods(kubeconfig: str, namespace: str, count: int, at_once: int) -> None:
+    """Create pods by a plain loop, to compare with."""
+    os.environ["KUBECONFIG"] = kubeconfig
+    asyncio.run(_create_pods(namespace, count, at_once))
+
+
+async def _create_pods(namespace: str, count: int, at_once: int) -> None:
+    connection = find_credentials().connect()
+    slots = asyncio.Semaphore(at_once)
+
+    async def create(number: int) -> None:
+        body = {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": f"bare-{number}", "labels": {labels.CLUSTER_NAME: "bare"}},
+            "spec": {"containers": [{"name": "worker", "image": "dask:1"}]},
+        }
+        url = f"{connection.server}/api/v1/namespaces/{namespace}/pods"
+        async with slots, connection.session.post(url, json=body) as response:
+            assert response.status == 201
+            await response.read()
+
+    await asyncio.gather(*(create(number) for number in range(count)))
+    await connection.session.close()
 
 
 class Controller:
