@@ -6,6 +6,7 @@ where ``/healthz`` is served.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from urllib.parse import urlsplit
@@ -13,6 +14,10 @@ from urllib.parse import urlsplit
 import click
 import dask.config
 import kopf.cli
+
+PROGRAM = "python -m dask_k8s_controller"
+VARIABLES = "KOPF_RUN"
+"""Flags may come from environment variables that begin so, as kopf's do."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -24,11 +29,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         Flags of ``kopf run``; those of the command line by default.
     """
     flags = list(sys.argv[1:] if arguments is None else arguments)
-    context = kopf.cli.run.make_context("dask_k8s_controller", list(flags), resilient_parsing=True)
-    if not context.params.get("namespaces") and not context.params.get("clusterwide"):
+    context = kopf.cli.run.make_context(
+        PROGRAM, list(flags), resilient_parsing=True, auto_envvar_prefix=VARIABLES
+    )
+    chosen = context.params.get("namespaces") or context.params.get("clusterwide")
+    if not chosen and not os.environ.get(f"{VARIABLES}_NAMESPACE"):
         flags.append("--all-namespaces")
     flags = _serve_liveness(flags, context)
-    kopf.cli.main(["run", "-m", "dask_k8s_controller", *flags], prog_name="python -m dask_k8s_controller")
+    kopf.cli.run.main(
+        ["--module", "dask_k8s_controller", *flags], prog_name=PROGRAM, auto_envvar_prefix=VARIABLES
+    )
 
 
 def _serve_liveness(flags: list[str], context: click.Context) -> list[str]:

@@ -268,18 +268,26 @@ class TestCommandLine:
     @pytest.fixture
     def runs(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[list[str]]]:
         seen: list[list[str]] = []
-        monkeypatch.setattr(kopf.cli, "main", lambda arguments, **_: seen.append(arguments))
+        monkeypatch.setattr(kopf.cli.run, "main", lambda arguments, **_: seen.append(arguments))
         with dask.config.set({}):
             yield seen
 
     def test_watches_all_namespaces_by_default(self, runs: list[list[str]]) -> None:
         __main__.main([])
-        assert runs == [["run", "-m", "dask_k8s_controller", "--all-namespaces"]]
+        assert runs == [["--module", "dask_k8s_controller", "--all-namespaces"]]
 
     @pytest.mark.parametrize("flags", [["--namespace=a"], ["-n", "a", "-n", "b"], ["-A"]])
     def test_takes_kopfs_flags(self, runs: list[list[str]], flags: list[str]) -> None:
         __main__.main([*flags, "--verbose"])
-        assert runs == [["run", "-m", "dask_k8s_controller", *flags, "--verbose"]]
+        assert runs == [["--module", "dask_k8s_controller", *flags, "--verbose"]]
+
+    @pytest.mark.parametrize("variable", ["KOPF_RUN_NAMESPACE", "KOPF_RUN_NAMESPACES"])
+    def test_takes_kopfs_variables(
+        self, runs: list[list[str]], variable: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv(variable, "a")
+        __main__.main([])
+        assert runs == [["--module", "dask_k8s_controller"]]
 
     @pytest.mark.parametrize(
         "flags",
