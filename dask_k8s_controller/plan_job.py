@@ -7,7 +7,7 @@ whoever restarts the controller in between finds the reason.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from dask_k8s_controller import children
 from dask_k8s_controller.facts import Meta, Pod
@@ -165,7 +165,7 @@ def _note_scheduler(draft: Draft, observed: ObservedJob, pod: Pod) -> None:
 def _start(draft: Draft, observed: ObservedJob, spec: JobSpec, retry: Retry) -> None:
     cluster, scheduler = observed.usable_cluster, observed.usable_scheduler
     failed, latest = failures(observed), observed.latest
-    if failed and latest is not None and (last := latest.ended or latest.meta.created) is not None:
+    if failed and latest is not None and (last := _last_sign_of(latest, observed.now)) is not None:
         due = last + timedelta(seconds=retry.delay(failed))
         if due > observed.now:
             draft.remark("BackOff", f"After {failed} failures, the next attempt waits a while.")
@@ -190,6 +190,11 @@ def _start(draft: Draft, observed: ObservedJob, spec: JobSpec, retry: Retry) -> 
                 f"There is a pod {holder.name} already, and it isn't the job's: rename one of them.",
                 needs_a_person=True,
             )
+
+
+def _last_sign_of(pod: Pod, now: datetime) -> datetime | None:
+    """When a pod ended, else when it was made; a node's clock that is ahead doesn't count."""
+    return next((moment for moment in (pod.ended, pod.meta.created) if moment and moment <= now), None)
 
 
 def _waiting_for(cluster: Cluster, what: str) -> str:
