@@ -179,7 +179,7 @@ class LocalObjectReference(KubernetesModel):
     model_config = ConfigDict(
         json_schema_extra={"x-kubernetes-map-type": "atomic"},
     )
-    name: str | None = ""
+    name: str | None = None
 
 
 class NFSVolumeSource(KubernetesModel):
@@ -729,10 +729,7 @@ class ServiceSpec(KubernetesModel):
     loadBalancerClass: str | None = None
     loadBalancerIP: str | None = None
     loadBalancerSourceRanges: list[str] | None = None
-    ports: Annotated[
-        list[ServicePort] | None,
-        ListMap("port", "protocol"),
-    ] = None
+    ports: list[ServicePort] | None = None
     publishNotReadyAddresses: bool | None = None
     selector: Annotated[dict[str, str] | None, AtomicMap()] = None
     sessionAffinity: Literal["ClientIP", "None"] | None = None
@@ -829,10 +826,7 @@ class Container(KubernetesModel):
     lifecycle: Lifecycle | None = None
     livenessProbe: Probe | None = None
     name: str
-    ports: Annotated[
-        list[ContainerPort] | None,
-        ListMap("containerPort", "protocol"),
-    ] = None
+    ports: list[ContainerPort] | None = None
     readinessProbe: Probe | None = None
     resizePolicy: list[ContainerResizePolicy] | None = None
     resources: ResourceRequirements | None = None
@@ -869,10 +863,7 @@ class EphemeralContainer(KubernetesModel):
     lifecycle: Lifecycle | None = None
     livenessProbe: Probe | None = None
     name: str
-    ports: Annotated[
-        list[ContainerPort] | None,
-        ListMap("containerPort", "protocol"),
-    ] = None
+    ports: list[ContainerPort] | None = None
     readinessProbe: Probe | None = None
     resizePolicy: list[ContainerResizePolicy] | None = None
     resources: ResourceRequirements | None = None
@@ -967,10 +958,7 @@ class PodSpec(KubernetesModel):
     hostUsers: bool | None = None
     hostname: str | None = None
     hostnameOverride: str | None = None
-    imagePullSecrets: Annotated[
-        list[LocalObjectReference] | None,
-        ListMap("name"),
-    ] = None
+    imagePullSecrets: list[LocalObjectReference] | None = None
     initContainers: Annotated[
         list[Container] | None,
         ListMap("name"),

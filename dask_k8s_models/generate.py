@@ -56,10 +56,16 @@ ENUMS: dict[str, list[str]] = {
 
 DEFAULTS: dict[str, str] = {
     "ContainerPort.protocol": "TCP",
-    "LocalObjectReference.name": "",
     "ServicePort.protocol": "TCP",
 }
-"""Kubernetes' own defaults of the keys of list-maps: the API server takes no CRD without them."""
+"""What an absent value means, to those who compare. Not part of our CRDs: pods and Services are filled in."""
+
+ATOMIC = ("Container.ports", "EphemeralContainer.ports", "PodSpec.imagePullSecrets", "ServiceSpec.ports")
+"""Lists whose keys may be absent: as list-maps they would need defaults in our own objects.
+
+``kubectl apply`` and GitOps tools compare lists as a whole, so that a manifest without such values would
+seem changed for ever.
+"""
 
 BOUNDS: dict[str, Json] = {
     "PodSpec.containers": {"minItems": 1},
@@ -189,7 +195,7 @@ def selected(definitions: dict[str, Json]) -> dict[str, Json]:
             waiting += [short_name(reference) for reference in references(definition)]
     del types["FieldsV1"]  # Free-form: written in place.
     known = {f"{name}.{field}" for name, type_ in types.items() for field in type_.get("properties", ())}
-    if gone := (ENUMS.keys() | DEFAULTS.keys() | BOUNDS.keys()) - known:
+    if gone := (ENUMS.keys() | DEFAULTS.keys() | BOUNDS.keys() | set(ATOMIC)) - known:
         sys.exit(f"{', '.join(sorted(gone))}: no such field any more; correct the tables in {__file__}")
     return dict(sorted(types.items()))
 
@@ -233,6 +239,8 @@ def plain_field(path: str, schema: Json) -> Json:
         plain["enum"] = ENUMS[path]
     if path in DEFAULTS:
         plain["default"] = DEFAULTS[path]
+    if path in ATOMIC:
+        plain = {key: value for key, value in plain.items() if key not in MARKERS}
     return plain | BOUNDS.get(path, {})
 
 

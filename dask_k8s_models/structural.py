@@ -9,6 +9,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from dask_k8s_models import _kubernetes
+
 Json = dict[str, Any]
 
 KEPT = (
@@ -80,10 +82,22 @@ def _resolved(schema: Json, definitions: dict[str, Json]) -> Json:
     """Return a schema in place of a reference or an optional; what stands beside them wins."""
     beside = {key: value for key, value in schema.items() if key not in ("$ref", "anyOf")}
     if "$ref" in schema:
-        return _resolved(definitions[schema["$ref"].rpartition("/")[2]], definitions) | beside
+        name = schema["$ref"].rpartition("/")[2]
+        return _resolved(_without_defaults(name, definitions[name]), definitions) | beside
     if alternatives := [option for option in schema.get("anyOf", []) if option.get("type") != "null"]:
         if schema.get("x-kubernetes-int-or-string"):
             return dict(schema)
         [alternative] = alternatives
         return _resolved(alternative, definitions) | beside
     return dict(schema)
+
+
+def _without_defaults(name: str, schema: Json) -> Json:
+    """Leave it to Kubernetes to fill in its own types, in the pods and Services that are made of them."""
+    if not hasattr(_kubernetes, name):
+        return schema
+    properties = {
+        field: {key: value for key, value in inner.items() if key != "default"}
+        for field, inner in schema.get("properties", {}).items()
+    }
+    return schema | ({"properties": properties} if properties else {})
