@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     from dask_k8s_client.cluster import KubeCluster as KubeCluster
     from dask_k8s_client.config import CreateMode as CreateMode
     from dask_k8s_client.discovery import discover as discover
+    from dask_k8s_models import make_autoscaler_spec as make_autoscaler_spec
     from dask_k8s_models import make_cluster_spec as make_cluster_spec
+    from dask_k8s_models import make_job_spec as make_job_spec
     from dask_k8s_models import make_scheduler_spec as make_scheduler_spec
     from dask_k8s_models import make_worker_spec as make_worker_spec
 
@@ -23,6 +25,8 @@ _HOMES = {
     "make_cluster_spec": "dask_k8s_models",
     "make_worker_spec": "dask_k8s_models",
     "make_scheduler_spec": "dask_k8s_models",
+    "make_job_spec": "dask_k8s_models",
+    "make_autoscaler_spec": "dask_k8s_models",
     "KubeClusterError": "dask_k8s_client.errors",
     "SchedulerStartupError": "dask_k8s_client.errors",
     "ValidationError": "dask_k8s_client.errors",

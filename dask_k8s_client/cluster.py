@@ -29,6 +29,9 @@ logger = logging.getLogger(__name__)
 
 Json = dict[str, Any]
 
+FIRST_LOOK, LAST_LOOK = 0.5, 8.0
+"""Seconds after which workers that don't agree with the pods are asked for, doubled each time."""
+
 
 class KubeCluster(LastingCluster):
     """Launch a Dask cluster on Kubernetes, or connect to one.
@@ -230,6 +233,7 @@ class KubeCluster(LastingCluster):
             await self._session.undo()
             raise
         self._in_background(self._follow_scheduler())
+        self._in_background(self._follow_pods())
         # The live view is over; what is left to say is said in lines.
         self._view = Quiet() if self.quiet else Plain()
         self._log(f"Ready, dashboard available at {self.dashboard_link}")
@@ -257,6 +261,28 @@ class KubeCluster(LastingCluster):
         observer = self._session.observer
         now = await observer.until(lambda seen: seen.cluster is None or scheduler_is_ready(seen))
         return now.cluster is not None
+
+    async def _follow_pods(self) -> None:
+        """Ask for the workers when the pods have changed and the scheduler didn't tell.
+
+        A scheduler keeps one subscription: a second cluster manager's silently replaces the first one's.
+        """
+        observer = self._session.observer
+        delay = FIRST_LOOK
+        while True:
+            pulse = observer.pulse
+            if pods.are_workers(self._session.now.workers, self.observed):
+                delay = FIRST_LOOK
+                await pulse.wait()
+                continue
+            if delay > LAST_LOOK:  # It won't change by itself: these workers have names of their own.
+                await pulse.wait()
+                delay = FIRST_LOOK
+            await asyncio.sleep(delay)
+            if not pods.are_workers(self._session.now.workers, self.observed):
+                await self._running_workers()
+                self._workers_changed.set()
+                delay *= 2
 
     async def _why_workers_are_missing(self) -> str:
         ailing = [row for row in display.rows(self._session.now) if row.state.level == "bad"]

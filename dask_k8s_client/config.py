@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import dask.config
 import dask.utils
@@ -120,15 +120,62 @@ class ClusterOptions:
         if spec:
             spec["metadata"]["name"] = values["name"]
             values["namespace"] = values["namespace"] or spec["metadata"].get("namespace")
-        if not isinstance(values["create_mode"], CreateMode):
-            values["create_mode"] = CreateMode(str(values["create_mode"]).upper())
-        port = values["scheduler_forward_port"]
-        values["scheduler_forward_port"] = int(port) if port else None
-        values["n_workers"] = int(values["n_workers"] or 0)
-        values["idle_timeout"] = int(values["idle_timeout"] or 0)
-        values["resource_timeout"] = float(dask.utils.parse_timedelta(values["resource_timeout"], "s"))
+        values["create_mode"] = _one_of(CreateMode, "create_mode", values["create_mode"])
+        values["scheduler_service_type"] = _one_of(
+            ServiceType, "scheduler_service_type", values["scheduler_service_type"]
+        ).value
+        values["scheduler_forward_port"] = _number(values, "scheduler_forward_port") or None
+        values["n_workers"] = _number(values, "n_workers")
+        values["idle_timeout"] = _number(values, "idle_timeout")
+        values["resource_timeout"] = _seconds(values, "resource_timeout")
         values["jupyter"] = bool(values["jupyter"])
         return cls(**values)
+
+
+class ServiceType(Enum):
+    """How the scheduler's Service is published."""
+
+    CLUSTER_IP = "ClusterIP"
+    NODE_PORT = "NodePort"
+    LOAD_BALANCER = "LoadBalancer"
+
+
+_E = TypeVar("_E", bound=Enum)
+
+
+def _one_of(choices: type[_E], parameter: str, value: Any) -> _E:
+    if isinstance(value, choices):
+        return value
+    for choice in choices:
+        if str(value).lower() == str(choice.value).lower():
+            return choice
+    allowed = ", ".join(str(choice.value) for choice in choices)
+    raise ValueError(f"{parameter} is {value!r}, it must be one of {allowed}.")
+
+
+def _number(values: Mapping[str, Any], parameter: str) -> int:
+    """Return a whole number, 0 or more; None is 0."""
+    value = values[parameter]
+    try:
+        number = int(value or 0)
+    except (TypeError, ValueError):
+        number = -1
+    if number < 0 or (isinstance(value, float) and value != number):
+        raise ValueError(f"{parameter} is {value!r}, it must be a whole number, 0 or more.")
+    return number
+
+
+def _seconds(values: Mapping[str, Any], parameter: str) -> float:
+    value = values[parameter]
+    try:
+        seconds = float(dask.utils.parse_timedelta(value, "s"))
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"{parameter} is {value!r}, it must be a number of seconds, or a text such as '2 minutes'."
+        ) from error
+    if seconds <= 0:
+        raise ValueError(f"{parameter} is {value!r}, it must be more than 0 seconds.")
+    return seconds
 
 
 def cluster_name(template: str) -> str:

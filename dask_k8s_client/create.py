@@ -32,9 +32,20 @@ Json = dict[str, Any]
 
 
 def manifest(options: ClusterOptions) -> Json:
-    """Return the DaskCluster that the options describe."""
-    if options.custom_cluster_spec:
-        return copy.deepcopy(options.custom_cluster_spec)
+    """Return the DaskCluster that the options describe.
+
+    Raises
+    ------
+    ValidationError
+        Kubernetes would refuse it.
+    """
+    body = copy.deepcopy(options.custom_cluster_spec) if options.custom_cluster_spec else _built(options)
+    check(body)
+    body["metadata"].pop("namespace", None)
+    return body
+
+
+def _built(options: ClusterOptions) -> Json:
     made: Json = make_cluster_spec(
         name=options.name,
         image=options.image,
@@ -67,8 +78,21 @@ def check(body: Json) -> None:
         raise ValidationError("\n".join([f"The {name} is invalid:", *lines])) from error
 
 
-async def create_or_connect(api: Kubernetes, namespace: str, options: ClusterOptions) -> tuple[Json, bool]:
+async def create_or_connect(
+    api: Kubernetes, namespace: str, options: ClusterOptions, body: Json | None = None
+) -> tuple[Json, bool]:
     """Do what the create mode says.
+
+    Parameters
+    ----------
+    api : Kubernetes
+        The connection.
+    namespace : str
+        Where.
+    options : ClusterOptions
+        What is wanted.
+    body : dict, optional
+        Their `manifest`, if it is there already.
 
     Returns
     -------
@@ -87,15 +111,12 @@ async def create_or_connect(api: Kubernetes, namespace: str, options: ClusterOpt
     try:
         if options.create_mode is CreateMode.CONNECT_ONLY:
             return await _find(api, namespace, options.name), False
-        return await _create(api, namespace, options)
+        return await _create(api, namespace, options, manifest(options) if body is None else body)
     except (NotFoundError, ForbiddenError, InvalidError) as error:
         raise explained(error, namespace) from error
 
 
-async def _create(api: Kubernetes, namespace: str, options: ClusterOptions) -> tuple[Json, bool]:
-    body = manifest(options)
-    check(body)
-    body["metadata"].pop("namespace", None)
+async def _create(api: Kubernetes, namespace: str, options: ClusterOptions, body: Json) -> tuple[Json, bool]:
     while True:
         try:
             return await api.create(CLUSTERS.path(namespace), body), True

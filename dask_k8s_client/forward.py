@@ -88,6 +88,8 @@ class PortForward:
         task = asyncio.create_task(self._carry(reader, writer), name=f"port-forward {self.port}")
         self._connections.add(task)
         task.add_done_callback(self._connections.discard)
+        # A task that is cancelled before it begins runs no `finally`.
+        task.add_done_callback(lambda _: writer.close())
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -113,6 +113,23 @@ def state(pod: Json) -> State:
     if is_pulling(pod):
         return State("Pulling", "waiting", "the node pulls the image")
     return State("Pending", "waiting")
+
+
+def are_workers(worker_pods: Iterable[Json], workers: Iterable[str]) -> bool:
+    """Whether the scheduler's workers are those of the pods that serve, and no others.
+
+    Parameters
+    ----------
+    worker_pods : iterable of dict
+        The pods of the cluster's workers.
+    workers : iterable of str
+        The scheduler's names of its workers: a pod's name, or ``{pod}-{n}`` if one pod has several.
+    """
+    names = {str(worker) for worker in workers}
+    homes = names | {name.rpartition("-")[0] for name in names}
+    existing = {pod["metadata"]["name"]: is_ready(pod) for pod in worker_pods}
+    has_home = all(name in existing or name.rpartition("-")[0] in existing for name in names)
+    return has_home and all(name in homes for name, ready in existing.items() if ready)
 
 
 def milestones(pod: Json) -> Iterator[str]:

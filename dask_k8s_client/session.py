@@ -10,8 +10,8 @@ from typing import Any
 
 from dask_k8s_client import reaper
 from dask_k8s_client.api import CLUSTERS, Kubernetes
-from dask_k8s_client.config import ClusterOptions
-from dask_k8s_client.create import create_or_connect, until_deleted
+from dask_k8s_client.config import ClusterOptions, CreateMode
+from dask_k8s_client.create import create_or_connect, manifest, until_deleted
 from dask_k8s_client.errors import (
     AlreadyExistsError,
     ConflictError,
@@ -45,6 +45,11 @@ class Session:
     scheduler_port : int, optional
         Local port for the scheduler if ports are forwarded; any that is free if omitted.
 
+    Raises
+    ------
+    ValidationError
+        Kubernetes would refuse the cluster that the options describe.
+
     Attributes
     ----------
     namespace : str or None
@@ -66,6 +71,7 @@ class Session:
         scheduler_port: int | None = None,
     ) -> None:
         self.options = options
+        self._manifest = None if options.create_mode is CreateMode.CONNECT_ONLY else manifest(options)
         self._kubernetes = (kubeconfig, context)
         self._local_ports = (scheduler_port, options.scheduler_forward_port)
         self.name = options.name
@@ -127,7 +133,7 @@ class Session:
 
     async def _create_or_connect(self, api: Kubernetes, namespace: str) -> bool:
         """Learn what the cluster is, even if we are cancelled meanwhile: it may have to be deleted."""
-        finding = asyncio.ensure_future(create_or_connect(api, namespace, self.options))
+        finding = asyncio.ensure_future(create_or_connect(api, namespace, self.options, self._manifest))
         try:
             await asyncio.shield(finding)
         except asyncio.CancelledError:

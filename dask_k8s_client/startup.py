@@ -153,7 +153,7 @@ def _scheduler_failure(observed: Observed, timeout: float) -> KubeClusterError:
 def why_not_created(observed: Observed) -> str:
     """Return the controller's own reason for a cluster without a scheduler pod."""
     conditions = observed.status.get("conditions") or []
-    for kind in ("SchedulerReady", "Stalled", "Ready"):
+    for kind in ("Stalled", "Ready", "SchedulerReady"):
         for condition in conditions:
             is_bad = condition.get("status") == ("True" if kind == "Stalled" else "False")
             if condition.get("type") == kind and is_bad and condition.get("message"):

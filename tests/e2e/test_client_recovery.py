@@ -1,0 +1,64 @@
+"""A scheduler that is lost under a connected client, and what comes through a port-forward."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+from distributed import Client
+
+from dask_k8s_client import KubeCluster
+from tests.e2e.conftest import pods_of
+from tests.harness.kube import Kube, Object
+
+pytestmark = pytest.mark.usefixtures("controller")
+
+
+def is_ready(pod: Object) -> bool:
+    conditions = pod.get("status", {}).get("conditions", [])
+    return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+
+
+def test_a_lost_scheduler_is_replaced_under_the_same_cluster(
+    kube: Kube, namespace: str, dask_image: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with KubeCluster(
+        name="lasting", namespace=namespace, image=dask_image, n_workers=2, quiet=True
+    ) as cluster:
+        with Client(cluster) as client:
+            client.wait_for_workers(2, timeout=120)
+            [lost] = pods_of(kube, "lasting", namespace, "scheduler")
+            address, link = cluster.scheduler_address, cluster.dashboard_link
+            kube.delete("pods", lost["metadata"]["name"], namespace)
+            kube.wait_all(
+                "pods",
+                namespace,
+                labelSelector="dask.org/cluster-name=lasting,dask.org/component=scheduler",
+                until=lambda pods: any(
+                    is_ready(pod) and pod["metadata"]["uid"] != lost["metadata"]["uid"]
+                    for pod in pods.values()
+                ),
+            )
+            back = time.monotonic()
+
+        with Client(cluster) as client:
+            assert client.submit(lambda x: x + 1, 10).result(timeout=60) == 11
+            cluster.wait_for_workers(2, timeout=60)
+        took = time.monotonic() - back
+
+        assert took < 15, f"it took {took:.1f} s"
+        assert (cluster.scheduler_address, cluster.dashboard_link) == (address, link)
+        print(f"the cluster worked again {took:.1f} s after its scheduler's pod was back")
+
+
+@pytest.mark.full
+def test_a_result_of_a_gigabyte_comes_through_whole(namespace: str, dask_image: str) -> None:
+    def made(size: int) -> np.ndarray:
+        return np.random.default_rng(0).integers(0, 256, size, dtype=np.uint8)
+
+    with (
+        KubeCluster(name="big", namespace=namespace, image=dask_image, n_workers=1, quiet=True) as cluster,
+        Client(cluster, direct_to_workers=False) as client,
+    ):
+        assert np.array_equal(client.submit(made, 2**30).result(timeout=240), made(2**30))
