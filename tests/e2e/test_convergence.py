@@ -15,12 +15,9 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from dask_k8s_local import LocalKubernetes
-from dask_k8s_models.crd import custom_resource_definitions
-from tests.conftest import a_namespace
-from tests.harness.embedded import EmbeddedController, ScriptedSchedulers
-from tests.harness.flows import FLOWS, Flow, Stage, await_shape, pods_created_since, version_of_pods
-from tests.harness.kube import Kube
+from tests.harness.embedded import EmbeddedController
+from tests.harness.flows import FLOWS, Flow, await_shape, pods_created_since, version_of_pods
+from tests.harness.lab import Lab, a_lab
 from tests.harness.proxy import ApiProxy, Fault, Write
 
 # Controllers that end as abruptly as these leave coroutines that had no time to begin.
@@ -72,30 +69,10 @@ class Breaker:
         return armed.before(write) if armed else None
 
 
-@dataclass
-class Lab:
-    """A Kubernetes whose pods need no processes, and schedulers that follow a script."""
-
-    kubernetes: LocalKubernetes
-    kube: Kube
-    schedulers: ScriptedSchedulers
-
-    @contextlib.contextmanager
-    def stage(self) -> Iterator[Stage]:
-        with a_namespace(self.kube) as namespace:
-            yield Stage(self.kube, self.schedulers, namespace)
-
-
 @pytest.fixture(scope="module")
 def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
-    if request.config.getoption("--kubernetes") != "local":
-        pytest.skip("hundreds of clusters without processes can be had on the local Kubernetes only")
-    with (
-        LocalKubernetes(addons=(), ready_after=0.02) as kubernetes,
-        Kube.from_kubeconfig(kubernetes.kubeconfig) as kube,
-    ):
-        kubernetes.apply(custom_resource_definitions())
-        yield Lab(kubernetes, kube, ScriptedSchedulers(kube))
+    with a_lab(request.config) as found:
+        yield found
 
 
 @dataclass
