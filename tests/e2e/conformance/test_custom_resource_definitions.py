@@ -215,6 +215,28 @@ def test_a_stricter_schema_holds_for_later_writes(
     assert kube.get(things, "one", namespace)["spec"] == {"a": "x"}
 
 
+def test_what_no_longer_fits_is_tolerated_until_it_is_changed(
+    kube: Kube, namespace: str, group: str, install: Install
+) -> None:
+    """https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/#validation-ratcheting"""
+    things = install(thing_crd(group))
+    kube.create(thing(group, a="longer"), namespace)
+    schema = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/a"
+    kube.patch(CRDS, things, [{"op": "add", "path": f"{schema}/maxLength", "value": 3}], kind="json")
+
+    def is_refused() -> bool:
+        try:
+            kube.create({**thing(group, a="longer"), "metadata": {"name": "two"}}, namespace, dryRun="All")
+        except Refused as refused:
+            return refused.code == 422
+        return False
+
+    eventually(is_refused)
+    assert kube.patch(things, "one", {"spec": {"b": 1}}, namespace)["spec"] == {"a": "longer", "b": 1}
+    with pytest.raises(Refused):
+        kube.patch(things, "one", {"spec": {"a": "still longer"}}, namespace)
+
+
 def test_a_definition_can_be_applied_and_changed(kube: Kube, group: str, install: Install) -> None:
     things = install(thing_crd(group))
 
