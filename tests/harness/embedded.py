@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -21,7 +22,7 @@ from dask_k8s_controller.conversations import Endpoint
 from dask_k8s_controller.handlers import register
 from dask_k8s_controller.operator import Operator
 from dask_k8s_controller.plan import Policy
-from dask_k8s_controller.queue import Backoff
+from dask_k8s_controller.queue import Backoff, Key
 from dask_k8s_controller.settings import Settings
 from tests.harness.kube import Kube
 
@@ -159,6 +160,7 @@ class EmbeddedController:
         self._settings = settings
         self._thread = threading.Thread(target=self._main, name="embedded-controller")
         self._has_begun = threading.Event()
+        self._has_added = threading.Event()
         self.operator: _OperatorOf
 
     def __enter__(self) -> Self:
@@ -175,8 +177,8 @@ class EmbeddedController:
 
     def end(self) -> None:
         """End it as abruptly as a process; hold its writes back before, if it is to change nothing more."""
-        if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._may_end.set)
+        if not self.loop.is_closed():
+            self.loop.call_soon_threadsafe(self._may_end.set)
 
     def join(self) -> None:
         self._thread.join(30)
@@ -187,11 +189,26 @@ class EmbeddedController:
         """Whether no object has, or awaits, its turn."""
         return self.operator.queue.is_idle
 
+    def rest(self, timeout: float = 30) -> None:
+        """Give every cluster and group one more turn, and wait until all have had it."""
+        self.loop.call_soon_threadsafe(self._add_all)
+        deadline = time.monotonic() + timeout
+        while not (self._has_added.is_set() and self.is_idle):
+            assert time.monotonic() < deadline, "the controller comes to no rest"
+            time.sleep(0.01)
+        self._has_added.clear()
+
+    def _add_all(self) -> None:
+        for kind in ("DaskCluster", "DaskWorkerGroup"):
+            for facts in self.operator.world.store(kind):
+                self.operator.queue.add(Key(kind, facts.meta.namespace, facts.meta.name))
+        self._has_added.set()
+
     def _main(self) -> None:
         asyncio.run(self._run())
 
     async def _run(self) -> None:
-        self._loop = asyncio.get_running_loop()
+        self.loop = asyncio.get_running_loop()
         self._may_end = asyncio.Event()
         registry = kopf.OperatorRegistry()
 
