@@ -491,7 +491,8 @@ class KubeCluster(LastingCluster):
         return Terminal(f"KubeCluster {self.name}").picture(self._session.now, is_over=True)
 
     def _repr_html_(self, cluster_status: str | None = None) -> str:
-        status = display.table_html(self._session.now) + (cluster_status or "")
+        now = self._session.now
+        status = display.table_html(now) + display.pods_html(now) + (cluster_status or "")
         return str(super()._repr_html_(cluster_status=status))
 
     def _scaling_status(self) -> str:

@@ -88,6 +88,25 @@ def table_html(observed: Observed, now: datetime | None = None) -> str:
     return "\n".join(lines)
 
 
+def pods_html(observed: Observed, now: datetime | None = None) -> str:
+    """Write the pods as an HTML row that can be unfolded, for the table of Dask's own representation."""
+    moment = now or datetime.now(UTC)
+    dask_pods = [*([observed.scheduler] if observed.scheduler else []), *observed.workers]
+    lines = []
+    for pod in dask_pods:
+        state = pods.state(pod)
+        lines.append(
+            f'<tr><td style="text-align: left;">{html.escape(pod["metadata"]["name"])}</td>'
+            f'<td style="text-align: left; color: {HTML_COLORS[state.level]};">{html.escape(state.word)}</td>'
+            f'<td style="text-align: right;">{ages.age(_time(pod, "creationTimestamp"), moment)}</td></tr>'
+        )
+    return (
+        '<tr><td style="text-align: left;" colspan="2"><details>'
+        f"<summary><strong>Pods ({len(lines)})</strong></summary>"
+        f"<table>{''.join(lines)}</table></details></td></tr>"
+    )
+
+
 def progress_html(title: str, observed: Observed, message: str, now: datetime | None = None) -> str:
     """Write the state of a starting cluster as HTML."""
     notes = "".join(

@@ -56,8 +56,10 @@ class Plain:
                 f"{row.component}: {row.state}" for row in display.rows(now) if row.state.level == "bad"
             ]
             for text in [*troubles, *display.warnings(now)]:
-                if text not in written:
-                    written.add(text)
+                # Pods that replace each other have different names and the same problem.
+                problem = text.partition(": ")[2]
+                if problem not in written:
+                    written.add(problem)
                     self._write(text)
             await pulse.wait()
 
@@ -108,7 +110,7 @@ class Terminal:
         now = datetime.now(UTC)
         table = Table(box=box.SIMPLE, show_header=False, expand=True, padding=(0, 1))
         table.add_column("Component", no_wrap=True)
-        table.add_column("State")
+        table.add_column("State", ratio=1)
         table.add_column("Since", justify="right", no_wrap=True, style="bright_black")
         for row in display.rows(observed):
             state = Text(row.state.word, style=display.COLORS[row.state.level])
@@ -116,8 +118,10 @@ class Terminal:
                 state.append(f" {row.state.message}", style="default")
             table.add_row(row.component, state, row.age(now))
         notes = [Text(text, style="yellow") for text in display.warnings(observed)[-3:]]
-        last = Text("") if is_over else self._spinner
-        return Panel(Group(table, *notes, last), title=Text(self._title), width=min(self._console.width, 100))
+        last = () if is_over else (self._spinner,)
+        return Panel(
+            Group(table, *notes, *last), title=Text(self._title), width=min(self._console.width, 100)
+        )
 
 
 class Notebook:

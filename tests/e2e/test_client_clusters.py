@@ -98,7 +98,14 @@ def test_plan_requested_and_observed_agree_when_all_is_there(cluster: KubeCluste
 
 def test_it_pictures_itself_for_notebooks_and_terminals(cluster: KubeCluster) -> None:
     page = cluster._repr_html_()
-    for text in ("in-use", "Workers (default)", "1/1 ready", "Scheduler Pod", cluster.dashboard_link):
+    for text in (
+        "in-use",
+        "Workers (default)",
+        "1/1 ready",
+        "Scheduler Pod",
+        cluster.dashboard_link,
+        *cluster.requested,
+    ):
         assert text in page
     panel = asyncio.run(cluster.generate_rich_output())
     assert "in-use" in str(panel.title)
