@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dask_k8s_local.api import errors, quota
+from dask_k8s_local.api import errors, limits, quota
+from dask_k8s_local.api.kinds.pod_additions import mount_token, tolerate_lost_nodes
 from dask_k8s_local.api.resources import Resource
 from dask_k8s_local.api.store import Store
 from dask_k8s_local.interfaces import ApiError, Object
@@ -25,6 +26,8 @@ class Admission:
         if resource.full_name == "pods":
             self._set_service_account(resource, namespace, body)
             self._set_priority(resource, body)
+            tolerate_lost_nodes(body["spec"])
+            limits.fill_in(self._store, namespace, body["spec"])
 
     def admit_create(self, resource: Resource, namespace: str, body: Object) -> None:
         """Refuse what may not be created."""
@@ -40,6 +43,8 @@ class Admission:
             raise errors.not_found(_NAMESPACES, namespace)
         if found.object["metadata"].get("deletionTimestamp"):
             raise _terminating(resource, body["metadata"].get("name", ""), namespace)
+        if resource.full_name == "pods":
+            limits.admit(self._store, resource, namespace, body)
         quota.admit(self._store, resource, namespace, body)
 
     def admit_delete(self, resource: Resource, body: Object) -> None:
@@ -50,10 +55,16 @@ class Admission:
         spec = pod["spec"]
         name = spec.setdefault("serviceAccountName", "default")
         spec["serviceAccount"] = name
+        account = self._store.collection("serviceaccounts").get((namespace, name))
         # The default account comes right after its namespace: nobody shall have to wait for it.
-        if name != "default" and self._store.collection("serviceaccounts").get((namespace, name)) is None:
+        if account is None and name != "default":
             why = f'error looking up service account {namespace}/{name}: serviceaccount "{name}" not found'
             raise errors.forbidden(resource, pod["metadata"].get("name", ""), why)
+        asked = spec.get("automountServiceAccountToken")
+        if asked is None:
+            asked = account.object.get("automountServiceAccountToken", True) if account else True
+        if asked:
+            mount_token(spec)
 
     def _set_priority(self, resource: Resource, pod: Object) -> None:
         spec = pod["spec"]

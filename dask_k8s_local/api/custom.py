@@ -103,6 +103,7 @@ def _served(spec: Object, version: Object, revision: str) -> Served:
 def custom_schema(source: Mapping[str, Any]) -> Schema:
     """Compile a version's schema; metadata is checked by Kubernetes' own definition."""
     schema = compile_schema(source)
+    schema.is_custom = True
     schema.properties["metadata"] = definition(_OBJECT_META)
     schema.properties.setdefault("apiVersion", ANYTHING)
     schema.properties.setdefault("kind", ANYTHING)

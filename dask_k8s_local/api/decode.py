@@ -65,6 +65,13 @@ def _decode_map(
             else:
                 unknown.append(_join(path, key))
                 continue
+        if (
+            child.omits_empty
+            and not item
+            and key not in schema.required
+            and not isinstance(item, (bool, int))
+        ):
+            continue
         if item is None:
             if child.nullable:
                 decoded[key] = None

@@ -16,6 +16,7 @@ from dask_k8s_local.interfaces import ApiError, Object
 _OBJECT_META = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
 _INDEX = re.compile(r"\[\d+\]")
 _TYPE = re.compile(r"must be of type ([a-z,]+): \"([a-z]+)\"")
+_NOT_BASE64, _NOT_A_TIME = "must be of type byte: ", "must be of type date-time: "
 _GO_TYPES = {"integer": "int", "boolean": "bool", "number": "float64", "array": "slice", "object": "map"}
 _JSON_TYPES = {"integer": "number", "boolean": "bool"}
 
@@ -46,7 +47,13 @@ def check_decoded(served: Served, new: Object, old: Any = MISSING) -> None:
 def _cannot_be_read(served: Served, cause: Cause) -> ApiError:
     kind, version = served.resource.kind, served.resource.version
     match = _TYPE.search(cause.message)
-    if match is None:
+    if _NOT_BASE64 in cause.message:
+        told = "illegal base64 data"
+    elif _NOT_A_TIME in cause.message:
+        told = (
+            f'parsing time {cause.message.rpartition(": ")[2]} as "2006-01-02T15:04:05Z07:00": cannot parse'
+        )
+    elif match is None:
         told = QUANTITY_DETAIL
     else:
         wanted, actual = match.groups()

@@ -147,6 +147,13 @@ def invalid(resource: Resource, name: str, causes: Sequence[Cause]) -> ApiError:
     )
 
 
+def invalid_options(kind: str, *causes: Cause) -> ApiError:
+    """Return 422 for options of a request, such as ``PatchOptions``, that make no sense."""
+    told = ", ".join(str(cause) for cause in causes)
+    details = {"group": "meta.k8s.io", "kind": kind, "causes": causes_json(causes)}
+    return ApiError(422, "Invalid", f'{kind}.meta.k8s.io "" is invalid: {told}', details)
+
+
 def causes_json(causes: Sequence[Cause]) -> list[dict[str, str]]:
     return [{"reason": cause.reason, "message": cause.message, "field": cause.field} for cause in causes]
 

@@ -69,7 +69,7 @@ class Handler:
         """End the watches of a resource that isn't there any more."""
         if event.type == "DELETED":
             name = event.now.key[1]
-            self._watches.cut(lambda request: request.resource == name)
+            self._watches.end(lambda request: request.resource == name)
 
     def _user(self, request: web.BaseRequest) -> User:
         """Return who asks; whoever may do so can ask in somebody else's name."""
@@ -119,7 +119,7 @@ class Handler:
                 raise errors.method_not_allowed()
         elif served.resource.group in _REVIEWS:
             return await review(call)
-        elif call.verb not in served.resource.verbs:
+        elif call.verb not in served.resource.verbs or _is_misplaced(call):
             raise errors.method_not_allowed()
         return await self._object(call)
 
@@ -130,7 +130,8 @@ class Handler:
         )
         if verb == "get":
             revision = call.operations.get(call.served, call.namespace, target.name)
-            return raw_response(representation(call.http, call.served).one(revision))
+            form = representation(call.http, call.served)
+            return raw_response(form.one(revision), media_type=form.media_type)
         if verb == "list":
             return lists.serve(call, selection)
         if verb == "watch":
@@ -142,6 +143,13 @@ class Handler:
         if verb == "deletecollection":
             return await _delete_collection(call, selection)
         return await _write(call)
+
+
+def _is_misplaced(call: Call) -> bool:
+    """Tell whether a verb is for objects but asked of their collection, or the other way round."""
+    if call.verb in ("update", "patch"):
+        return not call.target.name
+    return call.verb == "create" and bool(call.target.name)
 
 
 def _record(request: web.BaseRequest, user: User, target: Target | None, served: Served | None) -> Request:
@@ -178,21 +186,20 @@ async def _write(call: Call) -> web.StreamResponse:
         custom = served.resource.custom
         if media_type not in patches.accepted(custom=custom):
             raise errors.unsupported_media_type(patches.accepted(custom=custom))
-        patch = await read_body(call.http, *patches.ACCEPTED)
+        patch = await read_body(call.http, *patches.ACCEPTED, duplicates=write.duplicates)
         if media_type == patches.APPLY_PATCH:
-            write.field_manager = call.http.query.get("fieldManager", "")
             revision = call.operations.apply(served, call.namespace, target.name, patch, write)
         else:
             change = patches.change(media_type, patch, served.schema, custom=custom)
             revision = call.operations.patch(served, call.namespace, target.name, change, write)
     else:
-        body = await read_object(call.http)
+        body = await read_object(call.http, write.duplicates)
         if call.verb == "create":
             revision = call.operations.create(served, call.namespace, body, write)
         else:
             revision = call.operations.update(served, call.namespace, target.name, body, write)
     is_new = call.verb == "create" or write.created
-    response = raw_response(form.one(revision), 201 if is_new else 200)
+    response = raw_response(form.one(revision), 201 if is_new else 200, form.media_type)
     for warning in dict.fromkeys(write.warnings):
         response.headers.add("Warning", f"299 - {json.dumps(warning)}")
     return response

@@ -13,9 +13,20 @@ from dask_k8s_local.api.writes import Write
 from dask_k8s_local.interfaces import Object
 
 
-def taken_over(served: Served, body: Any, write: Write, *, with_defaults: bool = True) -> Object:
+def taken_over(served: Served, body: Any, write: Write) -> Object:
     """Check that a body is of the right kind and copy it, field by field."""
     resource = served.resource
+    check_kind(resource, body)
+    body = {**body, "apiVersion": resource.api_version, "kind": resource.kind}
+    unknown: list[str] = []
+    new: Object = decode(served.schema, body, unknown)
+    told = [f'duplicate field "{path}"' for path in write.duplicates]
+    told += [f'unknown field "{path}"' for path in sorted(unknown)]
+    _tell(told, resource, write)
+    return new
+
+
+def check_kind(resource: Resource, body: Any) -> None:
     if not isinstance(body, dict):
         raise errors.bad_request(f"the body must be a {resource.kind} object")
     api_version, kind = body.get("apiVersion"), body.get("kind")
@@ -29,16 +40,26 @@ def taken_over(served: Served, body: Any, write: Write, *, with_defaults: bool =
             f'{kind} in version "{resource.version}" cannot be handled as a {resource.kind}: '
             f'no kind "{kind}" is registered for version "{resource.api_version}"'
         )
-    body = {**body, "apiVersion": resource.api_version, "kind": resource.kind}
+
+
+def configuration(served: Served, body: Object) -> Object:
+    """Take over a configuration to apply: without defaults, and with nothing that the schema doesn't know.
+
+    Raises
+    ------
+    ValueError
+        If there are fields that the schema doesn't know.
+    """
     unknown: list[str] = []
-    new: Object = decode(served.schema, body, unknown, with_defaults=with_defaults)
-    _tell_unknown(sorted(unknown), resource, write)
-    return new
+    config: Object = decode(served.schema, body, unknown, with_defaults=False)
+    lines = [f".{path}: field not declared in schema" for path in sorted(unknown)]
+    if lines:
+        raise ValueError(lines[0] if len(lines) == 1 else "errors:\n  " + "\n  ".join(lines))
+    return config
 
 
-def _tell_unknown(unknown: list[str], resource: Resource, write: Write) -> None:
-    """Refuse unknown fields, warn of them, or ignore them, as the client asked."""
-    told = [f'unknown field "{path}"' for path in unknown]
+def _tell(told: list[str], resource: Resource, write: Write) -> None:
+    """Refuse what makes no sense, warn of it, or ignore it, as the client asked."""
     if told and write.field_validation == "Strict":
         raise errors.bad_request(
             f'{resource.kind} in version "{resource.version}" cannot be handled as a {resource.kind}: '
@@ -74,14 +95,24 @@ def check_namespace(resource: Resource, own: Object, namespace: str) -> None:
 def check_preconditions(
     resource: Resource, own: Object, uid: str | None, resource_version: str | None = None
 ) -> None:
-    """Raise 409 unless an object is the one that the client means."""
-    for word, wanted, actual in (
-        ("UID", uid, own["uid"]),
-        ("ResourceVersion", resource_version, own["resourceVersion"]),
+    """Raise 409 unless an object is the one that a deletion means."""
+    for word, wanted, actual, what_happened in (
+        ("UID", uid, own["uid"], "deleted and then recreated"),
+        ("ResourceVersion", resource_version, own["resourceVersion"], "modified"),
     ):
         if wanted and wanted != actual:
-            why = f"Precondition failed: {word} in precondition: {wanted}, {word} in object meta: {actual}"
+            why = (
+                f"the {word} in the precondition ({wanted}) does not match the {word} in record ({actual}). "
+                f"The object might have been {what_happened}"
+            )
             raise errors.conflict(resource, own["name"], why)
+
+
+def check_uid(resource: Resource, own: Object, uid: str | None) -> None:
+    """Raise 409 unless an object is the one that an update means."""
+    if uid and uid != own["uid"]:
+        why = f"Precondition failed: UID in precondition: {uid}, UID in object meta: {own['uid']}"
+        raise errors.conflict(resource, own["name"], why)
 
 
 def in_version(body: Object, resource: Resource) -> Object:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import dataclass, field
+
 from dask_k8s_local.api import metadata
 from dask_k8s_local.api.kinds.crds import CLEANUP
 from dask_k8s_local.api.operations import Operations
 from dask_k8s_local.api.serving import CRDS, Serving
-from dask_k8s_local.api.store import Event, clone
+from dask_k8s_local.api.store import Event, Revision, clone
 from dask_k8s_local.api.strategy import Served
 from dask_k8s_local.api.writes import DeleteOptions, Write
 from dask_k8s_local.interfaces import ApiError, Object
@@ -47,23 +50,33 @@ class NamespaceLifecycle:
         left = self._empty(name)
         write = Write(field_manager="namespace-controller", subresource="status")
         self._operations.patch(served, "", name, lambda body: {**body, "status": _status(body, left)}, write)
-        if not left:
+        if not left.objects:
             finish = Write(field_manager="namespace-controller", subresource="finalize")
             self._operations.patch(served, "", name, _without_finalizer, finish)
 
-    def _empty(self, namespace: str) -> dict[str, int]:
-        """Delete what is in a namespace; return what waits for a node or a finalizer, counted by resource."""
-        left: dict[str, int] = {}
+    def _empty(self, namespace: str) -> Left:
+        """Delete what is in a namespace; return what waits for a node or a finalizer."""
+        left = Left()
         for served in list(self._serving):
-            if not served.resource.namespaced or "delete" not in served.resource.verbs:
+            resource = served.resource
+            if not resource.namespaced or "delete" not in resource.verbs or served.is_alias:
                 continue
-            if remaining := delete_all(self._operations, served, namespace):
-                left[served.resource.full_name] = remaining
+            for revision in delete_all(self._operations, served, namespace):
+                left.objects[f"{resource.plural}.{resource.group}"] += 1
+                left.finalizers.update(revision.object["metadata"].get("finalizers") or ())
         return left
 
 
-def delete_all(operations: Operations, served: Served, namespace: str | None = None) -> int:
-    """Delete all objects of a resource, or those in a namespace; return how many wait for something."""
+@dataclass
+class Left:
+    """What keeps a namespace from going, counted."""
+
+    objects: Counter[str] = field(default_factory=Counter)
+    finalizers: Counter[str] = field(default_factory=Counter)
+
+
+def delete_all(operations: Operations, served: Served, namespace: str | None = None) -> list[Revision]:
+    """Delete all objects of a resource, or those in a namespace; return those that wait for something."""
     collection = operations.store.collection(served.resource.full_name)
     keys = [one.key for one in collection.revisions() if namespace in (None, one.key[0])]
     for key in keys:
@@ -74,7 +87,7 @@ def delete_all(operations: Operations, served: Served, namespace: str | None = N
             except ApiError as error:
                 if error.code != 404:
                     raise
-    return sum(collection.get(key) is not None for key in keys)
+    return [found for key in keys if (found := collection.get(key)) is not None]
 
 
 class CrdLifecycle:
@@ -122,23 +135,10 @@ def _without_finalizer(body: Object) -> Object:
     return {**body, "spec": spec}
 
 
-def _status(body: Object, left: dict[str, int]) -> Object:
+def _status(body: Object, left: Left) -> Object:
     before = {one["type"]: one for one in (body.get("status") or {}).get("conditions") or ()}
-    told = ", ".join(f"{name} has {count} resource instances" for name, count in sorted(left.items()))
-    wanted = {
-        "NamespaceDeletionDiscoveryFailure": (
-            "False",
-            "ResourcesDiscovered",
-            "All resources successfully discovered",
-        ),
-        "NamespaceContentRemaining": (
-            ("True", "SomeResourcesRemain", f"Some resources are remaining: {told}")
-            if left
-            else ("False", "ContentRemoved", "All content successfully removed")
-        ),
-    }
     conditions = []
-    for type_, (status, reason, message) in wanted.items():
+    for type_, (status, reason, message) in _conditions(left).items():
         old = before.get(type_)
         changed = (
             metadata.timestamp() if old is None or old["status"] != status else old["lastTransitionTime"]
@@ -153,3 +153,43 @@ def _status(body: Object, left: dict[str, int]) -> Object:
             }
         )
     return {"phase": "Terminating", "conditions": conditions}
+
+
+def _conditions(left: Left) -> dict[str, tuple[str, str, str]]:
+    remaining = ", ".join(
+        f"{name} has {count} resource instances" for name, count in sorted(left.objects.items())
+    )
+    waiting = ", ".join(
+        f"{name} in {count} resource instances" for name, count in sorted(left.finalizers.items())
+    )
+    return {
+        "NamespaceDeletionDiscoveryFailure": (
+            "False",
+            "ResourcesDiscovered",
+            "All resources successfully discovered",
+        ),
+        "NamespaceDeletionGroupVersionParsingFailure": (
+            "False",
+            "ParsedGroupVersions",
+            "All legacy kube types successfully parsed",
+        ),
+        "NamespaceDeletionContentFailure": (
+            "False",
+            "ContentDeleted",
+            "All content successfully deleted, may be waiting on finalization",
+        ),
+        "NamespaceContentRemaining": (
+            ("True", "SomeResourcesRemain", f"Some resources are remaining: {remaining}")
+            if remaining
+            else ("False", "ContentRemoved", "All content successfully removed")
+        ),
+        "NamespaceFinalizersRemaining": (
+            (
+                "True",
+                "SomeFinalizersRemain",
+                f"Some content in the namespace has finalizers remaining: {waiting}",
+            )
+            if waiting
+            else ("False", "ContentHasNoFinalizers", "All content-preserving finalizers finished")
+        ),
+    }

@@ -36,7 +36,8 @@ def serve(call: Call, selection: Selection) -> web.Response:
         metadata["continue"] = _token(page)
         if not selection.label_selector and not selection.field_selector:
             metadata["remainingItemCount"] = page.left
-    return raw_response(representation(call.http, call.served).many(page.revisions, metadata))
+    form = representation(call.http, call.served)
+    return raw_response(form.many(page.revisions, metadata), media_type=form.media_type)
 
 
 def _page(call: Call, selection: Selection) -> Page:
@@ -79,26 +80,21 @@ def version_of(text: str | None) -> int | None:
 
 
 def _check_match(version: int | None, match: str | None, token: str | None) -> None:
+    field = "resourceVersionMatch"
     if match is None:
         return
     if version is None:
-        raise errors.bad_request(
-            "resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden "
-            "unless resourceVersion is provided"
-        )
-    if token:
-        raise errors.bad_request(
-            "resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden when continue is provided"
-        )
-    if match not in ("Exact", "NotOlderThan"):
-        raise errors.bad_request(
-            f'resourceVersionMatch: Unsupported value: "{match}": supported values: "Exact", "NotOlderThan"'
-        )
-    if match == "Exact" and version == 0:
-        raise errors.bad_request(
-            "resourceVersionMatch: Forbidden: "
-            'resourceVersionMatch "exact" is forbidden for resourceVersion "0"'
-        )
+        detail = f"{field} is forbidden unless resourceVersion is provided"
+    elif token:
+        detail = f"{field} is forbidden when continue is provided"
+    elif match not in ("Exact", "NotOlderThan"):
+        cause = errors.not_supported(field, match, ("Exact", "NotOlderThan", ""))
+        raise errors.invalid_options("ListOptions", cause)
+    elif match == "Exact" and version == 0:
+        detail = f'{field} "exact" is forbidden for resourceVersion "0"'
+    else:
+        return
+    raise errors.invalid_options("ListOptions", errors.forbidden_field(field, detail))
 
 
 def _token(page: Page) -> str:

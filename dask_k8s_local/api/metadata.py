@@ -135,6 +135,15 @@ def _validate_owners(owners: list[Object]) -> list[Cause]:
     return causes
 
 
+def immutable_causes(new: Object, old: Object) -> list[Cause]:
+    """Return what a client has tried to change of an object's identity."""
+    return [
+        errors.invalid_value(f"metadata.{name}", new[name], "field is immutable")
+        for name in ("uid",)
+        if new.get(name) and new[name] != old.get(name)
+    ]
+
+
 def validate_update(new: Object, old: Object) -> list[Cause]:
     causes: list[Cause] = []
     if old.get("deletionTimestamp"):

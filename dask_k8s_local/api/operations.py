@@ -16,9 +16,12 @@ from dask_k8s_local.api.decoding import check_decoded
 from dask_k8s_local.api.ending import being_deleted, finalizers_for, waits_for_nobody
 from dask_k8s_local.api.errors import Cause
 from dask_k8s_local.api.intake import (
+    check_kind,
     check_name,
     check_namespace,
     check_preconditions,
+    check_uid,
+    configuration,
     in_version,
     sent_metadata,
     taken_over,
@@ -29,7 +32,7 @@ from dask_k8s_local.api.store import Collection, Revision, Store
 from dask_k8s_local.api.strategy import Served
 from dask_k8s_local.api.validation import validate
 from dask_k8s_local.api.writes import Deleted, DeleteOptions, Write
-from dask_k8s_local.interfaces import ApiError, Object
+from dask_k8s_local.interfaces import Object
 
 _NO_VERSION = Cause(
     "FieldValueInvalid", "metadata.resourceVersion", "Invalid value: 0x0: must be specified for an update"
@@ -101,10 +104,7 @@ class Operations:
         if collection.get(key) is not None:
             raise errors.already_exists(resource, own["name"])
         write.warnings += [*strategy.warnings(new, None), *metadata.warnings(own, {}, resource)]
-        claims = {
-            name: value for name, value in new.items() if not (strategy.has_status and name == "status")
-        }
-        self._own(served, {}, claims, own, write)
+        self._own(served, {}, strategy.claimed(new), own, write)
         strategy.allocate(new)
         if write.dry_run:
             return Revision(key, self.store.version, 0, new)
@@ -115,6 +115,7 @@ class Operations:
         old = self.get(served, namespace, name)
         sent = sent_metadata(body)
         check_name(sent, name)
+        check_uid(served.resource, old.object["metadata"], sent.get("uid"))
         if not sent.get("resourceVersion") and not served.strategy.unconditional_update:
             raise errors.invalid(served.resource, name, [_NO_VERSION])
         return self._replace(served, old, body, write)
@@ -124,27 +125,27 @@ class Operations:
     ) -> Revision:
         """Change an object by a function of what it is."""
         old = self.get(served, namespace, name)
-        return self._replace(served, old, change(in_version(old.object, served.resource)), write)
+        new = change(in_version(old.object, served.resource))
+        check_name(sent_metadata(new), name)
+        return self._replace(served, old, new, write)
 
     def apply(self, served: Served, namespace: str, name: str, config: Object, write: Write) -> Revision:
         """Apply a configuration server-side; create the object if it isn't there."""
         resource = served.resource
-        if not write.field_manager:
-            why = "fieldManager: Required value: is required for apply patch"
-            raise ApiError(422, "Invalid", f'PatchOptions.meta.k8s.io "" is invalid: {why}')
         if not isinstance(config, dict) or not config.get("apiVersion") or not config.get("kind"):
             raise errors.bad_request("apply patches need apiVersion and kind")
         sent = sent_metadata(config)
         if sent.get("managedFields"):
             raise errors.bad_request("metadata.managedFields must be nil")
         check_name(sent, name)
-        config = taken_over(served, config, write, with_defaults=False)
+        check_kind(resource, config)
         old = self._collection(served).get((namespace if resource.namespaced else "", name))
         nothing: Object = {"apiVersion": resource.api_version, "kind": resource.kind}
         live = in_version(old.object, resource) if old else nothing
         manager = Manager(write.field_manager, ownership.APPLY, resource.api_version, write.subresource)
         try:
-            applied = apply(served.schema, resource, live, config, manager, force=write.force)
+            wanted = served.strategy.appliable(configuration(served, config), write.subresource)
+            applied = apply(served.schema, resource, live, wanted, manager, force=write.force)
         except ValueError as error:
             what = f"{namespace}/{name}; {resource.api_version}, Kind={resource.kind}"
             raise errors.bad_request(f"failed to create typed patch object ({what}): {error}") from None
@@ -154,8 +155,8 @@ class Operations:
         if write.subresource:
             raise errors.not_found(resource, name)
         if sent.get("uid"):
-            why = f"Precondition failed: UID in precondition: {sent['uid']}, UID in object meta: "
-            raise errors.conflict(resource, name, why)
+            told = f"uid mismatch: the provided object specified uid {sent['uid']}"
+            raise errors.conflict(resource, name, f"{told}, and no existing object was found")
         write.created = True
         own = {**(applied.body.get("metadata") or {}), "name": name}
         return self.create(served, namespace, {**applied.body, "metadata": own}, write)
@@ -167,7 +168,7 @@ class Operations:
         check_decoded(served, new, old.object)
         own, before = new.setdefault("metadata", {}), old.object["metadata"]
         check_namespace(resource, own, old.key[0])
-        check_preconditions(resource, before, own.get("uid"))
+        immutable = metadata.immutable_causes(own, before)
         if own.get("resourceVersion") and own["resourceVersion"] != before["resourceVersion"]:
             raise errors.modified(resource, name)
         metadata.carry_over(own, before)
@@ -180,7 +181,7 @@ class Operations:
             strategy.default(new)
             if strategy.has_generation and strategy.desired_state(new) != strategy.desired_state(old.object):
                 own["generation"] = before.get("generation", 0) + 1
-        causes = metadata.validate(own, resource, strategy.valid_name)
+        causes = immutable + metadata.validate(own, resource, strategy.valid_name)
         causes += metadata.validate_update(own, before)
         if resource.custom:
             causes += validate(served.schema, new, old=old.object)
@@ -198,10 +199,9 @@ class Operations:
             return old
         if write.dry_run:
             return Revision(old.key, old.version, old.created, new)
-        revision = self._collection(served).put(old.key, new)
         if waits_for_nobody(new) and not strategy.holds(new):
-            return self._remove(served, revision)
-        return revision
+            return self._collection(served).remove(old.key, new)
+        return self._collection(served).put(old.key, new)
 
     def _own(self, served: Served, old: Object, new: Object, own: Object, write: Write) -> None:
         """Note in ``managedFields`` who wrote what."""
@@ -233,10 +233,13 @@ class Operations:
         grace = strategy.grace_period(old, options.grace_period_seconds)
         finalizers = finalizers_for(own.get("finalizers") or [], options.propagation_policy)
         if not grace and not finalizers and not strategy.holds(old):
-            return Deleted(old if options.dry_run else self._remove(served, revision).object, True)
+            return Deleted(
+                old if options.dry_run else self._collection(served).remove(revision.key).object, True
+            )
         changed = being_deleted(old, grace, finalizers, has_generation=strategy.has_generation)
         if changed is None:
             return Deleted(old, False)
+        changed = strategy.note_deletion(changed)
         if not options.dry_run:
             changed = self._collection(served).put(revision.key, changed).object
         return Deleted(changed, False)
@@ -245,9 +248,6 @@ class Operations:
         self, served: Served, selection: Selection, options: DeleteOptions
     ) -> builtins.list[Object]:
         return [self.delete(served, *revision.key, options).body for revision in self.list(served, selection)]
-
-    def _remove(self, served: Served, revision: Revision) -> Revision:
-        return self._collection(served).remove(revision.key)
 
     def _collection(self, served: Served) -> Collection:
         return self.store.collection(served.resource.full_name)

@@ -119,7 +119,14 @@ class Comparison:
 
 
 def compare(schema: Schema, old: Object, new: Object) -> Comparison:
-    written, removed = _compare(schema, _ownable(old), _ownable(new))
+    before, now = _ownable(old), _ownable(new)
+    # A struct of Kubernetes' own types is always there: only a custom object's spec can be new as such.
+    for name in ("metadata",) if schema.is_custom else ("metadata", "spec", "status"):
+        if isinstance(now.get(name), dict):
+            before.setdefault(name, {})
+        elif isinstance(before.get(name), dict):
+            now.setdefault(name, {})
+    written, removed = _compare(schema, before, now)
     return Comparison(written or {}, removed or {})
 
 
@@ -129,6 +136,8 @@ def _ownable(body: Object) -> Object:
     if "metadata" in own:
         skipped = _NOT_OWNED["metadata"]
         own["metadata"] = {key: value for key, value in own["metadata"].items() if key not in skipped}
+        if not own["metadata"]:
+            del own["metadata"]
     return own
 
 
@@ -179,10 +188,7 @@ def _everything(schema: Schema | None, value: Any) -> Fields:
 
 def fields_of(schema: Schema, body: Object) -> Fields:
     """Return the fields that an applied configuration claims."""
-    own = _ownable(body)
-    if not own.get("metadata"):
-        own.pop("metadata", None)
-    return _claimed(schema, own)
+    return _claimed(schema, _ownable(body))
 
 
 def _claimed(schema: Schema | None, value: Any) -> Fields:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import yaml
 from aiohttp import web
 
 from dask_k8s_local.api import errors, tables
@@ -17,6 +18,7 @@ _META_V1 = "meta.k8s.io/v1"
 class Representation:
     """Objects of a resource in the form that a request's Accept header asks for."""
 
+    media_type = "application/json"
     list_kind: str
     api_version: str
 
@@ -80,6 +82,28 @@ class PartialMetadata(Representation):
         return _line("BOOKMARK", encode(self.view({"metadata": metadata})))
 
 
+class Yaml(Representation):
+    """As they are, but in YAML."""
+
+    media_type = "application/yaml"
+
+    def one(self, revision: Revision) -> bytes:
+        return _yaml(self.view(revision.object))
+
+    def many(self, revisions: Iterable[Revision], metadata: Object) -> bytes:
+        items = [self.view(one.object) for one in revisions]
+        body = {"kind": self.list_kind, "apiVersion": self.api_version, "metadata": metadata}
+        return _yaml({**body, "items": items})
+
+    def event(self, type_: EventType, event: Event) -> bytes:
+        raise errors.not_acceptable()
+
+
+def _yaml(body: Object) -> bytes:
+    text: str = yaml.safe_dump(body, allow_unicode=True, sort_keys=True)
+    return text.encode()
+
+
 class Table(Representation):
     """Rows, as ``kubectl get`` prints them."""
 
@@ -136,6 +160,8 @@ def representation(request: web.BaseRequest, served: Served) -> Representation:
     for clause in accept.split(",") if accept else ("application/json",):
         media_type, *parameters = (part.strip() for part in clause.split(";"))
         options = dict(part.split("=", 1) for part in parameters if "=" in part)
+        if media_type == "application/yaml":
+            return Yaml(served)
         if media_type not in ("application/json", "*/*", "application/*"):
             continue
         kind = options.get("as")

@@ -10,7 +10,10 @@ import yaml
 from aiohttp import web
 
 from dask_k8s_local.api import errors, protobuf
+from dask_k8s_local.api.duplicates import loads_noting
+from dask_k8s_local.api.errors import Cause
 from dask_k8s_local.api.operations import Operations
+from dask_k8s_local.api.patches import APPLY_PATCH
 from dask_k8s_local.api.paths import Target
 from dask_k8s_local.api.rbac import Authorizer
 from dask_k8s_local.api.record import Request
@@ -75,13 +78,21 @@ class Call:
 
     def write(self) -> Write:
         query = self.http.query
+        kind = {"create": "CreateOptions", "update": "UpdateOptions"}.get(self.verb, "PatchOptions")
         validation = query.get("fieldValidation") or "Warn"
-        if validation not in ("Ignore", "Warn", "Strict"):
-            raise errors.bad_request(
-                f'invalid fieldValidation "{validation}": must be Ignore, Warn or Strict'
+        causes = []
+        if validation not in ("Ignore", "Strict", "Warn"):
+            causes.append(
+                errors.not_supported("fieldValidation", validation, ("", "Ignore", "Strict", "Warn"))
             )
-        if query.get("dryRun") not in (None, "All"):
-            raise errors.bad_request(f'invalid dryRun "{query["dryRun"]}": supported values: "All"')
+        causes += dry_run_causes(query.getall("dryRun", []))
+        is_apply = self.verb == "patch" and self.http.content_type == APPLY_PATCH
+        if "force" in query and not is_apply and self.verb == "patch":
+            causes.append(errors.forbidden_field("force", "may not be specified for non-apply patch"))
+        if is_apply and not query.get("fieldManager"):
+            causes.append(errors.required("fieldManager", "is required for apply patch"))
+        if causes:
+            raise errors.invalid_options(kind, *causes)
         return Write(
             field_manager=query.get("fieldManager") or user_agent(self.http),
             field_validation=validation,
@@ -91,13 +102,17 @@ class Call:
         )
 
 
+def dry_run_causes(values: list[str]) -> list[Cause]:
+    return [errors.not_supported("dryRun", one, ("All",)) for one in values if one != "All"]
+
+
 def user_agent(request: web.BaseRequest) -> str:
     """Return the name of a client that doesn't give one."""
     return request.headers.get("User-Agent", "unknown").partition("/")[0][:128]
 
 
-async def read_body(request: web.BaseRequest, *more_types: str) -> Any:
-    """Parse a request's body, None if there is none."""
+async def read_body(request: web.BaseRequest, *more_types: str, duplicates: list[str] | None = None) -> Any:
+    """Parse a request's body, None if there is none; name the fields that its JSON has twice."""
     media_type = request.content_type if "Content-Type" in request.headers else ""
     try:
         data = await request.read()
@@ -111,7 +126,7 @@ async def read_body(request: web.BaseRequest, *more_types: str) -> Any:
         return _parsed_yaml(data)
     if media_type in _JSON or media_type in more_types:
         try:
-            return json.loads(data)
+            return json.loads(data) if duplicates is None else loads_noting(data, duplicates)
         except ValueError as error:
             raise errors.bad_request(f"the object provided is unrecognized: {error}") from None
     raise errors.unsupported_media_type(("application/json", "application/yaml"))
@@ -128,8 +143,8 @@ def _parsed_yaml(data: bytes) -> Any:
         raise errors.bad_request(f"error decoding YAML: {error}") from None
 
 
-async def read_object(request: web.BaseRequest, *more_types: str) -> Object:
-    body = await read_body(request, *more_types)
+async def read_object(request: web.BaseRequest, duplicates: list[str] | None = None) -> Object:
+    body = await read_body(request, duplicates=duplicates)
     if not isinstance(body, dict):
         raise errors.bad_request("the body of the request must be an object")
     return body
@@ -144,14 +159,17 @@ async def read_delete_options(request: web.BaseRequest) -> DeleteOptions:
     orphan = body.get("orphanDependents", query.get("orphanDependents"))
     if policy is None and orphan is not None:
         policy = "Orphan" if str(orphan).lower() == "true" else "Background"
+    dry_run = [*(body.get("dryRun") or ()), *query.getall("dryRun", [])]
+    causes = dry_run_causes(dry_run)
     if policy not in (None, "Orphan", "Background", "Foreground"):
-        raise errors.bad_request(
-            f'invalid propagationPolicy "{policy}": supported values: "Orphan", "Background", "Foreground"'
-        )
+        known = ("Foreground", "Background", "Orphan", "nil")
+        causes.append(errors.not_supported("propagationPolicy", policy, known))
+    if causes:
+        raise errors.invalid_options("DeleteOptions", *causes)
     return DeleteOptions(
         uid=preconditions.get("uid"),
         resource_version=preconditions.get("resourceVersion"),
         grace_period_seconds=None if grace is None else int(grace),
         propagation_policy=policy,
-        dry_run=bool(body.get("dryRun")) or "dryRun" in query,
+        dry_run=bool(dry_run),
     )

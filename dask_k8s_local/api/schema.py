@@ -33,6 +33,7 @@ class Schema:
         "exclusive_minimum",
         "format",
         "int_or_string",
+        "is_custom",
         "items",
         "list_keys",
         "list_type",
@@ -50,6 +51,7 @@ class Schema:
         "name",
         "not_",
         "nullable",
+        "omits_empty",
         "one_of",
         "patch_strategies",
         "pattern",
@@ -65,6 +67,7 @@ class Schema:
 
     def __init__(self) -> None:
         self.name = ""
+        self.is_custom = False
         self.type = ""
         self.source: Object = {}
         self.description = ""
@@ -104,6 +107,7 @@ class Schema:
         self.merge_key = ""
         self.patch_strategies: frozenset[str] = frozenset()
         self.rules: list[Object] = []
+        self.omits_empty = False
 
     def child(self, key: str) -> Schema | None:
         """Return the schema of a field or of a map's value; None if nothing is known about it."""
@@ -220,6 +224,7 @@ def _with_references(source: Mapping[str, Any]) -> Schema:
     if reference is None:
         schema = Schema()
         _fill(schema, source, _with_references)
+        schema.omits_empty = schema.type == "array" or isinstance(schema.additional, Schema)
         return schema
     target = _defined(reference.removeprefix(_REF), _COMPILED)
     merging = {key: value for key, value in source.items() if key.startswith("x-kubernetes-")}

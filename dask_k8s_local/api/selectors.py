@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from dask_k8s_local.api import errors
+from dask_k8s_local.api import errors, names
 from dask_k8s_local.api.resources import Resource
 from dask_k8s_local.interfaces import Object
 
@@ -38,6 +38,10 @@ def label_requirements(selector: str) -> list[_Requirement]:
         else:
             raise errors.bad_request(
                 f"unable to parse requirement: found {selector[position:]!r} in label selector {selector!r}"
+            )
+        if problem := names.qualified_name_problem(match["key"]):
+            raise errors.bad_request(
+                f"unable to parse requirement: <nil>: Invalid value: {errors.show(match['key'])}: {problem}"
             )
         position = match.end()
     return requirements

@@ -122,6 +122,25 @@ class ApiServer:
         await site.start()
         address: Any = self._runner.addresses[0]
         self._port = address[1]
+        await self._announce()
+
+    async def _announce(self) -> None:
+        """Create the Service by which pods know the API server."""
+        port = {"name": "https", "port": 443, "targetPort": self._port}
+        service = {
+            "metadata": {
+                "name": "kubernetes",
+                "labels": {"component": "apiserver", "provider": "kubernetes"},
+            },
+            "spec": {"ports": [port]},
+        }
+        await self.client.create("services", "default", service)
+        subset = {
+            "addresses": [{"ip": self._host}],
+            "ports": [{"name": "https", "port": self._port, "protocol": "TCP"}],
+        }
+        endpoints = {"metadata": {"name": "kubernetes"}, "subsets": [subset]}
+        await self.client.create("endpoints", "default", endpoints)
 
     async def stop(self) -> None:
         if self._runner is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dask_k8s_local.api.custom import served_versions
+from dask_k8s_local.api.decode import decode
 from dask_k8s_local.api.kinds import builtin
 from dask_k8s_local.api.store import Event, Store
 from dask_k8s_local.api.strategy import Served
@@ -60,3 +61,13 @@ class Serving:
             self._remove(name)
             for served in served_versions(crd):
                 self._add(served)
+            self._refresh(name)
+
+    def _refresh(self, name: str) -> None:
+        """Let what is stored follow a changed schema: pruned, and with new defaults."""
+        served, collection = self._by_name.get(name), self._store.collection(name)
+        for revision in list(collection.revisions()) if served else ():
+            assert served is not None
+            body = decode(served.schema, revision.object, [])
+            if body != revision.object:
+                collection.refresh(revision.key, body)

@@ -158,12 +158,19 @@ class Collection:
         self._publish(Event("MODIFIED" if before else "ADDED", revision, before))
         return revision
 
-    def remove(self, key: Key) -> Revision:
+    def refresh(self, key: Key, body: Object) -> None:
+        """Show an object otherwise from now on, as a changed schema does; that is no write."""
+        before = self._revisions[key]
+        self._revisions[key] = Revision(key, before.version, before.created, body)
+
+    def remove(self, key: Key, last: Object | None = None) -> Revision:
+        """Take an object away; ``last`` is how it was last, if a write has just changed it."""
         version = self._store.next_version()
         before = self._revisions.pop(key)
         self._sorted = None
-        metadata = {**before.object["metadata"], "resourceVersion": str(version)}
-        gone = Revision(key, version, before.created, {**before.object, "metadata": metadata})
+        body = last or before.object
+        metadata = {**body["metadata"], "resourceVersion": str(version)}
+        gone = Revision(key, version, before.created, {**body, "metadata": metadata})
         self._publish(Event("DELETED", gone, before))
         return gone
 

@@ -50,6 +50,16 @@ class Strategy:
         for key in (old.keys() | new.keys()) - {part, "metadata"}:
             carry_over(new, old, key)
 
+    def claimed(self, body: Object) -> Object:
+        """Return the part of a new object that is its creator's, not the server's."""
+        return {key: value for key, value in body.items() if key != "status"} if self.has_status else body
+
+    def appliable(self, config: Object, subresource: str) -> Object:
+        """Return the part of an applied configuration that the resource or its subresource takes."""
+        if subresource:
+            return {key: config[key] for key in ("apiVersion", "kind", subresource) if key in config}
+        return self.claimed(config)
+
     def desired_state(self, body: Object) -> Object:
         """Return the part of an object whose change makes a new generation."""
         ignored = ("metadata", "status") if self.has_status else ("metadata",)
@@ -74,6 +84,10 @@ class Strategy:
     def grace_period(self, body: Object, requested: int | None) -> int:
         """Return how many seconds an object has to end; 0 for what can go at once."""
         return 0
+
+    def note_deletion(self, body: Object) -> Object:
+        """Return an object, whose deletion has begun, as that makes it."""
+        return body
 
     def holds(self, body: Object) -> bool:
         """Tell whether an object that is being deleted waits for more than its ``metadata.finalizers``."""
@@ -128,3 +142,5 @@ class Served:
     selectable_fields: frozenset[str] = field(default_factory=frozenset)
     revision: str = ""
     """Changes when the schema does."""
+    is_alias: bool = False
+    """Whether it shows another resource's objects."""

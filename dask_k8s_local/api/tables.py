@@ -62,7 +62,7 @@ def _printed(column: Column) -> TableColumn:
     def cell(body: Object) -> Any:
         found = jsonpath.find(body, column.json_path)
         if not found or found[0] is None:
-            return None if column.type != "string" else ""
+            return None
         value = found[0]
         if column.type == "date":
             return age(value)

@@ -151,7 +151,7 @@ def _validate_string(schema: Schema, value: str, path: str, causes: list[Cause])
         causes.append(errors.invalid_value(path, value, detail))
     if schema.format and not is_of_format(schema.format, value):
         detail = f"{_subject(path)} must be of type {schema.format}: {errors.show(value)}"
-        causes.append(errors.invalid_value(path, value, detail))
+        causes.append(errors.type_invalid(path, value, detail))
 
 
 def _validate_number(schema: Schema, value: float, path: str, causes: list[Cause]) -> None:

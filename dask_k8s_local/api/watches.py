@@ -78,6 +78,8 @@ async def _follow(
         if lines := [form.event(type_, event) for type_, event in watch.take()]:
             await response.write(b"".join(lines))
             await asyncio.sleep(_PAUSE_SECONDS * len(watches))
+        elif watch.is_ended:
+            return
         elif bookmarks and not watch.is_cut and loop.time() >= next_bookmark:
             await response.write(_bookmark(form, call.operations.store.version))
             next_bookmark = loop.time() + BOOKMARK_SECONDS
@@ -90,18 +92,15 @@ def _options(call: Call) -> tuple[bool, bool]:
     query = call.http.query
     bookmarks = call.flag("allowWatchBookmarks")
     asked, match = query.get("sendInitialEvents"), query.get("resourceVersionMatch")
-    if asked is None:
-        if match is not None:
-            raise errors.bad_request(
-                "resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden for watch "
-                "unless sendInitialEvents is provided"
-            )
+    field = "resourceVersionMatch"
+    if asked is None and match is None:
         return False, bookmarks
+    if asked is None:
+        detail = f"{field} is forbidden for watch unless sendInitialEvents is provided"
+        raise errors.invalid_options("ListOptions", errors.forbidden_field(field, detail))
     if match != "NotOlderThan":
-        raise errors.bad_request(
-            "resourceVersionMatch: Forbidden: sendInitialEvents requires setting resourceVersionMatch "
-            "to NotOlderThan"
-        )
+        detail = f"sendInitialEvents requires setting {field} to NotOlderThan"
+        raise errors.invalid_options("ListOptions", errors.forbidden_field(field, detail))
     return call.flag("sendInitialEvents"), bookmarks
 
 

@@ -28,6 +28,7 @@ class Watch:
         self._wakeup = asyncio.Event()
         self._stop_listening = collection.listen(self._receive, namespace)
         self.is_cut = False
+        self.is_ended = False
 
     def start(self, version: int | None) -> list[Revision]:
         """Begin after a version, or with what is there now, which is returned then."""
@@ -76,15 +77,20 @@ class Watch:
 
     async def wait(self) -> None:
         """Wait until there are events, or somebody wakes or cuts the watch."""
-        if not self._queue and not self.is_cut:
+        if not self._queue and not self.is_cut and not self.is_ended:
             await self._wakeup.wait()
             self._wakeup.clear()
 
     def wake(self) -> None:
         self._wakeup.set()
 
+    def end(self) -> None:
+        """End the watch when all that is queued has been taken."""
+        self.is_ended = True
+        self._wakeup.set()
+
     def cut(self) -> None:
-        """End the watch, as a lost connection does."""
+        """End the watch at once, as a lost connection does."""
         self.is_cut = True
         self._wakeup.set()
 
@@ -110,6 +116,12 @@ class Watches:
         finally:
             del self._open[watch]
             watch.close()
+
+    def end(self, when: Callable[[Request], bool]) -> None:
+        """End the watches that a predicate holds for when they have sent all that they have to."""
+        for watch, request in self._open.items():
+            if when(request):
+                watch.end()
 
     def cut(self, when: Callable[[Request], bool]) -> int:
         """Cut the watches that a predicate holds for; return how many they were."""

@@ -19,6 +19,8 @@ class Write:
     subresource: str = ""
     through: str = ""
     """A subresource that writes the whole object, as scale does; ``managedFields`` names it."""
+    duplicates: list[str] = field(default_factory=list)
+    """Fields that the client's JSON has twice."""
     warnings: list[str] = field(default_factory=list)
     """What the client is to be told although the write is fine."""
     managers: Managers | None = None

@@ -19,6 +19,8 @@ _COLUMN_TYPES = ("integer", "number", "string", "boolean", "date")
 class CrdStrategy(GenerationStrategy):
     """https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/"""
 
+    unconditional_update = False
+
     def default(self, body: Object) -> None:
         spec = body.setdefault("spec", {})
         spec.setdefault("conversion", {}).setdefault("strategy", "None")

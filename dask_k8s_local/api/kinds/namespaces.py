@@ -27,5 +27,11 @@ class NamespaceStrategy(Strategy):
         super().prepare_for_update(new, old)
         carry_over(new, old, "spec")
 
+    def claimed(self, body: Object) -> Object:
+        return {key: value for key, value in body.items() if key not in ("spec", "status")}
+
+    def note_deletion(self, body: Object) -> Object:
+        return {**body, "status": {**(body.get("status") or {}), "phase": "Terminating"}}
+
     def holds(self, body: Object) -> bool:
         return bool((body.get("spec") or {}).get("finalizers"))

@@ -41,6 +41,8 @@ class BindingStrategy(RbacStrategy):
 class LeaseStrategy(Strategy):
     """https://kubernetes.io/docs/concepts/architecture/leases/"""
 
+    unconditional_update = False
+
     def validate(self, body: Object) -> Sequence[Cause]:
         spec = body.get("spec") or {}
         causes = []
@@ -75,6 +77,8 @@ class EventStrategy(Strategy):
 
 class BudgetStrategy(GenerationStrategy):
     """https://kubernetes.io/docs/concepts/workloads/pods/disruptions/"""
+
+    unconditional_update = False
 
     def validate(self, body: Object) -> Sequence[Cause]:
         spec = body.get("spec") or {}

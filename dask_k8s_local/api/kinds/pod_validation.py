@@ -36,6 +36,9 @@ def pod_spec_problems(spec: Object, path: str = "spec") -> Iterator[Cause]:
         yield errors.invalid_value(
             f"{path}.activeDeadlineSeconds", value, "must be between 1 and 2147483647, inclusive"
         )
+    for key in ("hostname", "subdomain"):
+        if spec.get(key) and (problem := names.label_problem(spec[key])):
+            yield errors.invalid_value(f"{path}.{key}", spec[key], problem)
     yield from _volume_problems(spec.get("volumes") or (), f"{path}.volumes")
     volumes = {volume.get("name", "") for volume in spec.get("volumes") or ()}
     seen: set[str] = set()
@@ -130,7 +133,7 @@ def _port_problems(ports: Any, path: str) -> Iterator[Cause]:
     for index, port in enumerate(ports):
         place = f"{path}[{index}]"
         number = port.get("containerPort")
-        if number is None:
+        if not number:
             yield errors.required(f"{place}.containerPort")
         elif not 0 < number < 65536:
             yield errors.invalid_value(f"{place}.containerPort", number, PORT_RANGE)

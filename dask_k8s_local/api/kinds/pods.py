@@ -55,6 +55,10 @@ class PodStrategy(GenerationStrategy):
         return list(pod_spec_problems(body["spec"]))
 
     def validate_update(self, new: Object, old: Object) -> Sequence[Cause]:
+        for kind in ("containers", "initContainers"):
+            if len(old["spec"].get(kind) or ()) != len(new["spec"].get(kind) or ()):
+                detail = "pod updates may not add or remove containers"
+                return (errors.forbidden_field(f"spec.{kind}", detail),)
         allowed = _with_changes(old["spec"], new["spec"])
         if allowed == new["spec"]:
             return ()

@@ -64,7 +64,7 @@ async def test_a_crd_waits_for_its_objects(http: Http) -> None:
         refused = await http.post(THINGS, thing("two"))
         assert refused.message == "create not allowed while custom resource definition is terminating"
         await http.patch(f"{THINGS}/one", {"metadata": {"finalizers": None}})
-        assert (await watch.take(2))[-1] == ("DELETED", "one")
+        assert await watch.take(1) == [("DELETED", "one")]
         with pytest.raises(EOFError):
             await watch.next()
     assert (await http.get(THINGS)).status == 404
@@ -106,7 +106,7 @@ async def test_unknown_fields_are_pruned_warned_of_or_refused(http: Http) -> Non
     assert warned.body["spec"] == {"color": "red", "replicas": 1}
     ignored = await http.post(THINGS, {**body, "metadata": {"name": "b"}}, fieldValidation="Ignore")
     assert (ignored.status, ignored.warnings) == (201, [])
-    assert (await http.post(THINGS, body, fieldValidation="Maybe")).status == 400
+    assert (await http.post(THINGS, body, fieldValidation="Maybe")).status == 422
 
 
 async def test_unknown_metadata_is_refused_too(http: Http) -> None:
@@ -496,3 +496,15 @@ async def test_printer_columns(http: Http) -> None:
     assert row["cells"][:2] == ["one", "red"]
     assert row["cells"][2].endswith("s")
     assert row["object"]["kind"] == "PartialObjectMetadata"
+
+
+async def test_a_new_default_shows_in_old_objects(http: Http) -> None:
+    await http.post(CRDS, thing_crd())
+    before = (await http.post(THINGS, thing(color="red"))).body
+    crd = (await http.get(f"{CRDS}/things.example.org")).body
+    spec = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
+    spec["properties"]["size"]["default"] = "M"
+    await http.put(f"{CRDS}/things.example.org", crd)
+    after = (await http.get(f"{THINGS}/one")).body
+    assert after["spec"] == {**before["spec"], "size": "M"}
+    assert after["metadata"] == before["metadata"]

@@ -70,7 +70,7 @@ async def test_preconditions_guard_against_the_wrong_object(http: Http) -> None:
     created = (await http.post(MAPS, config_map())).body["metadata"]
     answer = await http.delete(f"{MAPS}/one", {"preconditions": {"uid": "other"}})
     assert (answer.status, answer.body["reason"]) == (409, "Conflict")
-    assert f"UID in precondition: other, UID in object meta: {created['uid']}" in answer.message
+    assert f"(other) does not match the UID in record ({created['uid']})" in answer.message
     answer = await http.delete(f"{MAPS}/one", {"preconditions": {"resourceVersion": "1"}})
     assert answer.status == 409
     assert (await http.delete(f"{MAPS}/one", {"preconditions": {"uid": created["uid"]}})).status == 200

@@ -250,3 +250,52 @@ async def test_bodies_have_a_limit(http: Http) -> None:
     huge = {**config_map(data={"a": "x" * 4_000_000})}
     answer = await http.post(MAPS, huge)
     assert (answer.status, answer.message) == (413, "Request entity too large: limit is 3145728")
+
+
+async def test_the_last_of_a_doubled_field_counts_unless_one_is_strict(http: Http) -> None:
+    text = '{"metadata": {"name": "one"}, "data": {"a": "1", "a": "2"}, "data": {"b": "3"}}'
+    warned = await http("POST", MAPS, text, type="application/json")
+    assert warned.warnings == ['duplicate field "data"']
+    assert warned.body["data"] == {"b": "3"}
+    strict = await http("POST", MAPS, text, type="application/json", fieldValidation="Strict")
+    assert 'strict decoding error: duplicate field "data"' in strict.message
+
+
+async def test_an_answer_in_yaml(http: Http) -> None:
+    await http.post(MAPS, config_map(data={"a": "1"}))
+    answer = await http.get(f"{MAPS}/one", accept="application/yaml")
+    assert answer.headers["Content-Type"].startswith("application/yaml")
+    assert "data:\n  a: '1'\n" in answer.text
+    assert (await http.get(MAPS, accept="application/yaml")).text.startswith("apiVersion: v1\nitems:\n")
+
+
+async def test_options_that_make_no_sense_are_refused(http: Http) -> None:
+    await http.post(MAPS, config_map())
+    cases = [
+        (await http.post(MAPS, config_map("b"), dryRun="Some"), "CreateOptions", "dryRun"),
+        (await http.patch(f"{MAPS}/one", {}, force="true"), "PatchOptions", "force"),
+        (await http.delete(f"{MAPS}/one", propagationPolicy="Up"), "DeleteOptions", "propagationPolicy"),
+        (await http.get(MAPS, resourceVersionMatch="Exact"), "ListOptions", "resourceVersionMatch"),
+    ]
+    for answer, kind, field in cases:
+        assert answer.status == 422
+        assert answer.body["details"]["kind"] == kind
+        assert [one["field"] for one in answer.body["details"]["causes"]] == [field]
+        assert answer.message.startswith(f'{kind}.meta.k8s.io "" is invalid: {field}: ')
+
+
+async def test_identity_cannot_be_patched(http: Http) -> None:
+    await http.post(MAPS, config_map())
+    answer = await http.patch(f"{MAPS}/one", {"metadata": {"uid": "another"}})
+    assert answer.message == (
+        'ConfigMap "one" is invalid: metadata.uid: Invalid value: "another": field is immutable'
+    )
+    assert (await http.patch(f"{MAPS}/one", {"metadata": {"name": "two"}})).status == 400
+
+
+async def test_empty_fields_of_kubernetes_own_kinds_are_left_out(http: Http) -> None:
+    body = config_map(data={})
+    body["metadata"] |= {"labels": {}, "finalizers": []}
+    created = (await http.post(MAPS, body)).body
+    assert "data" not in created
+    assert not {"labels", "finalizers"} & created["metadata"].keys()

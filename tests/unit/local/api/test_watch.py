@@ -211,7 +211,7 @@ async def test_versions_of_lists(http: Http) -> None:
     assert len((await http.get(MAPS, resourceVersion="0")).body["items"]) == 2
     future = await http.get(MAPS, resourceVersion="999999")
     assert (future.status, future.body["reason"]) == (504, "Timeout")
-    assert (await http.get(MAPS, resourceVersionMatch="Exact")).status == 400
+    assert (await http.get(MAPS, resourceVersionMatch="Exact")).status == 422
     assert (await http.get(MAPS, resourceVersion="abc")).status == 400
 
 
