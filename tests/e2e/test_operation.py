@@ -1,0 +1,279 @@
+"""The controller as whoever runs it meets it: its rights, plugins, probes, replicas, and many users."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.e2e.conftest import DASK_CLUSTERS, WORKER_GROUPS, is_running, pods_of
+from tests.harness.controller import ControllerProcess
+from tests.harness.embedded import EmbeddedController
+from tests.harness.flows import CLUSTERS, NAME, Shape, await_shape, create, manifest, of
+from tests.harness.kube import Kube, Object
+from tests.harness.lab import Lab, a_lab
+from tests.harness.proxy import ApiProxy, Fault, Write
+
+Manifest = Callable[..., Object]
+
+ABRUPT = pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
+"""An embedded controller that ends abruptly leaves coroutines that had no time to begin."""
+
+
+@pytest.fixture
+def alone(controller: ControllerProcess) -> Iterator[None]:
+    """No other controller runs meanwhile."""
+    controller.stop()
+    yield
+    controller.start()
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+@pytest.mark.usefixtures("alone")
+class TestAlone:
+    """With a controller of the test's own."""
+
+    def test_health_metrics_and_a_graceful_stop(
+        self, kube: Kube, kubeconfig: Path, namespace: str, idle_cluster_manifest: Manifest
+    ) -> None:
+        url = f"http://127.0.0.1:{free_port()}"
+        with ControllerProcess(
+            kubeconfig, f"--namespace={namespace}", f"--liveness={url}/healthz"
+        ) as controller:
+            kube.create(idle_cluster_manifest("probed"), namespace)
+            kube.wait(DASK_CLUSTERS, "probed", namespace, until=is_running)
+            assert httpx.get(f"{url}/healthz", timeout=5).status_code == 200
+            metrics = httpx.get(f"{url}/metrics", timeout=5).text
+            assert 'dask_controller_reconciles_total{kind="DaskCluster",result="success"}' in metrics
+            assert 'dask_controller_api_requests_total{code="201",kind="Pod",verb="create"} 3.0' in metrics
+            start = time.monotonic()
+            controller.stop()
+            print(f"stopped within {time.monotonic() - start:.1f} s")
+            assert time.monotonic() - start < 10
+            assert "Traceback" not in controller.log
+
+    def test_only_the_named_namespaces_are_its_business(
+        self,
+        kube: Kube,
+        kubeconfig: Path,
+        namespace: str,
+        other_namespace: str,
+        idle_cluster_manifest: Manifest,
+    ) -> None:
+        kube.create(idle_cluster_manifest("foreign"), other_namespace)
+        with ControllerProcess(kubeconfig, f"--namespace={namespace}"):
+            kube.create(idle_cluster_manifest("ours"), namespace)
+            kube.wait(DASK_CLUSTERS, "ours", namespace, until=is_running)
+            assert "status" not in kube.get(DASK_CLUSTERS, "foreign", other_namespace)
+
+    def test_a_plugin_named_by_entry_point_is_loaded(
+        self,
+        kube: Kube,
+        kubeconfig: Path,
+        namespace: str,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        idle_cluster_manifest: Manifest,
+    ) -> None:
+        """The documented example, which acts when a scheduler's Service is created."""
+        install_plugin(tmp_path)
+        monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+        with ControllerProcess(kubeconfig, f"--namespace={namespace}"):
+            kube.create(idle_cluster_manifest("plugged"), namespace)
+            kube.wait(
+                "services",
+                "plugged-scheduler",
+                namespace,
+                until=lambda service: service["metadata"]["annotations"].get("plugin") == "was-here",
+            )
+            kube.wait(DASK_CLUSTERS, "plugged", namespace, until=is_running)
+            kube.wait_all("pods", namespace, until=lambda pods: len(pods) == 3)
+
+    def test_a_second_replica_takes_over(
+        self,
+        kube: Kube,
+        kubeconfig: Path,
+        namespace: str,
+        monkeypatch: pytest.MonkeyPatch,
+        idle_cluster_manifest: Manifest,
+    ) -> None:
+        prefix = "DASK_KUBERNETES__CONTROLLER__LEADER_ELECTION__"
+        for key, value in {
+            "ENABLED": "true",
+            "NAMESPACE": namespace,
+            "DURATION": "3",
+            "RENEWAL": "0.5",
+        }.items():
+            monkeypatch.setenv(prefix + key, value)
+        leases = "leases.coordination.k8s.io"
+        lease = "dask-kubernetes-operator"
+        replicas = [ControllerProcess(kubeconfig, f"--namespace={namespace}") for _ in range(2)]
+        with contextlib.ExitStack() as running:
+            running.enter_context(replicas[0])
+            leader = kube.wait(leases, lease, namespace, until=lambda found: found["spec"]["holderIdentity"])
+            running.enter_context(replicas[1])
+            kube.create(idle_cluster_manifest("first", n_workers=1), namespace)
+            kube.wait(DASK_CLUSTERS, "first", namespace, until=is_running)
+
+            start = time.monotonic()
+            replicas[0].kill()
+            kube.create(idle_cluster_manifest("second", n_workers=1), namespace)
+            kube.wait(DASK_CLUSTERS, "second", namespace, until=is_running)
+            print(f"taken over from a dead leader within {time.monotonic() - start:.1f} s, of a lease of 3 s")
+            now = kube.get(leases, lease, namespace)
+            assert now["spec"]["holderIdentity"] != leader["spec"]["holderIdentity"]
+            kube.wait_all("pods", namespace, until=lambda pods: len(pods) == 4)
+
+
+def install_plugin(folder: Path) -> None:
+    package = folder / "my_controller_plugin"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "plugin.py").write_text(
+        "import kopf\n\n"
+        '@kopf.on.create("service", labels={"dask.org/component": "scheduler"})\n'
+        "async def handle_scheduler_service_create(meta, new, namespace, logger, patch, **kwargs):\n"
+        '    patch.metadata.annotations["plugin"] = "was-here"\n'
+    )
+    metadata = folder / "my_controller_plugin-1.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: my-controller-plugin\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text(
+        "[dask_operator_plugin]\nmy_controller_plugin = my_controller_plugin.plugin\n"
+    )
+
+
+@pytest.mark.usefixtures("controller")
+def test_applying_a_manifest_again_changes_nothing(
+    kube: Kube, namespace: str, idle_cluster_manifest: Manifest
+) -> None:
+    body = idle_cluster_manifest("steady")
+    kube.apply(body, namespace)
+    kube.wait(
+        DASK_CLUSTERS,
+        "steady",
+        namespace,
+        until=lambda found: found["status"].get("readyReplicas") == 2 if is_running(found) else False,
+    )
+    pods = {pod["metadata"]["uid"] for pod in pods_of(kube, "steady", namespace)}
+    group = kube.get(WORKER_GROUPS, "steady-default", namespace)["metadata"]["generation"]
+    for _ in range(3):
+        kube.apply(body, namespace)
+    assert kube.get(DASK_CLUSTERS, "steady", namespace)["metadata"]["generation"] == 1
+    assert kube.get(WORKER_GROUPS, "steady-default", namespace)["metadata"]["generation"] == group
+    assert {pod["metadata"]["uid"] for pod in pods_of(kube, "steady", namespace)} == pods
+    # As kubectl diff --server-side does it.
+    live = kube.get(DASK_CLUSTERS, "steady", namespace)
+    merged = kube.apply(body, namespace, dryRun="All")
+    for found in (live, merged):
+        found["metadata"].pop("managedFields", None)
+    assert merged == live
+
+
+@pytest.mark.usefixtures("controller")
+def test_a_quota_is_told_in_kubernetes_own_words(
+    kube: Kube, namespace: str, other_namespace: str, idle_cluster_manifest: Manifest
+) -> None:
+    quota = {
+        "apiVersion": "v1",
+        "kind": "ResourceQuota",
+        "metadata": {"name": "few"},
+        "spec": {"hard": {"pods": "2"}},
+    }
+    kube.create(quota, namespace)
+    kube.wait("resourcequotas", "few", namespace, until=lambda found: found.get("status", {}).get("hard"))
+    kube.create(idle_cluster_manifest("bounded", n_workers=3), namespace)
+
+    def tells(found: Object) -> bool:
+        conditions = {item["type"]: item for item in found.get("status", {}).get("conditions", ())}
+        return (
+            "exceeded quota" in conditions.get("Ready", {}).get("message", "")
+            and "true" in (conditions["Stalled"]["status"] + conditions["Reconciling"]["status"]).lower()
+        )
+
+    kube.wait(WORKER_GROUPS, "bounded-default", namespace, until=tells)
+    kube.wait(DASK_CLUSTERS, "bounded", namespace, until=tells)
+    assert len(pods_of(kube, "bounded", namespace)) == 2
+
+    kube.create(idle_cluster_manifest("free", n_workers=1), other_namespace)
+    kube.wait(DASK_CLUSTERS, "free", other_namespace, until=is_running)
+    kube.patch("resourcequotas", "few", {"spec": {"hard": {"pods": "4"}}}, namespace)
+    kube.wait_all("pods", namespace, until=lambda pods: len(pods) == 4, timeout=100)
+
+
+@pytest.fixture
+def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
+    with a_lab(request.config) as found:
+        yield found
+
+
+@contextlib.contextmanager
+def many(lab: Lab, count: int, workers: int = 2) -> Iterator[float]:
+    """Create so many clusters at once, each in a namespace of its own, and wait until all are ready."""
+    with contextlib.ExitStack() as stack:
+        stages = [stack.enter_context(lab.stage()) for _ in range(count)]
+        start = time.monotonic()
+        for stage in stages:
+            create(workers)(stage)
+        for stage in stages:
+            await_shape(stage, Shape(of(workers)), timeout=120)
+        yield time.monotonic() - start
+
+
+@ABRUPT
+def test_fifty_clusters_at_once_all_become_ready(lab: Lab) -> None:
+    with (
+        ApiProxy(lab.kubernetes.kubeconfig) as proxy,
+        EmbeddedController(proxy.kubeconfig, lab.schedulers),
+        many(lab, 50) as seconds,
+    ):
+        print(f"50 clusters of 2 workers: {seconds:.1f} s")
+        assert all(is_running(cluster) for cluster in lab.kube.list(CLUSTERS))
+
+
+@ABRUPT
+@pytest.mark.full
+@pytest.mark.timeout(900)
+def test_two_hundred_creates_with_random_latency(request: pytest.FixtureRequest) -> None:
+    with (
+        a_lab(request.config, ready_after=(0.0, 2.0)) as lab,
+        ApiProxy(lab.kubernetes.kubeconfig) as proxy,
+        EmbeddedController(proxy.kubeconfig, lab.schedulers),
+    ):
+        for _ in range(10):
+            with many(lab, 20):
+                assert all(is_running(cluster) for cluster in lab.kube.list(CLUSTERS))
+
+
+@ABRUPT
+def test_a_cluster_whose_every_write_fails_holds_up_no_other(lab: Lab) -> None:
+    with (
+        ApiProxy(lab.kubernetes.kubeconfig) as proxy,
+        EmbeddedController(proxy.kubeconfig, lab.schedulers),
+    ):
+        with many(lab, 20) as alone:
+            pass
+        with lab.stage() as failing:
+
+            def before(write: Write) -> Fault | None:
+                return 500 if f"/{failing.namespace}/" in write.path else None
+
+            proxy.before = before
+            lab.kube.create(manifest(2), failing.namespace)
+            with many(lab, 20) as beside:
+                print(f"20 clusters: {alone:.1f} s alone, {beside:.1f} s beside one that fails")
+                # As long as alone, but for what a busy machine does to two equal runs.
+                assert beside < 1.5 * alone + 1
+            assert not lab.kube.get(CLUSTERS, NAME, failing.namespace).get("status", {}).get("phase")
+            proxy.before = lambda _: None
+            await_shape(failing, Shape(of(2)))
