@@ -6,7 +6,6 @@ https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/#g
 from __future__ import annotations
 
 import re
-from datetime import datetime
 
 import kr8s
 import pytest
@@ -52,13 +51,8 @@ def test_lines_may_have_times(pods: Pods, writer: str) -> None:
 
 
 def test_a_log_may_begin_at_a_time(pods: Pods, writer: str) -> None:
-    lines = pods.log(writer, timestamps="true").splitlines()
-    times = [line.split(" ", 1)[0] for line in lines]
-
-    after_first = f"{times[1]}"
-    assert pods.log(writer, sinceTime="2001-01-01T00:00:00Z") == pods.log(writer)
-    assert datetime.fromisoformat(times[0][:19]) <= datetime.fromisoformat(after_first[:19])
-    assert pods.log(writer, sinceSeconds="3600") == pods.log(writer)
+    for past in ({"sinceTime": "2001-01-01T00:00:00Z"}, {"sinceSeconds": "3600"}):
+        assert pods.log(writer, **past) == pods.log(writer)
     assert pods.log(writer, sinceTime="2101-01-01T00:00:00Z") == ""
 
 

@@ -58,12 +58,6 @@ def test_a_pod_that_ends_badly_has_failed(pods: Pods) -> None:
     assert condition_is(pod, "Ready", "False", "PodFailed")
 
 
-def test_a_container_killed_by_a_signal_tells_which(pods: Pods) -> None:
-    name = pods.run(python("import subprocess, sys; sys.exit(128 + 9)"))
-
-    assert state(pods.finished(name), "terminated")["exitCode"] == 137
-
-
 def test_a_pod_ends_with_its_last_container(pods: Pods) -> None:
     name = pods.create(
         pods.container(shell("exit 0"), name="first"),
