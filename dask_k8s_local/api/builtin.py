@@ -6,6 +6,7 @@ from dask_k8s_local.api.resources import Resource
 
 _STATUS = ("status",)
 _GROUPS = {
+    "events.k8s.io": "events",
     "rbac.authorization.k8s.io": "rbac",
     "networking.k8s.io": "networking",
     "discovery.k8s.io": "discovery",
@@ -141,6 +142,7 @@ BUILTIN: tuple[Resource, ...] = (
         categories=("all",),
     ),
     _grouped("coordination.k8s.io", "v1", "leases", "Lease"),
+    _grouped("events.k8s.io", "v1", "events", "Event", "ev"),
     _grouped("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice"),
     _grouped("networking.k8s.io", "v1", "ingressclasses", "IngressClass", namespaced=False),
     _grouped("networking.k8s.io", "v1", "ingresses", "Ingress", "ing", subresources=_STATUS),

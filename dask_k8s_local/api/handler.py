@@ -10,6 +10,7 @@ from aiohttp import web
 from dask_k8s_local.api import errors, lists, patches, paths, watches
 from dask_k8s_local.api.discovery import Discovery
 from dask_k8s_local.api.faults import Faults
+from dask_k8s_local.api.intake import taken_over
 from dask_k8s_local.api.operations import Operations
 from dask_k8s_local.api.paths import Target
 from dask_k8s_local.api.rbac import Attributes, Authorizer
@@ -19,13 +20,14 @@ from dask_k8s_local.api.requests import Call, read_body, read_delete_options, re
 from dask_k8s_local.api.responses import json_response, raw_response
 from dask_k8s_local.api.selectors import Selection, exact_name
 from dask_k8s_local.api.serving import CRDS, Serving
-from dask_k8s_local.api.store import Event
+from dask_k8s_local.api.store import Event, Revision
 from dask_k8s_local.api.strategy import Served
 from dask_k8s_local.api.subresources import SUBRESOURCES
 from dask_k8s_local.api.subresources.reviews import review
 from dask_k8s_local.api.users import User, Users, user_of
 from dask_k8s_local.api.watching import Watches
-from dask_k8s_local.interfaces import ApiError, Kubelet
+from dask_k8s_local.api.writes import Write
+from dask_k8s_local.interfaces import ApiError, Kubelet, Object
 
 logger = logging.getLogger(__name__)
 
@@ -128,8 +130,10 @@ class Handler:
         selection = Selection(
             target.namespace, query.get("labelSelector", ""), query.get("fieldSelector", "")
         )
+        if call.served.alias:
+            selection = call.served.alias.selection(selection)
         if verb == "get":
-            revision = call.operations.get(call.served, call.namespace, target.name)
+            revision = call.operations.get(call.stored, call.namespace, target.name)
             form = representation(call.http, call.served)
             return raw_response(form.one(revision), media_type=form.media_type)
         if verb == "list":
@@ -180,24 +184,7 @@ def _attributes(request: web.BaseRequest, target: Target, record: Request) -> At
 async def _write(call: Call) -> web.StreamResponse:
     form = representation(call.http, call.served)
     write = call.write()
-    target, served = call.target, call.served
-    if call.verb == "patch":
-        media_type = call.http.content_type
-        custom = served.resource.custom
-        if media_type not in patches.accepted(custom=custom):
-            raise errors.unsupported_media_type(patches.accepted(custom=custom))
-        patch = await read_body(call.http, *patches.ACCEPTED, duplicates=write.duplicates)
-        if media_type == patches.APPLY_PATCH:
-            revision = call.operations.apply(served, call.namespace, target.name, patch, write)
-        else:
-            change = patches.change(media_type, patch, served.schema, custom=custom)
-            revision = call.operations.patch(served, call.namespace, target.name, change, write)
-    else:
-        body = await read_object(call.http, write.duplicates)
-        if call.verb == "create":
-            revision = call.operations.create(served, call.namespace, body, write)
-        else:
-            revision = call.operations.update(served, call.namespace, target.name, body, write)
+    revision = await (_patch if call.verb == "patch" else _put)(call, write)
     is_new = call.verb == "create" or write.created
     response = raw_response(form.one(revision), 201 if is_new else 200, form.media_type)
     for warning in dict.fromkeys(write.warnings):
@@ -205,19 +192,51 @@ async def _write(call: Call) -> web.StreamResponse:
     return response
 
 
+async def _put(call: Call, write: Write) -> Revision:
+    """Create an object or replace it."""
+    body = await read_object(call.http, write.duplicates)
+    if call.served.alias:
+        body = call.served.alias.to_stored(taken_over(call.served, body, write))
+    if call.verb == "create":
+        return call.operations.create(call.stored, call.namespace, body, write)
+    return call.operations.update(call.stored, call.namespace, call.target.name, body, write)
+
+
+async def _patch(call: Call, write: Write) -> Revision:
+    served, media_type = call.served, call.http.content_type
+    accepted = patches.accepted(custom=served.resource.custom)
+    if media_type not in accepted:
+        raise errors.unsupported_media_type(accepted)
+    patch = await read_body(call.http, *patches.ACCEPTED, duplicates=write.duplicates)
+    alias, name = served.alias, call.target.name
+    if media_type == patches.APPLY_PATCH:
+        if alias and isinstance(patch, dict):
+            patch = alias.to_stored(patch)
+        return call.operations.apply(call.stored, call.namespace, name, patch, write)
+    change = patches.change(media_type, patch, served.schema, custom=served.resource.custom)
+    if alias is None:
+        return call.operations.patch(served, call.namespace, name, change, write)
+
+    def changed(stored: Object) -> Object:
+        return alias.to_stored(taken_over(served, change(alias.from_stored(stored)), write))
+
+    return call.operations.patch(call.stored, call.namespace, name, changed, write)
+
+
 async def _delete(call: Call) -> web.StreamResponse:
     options = await read_delete_options(call.http)
-    deleted = call.operations.delete(call.served, call.namespace, call.target.name, options)
+    deleted = call.operations.delete(call.stored, call.namespace, call.target.name, options)
     if deleted.is_gone and not call.served.strategy.returns_deleted:
         uid = deleted.body["metadata"]["uid"]
         return json_response(errors.success(call.served.resource, call.target.name, uid))
     waits_as_asked = not deleted.is_gone and options.propagation_policy in ("Background", "Foreground")
-    return json_response(deleted.body, 202 if waits_as_asked else 200)
+    view = representation(call.http, call.served).view
+    return json_response(view(deleted.body), 202 if waits_as_asked else 200)
 
 
 async def _delete_collection(call: Call, selection: Selection) -> web.StreamResponse:
     options = await read_delete_options(call.http)
-    items = call.operations.delete_collection(call.served, selection, options)
+    items = call.operations.delete_collection(call.stored, selection, options)
     resource = call.served.resource
     return json_response(
         {

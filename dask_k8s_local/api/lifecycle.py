@@ -59,7 +59,7 @@ class NamespaceLifecycle:
         left = Left()
         for served in list(self._serving):
             resource = served.resource
-            if not resource.namespaced or "delete" not in resource.verbs or served.is_alias:
+            if not resource.namespaced or "delete" not in resource.verbs or served.alias:
                 continue
             for revision in delete_all(self._operations, served, namespace):
                 left.objects[f"{resource.plural}.{resource.group}"] += 1

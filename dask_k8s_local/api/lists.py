@@ -41,7 +41,7 @@ def serve(call: Call, selection: Selection) -> web.Response:
 
 
 def _page(call: Call, selection: Selection) -> Page:
-    operations, served, query = call.operations, call.served, call.http.query
+    operations, served, query = call.operations, call.stored, call.http.query
     wanted, match = version_of(query.get("resourceVersion")), query.get("resourceVersionMatch")
     limit, token = call.number("limit") or 0, query.get("continue")
     _check_match(wanted, match, token)

@@ -35,6 +35,8 @@ class Representation:
 
     def view(self, body: Object) -> Object:
         """Return the object in the version that was asked for."""
+        if self.served.alias:
+            return self.served.alias.from_stored(body)
         return {**body, "apiVersion": self.served.resource.api_version}
 
     def many(self, revisions: Iterable[Revision], metadata: Object) -> bytes:
@@ -115,7 +117,7 @@ class Table(Representation):
     def _rows(self, bodies: Iterable[Object]) -> list[Object]:
         rows = []
         for body in bodies:
-            row: Object = {"cells": tables.cells(self.served, body)}
+            row: Object = {"cells": tables.cells(self.served.stored, body)}
             if self._include == "Object":
                 row["object"] = super().view(body)
             elif self._include != "None":
@@ -124,7 +126,7 @@ class Table(Representation):
         return rows
 
     def _table(self, bodies: Iterable[Object], metadata: Object) -> Object:
-        columns = tables.columns(self.served)
+        columns = tables.columns(self.served.stored)
         return {
             "kind": "Table",
             "apiVersion": _META_V1,

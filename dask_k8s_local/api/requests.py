@@ -62,6 +62,11 @@ class Call:
     def namespace(self) -> str:
         return self.target.namespace or ""
 
+    @property
+    def stored(self) -> Served:
+        """Return the resource whose objects this is about."""
+        return self.served.stored
+
     def flag(self, name: str) -> bool:
         return self.http.query.get(name) in _TRUE
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import re
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from dask_k8s_local.api import names
 from dask_k8s_local.api.errors import Cause
 from dask_k8s_local.api.resources import Resource
 from dask_k8s_local.api.schema import Schema
+from dask_k8s_local.api.selectors import Selection
 from dask_k8s_local.interfaces import Object
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 
 class Strategy:
@@ -142,5 +144,32 @@ class Served:
     selectable_fields: frozenset[str] = field(default_factory=frozenset)
     revision: str = ""
     """Changes when the schema does."""
-    is_alias: bool = False
-    """Whether it shows another resource's objects."""
+    alias: Alias | None = None
+
+    @property
+    def stored(self) -> Served:
+        """Return the resource whose objects these are."""
+        return self.alias.stored if self.alias else self
+
+
+@dataclass(frozen=True)
+class Alias:
+    """A resource that shows another one's objects in another form."""
+
+    stored: Served
+    to_stored: Callable[[Object], Object]
+    from_stored: Callable[[Object], Object]
+    fields: Mapping[str, str]
+    """Names of fields in selectors, and what they are called in the stored form."""
+
+    def selection(self, selection: Selection) -> Selection:
+        """Translate a selection's fields."""
+        parts = []
+        for part in selection.field_selector.split(","):
+            match = _FIELD.match(part)
+            name = match[0] if match else ""
+            parts.append(self.fields.get(name, name) + part[len(name) :])
+        return replace(selection, field_selector=",".join(parts))
+
+
+_FIELD = re.compile(r"[\w.]+")

@@ -34,9 +34,9 @@ async def serve(call: Call, selection: Selection, watches: Watches) -> web.Strea
     version = version_of(query.get("resourceVersion"))
     sends_initial, bookmarks = _options(call)
     seconds = float(call.number("timeoutSeconds") or random.uniform(_SHORTEST, _LONGEST))
-    matches = matcher(served.resource, selection, served.selectable_fields)
+    matches = matcher(served.stored.resource, selection, served.selectable_fields)
     form = representation(call.http, served)
-    collection = call.operations.store.collection(served.resource.full_name)
+    collection = call.operations.store.collection(served.stored.resource.full_name)
     response = web.StreamResponse(headers={"Content-Type": "application/json"})
     watch = Watch(collection, selection.namespace, matches)
     with watches.following(watch, call.record):

@@ -1,4 +1,4 @@
-"""Kinds with little of their own: RBAC bindings, Leases, Events, disruption budgets, autoscalers."""
+"""Kinds with little of their own: RBAC bindings, Leases, disruption budgets, autoscalers, nodes."""
 
 from __future__ import annotations
 
@@ -54,25 +54,6 @@ class LeaseStrategy(Strategy):
             detail = "must be greater than or equal to 0"
             causes.append(errors.invalid_value("spec.leaseTransitions", value, detail))
         return causes
-
-
-class EventStrategy(Strategy):
-    """https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/event-v1/"""
-
-    def default(self, body: Object) -> None:
-        for key in ("source", "involvedObject"):
-            body.setdefault(key, {})
-        for key in ("reportingComponent", "reportingInstance"):
-            body.setdefault(key, "")
-
-    def validate(self, body: Object) -> Sequence[Cause]:
-        about = body["involvedObject"].get("namespace", "")
-        own = body["metadata"]["namespace"]
-        if about != own and not (about == "" and own == "default"):
-            return (
-                errors.invalid_value("involvedObject.namespace", about, "does not match event.namespace"),
-            )
-        return ()
 
 
 class BudgetStrategy(GenerationStrategy):

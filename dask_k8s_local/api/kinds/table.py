@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from dask_k8s_local.api.builtin import BUILTIN, definition_name
 from dask_k8s_local.api.kinds.crds import CrdStrategy
 from dask_k8s_local.api.kinds.data import DataStrategy, SecretStrategy
+from dask_k8s_local.api.kinds.events import EventStrategy, events_alias
 from dask_k8s_local.api.kinds.namespaces import NamespaceStrategy
 from dask_k8s_local.api.kinds.others import (
     AutoscalerStrategy,
     BindingStrategy,
     BudgetStrategy,
-    EventStrategy,
     LeaseStrategy,
     NodeStrategy,
     PriorityClassStrategy,
@@ -52,11 +52,17 @@ def builtin(store: Store) -> Iterator[Served]:
         f"rolebindings.{rbac}": BindingStrategy(),
         f"roles.{rbac}": RbacStrategy(),
     }
+    core_events: Served | None = None
     for resource in BUILTIN:
         ordinary = WithStatus() if "status" in resource.subresources else Strategy()
-        yield Served(
+        served = Served(
             resource,
             definition(definition_name(resource)),
             strategies.get(resource.full_name, ordinary),
             scale=_SCALE if "scale" in resource.subresources else None,
         )
+        if resource.full_name == "events":
+            core_events = served
+        elif resource.full_name == "events.events.k8s.io" and core_events is not None:
+            served.alias = events_alias(core_events)
+        yield served

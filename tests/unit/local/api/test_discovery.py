@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.unit.local.api.http import Http, eventually
-from tests.unit.local.api.objects import CRDS, THINGS, thing_crd
+from tests.unit.local.api.objects import CORE, CRDS, THINGS, thing_crd
 
 
 async def test_groups_and_resources(http: Http) -> None:
@@ -121,3 +121,42 @@ async def test_builtin_tables(http: Http) -> None:
 async def test_paths_of_custom_resources_without_crd(http: Http) -> None:
     answer = await http.get(THINGS)
     assert answer.message == "the server could not find the requested resource"
+
+
+async def test_events_are_shown_by_two_groups(http: Http) -> None:
+    core, new = f"{CORE}/events", "/apis/events.k8s.io/v1/namespaces/default/events"
+    body = {
+        "metadata": {"name": "one"},
+        "involvedObject": {"kind": "Pod", "name": "p", "namespace": "default"},
+        "message": "told",
+        "reason": "Tested",
+        "source": {"component": "tests"},
+    }
+    await http.post(core, body)
+    shown = (await http.get(f"{new}/one")).body
+    assert (shown["apiVersion"], shown["note"], shown["regarding"]["name"]) == (
+        "events.k8s.io/v1",
+        "told",
+        "p",
+    )
+    sent = {
+        "metadata": {"name": "two"},
+        "regarding": {"kind": "Pod", "name": "q", "namespace": "default"},
+        "note": "newly told",
+        "reportingController": "tests",
+        "eventTime": "2026-01-01T00:00:00.000000Z",
+    }
+    assert (await http.post(new, sent, fieldValidation="Strict")).body["note"] == "newly told"
+    stored = (await http.get(f"{core}/two")).body
+    assert (stored["apiVersion"], stored["message"]) == ("v1", "newly told")
+    patched = (await http.patch(f"{new}/two", {"note": "again"})).body
+    assert (patched["note"], (await http.get(f"{core}/two")).body["message"]) == ("again", "again")
+    selected = (await http.get(new, fieldSelector="regarding.name=q")).body["items"]
+    assert [one["metadata"]["name"] for one in selected] == ["two"]
+    async with http.watch(new) as watch:
+        assert await watch.take(2) == [("ADDED", "one"), ("ADDED", "two")]
+        await http.delete(f"{new}/one")
+        type_, event = await watch.next()
+    assert (type_, event["apiVersion"]) == ("DELETED", "events.k8s.io/v1")
+    table = (await http.get(new, accept="application/json;as=Table;v=v1;g=meta.k8s.io")).body
+    assert table["columnDefinitions"][0]["name"] == "Last Seen"
