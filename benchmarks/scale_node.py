@@ -1,0 +1,145 @@
+"""What the benchmarks of scale share: pods without processes, the controller as a process, its counters."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import httpx
+
+from dask_k8s_local import LocalKubernetes
+from dask_k8s_models import make_cluster_spec
+from dask_k8s_models.crd import custom_resource_definitions
+from tests.harness.kube import Kube, Object
+
+CLUSTERS = "daskclusters.kubernetes.dask.org"
+GROUPS = "daskworkergroups.kubernetes.dask.org"
+NAMESPACE = "default"
+
+SAMPLE = re.compile(r"dask_controller_api_requests_total\{(.*)\} (\S+)")
+
+
+@dataclass
+class Controller:
+    """The controller's process, seen from outside."""
+
+    url: str
+    process: subprocess.Popen[bytes]
+
+    def requests(self, *, writes: bool = False) -> float:
+        """How many requests it has sent but its watches; its writes only, if so wanted."""
+        total = 0.0
+        for labels, value in SAMPLE.findall(httpx.get(f"{self.url}/metrics", timeout=30).text):
+            if not writes or not re.search('verb="(get|list)"', labels):
+                total += float(value)
+        return total
+
+    def cpu_seconds(self) -> float:
+        """How much processor time it has used."""
+        text = httpx.get(f"{self.url}/metrics", timeout=30).text
+        found = re.search(r"^process_cpu_seconds_total (\S+)", text, re.MULTILINE)
+        assert found is not None
+        return float(found.group(1))
+
+
+@contextlib.contextmanager
+def kubernetes() -> Iterator[tuple[LocalKubernetes, Kube]]:
+    """A local Kubernetes whose pods become ready at once."""
+    with (
+        LocalKubernetes(addons=(), ready_after=0.0) as local,
+        Kube.from_kubeconfig(local.kubeconfig) as kube,
+    ):
+        local.apply(custom_resource_definitions())
+        yield local, kube
+
+
+@contextlib.contextmanager
+def controller(kubeconfig: Path) -> Iterator[Controller]:
+    """The controller as a process of its own, as soon as it is healthy."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environment = {**os.environ, "KUBECONFIG": str(kubeconfig)}
+    liveness = f"--liveness=http://127.0.0.1:{port}/healthz"
+    command = [sys.executable, "-m", "dask_k8s_controller", "--all-namespaces", "--quiet", liveness]
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        found = Controller(f"http://127.0.0.1:{port}", process)
+        deadline = time.monotonic() + 60
+        while not is_healthy(found.url):
+            assert process.poll() is None, "the controller ended"
+            assert time.monotonic() < deadline, "the controller does not start"
+            time.sleep(0.05)
+        yield found
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def is_healthy(url: str) -> bool:
+    with contextlib.suppress(httpx.TransportError):
+        return httpx.get(f"{url}/healthz", timeout=5).is_success
+    return False
+
+
+def cluster(name: str, workers: int) -> Object:
+    return make_cluster_spec(name=name, image="daskdev/dask", n_workers=workers)
+
+
+def is_ready(found: Object) -> bool:
+    return any(
+        item["type"] == "Ready"
+        and item["status"] == "True"
+        and item["observedGeneration"] == found["metadata"]["generation"]
+        for item in found.get("status", {}).get("conditions", ())
+    )
+
+
+@dataclass
+class LoopLag:
+    """How long the controller's event loop lets others wait: asked for its health all the time.
+
+    An upper bound, as it has the processor's other users in it.
+    """
+
+    url: str
+    interval: float = 0.02
+    seconds: list[float] = field(default_factory=list)
+
+    def __enter__(self) -> Self:
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._measure)
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._end.set()
+        self._thread.join()
+
+    def _measure(self) -> None:
+        with httpx.Client(timeout=60) as client:
+            while not self._end.wait(self.interval):
+                start = time.perf_counter()
+                client.get(f"{self.url}/healthz")
+                self.seconds.append(time.perf_counter() - start)
+
+    def __str__(self) -> str:
+        ordered = sorted(self.seconds)
+        typical, high = ordered[len(ordered) // 2], ordered[int(len(ordered) * 0.99)]
+        return (
+            f"/healthz answered within {1000 * typical:.0f} ms (median), {1000 * high:.0f} ms (99 %), "
+            f"{1000 * ordered[-1]:.0f} ms (longest)"
+        )
