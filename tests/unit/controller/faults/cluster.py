@@ -212,13 +212,15 @@ class ScaleCluster:
         found: list[Object] = await self.client.list("pods", namespace)
         return found
 
-    async def wait(self, holds: Callable[[], Any], what: str, limit: float = 30.0) -> None:
-        """Wait until an asynchronous condition holds."""
+    async def wait(
+        self, holds: Callable[[], Any], what: str, limit: float = 30.0, every: float = 0.02
+    ) -> None:
+        """Wait until an asynchronous condition holds, of which so many seconds pass between looks."""
         end = time.monotonic() + limit
         while not await holds():
             if time.monotonic() > end:
                 raise TimeoutError(what)
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(every)
 
     async def describe(self, namespace: str) -> str:
         """Tell everything about a namespace, for the message of a failed test."""

@@ -91,9 +91,11 @@ async def prepared(cluster: ScaleCluster, flow: Flow) -> str:
     return namespace
 
 
-async def converges(cluster: ScaleCluster, flow: Flow, namespace: str, under: str) -> None:
+async def converges(
+    cluster: ScaleCluster, flow: Flow, namespace: str, under: str, *, limit: float = 30.0, every: float = 0.02
+) -> None:
     try:
-        await cluster.wait(lambda: flow.has_converged(cluster, namespace), "")
+        await cluster.wait(lambda: flow.has_converged(cluster, namespace), "", limit, every)
     except TimeoutError:
         state = await cluster.describe(namespace)
         pytest.fail(f"{flow.name} does not converge, {under}:\n{state}")
