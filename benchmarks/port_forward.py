@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
+import os
 import statistics
+import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 
 from dask_k8s_client.api import PODS, Kubernetes
 from dask_k8s_client.forward import CHUNK, PROTOCOL, PortForward
-from dask_k8s_local import LocalKubernetes
 
 PORT = 8786
 SENDER = f"""
@@ -118,12 +121,30 @@ async def measure(runs: int, size: int) -> None:
     )
 
 
+@contextlib.contextmanager
+def local_kubernetes() -> Iterator[None]:
+    """Run it as a process: in this one its API server and its client would take turns."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["KUBECONFIG"] = kubeconfig = f"{folder}/kubeconfig"
+        command = [sys.executable, "-m", "dask_k8s_local", "--kubeconfig", kubeconfig]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            try:
+                for line in process.stdout:
+                    if "KUBECONFIG=" in line:
+                        break
+                yield
+            finally:
+                process.terminate()
+                process.communicate()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--runs", type=int, default=10)
     parser.add_argument("--mebibytes", type=int, default=256)
     given = parser.parse_args()
-    with LocalKubernetes(addons=()):
+    with local_kubernetes():
         asyncio.run(measure(given.runs, given.mebibytes * 2**20))
 
 

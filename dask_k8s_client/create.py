@@ -129,7 +129,7 @@ async def _create(api: Kubernetes, namespace: str, options: ClusterOptions, body
             continue
         if options.create_mode is CreateMode.CREATE_ONLY:
             raise ClusterExistsError(
-                f"Cluster {options.name} already exists and create mode is '{CreateMode.CREATE_ONLY}'"
+                f"Cluster {options.name} already exists and create mode is '{CreateMode.CREATE_ONLY.value}'"
             )
         return existing, False
 
@@ -140,7 +140,7 @@ async def _find(api: Kubernetes, namespace: str, name: str) -> Json:
         what = "doesn't already exist" if existing is None else "is being deleted"
         raise ClusterNotFoundError(
             f"Cluster {name} {what} in the namespace {namespace} "
-            f"and create mode is '{CreateMode.CONNECT_ONLY}'"
+            f"and create mode is '{CreateMode.CONNECT_ONLY.value}'"
         )
     return existing
 

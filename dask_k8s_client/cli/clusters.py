@@ -71,7 +71,7 @@ def _columns(cluster: Json, with_namespace: bool, is_wide: bool) -> list[str]:
     return columns
 
 
-@click.command()
+@click.command(short_help="Set the number of workers of a cluster.")
 @click.argument("cluster")
 @click.argument("workers", type=click.IntRange(min=0))
 @click.option("-g", "--group", default="default", show_default=True, help="The worker group to scale.")
@@ -94,7 +94,7 @@ def scale(
     click.echo(f"daskworkergroup {cluster}-{group} scaled to {workers}")
 
 
-@click.command()
+@click.command(short_help="Delete clusters with all that is theirs.")
 @click.argument("clusters", nargs=-1, required=True)
 @click.option("--wait/--no-wait", default=True, show_default=True, help="Wait until they are gone.")
 @click.option("--timeout", default=300.0, show_default=True, help="Seconds to wait.")

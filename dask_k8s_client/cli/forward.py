@@ -7,7 +7,7 @@ import click
 from dask_k8s_client.cli.common import connection_options
 
 
-@click.command("port-forward")
+@click.command("port-forward", short_help="Reach scheduler and dashboard from here.")
 @click.argument("cluster")
 @click.option("--dashboard-port", type=int, help="Local port of the dashboard; any that is free by default.")
 @click.option("--port", type=int, help="Local port of the scheduler; any that is free by default.")
@@ -27,7 +27,7 @@ def port_forward(
     import asyncio
 
     from dask_k8s_client.config import ClusterOptions, CreateMode
-    from dask_k8s_client.errors import KubeClusterError
+    from dask_k8s_client.errors import ClusterNotFoundError, KubeClusterError
     from dask_k8s_client.groups import runs_jupyter
     from dask_k8s_client.session import Session
     from dask_k8s_client.views import Quiet
@@ -58,6 +58,10 @@ def port_forward(
 
     try:
         asyncio.run(forward())
+    except ClusterNotFoundError as error:
+        raise click.ClickException(
+            f"There is no cluster {cluster}; `dask kubernetes ls` lists the clusters."
+        ) from error
     except (KubeClusterError, OSError) as error:
         raise click.ClickException(str(error)) from error
     except KeyboardInterrupt:

@@ -141,7 +141,8 @@ def _print(make: Callable[..., dict[str, Any]], given: dict[str, Any]) -> None:
     except (TypeError, ValueError) as error:
         raise click.ClickException(str(error)) from error
     for problem in validate_documents(text):
-        message = f"{problem.field}: {problem.message}" if problem.field else problem.message
+        is_named = not problem.field or problem.message.startswith(problem.field)
+        message = problem.message if is_named else f"{problem.field}: {problem.message}"
         if problem.severity is Severity.ERROR:
             raise click.ClickException(message)
         click.echo(f"{problem.severity}: {message}", err=True)

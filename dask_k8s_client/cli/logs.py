@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from dask_k8s_client.api import Kubernetes
 
 
-@click.command()
+@click.command(short_help="Print the logs of scheduler and workers.")
 @click.argument("cluster")
 @click.argument("pods", nargs=-1)
 @click.option("--scheduler", "component", flag_value="scheduler", help="Only the scheduler's.")
@@ -48,7 +48,10 @@ def logs(
             if (not pods or pod["metadata"]["name"] in pods) and component in (None, _component(pod))
         ]
         if not chosen:
-            raise click.ClickException(f"The cluster {cluster} has no such pods in the namespace {where}.")
+            raise click.ClickException(
+                f"There are no such pods of a cluster {cluster} in the namespace {where}; "
+                "`dask kubernetes ls` lists the clusters."
+            )
         if follow:
             await asyncio.gather(*(_follow(api, where, pod, len(chosen) > 1, options) for pod in chosen))
             return

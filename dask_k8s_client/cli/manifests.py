@@ -7,7 +7,7 @@ from typing import TextIO
 import click
 
 
-@click.command()
+@click.command(short_help="Check manifests, without a Kubernetes.")
 @click.argument("files", nargs=-1, required=True, type=click.File("r", encoding="utf-8"))
 @click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
 @click.pass_context
@@ -32,7 +32,7 @@ def validate(context: click.Context, files: tuple[TextIO, ...], quiet: bool) -> 
         click.secho(f"{len(files)} {'file' if len(files) == 1 else 'files'} valid", fg="green", err=True)
 
 
-@click.command()
+@click.command(short_help="Print the custom resource definitions.")
 def crds() -> None:
     """Print the custom resource definitions, for `kubectl apply --server-side -f -`."""
     from dask_k8s_models import custom_resource_definitions

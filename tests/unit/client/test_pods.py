@@ -82,3 +82,16 @@ def test_the_main_container_is_the_one_named_after_the_component_else_the_first(
 )
 def test_known_problems_have_a_remedy(message: str, remedy: str) -> None:
     assert remedy in pods.remedy(message)
+
+
+def test_workers_agree_with_the_pods_that_serve() -> None:
+    def worker(name: str, ready: str) -> dict[str, Any]:
+        status = {"conditions": [{"type": "Ready", "status": ready}]}
+        return {"metadata": {"name": name}, "spec": {"containers": []}, "status": status}
+
+    serving, starting = worker("a", "True"), worker("b", "False")
+    assert pods.are_workers([serving, starting], ["a"])
+    assert pods.are_workers([serving, starting], ["a", "b"])
+    assert pods.are_workers([serving], ["a-0", "a-1"])
+    assert not pods.are_workers([serving, starting], [])
+    assert not pods.are_workers([serving], ["a", "gone"])
