@@ -1,0 +1,78 @@
+"""The incumbent's own client, in an environment of its own, against our controller."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.conftest import DASK_CLUSTERS
+from tests.harness.kube import Kube
+
+REQUIREMENT = "dask-kubernetes==2026.3.0"
+
+STORY = """
+import json, sys
+from dask.distributed import Client
+from dask_kubernetes.operator import KubeCluster
+
+spec, namespace = json.load(sys.stdin)
+with KubeCluster(custom_cluster_spec=spec, namespace=namespace) as cluster:
+    assert cluster.name == "incumbent"
+    with Client(cluster) as client:
+        client.wait_for_workers(1, timeout=120)
+        assert client.submit(sum, [1, 2, 3]).result(timeout=60) == 6
+        cluster.scale(2)
+        client.wait_for_workers(2, timeout=120)
+        cluster.scale(1)
+        print("scaled")
+print("closed")
+"""
+
+
+@pytest.fixture(scope="session")
+def incumbent(pytestconfig: pytest.Config) -> Path:
+    """The Python of an environment that has the incumbent's package, made once and kept in pytest's cache."""
+    folder = pytestconfig.cache.mkdir(f"incumbent-{sys.version_info.major}.{sys.version_info.minor}")
+    python = folder / "bin" / "python"
+    if not (folder / "ready").exists():
+        venv.create(folder, with_pip=True, clear=True)
+        install = [str(python), "-m", "pip", "install", "--quiet", "--retries", "1", REQUIREMENT]
+        found = subprocess.run(install, capture_output=True, text=True, timeout=900)
+        if found.returncode:
+            if "connection" in found.stderr.lower() or "No matching distribution" in found.stderr:
+                pytest.skip(f"{REQUIREMENT} can't be had here: {found.stderr[-300:]}")
+            raise AssertionError(found.stderr)
+        (folder / "ready").touch()
+    return python
+
+
+@pytest.mark.full
+@pytest.mark.timeout(1200)
+@pytest.mark.usefixtures("controller")
+def test_it_creates_connects_to_scales_and_closes_a_cluster_of_ours(
+    kube: Kube, kubeconfig: Path, namespace: str, incumbent: Path, dask_image: str
+) -> None:
+    """With a custom spec, as its default commands no longer exist in today's distributed."""
+    from dask_k8s_models import make_cluster_spec
+
+    spec = make_cluster_spec(name="incumbent", image=dask_image, n_workers=1)
+    environment = {**os.environ, "KUBECONFIG": str(kubeconfig)}
+    story = subprocess.run(
+        [str(incumbent), "-c", STORY],
+        input=json.dumps([spec, namespace]),
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=400,
+    )
+    assert story.returncode == 0, story.stderr[-3000:]
+    assert "scaled" in story.stdout
+    assert story.stdout.rstrip().endswith("closed")
+    kube.gone(DASK_CLUSTERS, "incumbent", namespace)
+    kube.wait_all("pods", namespace, until=lambda pods: not pods)
