@@ -57,7 +57,7 @@ BUILTIN: tuple[Resource, ...] = (
     _core("events", "Event", "ev"),
     _core("limitranges", "LimitRange", "limits"),
     _core("namespaces", "Namespace", "ns", namespaced=False, subresources=("finalize", "status")),
-    _core("nodes", "Node", "no", namespaced=False, subresources=("proxy", "status")),
+    _core("nodes", "Node", "no", namespaced=False, subresources=_STATUS),
     _core("persistentvolumeclaims", "PersistentVolumeClaim", "pvc", subresources=_STATUS),
     _core("persistentvolumes", "PersistentVolume", "pv", namespaced=False, subresources=_STATUS),
     _core("pods", "Pod", "po", subresources=_POD_SUBRESOURCES, categories=("all",)),

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from aiohttp import web
 
 from dask_k8s_local.api import errors
-from dask_k8s_local.api.openapi import OpenApi
+from dask_k8s_local.api.openapi import PROTOBUF, OpenApi, empty_protobuf_document
 from dask_k8s_local.api.resources import Resource
 from dask_k8s_local.api.responses import json_response, raw_response
 from dask_k8s_local.api.schema import definitions
@@ -38,6 +38,8 @@ class Discovery:
             response.headers["Content-Type"] = media_type
             return response
         if path == "/openapi/v2":
+            if "protobuf" in request.headers.get("Accept", ""):
+                return raw_response(empty_protobuf_document(), media_type=PROTOBUF)
             return raw_response(self._openapi.v2())
         if path.startswith("/openapi/v3/"):
             document = self._openapi.v3(path.removeprefix("/openapi/v3/"))

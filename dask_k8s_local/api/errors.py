@@ -135,23 +135,25 @@ def forbidden(resource: Resource, name: str, why: str, causes: Sequence[Cause] =
 
 def invalid(resource: Resource, name: str, causes: Sequence[Cause]) -> ApiError:
     """Return 422: every cause by itself in ``details.causes``, all of them in the message."""
-    kind = f"{resource.kind}.{resource.group}" if resource.group else resource.kind
+    return invalid_kind(resource.kind, name, causes, resource.group)
+
+
+def invalid_kind(kind: str, name: str, causes: Sequence[Cause], group: str = "") -> ApiError:
     texts = list(dict.fromkeys(str(cause) for cause in causes))
     told = texts[0] if len(texts) == 1 else "[" + ", ".join(texts) + "]"
-    details = {"name": name, "group": resource.group, "kind": resource.kind, "causes": causes_json(causes)}
+    details = {"name": name, "group": group, "kind": kind, "causes": causes_json(causes)}
+    full_kind = f"{kind}.{group}" if group else kind
     return ApiError(
         422,
         "Invalid",
-        f'{kind} "{name}" is invalid: {told}',
+        f'{full_kind} "{name}" is invalid: {told}',
         {key: value for key, value in details.items() if value},
     )
 
 
 def invalid_options(kind: str, *causes: Cause) -> ApiError:
     """Return 422 for options of a request, such as ``PatchOptions``, that make no sense."""
-    told = ", ".join(str(cause) for cause in causes)
-    details = {"group": "meta.k8s.io", "kind": kind, "causes": causes_json(causes)}
-    return ApiError(422, "Invalid", f'{kind}.meta.k8s.io "" is invalid: {told}', details)
+    return invalid_kind(kind, "", causes, "meta.k8s.io")
 
 
 def causes_json(causes: Sequence[Cause]) -> list[dict[str, str]]:

@@ -23,6 +23,20 @@ _V2, _V3 = "#/definitions/", "#/components/schemas/"
 _WRITE_PARAMETERS = ("dryRun", "fieldManager", "fieldValidation", "force")
 
 
+PROTOBUF = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
+
+
+def empty_protobuf_document() -> bytes:
+    """Return an OpenAPI v2 document without contents, in protobuf.
+
+    kubectl asks for it when v3 lacks a kind, to validate by itself; a document that lacks the kind as well
+    lets it go on, to the server's own answer.
+    """
+    title, version = b"Kubernetes", str(definitions()["version"]).encode()
+    info = b"\x0a" + bytes([len(title)]) + title + b"\x12" + bytes([len(version)]) + version
+    return b"\x0a\x032.0" + b"\x12" + bytes([len(info)]) + info
+
+
 class OpenApi:
     """The documents for what is served right now; each is built when somebody asks for it, and kept."""
 

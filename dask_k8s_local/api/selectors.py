@@ -68,27 +68,6 @@ def _present(key: str, *, negated: bool) -> _Requirement:
     return (lambda labels: key not in labels) if negated else (lambda labels: key in labels)
 
 
-def matches_label_selector(selector: Object | None, labels: dict[str, str]) -> bool:
-    """Judge labels by a ``LabelSelector`` object: an empty one selects everything, a missing one nothing."""
-    if selector is None:
-        return False
-    for key, value in (selector.get("matchLabels") or {}).items():
-        if labels.get(key) != value:
-            return False
-    for requirement in selector.get("matchExpressions") or ():
-        key, operator = requirement["key"], requirement["operator"]
-        values = frozenset(requirement.get("values") or ())
-        holds = {
-            "In": labels.get(key) in values,
-            "NotIn": key not in labels or labels[key] not in values,
-            "Exists": key in labels,
-            "DoesNotExist": key not in labels,
-        }
-        if not holds.get(operator, False):
-            return False
-    return True
-
-
 _COMMON_FIELDS = frozenset(("metadata.name", "metadata.namespace"))
 _FIELDS: dict[str, frozenset[str]] = {
     "pods": frozenset(

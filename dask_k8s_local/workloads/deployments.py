@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
-from typing import Any
 
 from dask_k8s_local.interfaces import Api, ApiError, Object
+from dask_k8s_local.workloads.deployment_status import deadline, deployment_status, replicas_of, share
 from dask_k8s_local.workloads.events import Recorder
 from dask_k8s_local.workloads.queue import (
     Controller,
@@ -37,10 +35,23 @@ class DeploymentController(Controller):
     def __init__(self, api: Api) -> None:
         super().__init__(api)
         self._events = Recorder(api, "deployment-controller")
+        self._owners: dict[Key, Key] = {}
 
     def sources(self) -> Iterable[tuple[str, Callable[[Object], Iterable[Key]]]]:
         yield DEPLOYMENTS, own_key
-        yield REPLICASETS, controller_key("Deployment")
+        yield REPLICASETS, self._set_changed
+        yield "pods", self._pod_changed
+
+    def _set_changed(self, replica_set: Object) -> Iterable[Key]:
+        (key,) = own_key(replica_set)
+        for owner in controller_key("Deployment")(replica_set):
+            self._owners[key] = owner
+            yield owner
+
+    def _pod_changed(self, pod: Object) -> Iterable[Key]:
+        for replica_set in controller_key("ReplicaSet")(pod):
+            if replica_set in self._owners:
+                yield self._owners[replica_set]
 
     async def reconcile(self, key: Key) -> float | None:
         try:
@@ -53,14 +64,45 @@ class DeploymentController(Controller):
             return None
         sets = await self._sets(deployment)
         current = next((one for one in sets if _is_of(one, deployment)), None)
-        if current is None and not deployment["spec"].get("paused"):
-            current = await self._create_set(deployment, sets)
-            sets.append(current)
-        for name, replicas in scaling(deployment, current, sets).items():
-            await self._scale(deployment, name, replicas)
+        if not deployment["spec"].get("paused"):
+            if current is None:
+                current = await self._create_set(deployment)
+                sets.append(current)
+            await self._make_newest(deployment, current, sets)
+        if not await self._waits_for_old_pods(deployment, current, sets):
+            for name, replicas in scaling(deployment, current, sets).items():
+                await self._scale(deployment, name, replicas)
         await self._prune(deployment, current, sets)
-        await self._write_status(deployment, current)
-        return None
+        return await self._write_status(deployment, current)
+
+    async def _make_newest(self, deployment: Object, current: Object, sets: list[Object]) -> None:
+        """Number the ReplicaSet of the current template above all others, also when it comes back."""
+        others = [one for one in sets if one is not current]
+        revision = max(_revision(current), 1 + max((_revision(one) for one in others), default=0))
+        for resource, body in ((REPLICASETS, current), (DEPLOYMENTS, deployment)):
+            if _revision(body) != revision:
+                own = body["metadata"]
+                patch = {"metadata": {"annotations": {_REVISION: str(revision)}}}
+                await self.api.patch(resource, own["namespace"], own["name"], patch)
+        annotations = current["metadata"].setdefault("annotations", {})
+        annotations[_REVISION] = str(revision)
+
+    async def _waits_for_old_pods(
+        self, deployment: Object, current: Object | None, sets: list[Object]
+    ) -> bool:
+        """Tell whether pods of an old template still run, where they mustn't run beside the new ones."""
+        old = {one["metadata"]["uid"] for one in sets if one is not current}
+        if deployment["spec"]["strategy"]["type"] != "Recreate" or not old:
+            return False
+        if any(one["spec"]["replicas"] for one in sets if one is not current):
+            return False
+        text = selector_text(deployment["spec"]["selector"])
+        pods = await self.api.list("pods", deployment["metadata"]["namespace"], label_selector=text)
+        return any(
+            is_controlled_by(pod, uid) and pod["status"].get("phase") not in ("Succeeded", "Failed")
+            for pod in pods
+            for uid in old
+        )
 
     async def _sets(self, deployment: Object) -> list[Object]:
         own = deployment["metadata"]
@@ -68,13 +110,12 @@ class DeploymentController(Controller):
         found = await self.api.list(REPLICASETS, own["namespace"], label_selector=selector)
         return [one for one in found if is_controlled_by(one, own["uid"])]
 
-    async def _create_set(self, deployment: Object, sets: list[Object]) -> Object:
+    async def _create_set(self, deployment: Object) -> Object:
         own, spec = deployment["metadata"], deployment["spec"]
         template = spec["template"]
         digest = template_hash(template)
         labels = {**(template["metadata"].get("labels") or {}), _HASH_LABEL: digest}
         selector = spec["selector"]
-        revision = str(1 + max((_revision(one) for one in sets), default=0))
         annotations = {
             key: value
             for key, value in (own.get("annotations") or {}).items()
@@ -87,7 +128,7 @@ class DeploymentController(Controller):
                 "name": f"{own['name']}-{digest}",
                 "namespace": own["namespace"],
                 "labels": labels,
-                "annotations": {**annotations, _REVISION: revision},
+                "annotations": {**annotations, _REVISION: "0"},
                 "ownerReferences": [owner_reference(deployment)],
             },
             "spec": {
@@ -100,10 +141,7 @@ class DeploymentController(Controller):
                 "template": {**template, "metadata": {**template["metadata"], "labels": labels}},
             },
         }
-        created = await self.api.create(REPLICASETS, own["namespace"], body)
-        patch = {"metadata": {"annotations": {_REVISION: revision}}}
-        await self.api.patch(DEPLOYMENTS, own["namespace"], own["name"], patch)
-        return created
+        return await self.api.create(REPLICASETS, own["namespace"], body)
 
     async def _scale(self, deployment: Object, name: str, replicas: int) -> None:
         namespace = deployment["metadata"]["namespace"]
@@ -120,7 +158,7 @@ class DeploymentController(Controller):
         old = [
             one
             for one in sets
-            if one is not current and not one["spec"]["replicas"] and not _count(one, "replicas")
+            if one is not current and not one["spec"]["replicas"] and not replicas_of(one, "replicas")
         ]
         old.sort(key=_revision)
         kept = deployment["spec"].get("revisionHistoryLimit", 10)
@@ -128,17 +166,17 @@ class DeploymentController(Controller):
             own = one["metadata"]
             await self.api.delete(REPLICASETS, own["namespace"], own["name"], uid=own["uid"])
 
-    async def _write_status(self, deployment: Object, current: Object | None) -> None:
-        fresh = await self.api.get(
-            DEPLOYMENTS, deployment["metadata"]["namespace"], deployment["metadata"]["name"]
-        )
+    async def _write_status(self, deployment: Object, current: Object | None) -> float | None:
+        """Write the status; return when to look whether the rollout takes too long."""
+        own = deployment["metadata"]
+        fresh = await self.api.get(DEPLOYMENTS, own["namespace"], own["name"])
         sets = await self._sets(fresh)
         name = current["metadata"]["name"] if current else ""
         now = next((one for one in sets if one["metadata"]["name"] == name), None)
         status = deployment_status(fresh, now, sets)
         if status != fresh.get("status"):
-            body = {**fresh, "status": status}
-            await self.api.update(DEPLOYMENTS, fresh["metadata"]["namespace"], body, "status")
+            await self.api.update(DEPLOYMENTS, own["namespace"], {**fresh, "status": status}, "status")
+        return deadline(fresh, status)
 
 
 def template_hash(template: Object) -> str:
@@ -162,17 +200,6 @@ def _revision(replica_set: Object) -> int:
     return int((replica_set["metadata"].get("annotations") or {}).get(_REVISION, 0))
 
 
-def _count(replica_set: Object, key: str) -> int:
-    return int((replica_set.get("status") or {}).get(key) or 0)
-
-
-def _share(value: Any, of: int, *, up: bool) -> int:
-    if isinstance(value, int):
-        return value
-    exact = of * int(str(value).rstrip("%")) / 100
-    return math.ceil(exact) if up else math.floor(exact)
-
-
 def scaling(deployment: Object, current: Object | None, sets: list[Object]) -> dict[str, int]:
     """Return how many replicas each ReplicaSet should have next, by name."""
     wanted = deployment["spec"]["replicas"]
@@ -182,12 +209,12 @@ def scaling(deployment: Object, current: Object | None, sets: list[Object]) -> d
     old = sorted((one for one in sets if one["metadata"]["name"] != name), key=_revision)
     strategy = deployment["spec"]["strategy"]
     if strategy["type"] == "Recreate":
-        running = any(_count(one, "replicas") for one in old)
+        running = any(replicas_of(one, "replicas") for one in old)
         plan = {one["metadata"]["name"]: 0 for one in old}
         return plan if running else {**plan, name: wanted}
     rolling = strategy.get("rollingUpdate") or {}
-    surge = _share(rolling.get("maxSurge", "25%"), wanted, up=True)
-    unavailable = _share(rolling.get("maxUnavailable", "25%"), wanted, up=False)
+    surge = share(rolling.get("maxSurge", "25%"), wanted, up=True)
+    unavailable = share(rolling.get("maxUnavailable", "25%"), wanted, up=False)
     if not surge and not unavailable:
         unavailable = 1
     total = sum(one["spec"]["replicas"] for one in sets)
@@ -198,10 +225,10 @@ def scaling(deployment: Object, current: Object | None, sets: list[Object]) -> d
     elif now > wanted:
         now = plan[name] = wanted
     # Old pods may go as long as enough are available; those that aren't available count for nothing.
-    available = sum(_count(one, "availableReplicas") for one in sets)
+    available = sum(replicas_of(one, "availableReplicas") for one in sets)
     removable = available - (wanted - unavailable)
     for one in old:
-        replicas, healthy = one["spec"]["replicas"], _count(one, "availableReplicas")
+        replicas, healthy = one["spec"]["replicas"], replicas_of(one, "availableReplicas")
         unhealthy = max(replicas - healthy, 0)
         going = min(unhealthy, replicas)
         more = max(min(removable, replicas - going), 0)
@@ -209,62 +236,3 @@ def scaling(deployment: Object, current: Object | None, sets: list[Object]) -> d
         if going + more:
             plan[one["metadata"]["name"]] = replicas - going - more
     return plan
-
-
-def deployment_status(deployment: Object, current: Object | None, sets: list[Object]) -> Object:
-    """Return the status of a Deployment with the times of its conditions kept."""
-    spec, generation = deployment["spec"], deployment["metadata"]["generation"]
-    total = sum(_count(one, "replicas") for one in sets)
-    ready = sum(_count(one, "readyReplicas") for one in sets)
-    available = sum(_count(one, "availableReplicas") for one in sets)
-    updated = _count(current, "replicas") if current else 0
-    rolling = spec["strategy"].get("rollingUpdate") or {}
-    least = spec["replicas"] - _share(rolling.get("maxUnavailable", 0), spec["replicas"], up=False)
-    is_available = available >= least
-    is_complete = updated == total == available == spec["replicas"]
-    name = current["metadata"]["name"] if current else ""
-    conditions = [
-        (
-            "Available",
-            is_available,
-            "MinimumReplicasAvailable" if is_available else "MinimumReplicasUnavailable",
-            f"Deployment {'has' if is_available else 'does not have'} minimum availability.",
-        ),
-        (
-            "Progressing",
-            True,
-            "NewReplicaSetAvailable" if is_complete else "ReplicaSetUpdated",
-            f'ReplicaSet "{name}" {"has successfully progressed" if is_complete else "is progressing"}.',
-        ),
-    ]
-    counts = {
-        "replicas": total,
-        "updatedReplicas": updated,
-        "readyReplicas": ready,
-        "availableReplicas": available,
-        "unavailableReplicas": max(spec["replicas"] - available, 0),
-    }
-    return {
-        "observedGeneration": generation,
-        **{key: value for key, value in counts.items() if value},
-        "conditions": _with_times(conditions, (deployment.get("status") or {}).get("conditions") or []),
-    }
-
-
-def _with_times(wanted: list[tuple[str, bool, str, str]], before: list[Object]) -> list[Object]:
-    known = {one["type"]: one for one in before}
-    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    conditions = []
-    for type_, holds, reason, message in wanted:
-        body: Object = {
-            "type": type_,
-            "status": "True" if holds else "False",
-            "reason": reason,
-            "message": message,
-        }
-        old = known.get(type_) or {}
-        is_same = all(old.get(key) == value for key, value in body.items())
-        body["lastUpdateTime"] = old["lastUpdateTime"] if is_same else now
-        body["lastTransitionTime"] = old["lastTransitionTime"] if old.get("status") == body["status"] else now
-        conditions.append(body)
-    return conditions

@@ -18,7 +18,7 @@ from dask_k8s_local.workloads.queue import (
     own_key,
     owner_reference,
 )
-from dask_k8s_local.workloads.selectors import selector_text
+from dask_k8s_local.workloads.selectors import selector_text, selects
 
 REPLICASETS = "replicasets.apps"
 
@@ -29,35 +29,70 @@ class ReplicaSetController(Controller):
     def __init__(self, api: Api) -> None:
         super().__init__(api)
         self._events = Recorder(api, "replicaset-controller")
+        self._selectors: dict[Key, Object] = {}
 
     def sources(self) -> Iterable[tuple[str, Callable[[Object], Iterable[Key]]]]:
-        yield REPLICASETS, own_key
-        yield "pods", controller_key("ReplicaSet")
+        yield REPLICASETS, self._set_changed
+        yield "pods", self._pod_changed
+
+    def _set_changed(self, replica_set: Object) -> Iterable[Key]:
+        (key,) = own_key(replica_set)
+        self._selectors[key] = replica_set["spec"]["selector"]
+        yield key
+
+    def _pod_changed(self, pod: Object) -> Iterable[Key]:
+        """Yield a pod's owner, or else those that could adopt it."""
+        own = pod["metadata"]
+        if any(owner.get("controller") for owner in own.get("ownerReferences") or ()):
+            yield from controller_key("ReplicaSet")(pod)
+            return
+        labels = own.get("labels") or {}
+        for key, selector in self._selectors.items():
+            if key[0] == own["namespace"] and selects(selector, labels):
+                yield key
 
     async def reconcile(self, key: Key) -> float | None:
         namespace, name = key
         try:
             owner = await self.api.get(REPLICASETS, namespace, name)
         except ApiError as error:
-            if error.code == 404:
-                return None
-            raise
-        selector = selector_text(owner["spec"]["selector"])
-        pods = [
-            pod
-            for pod in await self.api.list("pods", namespace, label_selector=selector)
-            if is_controlled_by(pod, owner["metadata"]["uid"])
-        ]
-        active = [pod for pod in pods if is_active(pod)]
-        if "deletionTimestamp" not in owner["metadata"]:
-            missing = owner["spec"]["replicas"] - len(active)
-            failure = await self._create(owner, missing) if missing > 0 else ""
-            for pod in _first_to_go(active)[: max(-missing, 0)]:
-                await self._delete(owner, pod)
-            await self._write_status(owner, active, failure)
-            if failure:
-                raise ApiError(500, "InternalError", failure)
+            if error.code != 404:
+                raise
+            self._selectors.pop(key, None)
+            return None
+        if "deletionTimestamp" in owner["metadata"]:
+            return None
+        active = [pod for pod in await self._claimed(owner) if is_active(pod)]
+        missing = owner["spec"]["replicas"] - len(active)
+        failure = await self._create(owner, missing) if missing > 0 else ""
+        for pod in _first_to_go(active)[: max(-missing, 0)]:
+            await self._delete(owner, pod)
+        await self._write_status(owner, failure)
+        if failure:
+            raise ApiError(500, "InternalError", failure)
         return _next_availability(owner, active)
+
+    async def _claimed(self, owner: Object) -> list[Object]:
+        """Return the owner's pods; adopt those without an owner, release those that don't match any more."""
+        uid, selector = owner["metadata"]["uid"], owner["spec"]["selector"]
+        claimed = []
+        for pod in await self.api.list("pods", owner["metadata"]["namespace"]):
+            own = pod["metadata"]
+            owners = own.get("ownerReferences") or []
+            matches = selects(selector, own.get("labels") or {})
+            if is_controlled_by(pod, uid):
+                if matches:
+                    claimed.append(pod)
+                elif "deletionTimestamp" not in own:
+                    await self._set_owners(pod, [one for one in owners if one["uid"] != uid])
+            elif matches and is_active(pod) and not any(one.get("controller") for one in owners):
+                claimed.append(await self._set_owners(pod, [*owners, owner_reference(owner)]))
+        return claimed
+
+    async def _set_owners(self, pod: Object, owners: list[Object]) -> Object:
+        own = pod["metadata"]
+        patch = {"metadata": {"uid": own["uid"], "ownerReferences": owners}}
+        return await self.api.patch("pods", own["namespace"], own["name"], patch)
 
     async def _create(self, owner: Object, count: int) -> str:
         """Create pods; return why one couldn't be created, if so."""
@@ -93,16 +128,14 @@ class ReplicaSetController(Controller):
             return
         await self._events.record(owner, "Normal", "SuccessfulDelete", f"Deleted pod: {own['name']}")
 
-    async def _write_status(self, owner: Object, pods: list[Object], failure: str) -> None:
-        fresh = await self.api.get(REPLICASETS, owner["metadata"]["namespace"], owner["metadata"]["name"])
+    async def _write_status(self, owner: Object, failure: str) -> None:
+        own = owner["metadata"]
+        fresh = await self.api.get(REPLICASETS, own["namespace"], own["name"])
+        text = selector_text(owner["spec"]["selector"])
         listed = [
             pod
-            for pod in await self.api.list(
-                "pods",
-                owner["metadata"]["namespace"],
-                label_selector=selector_text(owner["spec"]["selector"]),
-            )
-            if is_controlled_by(pod, owner["metadata"]["uid"]) and is_active(pod)
+            for pod in await self.api.list("pods", own["namespace"], label_selector=text)
+            if is_controlled_by(pod, own["uid"]) and is_active(pod)
         ]
         seconds = owner["spec"].get("minReadySeconds", 0)
         status: Object = {

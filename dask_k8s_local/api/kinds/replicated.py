@@ -8,9 +8,9 @@ from dask_k8s_local.api import errors
 from dask_k8s_local.api.errors import Cause
 from dask_k8s_local.api.kinds.pod_spec import default_pod_spec
 from dask_k8s_local.api.kinds.pod_validation import pod_spec_problems
-from dask_k8s_local.api.selectors import matches_label_selector
 from dask_k8s_local.api.strategy import GenerationStrategy
 from dask_k8s_local.interfaces import Object
+from dask_k8s_local.workloads.selectors import selects
 
 
 class ReplicatedStrategy(GenerationStrategy):
@@ -35,7 +35,7 @@ class ReplicatedStrategy(GenerationStrategy):
             yield errors.invalid_value("spec.selector", selector, detail)
         else:
             labels = template["metadata"].get("labels") or {}
-            if not matches_label_selector(selector, labels):
+            if not selects(selector, labels):
                 yield errors.invalid_value(
                     "spec.template.metadata.labels", labels, "`selector` does not match template `labels`"
                 )

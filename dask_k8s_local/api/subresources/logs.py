@@ -31,8 +31,18 @@ async def serve(call: Call) -> web.StreamResponse:
     return response
 
 
+_LEAST = {"tailLines": 0, "sinceSeconds": 1, "limitBytes": 1}
+
+
 def _options(call: Call, container: str) -> LogOptions:
     query = call.http.query
+    causes = [
+        errors.invalid_value(name, value, f"must be greater than {'or equal to ' if not least else ''}0")
+        for name, least in _LEAST.items()
+        if (value := call.number(name)) is not None and value < least
+    ]
+    if causes:
+        raise errors.invalid_kind("PodLogOptions", call.target.name, causes)
     since: datetime | None = None
     if (seconds := call.number("sinceSeconds")) is not None:
         since = datetime.now(UTC) - timedelta(seconds=seconds)

@@ -7,9 +7,9 @@ from aiohttp import web
 from dask_k8s_local.api import errors, metadata
 from dask_k8s_local.api.requests import Call, read_object
 from dask_k8s_local.api.responses import json_response
-from dask_k8s_local.api.selectors import matches_label_selector
 from dask_k8s_local.api.writes import DeleteOptions
 from dask_k8s_local.interfaces import ApiError, Object
+from dask_k8s_local.workloads.selectors import selects
 
 _SUCCESS = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}
 
@@ -75,7 +75,7 @@ def _ask_budgets(call: Call, pod: Object) -> None:
     for revision in call.operations.store.collection("poddisruptionbudgets.policy").revisions():
         budget = revision.object
         selector = (budget.get("spec") or {}).get("selector")
-        if revision.key[0] != call.namespace or not matches_label_selector(selector, labels):
+        if revision.key[0] != call.namespace or not selects(selector, labels):
             continue
         status = budget.get("status") or {}
         if status.get("disruptionsAllowed", 0) > 0:

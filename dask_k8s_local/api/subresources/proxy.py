@@ -11,6 +11,7 @@ from contextlib import suppress
 
 import aiohttp
 from aiohttp import WSMsgType, web
+from yarl import URL
 
 from dask_k8s_local.api import errors
 from dask_k8s_local.api.requests import Call
@@ -22,7 +23,6 @@ _HOP_BY_HOP = frozenset(
     (
         "authorization",
         "connection",
-        "content-length",
         "host",
         "keep-alive",
         "proxy-authenticate",
@@ -42,8 +42,10 @@ async def serve(call: Call) -> web.StreamResponse:
         host, number = _service_address(call, name, port)
     else:
         host, number = _pod_address(call, name, port)
-    query = call.http.query_string
-    url = f"{scheme}://{host}:{number}/{call.target.rest}" + (f"?{query}" if query else "")
+    # What follows is passed on as it was written: /api/v1/namespaces/{namespace}/{plural}/{name}/proxy/…
+    asked = call.http.rel_url
+    rest, query = "/".join(asked.raw_path.split("/")[8:]), asked.raw_query_string
+    url = URL(f"{scheme}://{host}:{number}/{rest}" + (f"?{query}" if query else ""), encoded=True)
     if call.http.headers.get("Upgrade", "").lower() == "websocket":
         return await _pass_websocket(call, url)
     return await _pass_request(call, url)
@@ -121,7 +123,7 @@ def _headers(call: Call) -> dict[str, str]:
     }
 
 
-async def _pass_request(call: Call, url: str) -> web.StreamResponse:
+async def _pass_request(call: Call, url: URL) -> web.StreamResponse:
     request = call.http
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=10)
     async with aiohttp.ClientSession(timeout=timeout, auto_decompress=False) as session:
@@ -136,19 +138,17 @@ async def _pass_request(call: Call, url: str) -> web.StreamResponse:
         except (aiohttp.ClientError, OSError) as error:
             raise _unreachable(error) from None
         async with answer:
-            kept = [(key, value) for key, value in answer.headers.items() if key.lower() not in _HOP_BY_HOP]
             response = web.StreamResponse(status=answer.status, reason=answer.reason)
-            for key, value in kept:
-                response.headers.add(key, value)
-            if answer.content_length is not None:
-                response.content_length = answer.content_length
+            for key, value in answer.headers.items():
+                if key.lower() not in _HOP_BY_HOP:
+                    response.headers.add(key, value)
             await response.prepare(request)
             async for chunk in answer.content.iter_chunked(_CHUNK):
                 await response.write(chunk)
     return response
 
 
-async def _pass_websocket(call: Call, url: str) -> web.StreamResponse:
+async def _pass_websocket(call: Call, url: URL) -> web.StreamResponse:
     protocols = [
         one.strip() for one in call.http.headers.get("Sec-WebSocket-Protocol", "").split(",") if one.strip()
     ]
