@@ -21,12 +21,6 @@ from dask_k8s_models.resource import API_VERSION, Metadata
 
 Object = dict[str, Any]
 
-APPLIED = "dask.org/applied"
-"""Annotation of a child that is applied: a digest of what was applied last."""
-
-PROPAGATED = "dask.org/propagated"
-"""Annotation of a child: the keys that were handed on to it, so that they can be taken away again."""
-
 HTTP_ROUTES = "DASK_DISTRIBUTED__SCHEDULER__HTTP__ROUTES"
 SCHEDULER_ROUTES = (
     "distributed.http.scheduler.prometheus",
@@ -91,14 +85,14 @@ def scheduler_service(cluster: Cluster) -> Object:
         "ownerReferences": [owner_reference("DaskCluster", cluster.meta)],
     }
     service = {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec}
-    metadata["annotations"][APPLIED] = digest(service)
+    metadata["annotations"][labels.APPLIED] = digest(service)
     return service
 
 
 def is_applied(desired: Object, live: Service) -> bool:
     """Whether a Service is as it was applied: nothing was changed by others, nothing has to go."""
     return (
-        live.meta.annotations.get(APPLIED) == desired["metadata"]["annotations"][APPLIED]
+        live.meta.annotations.get(labels.APPLIED) == desired["metadata"]["annotations"][labels.APPLIED]
         and _holds(desired["metadata"]["labels"], live.meta.labels)
         and _holds(desired["metadata"]["annotations"], live.meta.annotations)
         and _holds(desired["spec"], live.spec)
@@ -244,7 +238,7 @@ def worker_pod(group: WorkerGroup, name: str, comm_port: int) -> Object:
 def worker_pod_metadata(group: WorkerGroup) -> Object:
     """The labels and annotations of a worker's pod that follow the group's."""
     own = _sub_resource(group.spec.worker.metadata if group.spec else None)
-    inherited = {key: value for key, value in group.meta.annotations.items() if key != PROPAGATED}
+    inherited = {key: value for key, value in group.meta.annotations.items() if key != labels.PROPAGATED}
     base = labels.worker(group.cluster, group.name)
     return _remembered(
         labels.merged_pod_labels(group.meta.labels, own.labels, base),
@@ -284,13 +278,13 @@ def metadata_patch(live: Meta, desired: Object) -> Object | None:
 def _remembered(child_labels: dict[str, str], annotations: dict[str, str]) -> Object:
     keys = {"labels": sorted(child_labels), "annotations": sorted(annotations)}
     memory = json.dumps(keys, separators=(",", ":"))
-    return {"labels": child_labels, "annotations": {**annotations, PROPAGATED: memory}}
+    return {"labels": child_labels, "annotations": {**annotations, labels.PROPAGATED: memory}}
 
 
 def _recall(live: Meta) -> dict[str, list[str]]:
     nothing: dict[str, list[str]] = {"labels": [], "annotations": []}
     try:
-        found = json.loads(live.annotations.get(PROPAGATED, "{}"))
+        found = json.loads(live.annotations.get(labels.PROPAGATED, "{}"))
     except ValueError:
         return nothing
     if not isinstance(found, dict):

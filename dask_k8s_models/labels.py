@@ -25,7 +25,13 @@ RESTART = "dask.org/restart"
 TEMPLATE_HASH = "dask.org/template-hash"
 """Annotation of a pod: the pod spec of the user that it was made from."""
 
-OWN_ANNOTATIONS = frozenset({CLUSTER_REPLICAS, RETIRING, RESTART, TEMPLATE_HASH})
+APPLIED = "dask.org/applied"
+"""Annotation of a child that is applied: a digest of what was applied last."""
+
+PROPAGATED = "dask.org/propagated"
+"""Annotation of a child: the keys that were handed on to it, so that they can be taken away again."""
+
+OWN_ANNOTATIONS = frozenset({APPLIED, CLUSTER_REPLICAS, PROPAGATED, RETIRING, RESTART, TEMPLATE_HASH})
 
 PRIVATE_PREFIXES = ("kopf.zalando.org", "kubectl.kubernetes.io")
 """Annotations that begin so speak about the very object that they are on."""
