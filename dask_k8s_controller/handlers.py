@@ -18,6 +18,7 @@ import kopf
 from dask_k8s_controller.operator import WATCHED, Operator
 from dask_k8s_controller.plugins import NoDiffs, keep_diffs, watched_by_others
 from dask_k8s_controller.resources import PODS, SERVICES, Resource
+from dask_k8s_controller.rights import may_scan
 from dask_k8s_controller.settings import Settings
 from dask_k8s_models import labels
 
@@ -50,6 +51,8 @@ def register(
         _configure(settings, registry)
         memo.dask_operator = make_operator()
         await memo.dask_operator.start(settings, taken_port=_liveness_port())
+        if not await may_scan(memo.dask_operator.credentials()):
+            settings.scanning.disabled = True
 
     kopf.on.startup(registry=registry, id="dask_start")(start)
     kopf.on.login(registry=registry, id="dask_login")(_log_in)

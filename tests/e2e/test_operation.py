@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -10,12 +11,13 @@ from pathlib import Path
 
 import httpx
 import pytest
+import yaml
 
 from tests.e2e.conftest import DASK_CLUSTERS, WORKER_GROUPS, is_running, pods_of
 from tests.harness.controller import ControllerProcess
 from tests.harness.embedded import EmbeddedController
 from tests.harness.flows import CLUSTERS, NAME, Shape, await_shape, create, manifest, of
-from tests.harness.kube import Kube, Object
+from tests.harness.kube import Kube, Object, Refused
 from tests.harness.lab import Lab, a_lab
 from tests.harness.proxy import ApiProxy, Fault, Write
 
@@ -76,6 +78,31 @@ class TestAlone:
             kube.wait(DASK_CLUSTERS, "ours", namespace, until=is_running)
             assert "status" not in kube.get(DASK_CLUSTERS, "foreign", other_namespace)
 
+    def test_a_role_of_one_namespace_is_enough(
+        self, kube: Kube, kubeconfig: Path, namespace: str, tmp_path: Path, idle_cluster_manifest: Manifest
+    ) -> None:
+        grant(kube, namespace)
+        path = tmp_path / "kubeconfig"
+        path.write_text(yaml.safe_dump(as_service_account(kube, kubeconfig, namespace)))
+        with Kube.from_kubeconfig(path) as limited, pytest.raises(Refused) as refused:
+            limited.list("pods", "default")
+        assert refused.value.code == 403
+
+        with ControllerProcess(path, f"--namespace={namespace}") as controller:
+            kube.create(idle_cluster_manifest("modest", n_workers=1), namespace)
+            kube.wait(DASK_CLUSTERS, "modest", namespace, until=is_running)
+            kube.wait_all("pods", namespace, until=lambda pods: len(pods) == 2)
+            kube.patch(DASK_CLUSTERS, "modest", {"spec": {"worker": {"replicas": 2}}}, namespace)
+            kube.wait_all("pods", namespace, until=lambda pods: len(pods) == 3)
+            kube.delete("pods", "modest-scheduler", namespace)
+            kube.wait(
+                "pods",
+                "modest-scheduler",
+                namespace,
+                until=lambda pod: pod["status"].get("phase") == "Running",
+            )
+            assert "forbidden" not in controller.log.lower()
+
     def test_a_plugin_named_by_entry_point_is_loaded(
         self,
         kube: Kube,
@@ -133,6 +160,48 @@ class TestAlone:
             now = kube.get(leases, lease, namespace)
             assert now["spec"]["holderIdentity"] != leader["spec"]["holderIdentity"]
             kube.wait_all("pods", namespace, until=lambda pods: len(pods) == 4)
+
+
+RULES = [
+    {
+        "apiGroups": ["kubernetes.dask.org"],
+        "resources": ["*"],
+        "verbs": ["get", "list", "watch", "create", "patch", "delete"],
+    },
+    {
+        "apiGroups": [""],
+        "resources": ["pods", "services"],
+        "verbs": ["get", "list", "watch", "create", "patch", "delete"],
+    },
+    {"apiGroups": [""], "resources": ["services/proxy", "pods/proxy"], "verbs": ["get", "create"]},
+    {"apiGroups": ["", "events.k8s.io"], "resources": ["events"], "verbs": ["create", "patch"]},
+]
+
+
+def grant(kube: Kube, namespace: str) -> None:
+    rbac = "rbac.authorization.k8s.io"
+    name = {"name": "controller"}
+    kube.create({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": name}, namespace)
+    kube.create({"apiVersion": f"{rbac}/v1", "kind": "Role", "metadata": name, "rules": RULES}, namespace)
+    binding = {
+        "apiVersion": f"{rbac}/v1",
+        "kind": "RoleBinding",
+        "metadata": name,
+        "roleRef": {"apiGroup": rbac, "kind": "Role", "name": "controller"},
+        "subjects": [{"kind": "ServiceAccount", "name": "controller", "namespace": namespace}],
+    }
+    kube.create(binding, namespace)
+
+
+def as_service_account(kube: Kube, kubeconfig: Path, namespace: str) -> Object:
+    """Return the kubeconfig with the service account's token in place of the user's credentials."""
+    request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
+    path = Kube.path("serviceaccounts", namespace, "controller", "token")
+    token = kube.request("POST", path, json=request)["status"]["token"]
+    content: Object = copy.deepcopy(yaml.safe_load(kubeconfig.read_text()))
+    for user in content["users"]:
+        user["user"] = {"token": token}
+    return content
 
 
 def install_plugin(folder: Path) -> None:
