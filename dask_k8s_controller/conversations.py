@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from dask_k8s_controller.answers import Answer, Retirement, Trouble, Worker
@@ -115,13 +116,13 @@ class Conversations:
         """
         match question:
             case AskWorkers():
-                self._share("workers", endpoint, key, self._ask_workers(endpoint))
+                self._share("workers", endpoint, key, partial(self._ask_workers, endpoint))
             case AskIdle():
-                self._share("idle", endpoint, key, self._ask_idle(endpoint))
+                self._share("idle", endpoint, key, partial(self._ask_idle, endpoint))
             case Retire():
                 self._start(self._retire(question, endpoint, key, uid))
             case Resume():
-                self._share("resume", endpoint, key, self._resume(question, endpoint))
+                self._share("resume", endpoint, key, partial(self._resume, question, endpoint))
 
     def forget(self, uid: str) -> None:
         """Drop what is remembered of a group, or of a scheduler's pod, that is gone."""
@@ -143,18 +144,17 @@ class Conversations:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def _share(self, what: str, endpoint: Endpoint, key: Key, asking: Coroutine[Any, Any, None]) -> None:
+    def _share(self, what: str, endpoint: Endpoint, key: Key, ask: Callable[[], Awaitable[None]]) -> None:
         """Ask once for all that want to know."""
         question = (what, endpoint.uid)
         if question in self._waiting:
             self._waiting[question].add(key)
-            asking.close()
             return
         self._waiting[question] = {key}
 
         async def tell() -> None:
             try:
-                await asking
+                await ask()
             finally:
                 for interested in self._waiting.pop(question):
                     self._on_answer(interested)
