@@ -137,6 +137,7 @@ class TestTheSeedsJob:
 
     def test_goes_with_everything_while_it_runs(self, kube: Kube, namespace: str, manifest: Object) -> None:
         manifest["spec"]["job"]["spec"]["containers"][0]["args"][-1] = SLEEP
+        manifest["spec"]["job"]["spec"]["terminationGracePeriodSeconds"] = 1
         kube.create(manifest, namespace)
         kube.wait(JOBS, "simple-job", namespace, until=runs, timeout=120)
 
