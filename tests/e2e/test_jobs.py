@@ -137,7 +137,9 @@ class TestTheSeedsJob:
 
     def test_goes_with_everything_while_it_runs(self, kube: Kube, namespace: str, manifest: Object) -> None:
         manifest["spec"]["job"]["spec"]["containers"][0]["args"][-1] = SLEEP
-        manifest["spec"]["job"]["spec"]["terminationGracePeriodSeconds"] = 1
+        parts = manifest["spec"]["cluster"]["spec"]
+        for part in (manifest["spec"]["job"], parts["scheduler"], parts["worker"]):
+            part["spec"]["terminationGracePeriodSeconds"] = 1
         kube.create(manifest, namespace)
         kube.wait(JOBS, "simple-job", namespace, until=runs, timeout=120)
 
