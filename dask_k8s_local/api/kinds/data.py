@@ -35,6 +35,8 @@ class DataStrategy(Strategy):
                         "'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation is "
                         f"'{_KEY.pattern}')",
                     )
+        for key in (body.get("data") or {}).keys() & (body.get("binaryData") or {}).keys():
+            yield errors.invalid_value(f"data[{key}]", key, "duplicate of key present in binaryData")
         if total > _LIMIT:
             yield errors.too_long("data", _LIMIT)
 

@@ -177,6 +177,55 @@ async def test_a_new_template_rolls_out_without_a_gap(http: Http, server: ApiSer
     assert {key: one["spec"]["replicas"] for key, one in sets.items()} == {"1": 0, "2": 3}
 
 
+async def test_an_old_template_comes_back_as_a_new_revision(http: Http, server: ApiServer) -> None:
+    await http.post(DEPLOYMENTS, deployment(replicas=0))
+    path = f"{DEPLOYMENTS}/web"
+
+    async def has_revision(number: str) -> bool:
+        annotations = (await http.get(path)).body["metadata"].get("annotations") or {}
+        return annotations.get("deployment.kubernetes.io/revision") == number
+
+    for number, image in (("2", "a:2"), ("3", "a:1")):
+        patch = {"spec": {"template": {"spec": {"containers": [{"name": "main", "image": image}]}}}}
+        await eventually(lambda number=number: has_revision(str(int(number) - 1)))
+        await http.patch(path, patch)
+        await eventually(lambda number=number: has_revision(number))
+    sets = (await http.get(REPLICASETS)).body["items"]
+    revisions = {one["metadata"]["annotations"]["deployment.kubernetes.io/revision"] for one in sets}
+    assert revisions == {"2", "3"}
+
+
+async def test_a_rollout_that_stands_still_is_told(http: Http, server: ApiServer) -> None:
+    await http.post(DEPLOYMENTS, deployment(replicas=1, progressDeadlineSeconds=1))
+
+    def has_timed_out(body: dict[str, Any]) -> bool:
+        conditions = {one["type"]: one for one in body.get("status", {}).get("conditions") or ()}
+        return conditions.get("Progressing", {}).get("reason") == "ProgressDeadlineExceeded"
+
+    await eventually(condition(f"{DEPLOYMENTS}/web", http, has_timed_out), seconds=10)
+
+
+async def test_pods_are_adopted_and_released(http: Http, server: ApiServer) -> None:
+    orphan = pod("orphan")
+    orphan["metadata"]["labels"] = {"app": "web"}
+    await http.post(PODS, orphan)
+    template = deployment()["spec"]["template"]
+    spec = {"replicas": 1, "selector": {"matchLabels": {"app": "web"}}, "template": template}
+    created = (await http.post(REPLICASETS, {"metadata": {"name": "set"}, "spec": spec})).body
+
+    def is_owned(body: dict[str, Any]) -> bool:
+        owners = body["metadata"].get("ownerReferences") or ()
+        return [one["uid"] for one in owners] == [created["metadata"]["uid"]]
+
+    await eventually(condition(f"{PODS}/orphan", http, is_owned))
+    assert len((await http.get(PODS)).body["items"]) == 1
+    await http.patch(f"{PODS}/orphan", {"metadata": {"labels": {"app": "other"}}})
+    await eventually(
+        condition(f"{PODS}/orphan", http, lambda body: "ownerReferences" not in body["metadata"])
+    )
+    await eventually(condition(PODS, http, lambda body: len(body["items"]) == 2))
+
+
 async def test_a_deployment_takes_its_pods_along(http: Http, server: ApiServer) -> None:
     await http.post(DEPLOYMENTS, deployment())
     await eventually(condition(PODS, http, lambda body: len(body["items"]) == 3))
