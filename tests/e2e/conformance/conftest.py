@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import uuid
 import warnings
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ from kr8s._async_utils import Portal
 
 from tests.conftest import a_namespace
 from tests.e2e.conformance.gadgets import GADGETS, PLAINS, gadget_crd, plain_crd
+from tests.e2e.conformance.kubectl import Kubectl
 from tests.e2e.conformance.pods import Pods
 from tests.e2e.conformance.waiting import established, eventually
 from tests.harness.kube import Kube, Object, Refused
@@ -97,3 +99,17 @@ def installed(kube: Kube, crd: Object, resource: str) -> Iterator[str]:
     )
     yield resource
     kube.delete("customresourcedefinitions.apiextensions.k8s.io", crd["metadata"]["name"])
+
+
+@pytest.fixture(scope="module")
+def kubectl(
+    kubeconfig: Path, kube: Kube, namespace: str, gadgets: str, tmp_path_factory: pytest.TempPathFactory
+) -> Kubectl:
+    """kubectl in the module's namespace, which knows of gadgets."""
+    if shutil.which("kubectl") is None:
+        pytest.skip("kubectl is not installed")
+    eventually(
+        lambda: kube.request("GET", "/openapi/v3")["paths"],
+        until=lambda found: "apis/conformance.example.com/v1" in found,
+    )
+    return Kubectl(kubeconfig, namespace, tmp_path_factory.mktemp("kubectl"))
