@@ -23,14 +23,6 @@ def _is_sorted(items: list[Any]) -> bool:
     return all(one <= other for one, other in pairwise(items))
 
 
-def _index(items: list[Any], wanted: Any) -> int:
-    return items.index(wanted) if wanted in items else -1
-
-
-def _last_index(items: list[Any], wanted: Any) -> int:
-    return max((at for at, item in enumerate(items) if item == wanted), default=-1)
-
-
 def _find(text: str, pattern: str) -> str:
     match = re.search(pattern, text)
     return match[0] if match else ""
@@ -47,14 +39,6 @@ def _is_url(text: str) -> bool:
     except ValueError:
         return False
     return bool(parts.scheme and parts.netloc) or text.startswith("/")
-
-
-def _is_quantity(text: str) -> bool:
-    try:
-        quantity.parse(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _quantity(value: str) -> str:
@@ -87,7 +71,7 @@ def functions() -> list[Any]:
         _function("findAll", [text, text], _STRINGS, _find_all, member=True),
         _function("isURL", [text], boolean, _is_url, member=False),
         _function("quantity", [text], text, _quantity, member=False),
-        _function("isQuantity", [text], boolean, _is_quantity, member=False),
+        _function("isQuantity", [text], boolean, quantity.is_quantity, member=False),
         _function("isGreaterThan", [text, text], boolean, lambda a, b: _compare(a, b) > 0, member=True),
         _function("isLessThan", [text, text], boolean, lambda a, b: _compare(a, b) < 0, member=True),
         _function("compareTo", [text, text], integer, _compare, member=True),

@@ -27,8 +27,6 @@ class Target:
     namespace: str | None = None
     name: str = ""
     subresource: str = ""
-    rest: str = ""
-    """What follows ``…/proxy/``."""
 
 
 def target(path: str) -> Target | None:
@@ -52,7 +50,7 @@ def target(path: str) -> Target | None:
     subresource = rest[2] if len(rest) > 2 else ""
     if len(rest) > 3 and subresource != "proxy":
         return None
-    return Target(group, version, rest[0], namespace, name, subresource, "/".join(rest[3:]))
+    return Target(group, version, rest[0], namespace, name, subresource)
 
 
 def verb(method: str, asked: Target, *, watch: bool) -> str:

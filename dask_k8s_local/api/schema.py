@@ -26,7 +26,6 @@ class Schema:
         "any_of",
         "default",
         "defaults",
-        "description",
         "embedded",
         "enum",
         "exclusive_maximum",
@@ -48,7 +47,6 @@ class Schema:
         "min_properties",
         "minimum",
         "multiple_of",
-        "name",
         "not_",
         "nullable",
         "omits_empty",
@@ -62,15 +60,12 @@ class Schema:
         "rules",
         "source",
         "type",
-        "unique_items",
     )
 
     def __init__(self) -> None:
-        self.name = ""
         self.is_custom = False
         self.type = ""
         self.source: Object = {}
-        self.description = ""
         self.properties: dict[str, Schema] = {}
         self.additional: Schema | bool | None = None
         self.items: Schema | None = None
@@ -92,7 +87,6 @@ class Schema:
         self.max_items: int | None = None
         self.min_properties: int | None = None
         self.max_properties: int | None = None
-        self.unique_items = False
         self.all_of: list[Schema] = []
         self.any_of: list[Schema] = []
         self.one_of: list[Schema] = []
@@ -152,7 +146,6 @@ def compile_schema(source: Mapping[str, Any]) -> Schema:
 def _fill(schema: Schema, source: Mapping[str, Any], compiled: Any) -> None:
     schema.source = dict(source)
     schema.type = source.get("type") or ""
-    schema.description = source.get("description") or ""
     schema.nullable = bool(source.get("nullable"))
     schema.properties = {name: compiled(one) for name, one in (source.get("properties") or {}).items()}
     additional = source.get("additionalProperties")
@@ -167,7 +160,6 @@ def _fill(schema: Schema, source: Mapping[str, Any], compiled: Any) -> None:
     schema.pattern = re.compile(source["pattern"]) if source.get("pattern") else None
     schema.exclusive_minimum = bool(source.get("exclusiveMinimum"))
     schema.exclusive_maximum = bool(source.get("exclusiveMaximum"))
-    schema.unique_items = bool(source.get("uniqueItems"))
     for name, attribute in _NUMBERS.items():
         setattr(schema, attribute, source.get(name))
     schema.all_of = [compiled(one) for one in source.get("allOf") or ()]
@@ -207,7 +199,6 @@ def _defined(name: str, known: dict[str, Schema]) -> Schema:
     schema = known.get(name)
     if schema is None:
         schema = known[name] = Schema()
-        schema.name = name
         _fill(schema, definitions()[name], _with_references)
         short = name.rpartition(".")[2]
         if short == "Quantity":
