@@ -44,6 +44,8 @@ class ContainerRunner:
         self._policy = policy
         self._scale = pod.node.settings.back_off_scale
         self._stopping = asyncio.Event()
+        self._woken = asyncio.Event()
+        self._is_outdated = False
         self._back_off = BackOff(self._scale)
         self._image_back_off = BackOff(self._scale)
         self._run: ContainerRun | None = None
@@ -62,8 +64,9 @@ class ContainerRunner:
             await self._wait_out_crashes()
             if self._stopping.is_set():
                 break
+            self._is_outdated = False
             exit_code = await self._run_once()
-            if self._stopping.is_set() or not self._restarts_after(exit_code):
+            if self._stopping.is_set() or not (self._is_outdated or self._restarts_after(exit_code)):
                 break
         if "waiting" in self.record.state and self.record.last_state:
             # Stopped while it waited for its restart: it ended as its last run did.
@@ -73,8 +76,19 @@ class ContainerRunner:
     async def stop(self, grace: float) -> None:
         """End the container, within `grace` seconds if it does so when asked."""
         self._stopping.set()
+        self._woken.set()
         if self._run is not None:
             await self._run.stop(grace, f"Stopping container {self.record.name}")
+
+    async def replace(self, spec: Object, grace: float) -> None:
+        """Go on with another image: at once if the container waits, else when its process has ended."""
+        self.record.spec = spec
+        self._is_outdated = True
+        self._back_off = BackOff(self._scale)
+        self._image_back_off = BackOff(self._scale)
+        self._woken.set()
+        if self._run is not None:
+            await self._run.stop(grace, f"Container {self.record.name} definition changed, will be restarted")
 
     def _restarts_after(self, exit_code: int | None) -> bool:
         if exit_code is None or self._policy == "Always":
@@ -85,9 +99,9 @@ class ContainerRunner:
 
     async def _have_image(self) -> bool:
         """Wait until the image can be had; return False if told to stop meanwhile."""
-        image = self.spec.get("image") or ""
-        policy = self.spec.get("imagePullPolicy") or "IfNotPresent"
         while True:
+            image = self.spec.get("image") or ""
+            policy = self.spec.get("imagePullPolicy") or "IfNotPresent"
             try:
                 check_image(image, policy, self._pod.node.settings.failing_images)
             except ImageError as error:
@@ -119,7 +133,7 @@ class ContainerRunner:
         return await self._sleep(delay)
 
     async def _wait_out_crashes(self) -> None:
-        delay = self._back_off.next() if self.runs else 0.0
+        delay = self._back_off.next() if self.runs and not self._is_outdated else 0.0
         if not delay:
             return
         pod = self._pod.pod["metadata"]
@@ -214,7 +228,8 @@ class ContainerRunner:
         await self._pod.record(self.spec, type_, reason, message)
 
     async def _sleep(self, seconds: float) -> bool:
-        """Wait; return True as soon as the container is told to stop."""
+        """Wait, at most until the container is to be another; return True as soon as it is told to stop."""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._stopping.wait(), seconds)
+            await asyncio.wait_for(self._woken.wait(), seconds)
+        self._woken.clear()
         return self._stopping.is_set()

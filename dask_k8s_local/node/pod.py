@@ -128,10 +128,19 @@ class PodWorker:
         if int(pod["metadata"]["resourceVersion"]) < int(self.pod["metadata"]["resourceVersion"]):
             return  # The answer to a write of ours was newer.
         self._record.pod = pod
+        self._replace_outdated(pod["spec"])
         if pod["metadata"].get("deletionTimestamp"):
             grace = pod["metadata"].get("deletionGracePeriodSeconds")
             self._delete_within(DEFAULT_GRACE if grace is None else grace)
         self.changed()
+
+    def _replace_outdated(self, spec: Object) -> None:
+        """Have the containers go on whose image, the one thing that may change, has changed."""
+        grace = spec.get("terminationGracePeriodSeconds", DEFAULT_GRACE)
+        for container in (*spec.get("initContainers", ()), *spec["containers"]):
+            runner = self.runners.get(container["name"])
+            if runner is not None and runner.spec.get("image") != container.get("image"):
+                self._background.spawn(runner.replace(container, grace), "replacing a container")
 
     def _delete_within(self, grace: float) -> None:
         self._deleted.set()
