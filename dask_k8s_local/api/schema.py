@@ -201,10 +201,9 @@ def _defined(name: str, known: dict[str, Schema]) -> Schema:
         schema = known[name] = Schema()
         _fill(schema, definitions()[name], _with_references)
         short = name.rpartition(".")[2]
-        if short == "Quantity":
-            schema.quantity = True
-        elif short == "IntOrString":
-            schema.int_or_string = True
+        if short in ("Quantity", "IntOrString"):
+            schema.one_of = []  # The check of their own says it better.
+            schema.quantity, schema.int_or_string = short == "Quantity", short == "IntOrString"
         elif short in ("RawExtension", "FieldsV1", "JSON"):
             schema.preserve = True
     return schema
