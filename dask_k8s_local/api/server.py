@@ -141,6 +141,13 @@ class ApiServer:
         }
         endpoints = {"metadata": {"name": "kubernetes"}, "subsets": [subset]}
         await self.client.create("endpoints", "default", endpoints)
+        slice_ = {
+            "metadata": {"name": "kubernetes", "labels": {"kubernetes.io/service-name": "kubernetes"}},
+            "addressType": "IPv4",
+            "endpoints": [{"addresses": [self._host], "conditions": {"ready": True}}],
+            "ports": subset["ports"],
+        }
+        await self.client.create("endpointslices.discovery.k8s.io", "default", slice_)
 
     async def stop(self) -> None:
         if self._runner is not None:

@@ -72,9 +72,7 @@ class NodeAgent:
             settings=self.settings,
             directory=self._directory,
             addresses=addresses,
-            names=NameTable(
-                self._api, self._directory / "names.json", addresses.node_address, self.settings.server
-            ),
+            names=NameTable(self._api, self._directory / "names.json", addresses.node_address),
             runtime=Runtime(namespaces=self.settings.namespaces, keep_open=[addresses.lock.fileno()]),
             events=Recorder(self._api, "kubelet", self.node.name),
             http=aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0, force_close=True)),

@@ -11,13 +11,11 @@ import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from dask_k8s_local.interfaces import Api, EventType, Object
 from dask_k8s_local.node.background import Background, follow
 from dask_k8s_local.node.node_ports import Endpoint, NodePorts
 
-API_SERVER_IP = "10.96.0.1"
 Key = tuple[str, str]
 
 
@@ -28,11 +26,10 @@ class NameTable:
     ``{address}:{port}``.
     """
 
-    def __init__(self, api: Api, path: Path, node_address: str, server: str = "") -> None:
+    def __init__(self, api: Api, path: Path, node_address: str) -> None:
         self.path = path
         self._api = api
         self._node_address = node_address
-        self._server = server
         self._node_ports = NodePorts(node_address)
         self._services: dict[Key, Object] = {}
         self._slices: dict[Key, dict[str, Object]] = {}
@@ -86,7 +83,8 @@ class NameTable:
 
     def _write(self) -> dict[int, list[Endpoint]]:
         """Write the file; return the endpoints by node port."""
-        names, routes = _api_server(self._server)
+        names: dict[str, list[str]] = {}
+        routes: dict[str, list[Endpoint]] = {}
         node_ports: dict[int, list[Endpoint]] = {}
         for key, service in self._services.items():
             slices = list(self._slices.get(key, {}).values())
@@ -103,17 +101,6 @@ class NameTable:
         temporary.write_text(json.dumps({"names": names, "routes": routes}))
         os.replace(temporary, self.path)
         return node_ports
-
-
-def _api_server(server: str) -> tuple[dict[str, list[str]], dict[str, list[Endpoint]]]:
-    """Return the name and the route of the Service ``kubernetes``, which has no object here."""
-    address = urlsplit(server)
-    if not address.hostname or not address.port:
-        return {}, {}
-    return (
-        {"kubernetes.default": [API_SERVER_IP]},
-        {f"{API_SERVER_IP}:443": [(address.hostname, address.port)]},
-    )
 
 
 def _key(body: Object) -> Key:
