@@ -299,6 +299,7 @@ def many(lab: Lab, count: int, workers: int = 2) -> Iterator[float]:
         yield time.monotonic() - start
 
 
+@pytest.mark.full
 @ABRUPT
 def test_fifty_clusters_at_once_all_become_ready(lab: Lab) -> None:
     with (
