@@ -194,7 +194,7 @@ class LocalKubernetes:
             self._settings,
             failing_images=(*self._settings.failing_images, *IMAGES_THAT_CANNOT_EXIST),
             server=server.url,
-            token=server.token,
+            token=server.service_account_token,
             ca_pem=server.ca_pem,
         )
         return NodeAgent(server.client, node, directory=self._folder, settings=settings)
