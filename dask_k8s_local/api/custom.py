@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from dask_k8s_local.api.cel_rules import compile_rules, violations
+from dask_k8s_local.api.decode import decode
 from dask_k8s_local.api.errors import Cause
 from dask_k8s_local.api.resources import Resource
 from dask_k8s_local.api.schema import ANYTHING, Schema, compile_schema, definition
@@ -38,7 +39,14 @@ class CustomStrategy(Strategy):
 
     def __init__(self, schema: Schema, *, has_status: bool) -> None:
         self.has_status = has_status
+        self._schema = schema
         self._rules = compile_rules(schema, "", [])
+
+    def default(self, body: Object) -> None:
+        """Fill in again what storing leaves out, as a status that a client sent is no status yet."""
+        for key, child in self._schema.defaults:
+            if key not in body:
+                body[key] = decode(child, child.default, [])
 
     def validate_rules(self, new: Object, old: Object | None, causes: Sequence[Cause]) -> Sequence[Cause]:
         if self._rules is None:

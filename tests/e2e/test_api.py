@@ -215,9 +215,6 @@ def test_a_job_may_change_from_its_own_cluster_to_another(kube: Kube, namespace:
 # Status
 
 
-@pytest.mark.xfail(
-    reason="the local API server doesn't fill in the status again that a create leaves out", strict=False
-)
 @each_kind
 def test_what_no_controller_has_seen_is_not_current(
     model: type[Resource], kube: Kube, namespace: str

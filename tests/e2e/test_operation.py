@@ -76,7 +76,7 @@ class TestAlone:
         with ControllerProcess(kubeconfig, f"--namespace={namespace}"):
             kube.create(idle_cluster_manifest("ours"), namespace)
             kube.wait(DASK_CLUSTERS, "ours", namespace, until=is_running)
-            assert "status" not in kube.get(DASK_CLUSTERS, "foreign", other_namespace)
+            assert "phase" not in kube.get(DASK_CLUSTERS, "foreign", other_namespace).get("status", {})
 
     def test_a_role_of_one_namespace_is_enough(
         self, kube: Kube, kubeconfig: Path, namespace: str, tmp_path: Path, idle_cluster_manifest: Manifest
