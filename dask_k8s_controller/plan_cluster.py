@@ -94,11 +94,11 @@ def _shape_default_group(draft: Draft, observed: ObservedCluster, spec: ClusterS
         return
     if live.meta.is_going or _is_of_an_earlier_cluster(observed, live.meta):
         return
-    if patch := _replicas_patch(observed, live, spec.worker.replicas):
-        draft.actions.append(patch)
-        return  # The rest when this is done: it holds for the present version only.
+    # One after the other, and the template first: no worker shall be added as it was before.
     if operations := _template_operations(observed, live):
         draft.actions.append(JsonPatch("DaskWorkerGroup", live.name, tuple(operations)))
+    elif patch := _replicas_patch(observed, live, spec.worker.replicas):
+        draft.actions.append(patch)
     elif metadata := children.metadata_patch(live.meta, children.default_group_metadata(observed.cluster)):
         draft.actions.append(Patch("DaskWorkerGroup", live.name, live.meta.uid, metadata))
 

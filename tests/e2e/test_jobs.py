@@ -135,6 +135,7 @@ class TestTheSeedsJob:
         kube.delete(JOBS, "simple-job", namespace)
         kube.wait_all("pods", namespace, until=lambda pods: not pods)
 
+    @pytest.mark.full
     def test_goes_with_everything_while_it_runs(self, kube: Kube, namespace: str, manifest: Object) -> None:
         manifest["spec"]["job"]["spec"]["containers"][0]["args"][-1] = SLEEP
         parts = manifest["spec"]["cluster"]["spec"]
@@ -177,6 +178,7 @@ class TestStories:
         kube.gone(DASK_CLUSTERS, "broken", namespace)
         assert kube.get("pods", "broken-runner", namespace)["status"]["phase"] == "Failed"
 
+    @pytest.mark.full
     def test_it_fails_twice_and_then_succeeds(
         self, kube: Kube, namespace: str, job_manifest: Manifest
     ) -> None:
