@@ -22,10 +22,10 @@ from dask_k8s_controller.observed import Failure, Outcome
 from dask_k8s_controller.plan_autoscaler import AutoscalerPlan, Pace, Scale, plan_autoscaler
 from dask_k8s_controller.queue import Key, Requeue
 from dask_k8s_controller.resources import AUTOSCALERS, GROUPS
-from dask_k8s_controller.settings import Settings, _get
+from dask_k8s_controller.settings import Settings, setting
 from dask_k8s_controller.specs import Autoscaler, Cluster, WorkerGroup
 from dask_k8s_controller.status_writer import StatusWriter
-from dask_k8s_controller.world import By, World, _newest
+from dask_k8s_controller.world import By, World, newest
 from dask_k8s_models import labels
 
 logger = logging.getLogger(__name__)
@@ -158,20 +158,20 @@ def pace_from_config() -> Pace:
         With the key that is wrong.
     """
     return Pace(
-        look_every=_get("autoscaler.interval", Pace.look_every, float),
-        scheduler_retry=_get("scheduler.retry", Pace.scheduler_retry, float),
+        look_every=setting("autoscaler.interval", Pace.look_every, float),
+        scheduler_retry=setting("scheduler.retry", Pace.scheduler_retry, float),
     )
 
 
 def observe_autoscaler(world: World, clock: Clock, key: Key) -> ObservedAutoscaler | None:
     """Gather what objects show of what an autoscaler's plan needs; None if there is no such autoscaler."""
     namespace = key.namespace
-    autoscaler = next(iter(_newest(world.autoscalers.find(By("name", namespace, key.name)))), None)
+    autoscaler = next(iter(newest(world.autoscalers.find(By("name", namespace, key.name)))), None)
     if autoscaler is None:
         return None
     cluster = world.cluster(namespace, autoscaler.cluster)
     scheduler = world.scheduler(cluster)
-    groups = _newest(world.groups.find(By("name", namespace, autoscaler.worker_group)))
+    groups = newest(world.groups.find(By("name", namespace, autoscaler.worker_group)))
     target = next(iter(groups), None)
     return ObservedAutoscaler(
         autoscaler=autoscaler,
@@ -194,7 +194,7 @@ def observe_autoscaler(world: World, clock: Clock, key: Key) -> ObservedAutoscal
 
 def autoscalers_of(world: World, namespace: str, cluster: str) -> tuple[Autoscaler, ...]:
     """Return the autoscalers that name a cluster."""
-    return _newest(world.autoscalers.find(By("cluster", namespace, cluster)))
+    return newest(world.autoscalers.find(By("cluster", namespace, cluster)))
 
 
 def autoscaler_keys(world: World, facts: Any) -> Iterable[Key]:
@@ -214,5 +214,5 @@ def autoscaler_keys(world: World, facts: Any) -> Iterable[Key]:
 
 
 def _with_pods(world: World, group: WorkerGroup) -> GroupOfWorkers:
-    pods = _newest(world.pods.find(By("group", group.meta.namespace, group.name)))
+    pods = newest(world.pods.find(By("group", group.meta.namespace, group.name)))
     return GroupOfWorkers(group, tuple(pod for pod in pods if pod.meta.is_child_of(group.meta.uid)))

@@ -161,7 +161,7 @@ def scheduler_pod_metadata(cluster: Cluster) -> Object:
     """The labels and annotations of a scheduler's pod that follow the cluster's."""
     own = _sub_resource(cluster.spec.scheduler.metadata if cluster.spec else None)
     base = labels.scheduler(cluster.name)
-    return _remembered(
+    return remembered(
         labels.merged_pod_labels(cluster.meta.labels, own.labels, base),
         labels.merged(cluster.meta.annotations, own.annotations),
     )
@@ -188,7 +188,7 @@ def default_group_metadata(cluster: Cluster) -> Object:
     """The labels and annotations of a default group that follow the cluster's."""
     own = _sub_resource(cluster.spec.worker.metadata if cluster.spec else None)
     base = labels.worker_group(cluster.name, cluster.default_group)
-    return _remembered(
+    return remembered(
         labels.merged(cluster.meta.labels, own.labels, base),
         labels.merged(cluster.meta.annotations, own.annotations),
     )
@@ -240,7 +240,7 @@ def worker_pod_metadata(group: WorkerGroup) -> Object:
     own = _sub_resource(group.spec.worker.metadata if group.spec else None)
     inherited = {key: value for key, value in group.meta.annotations.items() if key != labels.PROPAGATED}
     base = labels.worker(group.cluster, group.name)
-    return _remembered(
+    return remembered(
         labels.merged_pod_labels(group.meta.labels, own.labels, base),
         labels.merged(inherited, own.annotations),
     )
@@ -275,7 +275,7 @@ def metadata_patch(live: Meta, desired: Object) -> Object | None:
     return {"metadata": patch} if patch else None
 
 
-def _remembered(child_labels: dict[str, str], annotations: dict[str, str]) -> Object:
+def remembered(child_labels: dict[str, str], annotations: dict[str, str]) -> Object:
     keys = {"labels": sorted(child_labels), "annotations": sorted(annotations)}
     memory = json.dumps(keys, separators=(",", ":"))
     return {"labels": child_labels, "annotations": {**annotations, labels.PROPAGATED: memory}}

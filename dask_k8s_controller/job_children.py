@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 
-from dask_k8s_controller.children import Object, _remembered, owner_reference, service_ports, with_env
+from dask_k8s_controller.children import Object, owner_reference, remembered, service_ports, with_env
 from dask_k8s_controller.facts import Pod
 from dask_k8s_controller.job_observed import FAILURES, SCHEDULER, incarnation
 from dask_k8s_controller.job_spec import Job
@@ -31,7 +31,7 @@ def job_cluster_metadata(job: Job) -> Object:
     """The labels and annotations of a job's own cluster that follow the job's."""
     own = job.raw_spec["cluster"].get("metadata") or {}
     base = {labels.CLUSTER_NAME: job.cluster}
-    return _remembered(
+    return remembered(
         labels.merged(job.meta.labels, own.get("labels"), base),
         labels.merged(job.meta.annotations, own.get("annotations")),
     )
@@ -75,7 +75,7 @@ def runner_pod(job: Job, attempt: int, cluster: Cluster, scheduler: Pod, failure
 def runner_metadata(job: Job) -> Object:
     """The labels and annotations of a job's pod that follow the job's."""
     own = job.raw_spec["job"].get("metadata") or {}
-    return _remembered(
+    return remembered(
         labels.merged_pod_labels(job.meta.labels, own.get("labels"), labels.job_runner(job.cluster)),
         labels.merged(job.meta.annotations, own.get("annotations")),
     )

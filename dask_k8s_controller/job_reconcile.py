@@ -21,10 +21,10 @@ from dask_k8s_controller.plan import Plan
 from dask_k8s_controller.plan_job import Retry, plan_job
 from dask_k8s_controller.queue import Key, Requeue
 from dask_k8s_controller.resources import JOBS
-from dask_k8s_controller.settings import Settings, _get
+from dask_k8s_controller.settings import Settings, setting
 from dask_k8s_controller.specs import Cluster
 from dask_k8s_controller.status_writer import StatusWriter, Written
-from dask_k8s_controller.world import By, World, _newest
+from dask_k8s_controller.world import By, World, newest
 from dask_k8s_models import labels, names
 
 
@@ -99,8 +99,8 @@ def retry_from_config() -> Retry:
         With the key that is wrong.
     """
     return Retry(
-        first=_get("job.retry-delay", Retry.first, float),
-        longest=_get("job.longest-retry-delay", Retry.longest, float),
+        first=setting("job.retry-delay", Retry.first, float),
+        longest=setting("job.longest-retry-delay", Retry.longest, float),
     )
 
 
@@ -123,7 +123,7 @@ def next_turn(plan: Plan, outcome: Outcome, written: Written, now: datetime) -> 
 def observe_job(world: World, clock: Clock, key: Key) -> ObservedJob | None:
     """Gather what a job's plan needs; None if there is no such job."""
     namespace = key.namespace
-    jobs: tuple[Job, ...] = _newest(world.store(JOBS.kind).find(By("name", namespace, key.name)))
+    jobs: tuple[Job, ...] = newest(world.store(JOBS.kind).find(By("name", namespace, key.name)))
     if not jobs:
         return None
     job = jobs[0]
@@ -138,7 +138,7 @@ def observe_job(world: World, clock: Clock, key: Key) -> ObservedJob | None:
         pods=_pods(world, job, labels.Component.JOB_RUNNER),
     )
     next_name = By("name", namespace, names.runner(job.name, observed.attempts + 1))
-    return replace(observed, strangers=_newest(world.pods.find(next_name)))
+    return replace(observed, strangers=newest(world.pods.find(next_name)))
 
 
 def job_keys(world: World, facts: Any) -> Iterable[Key]:
@@ -163,4 +163,4 @@ def _jobs_of(world: World, namespace: str, cluster: str) -> Iterable[Key]:
 
 
 def _pods(world: World, job: Job, component: labels.Component) -> tuple[Pod, ...]:
-    return _newest(world.pods.find(By("component", job.meta.namespace, job.cluster, component)))
+    return newest(world.pods.find(By("component", job.meta.namespace, job.cluster, component)))

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from dask_k8s_controller.facts import JsonObject, Meta, moment
-from dask_k8s_controller.specs import Custom, _parse
+from dask_k8s_controller.specs import Custom, parsed
 from dask_k8s_models import names
 from dask_k8s_models.job import JobSpec
 
@@ -27,7 +27,7 @@ class Job(Custom[JobSpec]):
     @classmethod
     def of(cls, body: JsonObject) -> Job:
         """Parse a DaskJob."""
-        spec, raw, problem = _parse(JobSpec, body)
+        spec, raw, problem = parsed(JobSpec, body)
         return cls(Meta.of(body), spec, raw, body.get("status") or {}, problem)
 
     @property

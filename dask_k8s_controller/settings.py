@@ -115,56 +115,56 @@ class Settings:
             With the key that is wrong, and what would be right.
         """
         default = cls()
-        batch_size = _get("worker-allocation.batch-size", None, int, least=1)
+        batch_size = setting("worker-allocation.batch-size", None, int, least=1)
         return cls(
-            health_port=_get("health-port", None, int, least=0),
-            health_host=_get("health-host", default.health_host, str),
-            turns=_get("turns", default.turns, int, least=1),
-            spacing=_get("spacing", default.spacing, float),
-            writes_per_object=_get("writes-per-object", default.writes_per_object, int, least=1),
-            status_interval=_get("status-interval", default.status_interval, float),
-            stop_grace=_get("stop-grace", default.stop_grace, float),
+            health_port=setting("health-port", None, int, least=0),
+            health_host=setting("health-host", default.health_host, str),
+            turns=setting("turns", default.turns, int, least=1),
+            spacing=setting("spacing", default.spacing, float),
+            writes_per_object=setting("writes-per-object", default.writes_per_object, int, least=1),
+            status_interval=setting("status-interval", default.status_interval, float),
+            stop_grace=setting("stop-grace", default.stop_grace, float),
             backoff=Backoff(
-                first=_get("backoff.first", default.backoff.first, float),
-                longest=_get("backoff.longest", default.backoff.longest, float),
+                first=setting("backoff.first", default.backoff.first, float),
+                longest=setting("backoff.longest", default.backoff.longest, float),
             ),
             limits=Limits(
-                concurrency=_get("api.concurrency", default.limits.concurrency, int, least=1),
-                timeout=_get("api.timeout", default.limits.timeout, float),
-                attempts=_get("api.attempts", default.limits.attempts, int, least=1),
-                first_delay=_get("api.first-delay", default.limits.first_delay, float),
-                longest_delay=_get("api.longest-delay", default.limits.longest_delay, float),
+                concurrency=setting("api.concurrency", default.limits.concurrency, int, least=1),
+                timeout=setting("api.timeout", default.limits.timeout, float),
+                attempts=setting("api.attempts", default.limits.attempts, int, least=1),
+                first_delay=setting("api.first-delay", default.limits.first_delay, float),
+                longest_delay=setting("api.longest-delay", default.limits.longest_delay, float),
             ),
             patience=Patience(
-                answer=_get("scheduler.timeout", default.patience.answer, float),
-                retire=_get("scheduler.retire-timeout", default.patience.retire, float),
+                answer=setting("scheduler.timeout", default.patience.answer, float),
+                retire=setting("scheduler.retire-timeout", default.patience.retire, float),
             ),
             policy=Policy(
-                scheduler_retry=_get("scheduler.retry", default.policy.scheduler_retry, float),
-                drain_poll=_get("scheduler.drain-poll", default.policy.drain_poll, float),
-                retire_patience=_get("scheduler.retire-patience", default.policy.retire_patience, float),
-                refusal_memory=_get("scheduler.refusal-memory", default.policy.refusal_memory, float),
-                failure_delay=_get("failure-delay", default.policy.failure_delay, float),
-                short_life=_get("short-life", default.policy.short_life, float),
-                idle_poll=_get("idle-poll", default.policy.idle_poll, float),
+                scheduler_retry=setting("scheduler.retry", default.policy.scheduler_retry, float),
+                drain_poll=setting("scheduler.drain-poll", default.policy.drain_poll, float),
+                retire_patience=setting("scheduler.retire-patience", default.policy.retire_patience, float),
+                refusal_memory=setting("scheduler.refusal-memory", default.policy.refusal_memory, float),
+                failure_delay=setting("failure-delay", default.policy.failure_delay, float),
+                short_life=setting("short-life", default.policy.short_life, float),
+                idle_poll=setting("idle-poll", default.policy.idle_poll, float),
                 batch_size=batch_size,
-                batch_delay=_get("worker-allocation.delay", None, float) or 0.0,
+                batch_delay=setting("worker-allocation.delay", None, float) or 0.0,
             ),
             events=EventSettings(
-                enabled=_get("events.enabled", True, bool),
-                level=_level(_get("events.level", "INFO", str)),
+                enabled=setting("events.enabled", True, bool),
+                level=_level(setting("events.level", "INFO", str)),
             ),
             leader_election=LeaderElection(
-                enabled=_get("leader-election.enabled", False, bool),
-                name=_get("leader-election.name", default.leader_election.name, str),
-                namespace=_get("leader-election.namespace", "", str),
-                duration=_get("leader-election.duration", default.leader_election.duration, float),
-                renewal=_get("leader-election.renewal", default.leader_election.renewal, float),
+                enabled=setting("leader-election.enabled", False, bool),
+                name=setting("leader-election.name", default.leader_election.name, str),
+                namespace=setting("leader-election.namespace", "", str),
+                duration=setting("leader-election.duration", default.leader_election.duration, float),
+                renewal=setting("leader-election.renewal", default.leader_election.renewal, float),
             ),
         )
 
 
-def _get(key: str, default: Any, kind: type, *, least: float = 0) -> Any:
+def setting(key: str, default: Any, kind: type, *, least: float = 0) -> Any:
     value = dask.config.get(f"{PREFIX}.{key}", default)
     if value is None or value == default:
         return default

@@ -55,7 +55,7 @@ class Custom(Generic[S]):
         return self.meta.name
 
 
-def _parse(model: type[S], body: JsonObject) -> tuple[S | None, JsonObject, str]:
+def parsed(model: type[S], body: JsonObject) -> tuple[S | None, JsonObject, str]:
     raw = without_nulls(body.get("spec") or {})
     try:
         return model.model_validate(raw), raw, ""
@@ -74,7 +74,7 @@ class Cluster(Custom[ClusterSpec]):
     @classmethod
     def of(cls, body: JsonObject) -> Cluster:
         """Parse a DaskCluster."""
-        spec, raw, problem = _parse(ClusterSpec, body)
+        spec, raw, problem = parsed(ClusterSpec, body)
         return cls(Meta.of(body), spec, raw, body.get("status") or {}, problem)
 
     @cached_property
@@ -100,7 +100,7 @@ class WorkerGroup(Custom[WorkerGroupSpec]):
     @classmethod
     def of(cls, body: JsonObject) -> WorkerGroup:
         """Parse a DaskWorkerGroup."""
-        spec, raw, problem = _parse(WorkerGroupSpec, body)
+        spec, raw, problem = parsed(WorkerGroupSpec, body)
         return cls(Meta.of(body), spec, raw, body.get("status") or {}, problem)
 
     @cached_property
@@ -126,7 +126,7 @@ class Autoscaler(Custom[AutoscalerSpec]):
     @classmethod
     def of(cls, body: JsonObject) -> Autoscaler:
         """Parse a DaskAutoscaler."""
-        spec, raw, problem = _parse(AutoscalerSpec, body)
+        spec, raw, problem = parsed(AutoscalerSpec, body)
         return cls(Meta.of(body), spec, raw, body.get("status") or {}, problem)
 
     @property

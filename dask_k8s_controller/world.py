@@ -107,17 +107,17 @@ class World:
             return None
         pods = self._pods_of(key.namespace, key.name, labels.Component.SCHEDULER)
         scheduler_name = By("name", key.namespace, names.scheduler(key.name))
-        holders = {pod.meta.uid for pod in _newest(self.pods.find(scheduler_name))}
+        holders = {pod.meta.uid for pod in newest(self.pods.find(scheduler_name))}
         observed = ObservedCluster(
             cluster=cluster,
             now=self._clock.now(),
             pods=pods,
             name_is_taken=bool(holders - {pod.meta.uid for pod in pods}),
-            service=next(iter(_newest(self.services.find(scheduler_name))), None),
+            service=next(iter(newest(self.services.find(scheduler_name))), None),
             groups=self.groups_of(key.namespace, key.name),
             autoscaled=frozenset(
                 autoscaler.worker_group
-                for autoscaler in _newest(self.autoscalers.find(By("cluster", key.namespace, key.name)))
+                for autoscaler in newest(self.autoscalers.find(By("cluster", key.namespace, key.name)))
                 if not autoscaler.meta.is_going
             ),
             entropy=secrets.token_hex(8),
@@ -129,12 +129,12 @@ class World:
 
     def observe_group(self, key: Key) -> ObservedGroup | None:
         """Gather what a group's plan needs; None if there is no such group."""
-        group = next(iter(_newest(self.groups.find(By("name", key.namespace, key.name)))), None)
+        group = next(iter(newest(self.groups.find(By("name", key.namespace, key.name)))), None)
         if group is None:
             return None
         cluster = self.cluster(key.namespace, group.cluster)
         scheduler = self.scheduler(cluster)
-        pods = _newest(self.pods.find(By("group", key.namespace, key.name)))
+        pods = newest(self.pods.find(By("group", key.namespace, key.name)))
         scheduler_uid = scheduler.meta.uid if scheduler else ""
         return ObservedGroup(
             group=group,
@@ -151,11 +151,11 @@ class World:
 
     def cluster(self, namespace: str, name: str) -> Cluster | None:
         """Return the cluster of that name."""
-        return next(iter(_newest(self.clusters.find(By("name", namespace, name)))), None)
+        return next(iter(newest(self.clusters.find(By("name", namespace, name)))), None)
 
     def groups_of(self, namespace: str, cluster: str) -> tuple[WorkerGroup, ...]:
         """Return the groups that name a cluster."""
-        return _newest(self.groups.find(By("cluster", namespace, cluster)))
+        return newest(self.groups.find(By("cluster", namespace, cluster)))
 
     def scheduler(self, cluster: Cluster | None) -> Pod | None:
         """Return the live scheduler pod of a cluster."""
@@ -199,7 +199,7 @@ class World:
         return tuple(undecided)
 
     def _pods_of(self, namespace: str, cluster: str, component: labels.Component) -> tuple[Pod, ...]:
-        return _newest(self.pods.find(By("component", namespace, cluster, component)))
+        return newest(self.pods.find(By("component", namespace, cluster, component)))
 
     def _others_remain(self, group: WorkerGroup) -> bool:
         namespace = group.meta.namespace
@@ -211,7 +211,7 @@ class World:
         )
 
 
-def _newest(found: Iterable[T]) -> tuple[T, ...]:
+def newest(found: Iterable[T]) -> tuple[T, ...]:
     """Keep, of objects of one name, the last: the others are gone, though nobody has told us yet."""
     by_name: dict[str, T] = {}
     for facts in found:
