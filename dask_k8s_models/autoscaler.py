@@ -97,7 +97,7 @@ class AutoscalerStatus(Status):
     """What an autoscaler did."""
 
     desiredReplicas: Annotated[
-        Int32 | None, Field(description="Workers that the autoscaler asked for last.")
+        Int32 | None, Field(description="Workers that the autoscaler wants, within its bounds.")
     ] = None
     currentReplicas: Annotated[Int32 | None, Field(description="Workers that the group had then.")] = None
     lastScaleTime: Annotated[
@@ -116,7 +116,7 @@ class DaskAutoscaler(Resource):
             Column("Cluster", "string", ".spec.cluster"),
             Column("Minimum", "integer", ".spec.minimum"),
             Column("Maximum", "integer", ".spec.maximum"),
-            Column("Desired", "integer", ".status.desiredReplicas", "Workers asked for last"),
+            Column("Desired", "integer", ".status.desiredReplicas", "Workers wanted"),
             Column("Group", "string", ".spec.workerGroup", priority=1),
             AGE,
         ),
