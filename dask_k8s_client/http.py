@@ -34,6 +34,22 @@ WebSocket = aiohttp.ClientWebSocketResponse[bool]
 Reload = Callable[[], Awaitable[Credentials]]
 
 
+class _Connector(aiohttp.TCPConnector):
+    """It knows each connection, also those of cancelled requests and of streams, which go back to no pool."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.transports: weakref.WeakSet[asyncio.Transport] = weakref.WeakSet()
+
+    async def connect(
+        self, req: aiohttp.ClientRequest, traces: list[aiohttp.tracing.Trace], timeout: aiohttp.ClientTimeout
+    ) -> aiohttp.connector.Connection:
+        connection = await super().connect(req, traces, timeout)
+        if isinstance(connection.transport, asyncio.Transport):
+            self.transports.add(connection.transport)
+        return connection
+
+
 class Http:
     """A session with an API server; it belongs to the event loop that it was made in.
 
@@ -54,10 +70,10 @@ class Http:
         self.credentials = credentials
         self.requests = 0
         self._reload = reload
-        self._cut_off: weakref.WeakSet[asyncio.BaseTransport] = weakref.WeakSet()
+        self._connector = _Connector(limit=0)
         self._session = aiohttp.ClientSession(
             cookie_jar=aiohttp.DummyCookieJar(),
-            connector=aiohttp.TCPConnector(limit=0),
+            connector=self._connector,
             headers={"User-Agent": USER_AGENT},
             timeout=aiohttp.ClientTimeout(total=REQUEST_TIMEOUT),
             read_bufsize=2**20,
@@ -70,9 +86,8 @@ class Http:
         """Close all connections."""
         await self._session.close()
         # TLS says good-bye at leisure, but our event loop may end right after this.
-        for transport in self._cut_off:
-            if isinstance(transport, asyncio.WriteTransport):
-                transport.abort()
+        for transport in self._connector.transports:
+            transport.abort()
         await asyncio.sleep(0)
 
     async def request(
@@ -117,7 +132,6 @@ class Http:
             return await self._send("GET", path, params, None, {}, timeout)
 
         response = await self._until_it_passes(f"GET {path}", attempt)
-        self._remember(response)
         try:
             yield _lines(response)
         except INTERRUPTIONS as error:
@@ -150,7 +164,6 @@ class Http:
             raise api_error(error.status, {}, f"The API server answered {error.status} to {path}.") from error
         except INTERRUPTIONS as error:
             raise self._unreachable(error) from error
-        self._remember(websocket._response)
         return websocket
 
     async def _send(
@@ -217,11 +230,6 @@ class Http:
         if mine.proxy:
             arguments["proxy"] = mine.proxy
         return arguments
-
-    def _remember(self, response: aiohttp.ClientResponse) -> None:
-        """Know a connection that goes back to no pool."""
-        if response.connection is not None and response.connection.transport is not None:
-            self._cut_off.add(response.connection.transport)
 
     def _unreachable(self, error: BaseException) -> UnreachableError:
         reason = str(error) or type(error).__name__

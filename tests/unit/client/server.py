@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import ssl
 from collections.abc import Awaitable, Callable
 from typing import Any, Self
 
+import trustme
 from aiohttp import web
 
 from dask_k8s_client.api import Kubernetes
@@ -23,10 +25,13 @@ class ScriptedServer:
     ----------
     *answers
         A function of the request, or what it would return: a response or an object. The last is repeated.
+    authority
+        Who certifies that it is the server; without one it speaks plain HTTP.
     """
 
-    def __init__(self, *answers: Handler | Answer) -> None:
+    def __init__(self, *answers: Handler | Answer, authority: trustme.CA | None = None) -> None:
         self._answers = list(answers)
+        self._authority = authority
         self.requests: list[tuple[str, str, Json | None]] = []
         self.queries: list[dict[str, str]] = []
 
@@ -35,10 +40,12 @@ class ScriptedServer:
         application.router.add_route("*", "/{path:.*}", self._answer)
         self._runner = web.AppRunner(application, shutdown_timeout=1)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0)
+        mine, theirs = (None, None) if self._authority is None else tls(self._authority)
+        site = web.TCPSite(self._runner, "127.0.0.1", 0, ssl_context=mine)
         await site.start()
-        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
-        self.api = Kubernetes(Credentials(self.url))
+        self.port = self._runner.addresses[0][1]
+        self.url = f"{'https' if mine else 'http'}://127.0.0.1:{self.port}"
+        self.api = Kubernetes(Credentials(self.url, ssl_context=theirs))
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -53,6 +60,15 @@ class ScriptedServer:
         if callable(answer) and not isinstance(answer, web.StreamResponse):
             answer = await answer(request)
         return answer if isinstance(answer, web.StreamResponse) else web.json_response(answer)
+
+
+def tls(authority: trustme.CA) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """Return what a server on the loopback address and its clients need."""
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(server)
+    client = ssl.create_default_context()
+    authority.configure_trust(client)
+    return server, client
 
 
 def refusal(code: int, reason: str, message: str = "no", **details: Any) -> Handler:

@@ -6,7 +6,9 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
+import trustme
 from aiohttp import web
 
 from dask_k8s_client import http
@@ -200,6 +202,24 @@ async def test_an_abandoned_watch_closes_its_connection() -> None:
         await anext(events)
         await events.aclose()
         await asyncio.wait_for(ended.wait(), 5)
+
+
+async def test_closing_waits_for_nobody_to_say_good_bye_on_a_cancelled_requests_connection() -> None:
+    begun = asyncio.Event()
+
+    async def unanswered(_: web.Request) -> web.Response:
+        begun.set()
+        await asyncio.Event().wait()
+        return web.Response()
+
+    async with ScriptedServer(unanswered, authority=trustme.CA()) as server:
+        reading = asyncio.create_task(server.api.get("/x"))
+        await begun.wait()
+        reading.cancel()
+        await asyncio.wait([reading])
+        await server.api.close()
+        mine = psutil.Process().net_connections("tcp")
+        assert [each for each in mine if each.raddr and each.raddr.port == server.port] == []
 
 
 async def test_connect_reads_the_kubeconfig_and_sends_nothing(tmp_path: Path) -> None:
