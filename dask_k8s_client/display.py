@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from dask_k8s_client import ages, pods
 from dask_k8s_client.observe import Observed
 from dask_k8s_client.pods import State
-from dask_k8s_client.startup import service_is_ready
+from dask_k8s_client.startup import NO_ADDRESS, service_is_ready
 from dask_k8s_models import names
 
 Json = dict[str, Any]
@@ -153,7 +153,7 @@ def _service_state(observed: Observed) -> State:
     if observed.service is None:
         return State("-", "waiting")
     if not service_is_ready(observed):
-        return State("Pending", "waiting", "its LoadBalancer has no address yet")
+        return State("Pending", "waiting", NO_ADDRESS)
     return State(str(observed.service["spec"].get("type") or "Created"), "good")
 
 

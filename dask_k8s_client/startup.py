@@ -19,6 +19,7 @@ from dask_k8s_client.observe import Observed
 Json = dict[str, Any]
 
 INSTALL = "`helm install --repo https://helm.dask.org --generate-name dask-kubernetes-operator`"
+NO_ADDRESS = "its LoadBalancer has no address yet"
 
 
 class Stage(NamedTuple):
@@ -57,6 +58,12 @@ STAGES = (
 def stage(observed: Observed) -> Stage | None:
     """Return what is waited for, None if the cluster can be connected to."""
     return next((stage for stage in STAGES if not stage.is_reached(observed)), None)
+
+
+def announcement(stage: Stage, observed: Observed) -> str:
+    """Say what is waited for."""
+    lacks_address = stage.is_reached is service_is_ready and observed.service is not None
+    return f"Waiting for {stage.waiting_for}" + (f": {NO_ADDRESS}" if lacks_address else "")
 
 
 def milestones(observed: Observed) -> Iterator[str]:
@@ -111,7 +118,7 @@ def failure(observed: Observed, waited_for: Stage, timeout: float) -> KubeCluste
     if waited_for.is_reached is service_is_ready:
         kind = (observed.service or {"spec": {}})["spec"].get("type")
         reason = (
-            "its LoadBalancer has no address yet; does your Kubernetes provide load balancers?"
+            f"{NO_ADDRESS}; does your Kubernetes provide load balancers?"
             if kind == "LoadBalancer"
             else "it doesn't exist."
         )

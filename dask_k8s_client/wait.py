@@ -66,7 +66,7 @@ async def until_connectable(observer: Observer, timeout: float, say: Callable[[s
         With the reason, see `startup.failure`.
     """
     patience = Patience(timeout)
-    current: startup.Stage | None = None
+    said = ""
     while True:
         pulse = observer.pulse
         now = observer.now
@@ -75,9 +75,9 @@ async def until_connectable(observer: Observer, timeout: float, say: Callable[[s
             return now
         if error := startup.definite_failure(now):
             raise error
-        if stage is not current:
-            current = stage
-            say(f"Waiting for {stage.waiting_for}")
+        if (text := startup.announcement(stage, now)) != said:
+            said = text
+            say(text)
         left = patience.left(now)
         if left <= 0:
             raise await _with_logs(observer, now, startup.failure(now, stage, timeout))

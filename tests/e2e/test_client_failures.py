@@ -13,6 +13,7 @@ import yaml
 from dask_k8s_client import KubeCluster, SchedulerStartupError, ValidationError, make_cluster_spec
 from dask_k8s_client.errors import ForbiddenError, MissingCRDsError
 from tests.e2e.conftest import DASK_CLUSTERS
+from tests.harness.accounts import SEEDS_ROLE, grant
 from tests.harness.controller import ControllerProcess
 from tests.harness.kube import Kube, Object
 
@@ -90,44 +91,13 @@ def test_without_crds_it_says_how_to_install_them(request: pytest.FixtureRequest
     assert isinstance(caught.value, RuntimeError)
 
 
-SEEDS_ROLE = [
-    {
-        "apiGroups": ["kubernetes.dask.org"],
-        "resources": [
-            "daskclusters",
-            "daskworkergroups",
-            "daskworkergroups/scale",
-            "daskjobs",
-            "daskautoscalers",
-        ],
-        "verbs": ["get", "list", "watch", "patch", "create", "delete"],
-    },
-    {"apiGroups": [""], "resources": ["pods", "pods/status"], "verbs": ["get", "list", "watch"]},
-    {"apiGroups": [""], "resources": ["services"], "verbs": ["get", "list", "watch"]},
-]
-"""What the documentation grants to a service account."""
-
-
 @pytest.fixture
 def account(kube: Kube, kubeconfig: Path, namespace: str, tmp_path: Path) -> Iterator[Any]:
     """Become a service account with these rules."""
-    rbac = "rbac.authorization.k8s.io"
     with pytest.MonkeyPatch.context() as patch:
 
         def become(rules: list[Object]) -> None:
-            kube.apply(
-                {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "dask-sa"}}, namespace
-            )
-            role = {"apiVersion": f"{rbac}/v1", "kind": "Role", "metadata": {"name": "dask"}, "rules": rules}
-            kube.apply(role, namespace)
-            binding = {
-                "apiVersion": f"{rbac}/v1",
-                "kind": "RoleBinding",
-                "metadata": {"name": "dask"},
-                "roleRef": {"apiGroup": rbac, "kind": "Role", "name": "dask"},
-                "subjects": [{"kind": "ServiceAccount", "name": "dask-sa", "namespace": namespace}],
-            }
-            kube.apply(binding, namespace)
+            grant(kube, namespace, rules)
             path = kube.path("serviceaccounts", namespace, "dask-sa", "token")
             request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
             token = kube.request("POST", path, json=request)["status"]["token"]
