@@ -52,6 +52,7 @@ class Ours:
         self._due: dict[str, datetime] = {}
         self._asking: set[str] = set()
         cluster.on_change = self._group_turn
+        self._group_turn()
         self._autoscaler_turn()
 
     def _autoscaler_turn(self) -> None:
@@ -185,6 +186,8 @@ class Incumbent:
     def start(self, cluster: Cluster) -> None:
         self._cluster = cluster
         self._cooldown_until = 0.0
+        for _ in range(cluster.replicas):
+            cluster.create_pod()
         self._look()
 
     def _look(self) -> None:

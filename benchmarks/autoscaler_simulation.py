@@ -126,7 +126,7 @@ class Autoscaler(Protocol):
     name: str
 
     def start(self, cluster: Cluster) -> None:
-        """Take note of a cluster, and look at it by its `Cluster.call_later`."""
+        """Make a cluster's first pods, and look at it by its `Cluster.call_later`."""
         ...
 
 
@@ -237,8 +237,6 @@ class Cluster:
 
     def run(self, autoscaler: Autoscaler, limit: float = 7200.0) -> Result:
         """Run until all is done and the number of workers is back at the minimum."""
-        for _ in range(self.replicas):
-            self.create_pod()
         autoscaler.start(self)
         self.call_later(0.0, self._next_batch)
         while self._events and not self._is_over():
