@@ -79,7 +79,7 @@ def crds(kube: Kube) -> None:
             crd["metadata"]["name"],
             until=lambda found: any(
                 condition["type"] == "Established" and condition["status"] == "True"
-                for condition in found.get("status", {}).get("conditions", [])
+                for condition in found.get("status", {}).get("conditions") or []
             ),
         )
 

@@ -32,7 +32,7 @@ def eventually(
 
 def condition(found: Object, kind: str) -> Object | None:
     """Return the condition of a type, if the object's status has it."""
-    conditions = found.get("status", {}).get("conditions", [])
+    conditions = found.get("status", {}).get("conditions") or []
     return next((one for one in conditions if one["type"] == kind), None)
 
 
