@@ -1,4 +1,4 @@
-"""How long ago, as kubectl writes it."""
+"""How long ago, as kubectl writes it; and since when."""
 
 from __future__ import annotations
 
@@ -22,3 +22,11 @@ def span(seconds: float) -> str:
 def age(since: datetime | None, now: datetime | None = None) -> str:
     """Write how long ago something was, nothing if that isn't known."""
     return "" if since is None else span(((now or datetime.now(UTC)) - since).total_seconds())
+
+
+def clock(since: datetime | None, now: datetime | None = None) -> str:
+    """Write since when something is so, by this machine's clock; nothing if that isn't known."""
+    if since is None:
+        return ""
+    local, today = since.astimezone(), (now or datetime.now(UTC)).astimezone().date()
+    return local.strftime("since %H:%M:%S %Z" if local.date() == today else "since %Y-%m-%d %H:%M %Z")

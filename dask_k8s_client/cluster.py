@@ -3,37 +3,25 @@
 
 from __future__ import annotations
 
-import asyncio
-import datetime
-import logging
-from collections.abc import Awaitable, Callable, Generator
-from contextlib import suppress
 from typing import Any
 
-from distributed.core import Status, rpc
-from distributed.utils import Log, Logs, NoOpAwaitable, format_dashboard_link
+from distributed.core import Status
+from distributed.utils import Log, Logs, format_dashboard_link
 from tornado.ioloop import IOLoop
 
-from dask_k8s_client import display, groups, pods, reaper
+from dask_k8s_client import groups, notebook, pods
 from dask_k8s_client.adaptivity import Adaptivity
 from dask_k8s_client.config import ClusterOptions, CreateMode
-from dask_k8s_client.dask_side import LastingCluster
-from dask_k8s_client.errors import JupyterNotEnabledError, ResourceTimeoutError, ValidationError
+from dask_k8s_client.errors import JupyterNotEnabledError, ValidationError
 from dask_k8s_client.logs import cluster_logs
-from dask_k8s_client.session import CLEAN_UP_SECONDS, Session
-from dask_k8s_client.startup import scheduler_is_ready
-from dask_k8s_client.views import Plain, Quiet, Terminal, View, suitable
+from dask_k8s_client.manager import Manager
+from dask_k8s_client.views import Terminal
 from dask_k8s_models import make_worker_spec, names
-
-logger = logging.getLogger(__name__)
 
 Json = dict[str, Any]
 
-FIRST_LOOK, LAST_LOOK = 0.5, 8.0
-"""Seconds after which workers that don't agree with the pods are asked for, doubled each time."""
 
-
-class KubeCluster(LastingCluster):
+class KubeCluster(Manager):
     """Launch a Dask cluster on Kubernetes, or connect to one.
 
     It creates a ``DaskCluster``, which the operator turns into a scheduler and workers, and connects to the
@@ -135,220 +123,9 @@ class KubeCluster(LastingCluster):
         quiet: bool = False,
         **kwargs: Any,
     ) -> None:
-        options = ClusterOptions.from_config(
-            name=name,
-            namespace=namespace,
-            image=image,
-            n_workers=n_workers,
-            resources=resources,
-            env=env,
-            worker_command=worker_command,
-            port_forward_cluster_ip=port_forward_cluster_ip,
-            create_mode=create_mode,
-            shutdown_on_close=shutdown_on_close,
-            idle_timeout=idle_timeout,
-            resource_timeout=resource_timeout,
-            scheduler_service_type=scheduler_service_type,
-            custom_cluster_spec=custom_cluster_spec,
-            scheduler_forward_port=scheduler_forward_port,
-            jupyter=jupyter,
-        )
-        self._options = options
-        self.namespace = options.namespace
-        self.image = options.image
-        self.n_workers = options.n_workers
-        self.resources = options.resources
-        self.env = options.env
-        self.worker_command = options.worker_command
-        self.port_forward_cluster_ip = options.port_forward_cluster_ip
-        self.create_mode = options.create_mode
-        self.shutdown_on_close = options.shutdown_on_close
-        self.idle_timeout = options.idle_timeout
-        self.scheduler_service_type = options.scheduler_service_type
-        self.scheduler_forward_port = options.scheduler_forward_port
-        self.jupyter = options.jupyter
-
-        self._session = Session(options)
-        self._view: View = Quiet()
-        self._turn = asyncio.Lock()
-        self._start_task: asyncio.Task[Any] | None = None
-        self._background: set[asyncio.Task[Any]] = set()
-
-        super().__init__(name=options.name, loop=loop, asynchronous=asynchronous, quiet=quiet, **kwargs)
-        reaper.instances.add(self)
-
-        if not self.called_from_running_loop:
-            self._loop_runner.start()
-            try:
-                self.sync(self._start)
-            except BaseException:
-                # Ctrl-C cancels the start; wait until it has cleaned up behind itself.
-                with suppress(Exception):
-                    self.sync(self._close, callback_timeout=2 * CLEAN_UP_SECONDS)
-                self._loop_runner.stop()
-                raise
-
-    # --- start ---
-
-    def __await__(self) -> Generator[Any, Any, KubeCluster]:
-        async def started() -> KubeCluster:
-            await self._start()
-            return self
-
-        return started().__await__()
-
-    async def _start(self) -> None:
-        async with self._turn:
-            if self.status == Status.running:
-                return
-            if self.status != Status.created:
-                raise ValueError(f"The cluster {self.name} is closed; make a new KubeCluster.")
-            self._start_task = asyncio.current_task()
-            try:
-                await self._open()
-            except BaseException:
-                await self._close_comms()
-                self.status = Status.closed
-                raise
-            finally:
-                self._start_task = None
-
-    async def _open(self) -> None:
-        self.status = Status.starting
-        self._view = suitable(f"KubeCluster {self.name}", quiet=self.quiet)
-        link = await self._session.open(self._log, self._view)
-        self._read_session()
-        try:
-            self.scheduler_comm = rpc(link.address)
-            timeout = self._session.options.resource_timeout
-            try:
-                await asyncio.wait_for(super()._start(), timeout)
-            except (OSError, TimeoutError) as error:
-                raise ResourceTimeoutError(
-                    f"The scheduler runs, but can't be reached at {link.address} within {timeout:g} seconds: "
-                    f"{error or type(error).__name__}. "
-                    "With port_forward_cluster_ip=True it is reached through the Kubernetes API server."
-                ) from error
-        except BaseException:
-            await self._session.undo()
-            raise
-        self._in_background(self._follow_scheduler())
-        self._in_background(self._follow_pods())
-        # The live view is over; what is left to say is said in lines.
-        self._view = Quiet() if self.quiet else Plain()
-        self._log(f"Ready, dashboard available at {self.dashboard_link}")
-
-    def _read_session(self) -> None:
-        """Take from what was found what it knows better than the options."""
-        cluster = self._session.resource
-        assert cluster is not None
-        known = groups.defaults(cluster)
-        self.namespace = self._session.namespace
-        self.shutdown_on_close = self._session.is_ours
-        self.image = known.get("image", self.image)
-        self.resources = known.get("resources")
-        self.env = known.get("env") or {}
-        self.n_workers = cluster["spec"]["worker"].get("replicas", self.n_workers)
-        self.jupyter = groups.runs_jupyter(cluster)
-
-    def _in_background(self, coroutine: Any) -> asyncio.Task[Any]:
-        task = asyncio.create_task(coroutine)
-        self._background.add(task)
-        task.add_done_callback(self._background.discard)
-        return task
-
-    async def _scheduler_is_back(self) -> bool:
-        observer = self._session.observer
-        now = await observer.until(lambda seen: seen.cluster is None or scheduler_is_ready(seen))
-        return now.cluster is not None
-
-    async def _follow_pods(self) -> None:
-        """Ask for the workers when the pods have changed and the scheduler didn't tell.
-
-        A scheduler keeps one subscription: a second cluster manager's silently replaces the first one's.
-        """
-        observer = self._session.observer
-        delay = FIRST_LOOK
-        while True:
-            pulse = observer.pulse
-            if pods.are_workers(self._session.now.workers, self.observed):
-                delay = FIRST_LOOK
-                await pulse.wait()
-                continue
-            if delay > LAST_LOOK:  # It won't change by itself: these workers have names of their own.
-                await pulse.wait()
-                delay = FIRST_LOOK
-            await asyncio.sleep(delay)
-            if not pods.are_workers(self._session.now.workers, self.observed):
-                await self._running_workers()
-                self._workers_changed.set()
-                delay *= 2
-
-    async def _why_workers_are_missing(self) -> str:
-        ailing = [row for row in display.rows(self._session.now) if row.state.level == "bad"]
-        return "\n".join(f"{row.component}: {row.state}" for row in ailing)
-
-    # --- close ---
-
-    def close(self, timeout: float | None = 3600) -> Any:
-        """Let go of the cluster, and delete it if ``shutdown_on_close``.
-
-        Parameters
-        ----------
-        timeout : float
-            Seconds to wait until it is deleted.
-
-        Raises
-        ------
-        TimeoutError
-            It still exists then.
-        """
-        if self.status == Status.closed:
-            return NoOpAwaitable() if self.asynchronous else None
-        if self.asynchronous:
-            return self._close(timeout)
-        limit = None if timeout is None else timeout + 2 * CLEAN_UP_SECONDS
-        try:
-            self.sync(self._close, timeout, callback_timeout=limit)
-        finally:
-            self._loop_runner.stop()
-        return None
-
-    async def _close(self, timeout: float | None = 3600) -> None:
-        if self._start_task is not None and self._start_task is not asyncio.current_task():
-            self._start_task.cancel()
-        async with self._turn:
-            if self.status == Status.closed:
-                return
-            if self.status == Status.created:
-                self.status = Status.closed
-                return
-            self._session.is_ours = self.shutdown_on_close
-            try:
-                await self._close_comms()
-                await self._session.close(timeout)
-            finally:
-                self.status = Status.closed
-
-    async def _close_comms(self) -> None:
-        """End what runs between us and the scheduler."""
-        self.status = Status.closing
-        for task in self._background:
-            task.cancel()
-        await asyncio.gather(*self._background, return_exceptions=True)
-        with suppress(OSError, TimeoutError):
-            await asyncio.wait_for(super()._close(), CLEAN_UP_SECONDS)
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._close()
-
-    def abandon(self) -> None:
-        """Let go of everything at the interpreter's exit, and delete nothing."""
-        self.shutdown_on_close = False
-        loop: Any = self.loop
-        if self.status != Status.closed and loop.asyncio_loop.is_running():
-            self.close(timeout=CLEAN_UP_SECONDS)
-        self.status = Status.closed
+        given = {key: value for key, value in locals().items() if key in ClusterOptions.__dataclass_fields__}
+        options = ClusterOptions.from_config(**given)
+        super().__init__(options, loop=loop, asynchronous=asynchronous, quiet=quiet, **kwargs)
 
     # --- workers ---
 
@@ -453,17 +230,6 @@ class KubeCluster(LastingCluster):
         """
         return self._call(lambda: self._session.groups.delete(name))
 
-    def _call(self, function: Callable[[], Awaitable[Any]]) -> Any:
-        """Call it and wait; in asynchronous use begin at once and return what can be awaited."""
-
-        async def call() -> Any:
-            return await function()
-
-        if self.asynchronous:
-            # Some callers, such as Dask's JupyterLab extension, never await.
-            return self._in_background(call())
-        return self.sync(call)
-
     # --- what it tells ---
 
     @property
@@ -482,21 +248,33 @@ class KubeCluster(LastingCluster):
             planned |= {*members, *(f"{name}-worker-{number}" for number in range(missing))}
         return planned
 
-    def _log(self, log: str) -> None:
-        self._cluster_manager_logs.append((datetime.datetime.now(), log))
-        self._view.say(log)
-
     async def generate_rich_output(self) -> Any:
         """Return the state of the components as a `rich.panel.Panel`."""
-        return Terminal(f"KubeCluster {self.name}").picture(self._session.now, is_over=True)
+        view = Terminal(f"KubeCluster {self.name}")
+        return view.note(absence) if (absence := self._absence()) else view.picture(self._session.now)
 
     def _repr_html_(self, cluster_status: str | None = None) -> str:
+        return str(super()._repr_html_(cluster_status=self._components_html() + (cluster_status or "")))
+
+    def _components_html(self) -> str:
+        if absence := self._absence():
+            return notebook.note(absence)
         now = self._session.now
-        status = display.table_html(now) + display.pods_html(now) + (cluster_status or "")
-        return str(super()._repr_html_(cluster_status=status))
+        return notebook.components(now) + notebook.pods_table(now)
 
     def _scaling_status(self) -> str:
-        return f"<table>{display.table_html(self._session.now)}</table>"
+        absence, now = self._absence(), self._session.now
+        return f"<table>{notebook.note(absence) if absence else notebook.components(now)}</table>"
+
+    def _absence(self) -> str:
+        """Say why there is nothing to tell about the components, if so."""
+        if self.status == Status.created:
+            return "Not started yet: await it."
+        if self.status in (Status.starting, Status.running):
+            return ""
+        if self.shutdown_on_close:
+            return "Closed, and the cluster deleted."
+        return f"Closed; KubeCluster.from_name({self.name!r}) connects to the cluster again."
 
     def get_logs(self) -> Any:  # type: ignore[override]
         """Return the logs of the scheduler and the workers by pod name.
@@ -568,7 +346,7 @@ class KubeCluster(LastingCluster):
     def __eq__(self, other: object) -> bool:
         return isinstance(other, KubeCluster) and (self.name, self.namespace) == (other.name, other.namespace)
 
-    __hash__ = LastingCluster.__hash__
+    __hash__ = Manager.__hash__
 
     def __reduce__(self) -> Any:
         raise TypeError(

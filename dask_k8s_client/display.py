@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import html
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from dask_k8s_client import ages, pods
@@ -15,7 +14,6 @@ from dask_k8s_models import names
 Json = dict[str, Any]
 
 COLORS = {"good": "green", "waiting": "yellow", "bad": "red"}
-HTML_COLORS = {"good": "#2a7d2a", "waiting": "#8a6d00", "bad": "#b3261e"}
 
 
 class Row(NamedTuple):
@@ -25,15 +23,11 @@ class Row(NamedTuple):
     state: State
     since: datetime | None = None
 
-    def age(self, now: datetime) -> str:
-        """Say how long it has been in its state."""
-        return ages.age(self.since, now)
-
 
 def rows(observed: Observed) -> list[Row]:
     """Return a cluster's components in the order in which they come to be."""
     return [
-        Row("DaskCluster", _cluster_state(observed), _time((observed.cluster or {}), "creationTimestamp")),
+        Row("DaskCluster", _cluster_state(observed), creation(observed.cluster or {})),
         _scheduler_row(observed),
         Row("Scheduler Service", _service_state(observed)),
         *(
@@ -50,14 +44,28 @@ def group_row(observed: Observed, name: str) -> Row:
     members = [pod for pod in observed.workers if pods.group(pod) == name]
     ready = sum(1 for pod in members if pods.is_ready(pod))
     title = f"Workers ({name.removeprefix(f'{observed.name}-')})"
-    since = _time(group, "creationTimestamp")
-    ailing = next((state for state in map(pods.state, members) if state.level == "bad"), None)
+    ailing = next((pod for pod in members if pods.state(pod).level == "bad"), None)
     word = f"{ready}/{wanted} ready"
     if ailing:
-        return Row(title, State(word, "bad", str(ailing)), since)
+        return Row(title, State(word, "bad", str(pods.state(ailing))), pods_since(ailing))
     if message := _complaint(group):
-        return Row(title, State(word, "bad", message), since)
-    return Row(title, State(word, "good" if ready >= wanted else "waiting"), since)
+        return Row(title, State(word, "bad", message), creation(group))
+    times = [since for pod in members if (since := pods_since(pod))]
+    return Row(
+        title, State(word, "good" if ready >= wanted else "waiting"), max(times, default=creation(group))
+    )
+
+
+def pods_since(pod: Json) -> datetime | None:
+    """Return since when a pod is ready, else when it was created."""
+    conditions = (pod.get("status") or {}).get("conditions") or []
+    ready = next((c for c in conditions if c.get("type") == "Ready" and c.get("status") == "True"), None)
+    return ages.parse(ready.get("lastTransitionTime")) if ready else creation(pod)
+
+
+def creation(resource: Json) -> datetime | None:
+    """Return when a resource was created."""
+    return ages.parse((resource.get("metadata") or {}).get("creationTimestamp"))
 
 
 def warnings(observed: Observed) -> list[str]:
@@ -75,61 +83,9 @@ def warnings(observed: Observed) -> list[str]:
     return list(dict.fromkeys(texts))
 
 
-def table_html(observed: Observed, now: datetime | None = None) -> str:
-    """Write the components as HTML rows, for the table of Dask's own cluster representation."""
-    moment = now or datetime.now(UTC)
-    lines = [
-        '<tr><td style="text-align: left;" colspan="2">'
-        f"<strong>{html.escape(row.component)}:</strong> "
-        f'<span style="color: {HTML_COLORS[row.state.level]};">{html.escape(row.state.word)}</span>'
-        f"{_html_detail(row, moment)}</td></tr>"
-        for row in rows(observed)
-    ]
-    return "\n".join(lines)
-
-
-def pods_html(observed: Observed, now: datetime | None = None) -> str:
-    """Write the pods as an HTML row that can be unfolded, for the table of Dask's own representation."""
-    moment = now or datetime.now(UTC)
-    dask_pods = [*([observed.scheduler] if observed.scheduler else []), *observed.workers]
-    lines = []
-    for pod in dask_pods:
-        state = pods.state(pod)
-        lines.append(
-            f'<tr><td style="text-align: left;">{html.escape(pod["metadata"]["name"])}</td>'
-            f'<td style="text-align: left; color: {HTML_COLORS[state.level]};">{html.escape(state.word)}</td>'
-            f'<td style="text-align: right;">{ages.age(_time(pod, "creationTimestamp"), moment)}</td></tr>'
-        )
-    return (
-        '<tr><td style="text-align: left;" colspan="2"><details>'
-        f"<summary><strong>Pods ({len(lines)})</strong></summary>"
-        f"<table>{''.join(lines)}</table></details></td></tr>"
-    )
-
-
-def progress_html(title: str, observed: Observed, message: str, now: datetime | None = None) -> str:
-    """Write the state of a starting cluster as HTML."""
-    notes = "".join(
-        f'<p style="margin: 0; color: {HTML_COLORS["bad"]};">{html.escape(text)}</p>'
-        for text in warnings(observed)[-3:]
-    )
-    return (
-        '<div class="jp-RenderedHTMLCommon jp-RenderedHTML" style="max-width: 50em;">'
-        f'<h4 style="margin: 0;">{html.escape(title)}</h4>'
-        f'<table style="width: 100%; text-align: left;">{table_html(observed, now)}</table>'
-        f'{notes}<p style="margin: 0;"><em>{html.escape(message)}</em></p></div>'
-    )
-
-
-def _html_detail(row: Row, now: datetime) -> str:
-    message = f" – {html.escape(row.state.message)}" if row.state.message else ""
-    age = row.age(now)
-    return message + (f' <small style="color: #757575;">{age}</small>' if age else "")
-
-
 def _cluster_state(observed: Observed) -> State:
     if observed.cluster is None:
-        return State("-", "waiting")
+        return State("Gone", "bad", "it doesn't exist any more")
     if observed.cluster["metadata"].get("deletionTimestamp"):
         return State("Terminating", "waiting")
     if not observed.phase:
@@ -143,10 +99,7 @@ def _scheduler_row(observed: Observed) -> Row:
     pod = observed.scheduler
     if pod is None:
         return Row("Scheduler Pod", State("-", "waiting"))
-    conditions = (pod.get("status") or {}).get("conditions") or []
-    ready = next((c for c in conditions if c.get("type") == "Ready" and c.get("status") == "True"), None)
-    since = ages.parse(ready.get("lastTransitionTime")) if ready else _time(pod, "creationTimestamp")
-    return Row("Scheduler Pod", pods.state(pod), since)
+    return Row("Scheduler Pod", pods.state(pod), pods_since(pod))
 
 
 def _service_state(observed: Observed) -> State:
@@ -167,7 +120,3 @@ def _complaint(resource: Json) -> str:
 
 def _is_default(observed: Observed, group: str) -> bool:
     return group == names.default_group(observed.name)
-
-
-def _time(resource: Json, key: str) -> datetime | None:
-    return ages.parse((resource.get("metadata") or {}).get(key))

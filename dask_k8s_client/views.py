@@ -9,7 +9,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from dask_k8s_client import display
+from dask_k8s_client import ages, display, notebook
 from dask_k8s_client.observe import Observed, Observer
 
 FRAME = 0.25
@@ -91,19 +91,20 @@ class Terminal:
         """Redraw the table until cancelled; leave its last state on the screen."""
         from rich.live import Live
 
-        with Live(self.picture(observer.now), console=self._console, auto_refresh=False) as live:
+        with Live(
+            self.picture(observer.now, is_over=False), console=self._console, auto_refresh=False
+        ) as live:
             try:
                 while True:
                     await asyncio.sleep(FRAME)
-                    live.update(self.picture(observer.now), refresh=True)
+                    live.update(self.picture(observer.now, is_over=False), refresh=True)
             finally:
-                live.update(self.picture(observer.now, is_over=True), refresh=True)
+                live.update(self.picture(observer.now), refresh=True)
 
-    def picture(self, observed: Observed, *, is_over: bool = False) -> Any:
-        """Return the table as rich draws it."""
+    def picture(self, observed: Observed, *, is_over: bool = True) -> Any:
+        """Return the table as rich draws it; unless it is over, with the step that is being waited for."""
         from rich import box
         from rich.console import Group
-        from rich.panel import Panel
         from rich.table import Table
         from rich.text import Text
 
@@ -116,12 +117,20 @@ class Terminal:
             state = Text(row.state.word, style=display.COLORS[row.state.level])
             if row.state.message:
                 state.append(f" {row.state.message}", style="default")
-            table.add_row(row.component, state, row.age(now))
+            table.add_row(row.component, state, ages.age(row.since, now))
         notes = [Text(text, style="yellow") for text in display.warnings(observed)[-3:]]
         last = () if is_over else (self._spinner,)
-        return Panel(
-            Group(table, *notes, *last), title=Text(self._title), width=min(self._console.width, 100)
-        )
+        return self._framed(Group(table, *notes, *last))
+
+    def note(self, text: str) -> Any:
+        """Return a sentence in the table's place."""
+        return self._framed(text)
+
+    def _framed(self, content: Any) -> Any:
+        from rich.panel import Panel
+        from rich.text import Text
+
+        return Panel(content, title=Text(self._title), width=min(self._console.width, 100))
 
 
 class Notebook:
@@ -153,7 +162,7 @@ class Notebook:
             handle.update(ipython.HTML(""))
 
     def _html(self, observer: Observer) -> str:
-        return display.progress_html(self._title, observer.now, self._message)
+        return notebook.progress(self._title, observer.now, self._message)
 
 
 def suitable(title: str, *, quiet: bool) -> View:

@@ -88,6 +88,8 @@ def test_a_cluster_has_the_port_that_was_asked_for_takes_few_requests_and_leaves
         assert client.submit(lambda x: x + 1, 10).result(timeout=60) == 11
     cluster.close()
     cluster.close()
+    assert "Closed, and the cluster deleted." in cluster._repr_html_()
+    assert cluster.observed == set()
 
     # The cluster itself; five watches, and a list where that of the events begins; two tunnels.
     assert sum(one.startswith("POST") for one in to_create) == 1

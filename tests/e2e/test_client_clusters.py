@@ -125,6 +125,8 @@ def test_connecting_by_name_gives_an_equal_cluster(cluster: KubeCluster) -> None
         assert second.shutdown_on_close is False
         assert second.image == cluster.image
         assert second.env == {"COLOR": "red"} or {"name": "COLOR", "value": "red"} in second.env
+    assert "KubeCluster.from_name" in second._repr_html_()
+    assert cluster.scheduler_address not in second._repr_html_()
 
 
 def test_creating_an_existing_name_joins_it_and_closing_leaves_it(cluster: KubeCluster, kube: Kube) -> None:
@@ -142,8 +144,11 @@ def test_create_only_refuses_an_existing_name(cluster: KubeCluster, mode: Create
 
 
 def test_connect_only_refuses_an_unknown_name(cluster: KubeCluster) -> None:
-    with pytest.raises(ValueError, match="nowhere doesn't already exist"):
+    with pytest.raises(ValueError, match="nowhere doesn't already exist") as caught:
         KubeCluster.from_name("nowhere", namespace=cluster.namespace, quiet=True)
+    # The test, from_name, and two constructors; nothing of what goes on within.
+    assert len(caught.traceback) == 4
+    assert caught.value.__cause__ is None
 
 
 async def test_it_is_discovered(cluster: KubeCluster) -> None:

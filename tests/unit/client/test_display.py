@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
+import re
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from rich.console import Console
 
-from dask_k8s_client import ages, display
+from dask_k8s_client import ages, display, notebook
 from dask_k8s_client.observe import Observed
 from dask_k8s_client.views import Plain, Quiet, Terminal, suitable
 from tests.unit.client.objects import (
@@ -93,14 +94,31 @@ def test_spans_are_written_as_kubectl_does(seconds: float, text: str) -> None:
 
 def test_html_escapes_what_kubernetes_says() -> None:
     evil = observed(pods=by_name(scheduler_pod(**waiting("ErrImagePull", "<script>alert(1)</script>"))))
-    assert "<script>" not in display.table_html(evil)
-    assert "&lt;script&gt;" in display.table_html(evil)
-    assert "&lt;b&gt;" in display.progress_html("<b>", evil, "<i>")
+    assert "<script>" not in notebook.components(evil)
+    assert "&lt;script&gt;" in notebook.components(evil)
+    assert "&lt;b&gt;" in notebook.progress("<b>", evil, "<i>")
 
 
-def test_ages_are_shown() -> None:
-    now = datetime(2026, 1, 1, 0, 5, tzinfo=UTC)
-    assert "5m" in display.table_html(RUNNING, now)
+def test_a_notebook_tells_since_when_in_words_that_do_not_change() -> None:
+    """A widget folds what a person has unfolded whenever its text changes."""
+    page = notebook.components(RUNNING) + notebook.pods_table(RUNNING)
+    assert "since 2026-01-01 00:00" in page.replace("2025-12-31", "2026-01-01")
+    assert not re.search(r">\d+[smhd]<", page)
+
+
+def test_the_progress_of_a_start_tells_ages() -> None:
+    assert re.search(r">\d+d<", notebook.progress("KubeCluster foo", RUNNING, ""))
+
+
+def test_a_time_of_today_needs_no_date() -> None:
+    now = datetime.now(UTC)
+    assert ages.clock(now, now).startswith(f"since {now.astimezone():%H:%M:%S}")
+    assert ages.clock(now - timedelta(days=2), now).startswith("since 20")
+    assert ages.clock(None) == ""
+
+
+def test_a_cluster_that_somebody_deleted_is_gone() -> None:
+    assert shown(Observed("foo"))["DaskCluster"] == "Gone: it doesn't exist any more"
 
 
 def test_the_terminal_shows_components_warnings_and_the_step() -> None:
@@ -111,7 +129,7 @@ def test_the_terminal_shows_components_warnings_and_the_step() -> None:
         pods=by_name(scheduler_pod(**unschedulable("0/1 nodes"))),
         events={"e": warning("FailedMount", "no volume")},
     )
-    console.print(view.picture(seen))
+    console.print(view.picture(seen, is_over=False))
     console.file.close()
     text = console.export_text()
     for expected in (
