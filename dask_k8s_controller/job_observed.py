@@ -117,7 +117,9 @@ def failures(observed: ObservedJob) -> int:
     if latest is None:
         return job.attempts if job.has_started else 0
     count = _noted_failures(latest) + sum(_failures_of(container) for container in latest.containers)
-    if latest.phase == "Failed" or (_is_lost(observed, latest) and job.has_started):
+    # A pod that goes before the job has started, or started again, was stopped by a suspension.
+    has_failed = latest.phase == "Failed" and (job.has_started or not latest.meta.is_going)
+    if has_failed or (_is_lost(observed, latest) and job.has_started):
         count += 1
     if job.has_started:
         count += max(0, job.attempts - attempt(job.name, latest.name))

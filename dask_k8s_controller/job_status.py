@@ -8,7 +8,7 @@ from typing import Any
 from dask_k8s_controller.conditions import Condition, remarks_of, summary, written
 from dask_k8s_controller.job_observed import ObservedJob, failures
 from dask_k8s_controller.job_spec import COMPLETE, FAILED, SUSPENDED, Job
-from dask_k8s_controller.job_verdict import Verdict, last_failure, verdict
+from dask_k8s_controller.job_verdict import Verdict, counted, last_failure, verdict
 from dask_k8s_controller.observed import Outcome
 from dask_k8s_controller.plan import Plan, Remark
 from dask_k8s_controller.trouble import command_of, trouble_of
@@ -101,13 +101,13 @@ def _troubles(observed: ObservedJob) -> list[Remark]:
     found = []
     latest, count = observed.latest, failures(observed)
     if latest is not None and latest.is_live and latest.phase == "Running" and count:
-        found.append(Remark("JobRetrying", f"{count} failures so far. {last_failure(observed)}"))
+        found.append(Remark("JobRetrying", f"{counted(count)} so far. {last_failure(observed)}"))
     if latest is not None and latest.is_live:
         command = command_of(observed.job.raw_spec["job"]["spec"], "job")
         if trouble := trouble_of(latest, command):
             found.append(trouble)
     elif count:
-        found.append(Remark("JobRetrying", f"{count} failures so far. {last_failure(observed)}"))
+        found.append(Remark("JobRetrying", f"{counted(count)} so far. {last_failure(observed)}"))
     return found
 
 

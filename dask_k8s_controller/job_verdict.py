@@ -64,7 +64,7 @@ def _too_many_failures(observed: ObservedJob) -> Verdict | None:
     if limit is None or count <= limit:
         return None
     is_asked_for = job.raw_spec.get("backoffLimit") is not None
-    what = f"{count} failures, and spec.backoffLimit is {limit}. " if is_asked_for else ""
+    what = f"{counted(count)}, and spec.backoffLimit is {limit}. " if is_asked_for else ""
     ended = pod.ended if pod is not None and pod.has_ended else None
     return Verdict(
         False,
@@ -81,6 +81,11 @@ def _too_late(observed: ObservedJob) -> Verdict | None:
     seconds = observed.job.spec.activeDeadlineSeconds
     message = f"The job has been active for longer than spec.activeDeadlineSeconds: {seconds} s."
     return Verdict(False, "DeadlineExceeded", message, observed.now)
+
+
+def counted(failures: int) -> str:
+    """Tell how many failures there were."""
+    return "1 failure" if failures == 1 else f"{failures} failures"
 
 
 def last_failure(observed: ObservedJob) -> str:

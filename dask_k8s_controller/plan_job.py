@@ -19,7 +19,7 @@ from dask_k8s_controller.job_observed import (
     has_lost_scheduler,
     incarnation,
 )
-from dask_k8s_controller.job_verdict import deadline, verdict
+from dask_k8s_controller.job_verdict import counted, deadline, verdict
 from dask_k8s_controller.plan import Create, Delete, Draft, Patch, Plan
 from dask_k8s_controller.specs import Cluster
 from dask_k8s_models.job import JobSpec
@@ -168,7 +168,7 @@ def _start(draft: Draft, observed: ObservedJob, spec: JobSpec, retry: Retry) -> 
     if failed and latest is not None and (last := _last_sign_of(latest, observed.now)) is not None:
         due = last + timedelta(seconds=retry.delay(failed))
         if due > observed.now:
-            draft.remark("BackOff", f"After {failed} failures, the next attempt waits a while.")
+            draft.remark("BackOff", f"After {counted(failed)}, the next attempt waits a while.")
             draft.again_at(due)
             return
     if cluster is None:

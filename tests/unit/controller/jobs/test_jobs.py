@@ -228,7 +228,7 @@ class TestFailing:
         story.turns()
         assert story.condition("Failed") == ("True", "BackoffLimitExceeded")
         assert story.conditions["Failed"]["message"] == (
-            "1 failures, and spec.backoffLimit is 0. "
+            "1 failure, and spec.backoffLimit is 0. "
             "The pod j-runner failed: its container job ended with exit code 4: out of luck"
         )
         assert story.condition("Stalled") == ("True", "BackoffLimitExceeded")
@@ -370,6 +370,30 @@ class TestSuspending:
         assert story.status["startTime"] == "2026-11-23T12:03:05Z"
         assert story.plan.look_again is not None
         assert (story.plan.look_again - story.now).total_seconds() == 30
+        story.pod_ends("j-runner-2")
+        story.turns()
+        assert story.status["jobStatus"] == "Successful"
+        assert story.status["attempts"] == 2
+
+    @pytest.mark.parametrize("policy", ["Never", "OnFailure"])
+    def test_a_pod_that_is_stopped_by_a_suspension_has_not_failed(self, policy: str) -> None:
+        story = running(backoffLimit=0, pod={"restartPolicy": policy})
+        story.user_sets(suspend=True)
+        pod = story.pods["j-runner"]
+        story.turns()
+        pod["metadata"]["deletionTimestamp"] = time()
+        story.pods["j-runner"] = pod
+        story.pod_ends(exit_code=143)
+        story.turns()
+        assert story.status["jobStatus"] == "JobCreated"
+        story.user_sets(suspend=False)
+        story.turns()
+        story.scheduler_starts()
+        story.turns()
+        assert list(story.pods) == ["j-runner", "j-runner-2"]
+        story.pod_vanishes()
+        story.pod_runs("j-runner-2")
+        story.turns()
         story.pod_ends("j-runner-2")
         story.turns()
         assert story.status["jobStatus"] == "Successful"
