@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from dask_k8s_models import make_autoscaler_spec, make_job_spec, make_worker_group_spec
 from tests.e2e.conftest import DASK_CLUSTERS, WORKER_GROUPS, is_running, pods_of
+from tests.e2e.seed import documented
 from tests.harness.kube import Kube, Object
 
 AUTOSCALERS = "daskautoscalers.kubernetes.dask.org"
 JOBS = "daskjobs.kubernetes.dask.org"
-EXAMPLES = Path(__file__).parents[2] / "examples"
 
 Manifest = Callable[..., Object]
 
@@ -97,7 +95,7 @@ def test_from_zero_to_the_maximum_and_back_without_running_anything_twice(
         timeout=180,
     )
     assert ended["status"]["jobStatus"] == "Successful", ended["status"]
-    kube.wait(WORKER_GROUPS, "busy-default", namespace, until=lambda group: replicas(group) == 0, timeout=60)
+    kube.wait(WORKER_GROUPS, "busy-default", namespace, until=lambda group: replicas(group) == 0)
     kube.wait_all("pods", namespace, until=lambda pods: not [name for name in pods if "-worker-" in name])
     scaler = kube.wait(
         AUTOSCALERS, "busy", namespace, until=lambda found: found["status"]["currentReplicas"] == 0
@@ -106,21 +104,21 @@ def test_from_zero_to_the_maximum_and_back_without_running_anything_twice(
 
 
 @pytest.mark.usefixtures("controller")
-def test_the_seeds_autoscaler(kube: Kube, namespace: str, thin_cluster: Callable[..., Object]) -> None:
+def test_the_seeds_autoscaler(
+    kube: Kube, namespace: str, thin_cluster: Callable[..., Object], dask_image: str
+) -> None:
     """Bounds from the manifest hold at once; the number stays when the autoscaler is deleted."""
     thin_cluster("simple")
     assert kube.get(WORKER_GROUPS, "simple-default", namespace)["spec"]["worker"]["replicas"] == 0
 
-    kube.create(yaml.safe_load((EXAMPLES / "autoscaler.yaml").read_text()), namespace)
+    kube.create(documented("autoscaler.yaml", dask_image), namespace)
 
     kube.wait(WORKER_GROUPS, "simple-default", namespace, until=lambda group: replicas(group) == 1)
     scaler = kube.wait(
         AUTOSCALERS, "simple", namespace, until=lambda found: found["status"].get("currentReplicas") == 1
     )
     assert scaler["status"]["desiredReplicas"] == 1
-    kube.wait_all(
-        "pods", namespace, until=lambda pods: sum("-worker-" in name for name in pods) == 1, timeout=60
-    )
+    kube.wait_all("pods", namespace, until=lambda pods: sum("-worker-" in name for name in pods) == 1)
     assert scaler["metadata"]["ownerReferences"][0]["kind"] == "DaskCluster"
 
     kube.delete(AUTOSCALERS, "simple", namespace)
