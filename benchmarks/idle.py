@@ -33,7 +33,7 @@ def main() -> int:
             seen = now
             time.sleep(2)
         cpu, watches, writes = process.cpu_seconds(), proxy.requests, len(proxy.writes)
-        with LoopLag(process.url, interval=0.5) as lag:
+        with LoopLag(process) as lag:
             time.sleep(arguments.seconds)
         requests = process.requests() - seen
         print(

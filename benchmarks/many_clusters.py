@@ -20,7 +20,7 @@ def main() -> int:
     with kubernetes() as (local, kube), controller(local.kubeconfig) as process:
         before = process.requests(writes=True)
         ready: dict[str, float] = {}
-        with LoopLag(process.url) as lag:
+        with LoopLag(process) as lag:
             start = time.perf_counter()
             for number in range(arguments.clusters):
                 kube.create(cluster(f"many-{number}", arguments.workers), NAMESPACE)

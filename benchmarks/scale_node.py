@@ -8,10 +8,9 @@ import re
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -28,6 +27,7 @@ GROUPS = "daskworkergroups.kubernetes.dask.org"
 NAMESPACE = "default"
 
 SAMPLE = re.compile(r"dask_controller_api_requests_total\{(.*)\} (\S+)")
+LAG = re.compile(r'dask_controller_loop_lag_seconds_bucket\{le="(.*)"\} (\S+)')
 
 
 @dataclass
@@ -37,20 +37,26 @@ class Controller:
     url: str
     process: subprocess.Popen[bytes]
 
+    def metrics(self) -> str:
+        return httpx.get(f"{self.url}/metrics", timeout=30).text
+
     def requests(self, *, writes: bool = False) -> float:
         """How many requests it has sent but its watches; its writes only, if so wanted."""
         total = 0.0
-        for labels, value in SAMPLE.findall(httpx.get(f"{self.url}/metrics", timeout=30).text):
+        for labels, value in SAMPLE.findall(self.metrics()):
             if not writes or not re.search('verb="(get|list)"', labels):
                 total += float(value)
         return total
 
     def cpu_seconds(self) -> float:
         """How much processor time it has used."""
-        text = httpx.get(f"{self.url}/metrics", timeout=30).text
-        found = re.search(r"^process_cpu_seconds_total (\S+)", text, re.MULTILINE)
+        found = re.search(r"^process_cpu_seconds_total (\S+)", self.metrics(), re.MULTILINE)
         assert found is not None
         return float(found.group(1))
+
+    def loop_lag(self) -> dict[float, float]:
+        """How often its event loop was late by at most so many seconds, by these seconds."""
+        return {float(bound): float(count) for bound, count in LAG.findall(self.metrics())}
 
 
 @contextlib.contextmanager
@@ -106,40 +112,34 @@ def is_ready(found: Object) -> bool:
     )
 
 
-@dataclass
 class LoopLag:
-    """How long the controller's event loop lets others wait: asked for its health all the time.
+    """How late the controller's event loop is while something happens, as it measures itself.
 
-    An upper bound, as it has the processor's other users in it.
+    Other users of the processor are in it.
     """
 
-    url: str
-    interval: float = 0.02
-    seconds: list[float] = field(default_factory=list)
+    def __init__(self, process: Controller) -> None:
+        self._process = process
+        self.looks: dict[float, float] = {}
 
     def __enter__(self) -> Self:
-        self._end = threading.Event()
-        self._thread = threading.Thread(target=self._measure)
-        self._thread.start()
+        self._before = self._process.loop_lag()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._end.set()
-        self._thread.join()
+        after = self._process.loop_lag()
+        self.looks = {bound: count - self._before[bound] for bound, count in after.items()}
 
-    def _measure(self) -> None:
-        with httpx.Client(timeout=60) as client:
-            while not self._end.wait(self.interval):
-                start = time.perf_counter()
-                client.get(f"{self.url}/healthz")
-                self.seconds.append(time.perf_counter() - start)
+    def stayed_under(self, seconds: float) -> bool:
+        """Whether it was never later than one of the histogram's bounds."""
+        return self.looks[seconds] == self.looks[float("inf")]
 
     def __str__(self) -> str:
-        ordered = sorted(self.seconds)
-        typical, high = ordered[len(ordered) // 2], ordered[int(len(ordered) * 0.99)]
-        return (
-            f"/healthz answered within {1000 * typical:.0f} ms (median), {1000 * high:.0f} ms (99 %), "
-            f"{1000 * ordered[-1]:.0f} ms (longest)"
+        every = self.looks[float("inf")]
+        bounds = sorted(self.looks)
+        typical, longest = (
+            next(bound for bound in bounds if self.looks[bound] >= share * every) for share in (0.5, 1)
         )
+        return f"event loop late by ≤ {1000 * typical:g} ms half the time, ≤ {1000 * longest:g} ms always"

@@ -7,6 +7,7 @@ exists has been through it.
 
 from __future__ import annotations
 
+import gc
 import logging
 from collections.abc import Callable
 from typing import Any
@@ -53,6 +54,9 @@ def register(
         await memo.dask_operator.start(settings, taken_port=_liveness_port())
         if not await may_scan(memo.dask_operator.credentials()):
             settings.scanning.disabled = True
+        # All that was imported stays: looking through it again and again holds the event loop up.
+        gc.collect()
+        gc.freeze()
 
     kopf.on.startup(registry=registry, id="dask_start")(start)
     kopf.on.login(registry=registry, id="dask_login")(_log_in)

@@ -39,6 +39,13 @@ class Metrics:
             registry=self.registry,
         )
 
+        self.loop_lag_seconds = prometheus.Histogram(
+            "dask_controller_loop_lag_seconds",
+            "How late the event loop is: everything that is due waits as long.",
+            buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5),
+            registry=self.registry,
+        )
+
     def turn_done(self, key: Key, seconds: float, failed: bool) -> None:
         """Count a turn."""
         self.reconciles.labels(key.kind, "error" if failed else "success").inc()

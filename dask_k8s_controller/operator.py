@@ -22,6 +22,7 @@ from dask_k8s_controller.health import HealthServer
 from dask_k8s_controller.job_reconcile import JobReconciler, job_keys
 from dask_k8s_controller.job_spec import Job
 from dask_k8s_controller.lease import LeaderLease
+from dask_k8s_controller.loop_lag import LoopLag
 from dask_k8s_controller.metrics import Metrics
 from dask_k8s_controller.queue import Key, Requeue, WorkQueue
 from dask_k8s_controller.reconciler import Reconciler
@@ -84,6 +85,7 @@ class Operator:
             on_turn=self.metrics.turn_done,
         )
         self.health = HealthServer(settings, self.queue, self.metrics, self.relists)
+        self.loop_lag = LoopLag(self.clock, self.metrics.loop_lag_seconds.observe)
         self._lease: LeaderLease | None = None
         self._lease_api: Api | None = None
         self._kopf_settings: kopf.OperatorSettings | None = None
@@ -104,6 +106,7 @@ class Operator:
             spec.model_rebuild()
         connection = await self.api.connection()
         await self.health.start(is_in_cluster=connection.in_cluster, taken_port=taken_port)
+        self.loop_lag.start()
         if self.settings.leader_election.enabled:
             self._take_part(self.settings.leader_election, connection.namespace)
         else:
@@ -133,6 +136,7 @@ class Operator:
         await self.conversations.stop()
         await self.demands.stop()
         await self.relists.stop()
+        self.loop_lag.stop()
         await self.health.stop()
         await self.schedulers.close()
         await self.api.close()

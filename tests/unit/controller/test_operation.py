@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import sys
+import time
 from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
@@ -17,8 +18,10 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from dask_k8s_controller import __main__, plugins
+from dask_k8s_controller.clock import RealClock
 from dask_k8s_controller.handlers import register
 from dask_k8s_controller.health import HealthServer, PortTaken
+from dask_k8s_controller.loop_lag import LoopLag
 from dask_k8s_controller.metrics import Metrics
 from dask_k8s_controller.queue import Key, Requeue, WorkQueue
 from dask_k8s_controller.relists import Listing, RelistMonitor
@@ -153,6 +156,15 @@ class TestHealth:
             assert "dask_controller_queue_depth 0.0" in text
         finally:
             await server.stop()
+
+
+async def test_a_held_up_event_loop_is_noticed() -> None:
+    seen: asyncio.Queue[float] = asyncio.Queue()
+    lag = LoopLag(RealClock(), seen.put_nowait, interval=0.01)
+    lag.start()
+    time.sleep(0.2)  # noqa: ASYNC251 - this is what holds it up
+    assert await seen.get() >= 0.15
+    lag.stop()
 
 
 def test_metrics_count_turns_and_requests() -> None:
