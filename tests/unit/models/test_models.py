@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 import subprocess
 import sys
 import time
@@ -154,11 +155,17 @@ def test_validation_of_a_typical_cluster_takes_less_than_a_millisecond() -> None
     assert min(seconds() for _ in range(50)) < 0.001
 
 
-def test_import_takes_less_than_a_quarter_of_a_second() -> None:
-    program = "import time; t = time.process_time(); import dask_k8s_models; print(time.process_time() - t)"
+def test_import_costs_little_beside_pydantics_own() -> None:
+    program = """
+from time import process_time
+start = process_time()
+import pydantic.root_model
+pydantics = process_time()
+import dask_k8s_models
+print((process_time() - start) / (pydantics - start))
+"""
 
-    def seconds() -> float:
+    def times_as_much() -> float:
         return float(subprocess.run([sys.executable, "-c", program], capture_output=True, check=True).stdout)
 
-    # Of CPU, and the best of some: what else the machine does is not ours to judge.
-    assert min(seconds() for _ in range(5)) < 0.25
+    assert statistics.median(times_as_much() for _ in range(5)) < 2.5

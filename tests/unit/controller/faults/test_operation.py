@@ -56,7 +56,7 @@ async def test_a_leader_that_stops_hands_over_at_once(cluster: ScaleCluster) -> 
         leader = await holder(cluster)
         async with Controller(electing):
             assert await first.end(signal.SIGTERM) == 0
-            await cluster.wait(lambda: _has_other_holder(cluster, leader), "nobody takes over", limit=10)
+            await cluster.wait(lambda: _has_other_holder(cluster, leader), "nobody takes over", limit=25)
 
 
 async def _has_other_holder(cluster: ScaleCluster, than: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import subprocess
@@ -76,7 +77,8 @@ async def test_nothing_survives_a_killed_parent(tmp_path: Path, namespaces: bool
             await until(lambda: not sleepers(seconds))
         else:
             for process in reversed(supervisors):
-                process.kill()
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.kill()  # or it has ended already, with the one below it
             if namespaces:
                 await until(lambda: not sleepers(seconds))
             else:
