@@ -99,9 +99,11 @@ class AutoscalerStatus(Status):
     desiredReplicas: Annotated[
         Int32 | None, Field(description="Workers that the autoscaler wants, within its bounds.")
     ] = None
-    currentReplicas: Annotated[Int32 | None, Field(description="Workers that the group had then.")] = None
+    currentReplicas: Annotated[
+        Int32 | None, Field(description="Workers that the group was asked for last, by whomever.")
+    ] = None
     lastScaleTime: Annotated[
-        Time | None, Field(description="When the autoscaler last changed the number of workers.")
+        Time | None, Field(description="When that number changed last, as far as the autoscaler saw it.")
     ] = None
 
 
