@@ -73,6 +73,12 @@ def test_a_silent_scheduler_is_no_reason_to_forget() -> None:
     assert found["Stalled"][0] == "False"
 
 
+def test_without_its_group_there_is_no_number() -> None:
+    written = status(observed(target=None))
+    assert not written.keys() & {"desiredReplicas", "currentReplicas", "lastScaleTime"}
+    assert conditions(observed(target=None))["Ready"][:2] == ("False", "WorkerGroupNotFound")
+
+
 def test_a_refused_change_is_told() -> None:
     refused = Outcome((Failure("DaskWorkerGroup c-default", "forbidden: no scale", needs_a_person=True),))
     found = conditions(with_members(autoscaler(), 10, 4), outcome=refused)

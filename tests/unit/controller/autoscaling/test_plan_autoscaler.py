@@ -276,6 +276,15 @@ class TestWaiting:
         assert (patch.kind, reference["uid"], reference["controller"]) == ("DaskAutoscaler", "cluster", True)
         assert patch.version
 
+    def test_one_that_somebody_owns_keeps_its_owner(self) -> None:
+        theirs = {"apiVersion": "v1", "kind": "Other", "name": "other", "uid": "other", "controller": True}
+        planned = plan(observed(autoscaler(metadata={"ownerReferences": [theirs]})))
+        (patch,) = planned.plan.actions
+        assert isinstance(patch, Patch)
+        first, second = patch.patch["metadata"]["ownerReferences"]
+        assert first == theirs
+        assert (second["uid"], second["controller"]) == ("cluster", False)
+
     def test_one_that_is_going_does_nothing(self) -> None:
         planned = plan(observed(autoscaler(metadata={"deletionTimestamp": time()}), demand=demand(10)))
         assert planned.scale is None

@@ -174,6 +174,12 @@ class TestEnding:
         story.turns()
         assert story.job is None
 
+    def test_nothing_is_done_for_a_job_that_is_being_deleted(self) -> None:
+        story = Story(metadata={"deletionTimestamp": time()})
+        story.turns()
+        assert story.cluster is None
+        assert story.pods == {}
+
     def test_nothing_changes_a_finished_job(self) -> None:
         story = running()
         story.pod_ends()
@@ -235,6 +241,22 @@ class TestFailing:
         assert story.status["attempts"] == 1
         assert list(story.pods) == ["j-runner"]
         assert story.cluster is None
+
+    def test_a_deadline_of_the_pod_itself_would_stop_any_other_pod_too(self) -> None:
+        story = running()
+        story.pods["j-runner"]["status"] = {"phase": "Failed", "reason": "DeadlineExceeded"}
+        story.turns()
+        assert story.condition("Failed") == ("True", "PodFailed")
+        assert "DeadlineExceeded" in story.conditions["Failed"]["message"]
+
+    def test_an_earlier_attempt_that_still_runs_makes_room_for_the_latest(self) -> None:
+        story = running(backoffLimit=1)
+        earlier = story.pods["j-runner"]
+        story.pod_vanishes()
+        story.turns()
+        story.pods["j-runner"] = earlier
+        story.turns()
+        assert list(story.pods) == ["j-runner-2"]
 
     def test_it_fails_twice_and_then_succeeds(self) -> None:
         story = running(backoffLimit=2, pod={"restartPolicy": "Never"})
@@ -414,6 +436,15 @@ class TestUsingACluster:
         assert story.condition("Ready") == ("False", "ClusterNotFound")
         assert story.status["jobStatus"] == "JobCreated"
 
+    def test_it_waits_for_another_if_it_is_being_deleted(self) -> None:
+        story = Story(clusterRef={"name": "existing"})
+        story.cluster_appears()
+        assert story.cluster is not None
+        story.cluster["metadata"]["deletionTimestamp"] = time()
+        story.turns()
+        assert story.condition("Ready") == ("False", "ClusterTerminating")
+        assert story.pods == {}
+
     def test_it_uses_it_and_leaves_it(self) -> None:
         story = running(clusterRef={"name": "existing"})
         pod = story.pods["j-runner"]
@@ -444,6 +475,18 @@ class TestUsingACluster:
         story.scheduler_starts()
         story.turns()
         assert story.log[:3] == ["status JobCreated", "delete Pod j-runner", "delete DaskCluster j"]
+        (owner,) = story.pods["j-runner"]["metadata"]["ownerReferences"]
+        assert owner["uid"] == "job"
+
+    def test_a_pod_of_an_earlier_job_that_holds_the_name_goes_first(self) -> None:
+        story = Story()
+        story.turns()
+        story.scheduler_starts()
+        owner = ("DaskJob", "earlier")
+        story.pods["j-runner"] = pod_body("j-runner", component="job-runner", of="j", owner=owner)
+        story.turn()
+        assert story.pods == {}
+        story.turns()
         (owner,) = story.pods["j-runner"]["metadata"]["ownerReferences"]
         assert owner["uid"] == "job"
 
