@@ -149,7 +149,7 @@ def valid() -> Iterator[Case]:
 
     yield accept("no replicas", "spec worker replicas", ABSENT)
     yield accept("zero replicas", "spec worker replicas", 0)
-    yield accept("whole replicas with a point", "spec worker replicas", 2.0)
+    yield accept("a whole number with a point", "spec idleTimeout", 2.0)
     yield accept("replicas null", "spec worker replicas", None)
     yield accept("env null", f"{CONTAINER} env", None)
     yield accept("resources null", f"{CONTAINER} resources", None)

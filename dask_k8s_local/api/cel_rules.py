@@ -240,9 +240,8 @@ def _broken(rule: Rule, rules: Rules, value: Any, old: Any, path: str, *, is_roo
     if refuse is not None:
         yield refuse(place or "<nil>", detail)
     else:
-        yield Cause(
-            rule.reason or "FieldValueInvalid", place or "<nil>", f'Invalid value: "{rules.type}": {detail}'
-        )
+        shown = "" if isinstance(value, (dict, list)) else f"{errors.show(value)}: "
+        yield Cause(rule.reason or "FieldValueInvalid", place or "<nil>", f"Invalid value: {shown}{detail}")
 
 
 def _error_text(text: Any) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 from dask_k8s_local.api.cel_rules import compile_rules, violations
 from dask_k8s_local.api.decode import decode
 from dask_k8s_local.api.errors import Cause
+from dask_k8s_local.api.replicas import replicas_problems
 from dask_k8s_local.api.resources import Resource
 from dask_k8s_local.api.schema import ANYTHING, Schema, compile_schema, definition
 from dask_k8s_local.api.strategy import Column, ScalePaths, Served, Strategy
@@ -25,7 +26,7 @@ _BLOCKING = frozenset(
 _NOT_CHECKED = Cause(
     "FieldValueInvalid",
     "<nil>",
-    'Invalid value: "null": some validation rules were not checked because the object was invalid; '
+    "Invalid value: null: some validation rules were not checked because the object was invalid; "
     "correct the existing errors to complete validation",
 )
 _OBJECT_META = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
@@ -37,8 +38,9 @@ class CustomStrategy(Strategy):
     has_generation = True
     unconditional_update = False
 
-    def __init__(self, schema: Schema, *, has_status: bool) -> None:
+    def __init__(self, schema: Schema, *, has_status: bool, scale: ScalePaths | None = None) -> None:
         self.has_status = has_status
+        self.scale = scale
         self._schema = schema
         self._rules = compile_rules(schema, "", [])
 
@@ -47,6 +49,19 @@ class CustomStrategy(Strategy):
         for key, child in self._schema.defaults:
             if key not in body:
                 body[key] = decode(child, child.default, [])
+
+    def validate(self, body: Object) -> Sequence[Cause]:
+        if self.scale is None:
+            return ()
+        return (
+            *replicas_problems(body, self.scale.spec_replicas),
+            *self.validate_subresource("status", body),
+        )
+
+    def validate_subresource(self, subresource: str, body: Object) -> Sequence[Cause]:
+        if self.scale is None or subresource != "status":
+            return ()
+        return tuple(replicas_problems(body, self.scale.status_replicas))
 
     def validate_rules(self, new: Object, old: Object | None, causes: Sequence[Cause]) -> Sequence[Cause]:
         if self._rules is None:
@@ -76,7 +91,7 @@ def served_versions(crd: Object) -> Iterator[Served]:
 def _served(spec: Object, version: Object, revision: str) -> Served:
     accepted = spec["names"]
     subresources = version.get("subresources") or {}
-    scale = subresources.get("scale")
+    scale = _scale_paths(subresources.get("scale"))
     resource = Resource(
         spec["group"],
         version["name"],
@@ -94,17 +109,21 @@ def _served(spec: Object, version: Object, revision: str) -> Served:
     return Served(
         resource,
         schema,
-        CustomStrategy(schema, has_status="status" in subresources),
+        CustomStrategy(schema, has_status="status" in subresources, scale=scale),
         columns=tuple(_columns(version.get("additionalPrinterColumns") or ())),
-        scale=ScalePaths(
-            scale["specReplicasPath"], scale["statusReplicasPath"], scale.get("labelSelectorPath", "")
-        )
-        if scale
-        else None,
+        scale=scale,
         selectable_fields=frozenset(
             one["jsonPath"].removeprefix(".") for one in version.get("selectableFields") or ()
         ),
         revision=revision,
+    )
+
+
+def _scale_paths(scale: Object | None) -> ScalePaths | None:
+    if not scale:
+        return None
+    return ScalePaths(
+        scale["specReplicasPath"], scale["statusReplicasPath"], scale.get("labelSelectorPath", "")
     )
 
 

@@ -15,15 +15,22 @@ _OBJECT_META = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
 
 
 def decode(
-    schema: Schema, value: Any, unknown: list[str], path: str = "", *, with_defaults: bool = True
+    schema: Schema,
+    value: Any,
+    unknown: list[str],
+    path: str = "",
+    *,
+    with_defaults: bool = True,
+    with_nulls: bool = False,
 ) -> Any:
     """Copy a value as its schema sees it; what the schema doesn't know is left out and named in ``unknown``.
 
     A null counts as absent unless the schema says that it is nullable, as Kubernetes does it:
     https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/#defaulting-and-nullable
+    With ``with_nulls`` it stays where there is no default.
     """
     if isinstance(value, dict):
-        return _decode_map(schema, value, unknown, path, with_defaults)
+        return _decode_map(schema, value, unknown, path, with_defaults, with_nulls)
     if isinstance(value, list):
         items = schema.items
         if items is None:
@@ -34,7 +41,14 @@ def decode(
                 decoded.append(clone(items.default))
                 continue
             decoded.append(
-                decode(items, item, unknown, f"{path}[{index}]", with_defaults=with_defaults)
+                decode(
+                    items,
+                    item,
+                    unknown,
+                    f"{path}[{index}]",
+                    with_defaults=with_defaults,
+                    with_nulls=with_nulls,
+                )
                 if isinstance(item, (dict, list))
                 else _scalar(items, item)
             )
@@ -47,7 +61,12 @@ def _scalar(schema: Schema, value: Any) -> Any:
 
 
 def _decode_map(
-    schema: Schema, value: dict[str, Any], unknown: list[str], path: str, with_defaults: bool
+    schema: Schema,
+    value: dict[str, Any],
+    unknown: list[str],
+    path: str,
+    with_defaults: bool,
+    with_nulls: bool,
 ) -> dict[str, Any]:
     decoded: dict[str, Any] = {}
     properties, additional = schema.properties, schema.additional
@@ -73,13 +92,21 @@ def _decode_map(
         ):
             continue
         if item is None:
-            if child.nullable:
+            if child.nullable or (with_nulls and (child.default is MISSING or not with_defaults)):
                 decoded[key] = None
             elif child is additional and child.default is not MISSING:
                 decoded[key] = clone(child.default)
             continue
         if isinstance(item, (dict, list)):
-            decoded[key] = decode(child, item, unknown, _join(path, key), with_defaults=with_defaults)
+            decoded[key] = decode(
+                child,
+                item,
+                unknown,
+                _join(path, key),
+                with_defaults=with_defaults,
+                # Metadata is of a kind of its own, whose nulls are always dropped.
+                with_nulls=with_nulls and not (with_defaults and child is definition(_OBJECT_META)),
+            )
         else:
             decoded[key] = canonical(item) if child.quantity else item
     for key, child in schema.defaults if with_defaults else ():

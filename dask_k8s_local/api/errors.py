@@ -78,6 +78,8 @@ def status(error: ApiError) -> Object:
         "reason": error.reason,
         "code": error.code,
     }
+    if not error.reason:
+        del body["reason"]
     if error.details:
         body["details"] = error.details
     return body

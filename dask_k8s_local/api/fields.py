@@ -115,7 +115,8 @@ def item_element(schema: Schema, item: Any) -> str:
     if schema.list_type == "set":
         return "v:" + json.dumps(item, separators=(",", ":"), ensure_ascii=False)
     if not isinstance(item, dict):
-        raise ValueError("associative list with keys has an element that isn't a map")
+        element = "a null element" if item is None else "non-map elements"
+        raise ValueError(f"associative list with keys may not have {element}")
     keys: list[tuple[str, Any]] = []
     for key in schema.list_keys:
         child = schema.items.properties.get(key) if schema.items else None
@@ -127,9 +128,10 @@ def item_element(schema: Schema, item: Any) -> str:
         if value is not None:
             keys.append((key, value))
     if not keys:
+        quoted = " ".join(json.dumps(key) for key in schema.list_keys)
         raise ValueError(
-            "associative list with keys has an element that omits key field "
-            f'"{schema.list_keys[0]}" (and doesn\'t have default value)'
+            f"associative list with keys has an element that omits all key fields [{quoted}] "
+            "(and doesn't have default values for any key fields)"
         )
     return _keys_element(tuple(keys))
 

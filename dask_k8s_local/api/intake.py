@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dask_k8s_local.api import errors
+from dask_k8s_local.api import configurations, errors
 from dask_k8s_local.api.decode import decode
 from dask_k8s_local.api.resources import Resource
 from dask_k8s_local.api.store import clone
@@ -19,7 +19,9 @@ def taken_over(served: Served, body: Any, write: Write) -> Object:
     check_kind(resource, body)
     body = {**body, "apiVersion": resource.api_version, "kind": resource.kind}
     unknown: list[str] = []
-    new: Object = decode(served.schema, body, unknown)
+    # A null that is applied to a custom resource stays, to be refused, where every other way drops it.
+    is_applied = write.managers is not None
+    new: Object = decode(served.schema, body, unknown, with_nulls=is_applied and resource.custom)
     told = [f'duplicate field "{path}"' for path in write.duplicates]
     told += [f'unknown field "{path}"' for path in sorted(unknown)]
     _tell(told, resource, write)
@@ -30,11 +32,22 @@ def check_kind(resource: Resource, body: Any) -> None:
     if not isinstance(body, dict):
         raise errors.bad_request(f"the body must be a {resource.kind} object")
     api_version, kind = body.get("apiVersion"), body.get("kind")
+    if resource.custom and not kind:
+        raise errors.bad_request(
+            f"the object provided is unrecognized (must be of type {resource.kind}): Object 'Kind' is missing"
+        )
+    if resource.custom and not api_version:
+        raise errors.bad_request(
+            f"{kind} in version \"\" cannot be handled as a {kind}: Object 'apiVersion' is missing"
+        )
     if api_version and api_version != resource.api_version:
         raise errors.bad_request(
             f"the API version in the data ({api_version}) does not match the expected API version "
             f"({resource.api_version})"
         )
+    if kind and kind != resource.kind and resource.custom:
+        cause = errors.invalid_value("kind", kind, f"must be {resource.kind}")
+        raise errors.invalid_kind(kind, sent_metadata(body).get("name", ""), [cause], resource.group)
     if kind and kind != resource.kind:
         raise errors.bad_request(
             f'{kind} in version "{resource.version}" cannot be handled as a {resource.kind}: '
@@ -43,18 +56,17 @@ def check_kind(resource: Resource, body: Any) -> None:
 
 
 def configuration(served: Served, body: Object) -> Object:
-    """Take over a configuration to apply: without defaults, and with nothing that the schema doesn't know.
+    """Take over a configuration to apply: without defaults, but with its nulls.
 
     Raises
     ------
     ValueError
-        If there are fields that the schema doesn't know.
+        If there are fields that the schema doesn't know, or that are of another sort.
     """
-    unknown: list[str] = []
-    config: Object = decode(served.schema, body, unknown, with_defaults=False)
-    lines = [f".{path}: field not declared in schema" for path in sorted(unknown)]
+    lines = list(configurations.problems(served.schema, body))
     if lines:
         raise ValueError(lines[0] if len(lines) == 1 else "errors:\n  " + "\n  ".join(lines))
+    config: Object = decode(served.schema, body, [], with_defaults=False, with_nulls=True)
     return config
 
 

@@ -147,8 +147,9 @@ class Operations:
             wanted = served.strategy.appliable(configuration(served, config), write.subresource)
             applied = apply(served.schema, resource, live, wanted, manager, force=write.force)
         except ValueError as error:
-            what = f"{namespace}/{name}; {resource.api_version}, Kind={resource.kind}"
-            raise errors.bad_request(f"failed to create typed patch object ({what}): {error}") from None
+            what = f"{sent.get('namespace', '')}/{name}; {resource.api_version}, Kind={resource.kind}"
+            told = f"failed to create typed patch object ({what}): {error}"
+            raise errors.ApiError(500, "", told) from None
         write.managers = applied.managers
         if old is not None:
             return self._replace(served, old, applied.body, write)
@@ -185,7 +186,9 @@ class Operations:
         causes += metadata.validate_update(own, before)
         if resource.custom:
             causes += validate(served.schema, new, old=old.object)
-        if not write.subresource:
+        if write.subresource:
+            causes += strategy.validate_subresource(write.subresource, new)
+        else:
             causes += strategy.validate(new)
             causes += strategy.validate_update(new, old.object)
         causes += strategy.validate_rules(new, old.object, causes)

@@ -137,9 +137,15 @@ async def read_body(request: web.BaseRequest, *more_types: str, duplicates: list
     raise errors.unsupported_media_type(("application/json", "application/yaml"))
 
 
+def _yaml_number(text: str) -> float:
+    """Read a number as YAML means it: ``2.0`` is 2."""
+    number = float(text)
+    return int(number) if number.is_integer() else number
+
+
 def _parsed_yaml(data: bytes) -> Any:
     try:
-        return json.loads(data)
+        return json.loads(data, parse_float=_yaml_number)
     except ValueError:
         pass
     try:

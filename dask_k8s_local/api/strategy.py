@@ -71,6 +71,10 @@ class Strategy:
         """Return what is wrong beyond the schema."""
         return ()
 
+    def validate_subresource(self, subresource: str, body: Object) -> Sequence[Cause]:
+        """Return what is wrong beyond the schema with what a subresource is for."""
+        return ()
+
     def validate_update(self, new: Object, old: Object) -> Sequence[Cause]:
         """Return what may not be changed."""
         return ()

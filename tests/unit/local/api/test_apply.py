@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from tests.unit.local.api.http import Http
 from tests.unit.local.api.objects import CORE, CRDS, MAPS, PODS, THINGS, config_map, pod, thing, thing_crd
 
@@ -136,8 +138,11 @@ async def test_ports_are_known_by_number_and_default_protocol(http: Http) -> Non
 async def test_an_item_without_its_keys_is_refused(http: Http) -> None:
     body = pod(containers=[{"image": "a"}])
     answer = await http.apply(f"{PODS}/one", body)
-    assert answer.status in (400, 422)
-    assert "name" in answer.message
+    assert answer.status == 500
+    assert answer.message.endswith(
+        ".spec.containers: element 0: associative list with keys has an element that omits all key fields "
+        '["name"] (and doesn\'t have default values for any key fields)'
+    )
 
 
 async def test_status_is_applied_through_its_subresource(http: Http) -> None:
@@ -167,11 +172,62 @@ async def test_unknown_fields_cannot_be_applied(http: Http) -> None:
     await http.post(CRDS, thing_crd())
     for level in ("Strict", "Warn", "Ignore"):
         answer = await http.apply(f"{THINGS}/one", thing(colour="red"), fieldValidation=level)
-        assert answer.status == 400
+        assert answer.status == 500
+        assert "reason" not in answer.body
         assert answer.message == (
-            "failed to create typed patch object (default/one; example.org/v1, Kind=Thing): "
+            "failed to create typed patch object (/one; example.org/v1, Kind=Thing): "
             ".spec.colour: field not declared in schema"
         )
+
+
+@pytest.mark.parametrize(
+    ("spec", "told"),
+    [
+        ({"replicas": "2"}, ".spec.replicas: expected numeric (int or float), got string"),
+        ({"replicas": True}, ".spec.replicas: expected numeric (int or float), got bool"),
+        ({"color": 2}, ".spec.color: expected string, got &value.valueUnstructured{Value:2}"),
+    ],
+)
+async def test_a_field_of_another_sort_cannot_be_applied(http: Http, spec: dict[str, Any], told: str) -> None:
+    await http.post(CRDS, thing_crd())
+    answer = await http.apply(f"{THINGS}/one", thing(**spec))
+    assert answer.status == 500
+    assert answer.message.endswith(f"Kind=Thing): {told}")
+
+
+async def test_an_item_cannot_be_applied_twice(http: Http) -> None:
+    answer = await http.apply(f"{PODS}/one", pod(containers=[{"name": "a"}, {"name": "a"}]))
+    assert answer.status == 500
+    assert answer.message.endswith('.spec.containers: duplicate entries for key [name="a"]')
+
+
+async def test_a_null_is_owned_and_has_to_be_allowed(http: Http) -> None:
+    await http.post(CRDS, thing_crd())
+    answer = await http.apply(f"{THINGS}/one", thing(color=None))
+    assert answer.status == 422
+    assert answer.body["details"]["causes"][0]["field"] == "spec.color"
+    assert 'must be of type string: "null"' in answer.message
+    created = await http.post(THINGS, thing(color=None))
+    assert created.status == 201
+    assert "color" not in created.body["spec"]
+
+
+async def test_a_null_that_is_applied_leaves_a_default_in_place(http: Http) -> None:
+    await http.post(CRDS, thing_crd())
+    body = (await http.apply(f"{THINGS}/one", thing(replicas=None))).body
+    assert body["spec"]["replicas"] == 1
+    [entry] = body["metadata"]["managedFields"]
+    assert entry["fieldsV1"] == {"f:spec": {"f:replicas": {}}}
+
+
+async def test_a_null_that_is_applied_to_a_kind_of_kubernetes_own_is_dropped(http: Http) -> None:
+    body = (await http.apply(f"{MAPS}/one", config_map(data=None, immutable=None))).body
+    assert not {"data", "immutable"} & body.keys()
+
+
+async def test_a_whole_number_may_be_applied_with_a_point(http: Http) -> None:
+    await http.post(CRDS, thing_crd())
+    assert (await http.apply(f"{THINGS}/one", thing(replicas=2.0))).body["spec"]["replicas"] == 2
 
 
 async def test_ownership_can_be_reset(http: Http) -> None:

@@ -204,15 +204,48 @@ async def test_violations_are_worded_as_kubernetes_words_them(http: Http) -> Non
 
 async def test_one_cause_stands_alone_and_several_in_brackets(http: Http) -> None:
     await http.post(CRDS, thing_crd())
-    one = await http.post(THINGS, thing(replicas=-1))
+    one = await http.post(THINGS, thing(color="blue"))
     assert one.message == (
-        'Thing.example.org "one" is invalid: spec.replicas: Invalid value: -1: '
-        "spec.replicas in body should be greater than or equal to 0"
+        'Thing.example.org "one" is invalid: spec.color: Unsupported value: "blue": '
+        'supported values: "red", "green"'
     )
     two = await http.post(THINGS, thing(replicas=-1, color="blue"))
     assert two.message.startswith('Thing.example.org "one" is invalid: [spec.')
     assert two.body["details"]["kind"] == "Thing"
     assert two.body["details"]["group"] == "example.org"
+
+
+@pytest.mark.parametrize(
+    ("replicas", "told"),
+    [
+        (-1, "Invalid value: -1: should be a non-negative integer"),
+        (2**31, "Invalid value: 2147483648: should be less than or equal to 2147483647"),
+        (2.0, "Invalid value: 0: .{}.replicas accessor error: 2 is of the type float64, expected int64"),
+        ("2", "Invalid value: 0: .{}.replicas accessor error: 2 is of the type string, expected int64"),
+        (True, "Invalid value: 0: .{}.replicas accessor error: true is of the type bool, expected int64"),
+    ],
+)
+async def test_replicas_that_scale_reads_are_whole_numbers(http: Http, replicas: Any, told: str) -> None:
+    await http.post(CRDS, thing_crd())
+    answer = await http.post(THINGS, thing(replicas=replicas))
+    assert answer.status == 422
+    assert causes(answer)[".spec.replicas"] == told.format("spec")
+    await http.post(THINGS, thing())
+    answer = await http.patch(f"{THINGS}/one/status", {"status": {"replicas": replicas}})
+    assert answer.status == 422
+    assert causes(answer) == {".status.replicas": told.format("status")}
+
+
+async def test_a_custom_resource_says_its_kind_and_version(http: Http) -> None:
+    await http.post(CRDS, thing_crd())
+    answer = await http.post(THINGS, {**thing(), "kind": "Widget"})
+    assert answer.status == 422
+    assert (
+        answer.message == 'Widget.example.org "one" is invalid: kind: Invalid value: "Widget": must be Thing'
+    )
+    for key in ("kind", "apiVersion"):
+        answer = await http.post(THINGS, {**thing(), key: None})
+        assert (answer.status, answer.body["reason"]) == (400, "BadRequest")
 
 
 async def test_combinations_of_schemas(http: Http) -> None:
@@ -278,8 +311,8 @@ async def test_rules_are_checked_and_told(http: Http) -> None:
     assert (await http.post(THINGS, thing(minimum=1, maximum=2))).status == 201
     answer = await http.post(THINGS, thing("two", minimum=200, maximum=2, name="b"))
     assert causes(answer) == {
-        "spec.maximum": 'Invalid value: "object": maximum must not be below minimum',
-        "spec": "Invalid value: \"object\": failed rule: !has(self.name) || self.name.startsWith('a')",
+        "spec.maximum": "Invalid value: maximum must not be below minimum",
+        "spec": "Invalid value: failed rule: !has(self.name) || self.name.startsWith('a')",
         "spec.minimum": "Forbidden: minimum is 200",
     }
 
@@ -294,7 +327,7 @@ async def test_transition_rules_compare_with_what_was(http: Http) -> None:
     assert (await http.patch(f"{THINGS}/one", {"spec": {"fixed": "x"}})).status == 200
     assert (await http.patch(f"{THINGS}/one", {"spec": {"free": "b"}})).status == 200
     answer = await http.patch(f"{THINGS}/one", {"spec": {"fixed": "y"}})
-    assert causes(answer) == {"spec.fixed": 'Invalid value: "string": can\'t be changed'}
+    assert causes(answer) == {"spec.fixed": 'Invalid value: "y": can\'t be changed'}
 
 
 async def test_rules_wait_until_the_rest_is_valid(http: Http) -> None:
@@ -317,7 +350,7 @@ async def test_rules_at_the_root_see_the_name(http: Http) -> None:
     ]
     await http.post(CRDS, crd)
     answer = await http.post(THINGS, thing("much-too-long"))
-    assert causes(answer) == {"<nil>": 'Invalid value: "object": metadata.name must be short'}
+    assert causes(answer) == {"<nil>": "Invalid value: metadata.name must be short"}
 
 
 async def test_kubernetes_functions_in_rules(http: Http) -> None:
