@@ -119,7 +119,7 @@ async def table(trials: Trials) -> list[tuple[Flow, int]]:
     return [(flow, n) for flow in FLOWS for n in range(1, await trials.requests(flow) + 1)]
 
 
-@pytest.mark.parametrize("sample", [12, pytest.param(None, marks=pytest.mark.full)])
+@pytest.mark.parametrize("sample", [8, pytest.param(None, marks=pytest.mark.full)])
 @pytest.mark.timeout(1800)
 async def test_requests_fail(trials: Trials, sample: int | None) -> None:
     async with trials.controller():
@@ -130,7 +130,7 @@ async def test_requests_fail(trials: Trials, sample: int | None) -> None:
     assert struck >= 0.4 * len(chosen)  # Not every run takes as many requests.
 
 
-@pytest.mark.parametrize("sample", [6, pytest.param(None, marks=pytest.mark.full)])
+@pytest.mark.parametrize("sample", [4, pytest.param(None, marks=pytest.mark.full)])
 @pytest.mark.timeout(1800)
 async def test_the_controller_is_killed(trials: Trials, sample: int | None) -> None:
     async with trials.controller():

@@ -175,10 +175,10 @@ async def table(cluster: ScaleCluster) -> list[tuple[Flow, int]]:
 
 async def test_some_requests_fail(cluster: ScaleCluster, controller: Controller) -> None:
     tries = [(flow, number, name) for flow, number in await table(cluster) for name in FAULTS]
-    chosen = random.Random(SEED).sample(tries, 40)
+    chosen = random.Random(SEED).sample(tries, 20)
     struck = await all_of(partial(breaks_one_request, cluster, *one) for one in chosen)
     print(f"faults tried: {struck} of {len(tries)}")
-    assert struck >= 30
+    assert struck >= 15
 
 
 @pytest.mark.full
@@ -198,10 +198,10 @@ async def _kill_table(cluster: ScaleCluster) -> list[tuple[Flow, int]]:
 
 async def test_the_controller_is_killed_after_some_requests(cluster: ScaleCluster) -> None:
     tries = await _kill_table(cluster)
-    chosen = random.Random(SEED).sample(tries, 8)
+    chosen = random.Random(SEED).sample(tries, 4)
     struck = await all_of((partial(kills_after_one_request, cluster, *one) for one in chosen), at_once=4)
     print(f"kills tried: {struck} of {len(tries)}")
-    assert struck >= 6
+    assert struck >= 3
 
 
 @pytest.mark.full

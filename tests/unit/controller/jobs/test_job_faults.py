@@ -181,7 +181,7 @@ async def table(trials: Trials, all_flows: tuple[Flow, ...]) -> list[tuple[Flow,
     return [(flow, n) for flow in all_flows for n in range(1, await trials.requests(flow) + 1)]
 
 
-@pytest.mark.parametrize("sample", [24, pytest.param(None, marks=pytest.mark.full)])
+@pytest.mark.parametrize("sample", [12, pytest.param(None, marks=pytest.mark.full)])
 @pytest.mark.timeout(1800)
 async def test_requests_fail(trials: Trials, all_flows: tuple[Flow, ...], sample: int | None) -> None:
     async with trials.controller():
@@ -192,7 +192,7 @@ async def test_requests_fail(trials: Trials, all_flows: tuple[Flow, ...], sample
     assert struck >= 0.6 * len(chosen)  # Not every run takes as many requests.
 
 
-@pytest.mark.parametrize("sample", [8, pytest.param(None, marks=pytest.mark.full)])
+@pytest.mark.parametrize("sample", [4, pytest.param(None, marks=pytest.mark.full)])
 @pytest.mark.timeout(1800)
 async def test_the_controller_is_killed(
     trials: Trials, all_flows: tuple[Flow, ...], sample: int | None
