@@ -9,8 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.documents import autoscaler, cluster, group, job
 from tests.harness.controller import ControllerProcess
-from tests.harness.kube import Kube
+from tests.harness.images import bring_to_all_nodes
+from tests.harness.kube import Kube, Object
+
+LONGEST_TEST = 1200.0
+"""Seconds for a test on nodes that run containers."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -24,29 +29,43 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--dask-image",
         default=None,
-        help="image of scheduler and workers, with this environment's versions of Python and Dask "
+        help="image of scheduler and workers, with Python, Dask and distributed, best of the versions here "
         "(required by --kubernetes=current; the local Kubernetes pulls no images)",
     )
 
 
+def is_local(config: pytest.Config) -> bool:
+    """Whether the tests start the Kubernetes under test themselves."""
+    return config.getoption("--kubernetes") == "local"
+
+
 def pytest_configure(config: pytest.Config) -> None:
+    if not is_local(config):
+        # An image has some packages of other versions than this environment.
+        config.addinivalue_line("filterwarnings", "ignore:Mismatched versions found")
     if config.getoption("--kubernetes") == "current" and not config.getoption("--dask-image"):
         raise pytest.UsageError(
             "--kubernetes=current needs --dask-image=IMAGE, an image with Dask that its nodes can pull"
         )
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Give tests more time where containers have to start."""
+    for item in items:
+        if not is_local(config) and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(LONGEST_TEST))
+
+
 @pytest.fixture(scope="session")
 def kubeconfig(request: pytest.FixtureRequest) -> Iterator[Path]:
     """The kubeconfig of the Kubernetes under test, which KUBECONFIG names meanwhile."""
-    which = request.config.getoption("--kubernetes")
-    if which == "local":
+    if is_local(request.config):
         from dask_k8s_local import LocalKubernetes
 
         with LocalKubernetes(addons=()) as kubernetes:
             yield kubernetes.kubeconfig
         return
-    if which == "kind":
+    if request.config.getoption("--kubernetes") == "kind":
         path = Path(request.getfixturevalue("kind_cluster").kubeconfig_path).resolve()
     else:
         path = Path(os.environ.get("KUBECONFIG", "~/.kube/config")).expanduser()
@@ -56,8 +75,13 @@ def kubeconfig(request: pytest.FixtureRequest) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def dask_image(request: pytest.FixtureRequest) -> str:
-    return request.config.getoption("--dask-image") or "ghcr.io/dask/dask:latest"
+def dask_image(request: pytest.FixtureRequest, kube: Kube) -> str:
+    """The image of scheduler and workers, which all nodes have."""
+    image = request.config.getoption("--dask-image") or "ghcr.io/dask/dask:latest"
+    if not is_local(request.config):
+        with a_namespace(kube) as namespace:
+            bring_to_all_nodes(kube, namespace, image)
+    return image
 
 
 @pytest.fixture(scope="session")
@@ -82,6 +106,29 @@ def crds(kube: Kube) -> None:
                 for condition in found.get("status", {}).get("conditions") or []
             ),
         )
+    with a_namespace(kube) as namespace:
+        await_garbage_collection(kube, namespace, [cluster(), group(), job(), autoscaler()])
+
+
+def await_garbage_collection(kube: Kube, namespace: str, owners: list[Object]) -> None:
+    """Wait until owners take what they own along: a garbage collector looks for new kinds every 30 s only."""
+    for number, manifest in enumerate(owners):
+        owner = kube.create(manifest, namespace)
+        reference = {
+            "apiVersion": owner["apiVersion"],
+            "kind": owner["kind"],
+            "name": owner["metadata"]["name"],
+            "uid": owner["metadata"]["uid"],
+        }
+        metadata = {"name": f"owned-{number}", "ownerReferences": [reference]}
+        kube.create({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}, namespace)
+        kube.delete(kube.resource_of(manifest), owner["metadata"]["name"], namespace)
+    kube.wait_all(
+        "configmaps",
+        namespace,
+        until=lambda found: not any(name.startswith("owned-") for name in found),
+        timeout=300,
+    )
 
 
 @pytest.fixture(scope="session")
@@ -105,7 +152,7 @@ def other_namespace(kube: Kube) -> Iterator[str]:
 
 
 class a_namespace:  # noqa: N801 - reads as a sentence where it is used
-    """A namespace with what pods need in it: they are refused until it has its default service account."""
+    """A namespace with all that Kubernetes puts into it, without which pods are refused or wait."""
 
     def __init__(self, kube: Kube) -> None:
         self.kube = kube
@@ -114,6 +161,7 @@ class a_namespace:  # noqa: N801 - reads as a sentence where it is used
     def __enter__(self) -> str:
         self.kube.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.name}})
         self.kube.wait("serviceaccounts", "default", self.name, until=bool)
+        self.kube.wait("configmaps", "kube-root-ca.crt", self.name, until=bool)
         return self.name
 
     def __exit__(self, *_: object) -> None:

@@ -2,17 +2,41 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from dask_k8s_models import make_cluster_spec
+from tests.conftest import is_local
 from tests.harness.controller import ControllerProcess
 from tests.harness.kube import Kube, Object
 
 DASK_CLUSTERS = "daskclusters.kubernetes.dask.org"
 WORKER_GROUPS = "daskworkergroups.kubernetes.dask.org"
+
+Patience = Callable[[float], float]
+
+
+@pytest.fixture(scope="session")
+def patience(pytestconfig: pytest.Config) -> Patience:
+    """Stretch a time that a test lets pass: what takes a moment locally takes seconds elsewhere."""
+    return lambda seconds: seconds if is_local(pytestconfig) else 10 * seconds
+
+
+def skip_unless_a_scheduler_of_2_gib_fits(kube: Kube) -> None:
+    """Skip a documented example that asks for as much where no node has it, beside what Kubernetes needs."""
+    largest = max(memory_of(node) for node in kube.list("nodes"))
+    if largest < 3 * 2**30:
+        pytest.skip(f"the largest node has {largest / 2**30:.1f} GiB")
+
+
+def memory_of(node: Object) -> int:
+    number, unit = re.fullmatch(r"(\d+)(\D*)", node["status"]["allocatable"]["memory"]).groups()  # type: ignore[union-attr]
+    return (
+        int(number) * {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30}[unit]
+    )
 
 
 @pytest.fixture

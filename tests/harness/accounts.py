@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from tests.harness.kube import Kube, Object
+import base64
+import time
+from pathlib import Path
+
+import yaml
+
+from tests.harness.kube import PATIENCE, Kube, Object
 
 RBAC = "rbac.authorization.k8s.io"
 SEEDS_ROLE: list[Object] = [
@@ -24,7 +30,10 @@ SEEDS_ROLE: list[Object] = [
 
 
 def grant(kube: Kube, namespace: str, rules: list[Object], account: str = "dask-sa") -> None:
-    """Give a service account exactly these rights in its namespace; it need not exist yet."""
+    """Give a service account exactly these rights in its namespace; it need not exist yet.
+
+    They hold when this returns: an API server hears of roles and bindings a moment after they are written.
+    """
     kube.apply({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": account}}, namespace)
     role = {"apiVersion": f"{RBAC}/v1", "kind": "Role", "metadata": {"name": account}, "rules": rules}
     kube.apply(role, namespace)
@@ -36,3 +45,45 @@ def grant(kube: Kube, namespace: str, rules: list[Object], account: str = "dask-
         "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": namespace}],
     }
     kube.apply(binding, namespace)
+    deadline = time.monotonic() + PATIENCE
+    while not is_allowed(kube, namespace, rules[-1], account):
+        assert time.monotonic() < deadline, f"{account} never got its rights"
+        time.sleep(0.02)
+
+
+def is_allowed(kube: Kube, namespace: str, rule: Object, account: str) -> bool:
+    """Whether the account may do the first thing that a rule is about."""
+    resource, _, subresource = rule["resources"][0].partition("/")
+    asked = {"group": rule["apiGroups"][0], "resource": resource, "verb": rule["verbs"][0]}
+    review = {
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SubjectAccessReview",
+        "spec": {
+            "user": f"system:serviceaccount:{namespace}:{account}",
+            "groups": ["system:serviceaccounts", f"system:serviceaccounts:{namespace}"],
+            "resourceAttributes": {**asked, "namespace": namespace, "subresource": subresource},
+        },
+    }
+    answer = kube.request("POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews", json=review)
+    return bool(answer["status"]["allowed"])
+
+
+def kubeconfig_of(kube: Kube, kubeconfig: Path, namespace: str, account: str = "dask-sa") -> Object:
+    """Return a kubeconfig for the same cluster, with a service account's token instead of the user."""
+    path = kube.path("serviceaccounts", namespace, account, "token")
+    request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
+    token = kube.request("POST", path, json=request)["status"]["token"]
+    content = yaml.safe_load(kubeconfig.read_text())
+    current = next(c["context"] for c in content["contexts"] if c["name"] == content["current-context"])
+    cluster = next(c["cluster"] for c in content["clusters"] if c["name"] == current["cluster"])
+    if "certificate-authority" in cluster:
+        authority = (kubeconfig.parent / cluster.pop("certificate-authority")).read_bytes()
+        cluster["certificate-authority-data"] = base64.b64encode(authority).decode()
+    return {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "c", "cluster": cluster}],
+        "users": [{"name": "u", "user": {"token": token}}],
+        "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u", "namespace": namespace}}],
+        "current-context": "x",
+    }

@@ -14,6 +14,9 @@ from kr8s._auth import KubeAuth
 
 Object = dict[str, Any]
 
+PATIENCE = 120.0
+"""Seconds until a wait is given up: a limit, which nothing that goes well comes near."""
+
 VERSIONS = {"events.k8s.io": "v1", "autoscaling": "v2"}
 NOT_NAMESPACED = {"namespaces", "nodes", "customresourcedefinitions.apiextensions.k8s.io"}
 PLURALS = {"NetworkPolicy": "networkpolicies", "Endpoints": "endpoints", "PriorityClass": "priorityclasses"}
@@ -36,6 +39,14 @@ class Refused(Exception):
         self.code = response.status_code
         self.reason = self.status.get("reason")
         super().__init__(f"{self.code} {self.reason}: {self.status.get('message')}")
+
+
+class WatchEnded(Exception):
+    """The API server can't go on with a watch; carries its Status."""
+
+    def __init__(self, resource: str, status: Object) -> None:
+        self.status = status
+        super().__init__(f"watch of {resource} ended: {status}")
 
 
 class Kube:
@@ -79,6 +90,11 @@ class Kube:
 
     def request(self, method: str, path: str, **kwargs: Any) -> Any:
         response = self.http.request(method, path, **kwargs)
+        deadline = time.monotonic() + PATIENCE
+        # An API server that still gets a new kind ready for reading asks to come again.
+        while method == "GET" and response.status_code == 429 and time.monotonic() < deadline:
+            time.sleep(0.2)
+            response = self.http.request(method, path, **kwargs)
         if response.is_error:
             raise Refused(response)
         return response.json() if "json" in response.headers.get("content-type", "") else response.text
@@ -165,7 +181,7 @@ class Kube:
             for line in response.iter_lines():
                 event = json.loads(line)
                 if event["type"] == "ERROR":
-                    raise RuntimeError(f"watch of {resource} ended: {event['object']}")
+                    raise WatchEnded(resource, event["object"])
                 yield event["type"], event["object"]
 
     def wait(
@@ -175,7 +191,7 @@ class Kube:
         namespace: str | None = None,
         *,
         until: Callable[[Object], object],
-        timeout: float = 60,
+        timeout: float = PATIENCE,
     ) -> Object:
         """Return the object as soon as `until` holds of it; it need not exist yet."""
         seen: Object | None = None
@@ -196,7 +212,9 @@ class Kube:
         assert seen is not None
         return seen
 
-    def gone(self, resource: str, name: str, namespace: str | None = None, *, timeout: float = 60) -> None:
+    def gone(
+        self, resource: str, name: str, namespace: str | None = None, *, timeout: float = PATIENCE
+    ) -> None:
         """Wait until the object no longer exists."""
         selector = f"metadata.name={name}"
         self.wait_all(
@@ -209,7 +227,7 @@ class Kube:
         namespace: str | None = None,
         *,
         until: Callable[[dict[str, Object]], object],
-        timeout: float = 60,
+        timeout: float = PATIENCE,
         **params: str,
     ) -> dict[str, Object]:
         """Return the selected objects by name as soon as `until` holds of all of them together."""
@@ -223,10 +241,19 @@ class Kube:
             left = deadline - time.monotonic()
             if left <= 0:
                 raise TimeoutError(f"{resource} are after {timeout:g} s still {json.dumps(found, indent=1)}")
-            for kind, item in self.watch(resource, namespace, timeout=left, resourceVersion=since, **params):
-                if kind == "DELETED":
-                    found.pop(item["metadata"]["name"], None)
-                else:
-                    found[item["metadata"]["name"]] = item
-                if until(found):
-                    return found
+            try:
+                for kind, item in self.watch(
+                    resource, namespace, timeout=left, resourceVersion=since, **params
+                ):
+                    if kind == "DELETED":
+                        found.pop(item["metadata"]["name"], None)
+                    else:
+                        found[item["metadata"]["name"]] = item
+                    if until(found):
+                        return found
+            except WatchEnded:
+                continue
+            except Refused as refused:
+                if refused.code != 429:
+                    raise
+                time.sleep(0.2)

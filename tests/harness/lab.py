@@ -11,7 +11,7 @@ import pytest
 
 from dask_k8s_local import LocalKubernetes
 from dask_k8s_models.crd import custom_resource_definitions
-from tests.conftest import a_namespace
+from tests.conftest import a_namespace, is_local
 from tests.harness.embedded import ScriptedSchedulers
 from tests.harness.flows import Stage
 from tests.harness.kube import Kube
@@ -34,7 +34,7 @@ class Lab:
 @contextlib.contextmanager
 def a_lab(config: pytest.Config, **options: Any) -> Iterator[Lab]:
     """Open a local Kubernetes with these options; skip the test where another one is under test."""
-    if config.getoption("--kubernetes") != "local":
+    if not is_local(config):
         pytest.skip("many pods without processes can be had on the local Kubernetes only")
     with (
         LocalKubernetes(addons=(), **{"ready_after": 0.02, **options}) as kubernetes,
