@@ -17,7 +17,8 @@ from tests.conftest import a_namespace
 from tests.e2e.conformance.gadgets import GADGETS, PLAINS, gadget_crd, plain_crd
 from tests.e2e.conformance.kubectl import Kubectl
 from tests.e2e.conformance.pods import Pods
-from tests.e2e.conformance.waiting import established, eventually
+from tests.e2e.conformance.waiting import CRDS, established, eventually
+from tests.e2e.conformance.watching import Watch
 from tests.harness.kube import Kube, Object, Refused
 
 
@@ -97,8 +98,16 @@ def installed(kube: Kube, crd: Object, resource: str) -> Iterator[str]:
         lambda: [one["name"] for one in kube.request("GET", f"/apis/{group}/v1")["resources"]],
         until=lambda names: plural in names,
     )
+    eventually(lambda: can_be_watched(kube, resource))
     yield resource
-    kube.delete("customresourcedefinitions.apiextensions.k8s.io", crd["metadata"]["name"])
+    kube.delete(CRDS, crd["metadata"]["name"])
+    # Another run that came upon a definition on its way out would lose it.
+    kube.gone(CRDS, crd["metadata"]["name"])
+
+
+def can_be_watched(kube: Kube, resource: str) -> bool:
+    with Watch(kube, resource):
+        return True
 
 
 @pytest.fixture(scope="module")

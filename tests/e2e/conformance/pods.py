@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.e2e.conformance.waiting import condition_is
-from tests.harness.kube import Kube, Object
+from tests.harness.kube import PATIENCE, Kube, Object
 
 FOREVER = ["sleep", "3600"]
 
@@ -106,7 +106,7 @@ class Pods:
             self.ready(name)
         return name
 
-    def wait(self, name: str, until: Callable[[Object], object], timeout: float = 60) -> Object:
+    def wait(self, name: str, until: Callable[[Object], object], timeout: float = PATIENCE) -> Object:
         return self.kube.wait("pods", name, self.namespace, until=until, timeout=timeout)
 
     def ready(self, name: str) -> Object:
@@ -128,13 +128,17 @@ class Pods:
         assert pod["status"]["phase"] == "Succeeded", log
         return log
 
-    def events(self, name: str) -> dict[str, Object]:
-        """Return the events about a pod by their reason."""
+    def event(self, name: str, reason: str, words: str = "") -> Object:
+        """Wait for an event about a pod, which may come later than what it tells about, and return it."""
+        found: list[Object] = []
+
+        def is_told(events: dict[str, Object]) -> bool:
+            found[:] = [e for e in events.values() if e["reason"] == reason and words in e["message"]]
+            return bool(found)
+
         selector = f"involvedObject.kind=Pod,involvedObject.name={name}"
-        return {
-            event["reason"]: event
-            for event in self.kube.list("events", self.namespace, fieldSelector=selector)
-        }
+        self.kube.wait_all("events", self.namespace, until=is_told, fieldSelector=selector)
+        return found[0]
 
 
 def state(pod: Object, kind: str = "", container: str = "main") -> Object:

@@ -170,7 +170,8 @@ def test_recreate_removes_the_old_pods_first(kube: Kube, pods: Pods, name: str) 
                 ended.add(old)
         elif kind == "ADDED":
             assert ended == {old}
-            break
+            return
+    pytest.fail("no pod took the place of the old one")
 
 
 def test_it_is_scaled_by_its_subresource(kube: Kube, pods: Pods, name: str) -> None:

@@ -60,11 +60,11 @@ class Operator:
         thread = threading.Thread(target=run, name="kopf")
         thread.start()
         try:
-            assert ready.wait(60)
+            assert ready.wait(120)
             yield
         finally:
             stop.set()
-            thread.join(60)
+            thread.join(120)
         assert not failures
         assert not thread.is_alive()
 
@@ -176,7 +176,7 @@ def test_what_was_handled_before_is_resumed(
         resumed.set()
 
     with after.running():
-        assert resumed.wait(30)
+        assert resumed.wait(120)
     assert kube.get(GADGETS, name, namespace) == before
 
 
@@ -212,10 +212,10 @@ def test_timers_and_daemons_run_while_the_object_lives(
     with operator.running():
         kube.create(gadget(name), namespace)
         for _ in range(3):
-            assert ticks.acquire(timeout=30)
+            assert ticks.acquire(timeout=120)
         kube.delete(GADGETS, name, namespace)
         kube.gone(GADGETS, name, namespace)
-        assert ended.wait(30)
+        assert ended.wait(120)
 
 
 def test_indices_and_events_write_nothing(kube: Kube, operator: Operator, namespace: str, name: str) -> None:
@@ -240,7 +240,7 @@ def test_indices_and_events_write_nothing(kube: Kube, operator: Operator, namesp
         eventually(lambda: sizes, until=lambda found: "L" in found)
         assert kube.get(GADGETS, name, namespace) == patched
         kube.delete(GADGETS, name, namespace)
-        assert gone.wait(60)
+        assert gone.wait(120)
 
     assert "finalizers" not in created["metadata"]
 

@@ -62,7 +62,7 @@ def test_objects_are_created_read_changed_and_deleted(api: kr8s.Api, namespace: 
     assert created.labels == {}
 
     created.delete()
-    created.wait("delete", timeout=30)
+    created.wait("delete", timeout=120)
     assert not created.exists()
 
 
@@ -107,7 +107,7 @@ def test_custom_resources_have_classes(api: kr8s.Api, namespace: str, gadgets: s
     created.scale(3)
     assert Gadget.get(name, namespace=namespace, api=api).replicas == 3
     created.patch({"status": {"phase": "Ready"}}, subresource="status")
-    created.wait("jsonpath='{.status.phase}'=Ready", timeout=30)
+    created.wait("jsonpath='{.status.phase}'=Ready", timeout=120)
     assert [one.name for one in api.get("gadgets.conformance.example.com", namespace=namespace)] == [name]
 
 
@@ -183,7 +183,7 @@ def test_a_pod_is_waited_for_and_read(api: kr8s.Api, pods: Pods) -> None:
     name = pods.run(shell("for i in 1 2 3; do echo $i; done; exec sleep 3600"))
     pod = Pod.get(name, namespace=pods.namespace, api=api)
 
-    pod.wait("condition=Ready", timeout=60)
+    pod.wait("condition=Ready", timeout=120)
 
     assert pod.ready()
     assert eventually(lambda: list(pod.logs()), until=lambda lines: len(lines) == 3) == ["1", "2", "3"]
@@ -194,13 +194,19 @@ def test_a_pod_is_waited_for_and_read(api: kr8s.Api, pods: Pods) -> None:
 
 
 def test_pods_are_made_in_short(api: kr8s.Api, pods: Pods, name: str) -> None:
-    pod = Pod.gen(name=name, image=pods.image, namespace=pods.namespace, command=["sleep", "3600"])
+    pod = Pod.gen(
+        name=name,
+        image=pods.image,
+        namespace=pods.namespace,
+        command=["sleep", "3600"],
+        image_pull_policy="IfNotPresent",
+    )
     pod.api = api
     pod.create()
-    pod.wait("condition=Ready", timeout=60)
+    pod.wait("condition=Ready", timeout=120)
 
     pod.delete(grace_period=0)
-    pod.wait("delete", timeout=30)
+    pod.wait("delete", timeout=120)
 
 
 def test_a_deployment_is_scaled_and_has_pods(api: kr8s.Api, pods: Pods, name: str) -> None:
@@ -218,7 +224,7 @@ def test_a_deployment_is_scaled_and_has_pods(api: kr8s.Api, pods: Pods, name: st
         api=api,
     )
     deployment.create()
-    deployment.wait("condition=Available", timeout=60)
+    deployment.wait("condition=Available", timeout=120)
 
     assert [pod.status.phase for pod in deployment.pods()] == ["Running"]
     deployment.scale(2)

@@ -111,7 +111,7 @@ def test_delete_waits_for_finalizers_or_not(kubectl: Kubectl, kube: Kube, name: 
     assert "deletionTimestamp" in kube.get(GADGETS, name, kubectl.namespace)["metadata"]
     with pytest.raises(KubectlFailed, match="timed out waiting for the condition"):
         kubectl("delete", "gadget", name, "--timeout=1s")
-    with kubectl.lines("wait", "--for=delete", f"gadget/{name}", "--timeout=60s") as lines:
+    with kubectl.lines("wait", "--for=delete", f"gadget/{name}", "--timeout=120s") as lines:
         kube.patch(GADGETS, name, {"metadata": {"finalizers": None}}, kubectl.namespace)
         # It says nothing if the object was gone before it looked.
         assert lines.read() in ("", f"gadget.conformance.example.com/{name} condition met\n")
@@ -168,16 +168,16 @@ def test_delete_of_a_pod_by_force(kubectl: Kubectl, pods: Pods) -> None:
 def test_wait_for_conditions_and_fields(kubectl: Kubectl, kube: Kube, pods: Pods, name: str) -> None:
     pod = pods.run(FOREVER)
     assert (
-        kubectl("wait", "--for=condition=Ready", f"pod/{pod}", "--timeout=60s")
+        kubectl("wait", "--for=condition=Ready", f"pod/{pod}", "--timeout=120s")
         == f"pod/{pod} condition met\n"
     )
-    kubectl("wait", "--for=jsonpath={.status.phase}=Running", f"pod/{pod}", "--timeout=60s")
+    kubectl("wait", "--for=jsonpath={.status.phase}=Running", f"pod/{pod}", "--timeout=120s")
 
     kube.create(gadget(name), kubectl.namespace)
     with pytest.raises(KubectlFailed, match="timed out waiting for the condition"):
         kubectl("wait", "--for=jsonpath={.status.phase}=Ready", f"gadget/{name}", "--timeout=1s")
     with kubectl.lines(
-        "wait", "--for=jsonpath={.status.phase}=Ready", f"gadget/{name}", "--timeout=60s"
+        "wait", "--for=jsonpath={.status.phase}=Ready", f"gadget/{name}", "--timeout=120s"
     ) as lines:
         kube.patch(GADGETS, name, {"status": {"phase": "Ready"}}, kubectl.namespace, subresource="status")
         assert lines.read() == f"gadget.conformance.example.com/{name} condition met\n"
@@ -226,7 +226,7 @@ def test_rollouts_are_awaited_restarted_and_undone(
     kubectl: Kubectl, pods: Pods, kube: Kube, name: str
 ) -> None:
     kubectl("apply", "-f", "-", stdin=deployment(pods, name))
-    status = ("rollout", "status", f"deployment/{name}", "--timeout=60s")
+    status = ("rollout", "status", f"deployment/{name}", "--timeout=120s")
     assert "successfully rolled out" in kubectl(*status)
     assert kubectl("logs", f"deployment/{name}") == "started\n"
 
@@ -236,7 +236,7 @@ def test_rollouts_are_awaited_restarted_and_undone(
     kubectl("rollout", "undo", f"deployment/{name}")
     assert "successfully rolled out" in kubectl(*status)
     kubectl("scale", f"deployment/{name}", "--replicas=0")
-    kubectl("wait", "--for=delete", "pod", "-l", f"app={name}", "--timeout=60s")
+    kubectl("wait", "--for=delete", "pod", "-l", f"app={name}", "--timeout=120s")
 
 
 def test_the_servers_version(kubectl: Kubectl) -> None:

@@ -174,4 +174,4 @@ def test_a_line_shows_at_once(pods: Pods) -> None:
     name = pods.run(shell("echo here; exec sleep 3600"))
     pods.running(name)
 
-    eventually(lambda: pods.log(name), until=lambda log: log == "here\n", timeout=10)
+    eventually(lambda: pods.log(name), until=lambda log: log == "here\n")

@@ -15,7 +15,7 @@ from tests.harness.kube import Kube, Object
 
 ASK = """
     import sys, time, urllib.request
-    for attempt in range(300):
+    for attempt in range(900):
         try:
             with urllib.request.urlopen(sys.argv[1], timeout=5) as answer:
                 print(answer.read().decode())
@@ -28,7 +28,7 @@ ASK = """
 """
 RESOLVE = """
     import socket, sys, time
-    for attempt in range(300):
+    for attempt in range(900):
         found = set()
         try:
             found = {found[4][0] for found in socket.getaddrinfo(sys.argv[1], 80, type=socket.SOCK_STREAM)}

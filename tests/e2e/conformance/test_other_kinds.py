@@ -115,5 +115,6 @@ def test_a_service_account_gets_tokens(kube: Kube, namespace: str, kubeconfig: A
         json=review,
         headers={"Authorization": f"Bearer {answer['status']['token']}"},
         verify=trust(cluster, kubeconfig.parent),
+        timeout=30,
     ).json()
     assert found["status"]["userInfo"]["username"] == f"system:serviceaccount:{namespace}:default"

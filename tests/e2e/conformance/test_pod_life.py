@@ -156,19 +156,9 @@ def test_its_beginning_is_told_by_events(pods: Pods) -> None:
     name = pods.run(FOREVER)
     pods.ready(name)
 
-    selector = f"involvedObject.name={name}"
-    pods.kube.wait_all(
-        "events",
-        pods.namespace,
-        until=lambda events: (
-            {"Scheduled", "Created", "Started"} <= {one["reason"] for one in events.values()}
-        ),
-        fieldSelector=selector,
-    )
-    events = pods.events(name)
-    assert "assigned" in events["Scheduled"]["message"]
-    assert events["Started"]["type"] == "Normal"
-    assert events["Started"]["involvedObject"]["fieldPath"] == "spec.containers{main}"
+    assert "assigned" in pods.event(name, "Scheduled")["message"]
+    assert pods.event(name, "Created")["type"] == "Normal"
+    assert pods.event(name, "Started")["involvedObject"]["fieldPath"] == "spec.containers{main}"
 
 
 def test_a_pod_with_a_host_network_has_the_nodes_address(pods: Pods) -> None:

@@ -10,15 +10,42 @@ from typing import Any
 import pytest
 
 from tests.e2e.conformance.pods import ECHO_SERVER, FOREVER, Pods, python, state, status_of
-from tests.e2e.conformance.waiting import condition_is
+from tests.e2e.conformance.waiting import condition_is, eventually
 
 FAILS = {
     "exec": {"command": ["python3", "-c", "raise SystemExit(1)"]},
     "periodSeconds": 1,
     "timeoutSeconds": 5,
 }
-WORK = {"volumeMounts": [{"name": "work", "mountPath": "/work"}]}
-VOLUMES = [{"name": "work", "emptyDir": {}}]
+GATE = """
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+class Gate(BaseHTTPRequestHandler):
+    is_open = False
+
+    def do_GET(self):
+        self.send_response(200 if Gate.is_open else 503)
+        self.end_headers()
+
+    def do_PUT(self):
+        Gate.is_open = True
+        self.do_GET()
+
+    def do_DELETE(self):
+        self.do_GET()
+        Gate.is_open = False
+
+ThreadingHTTPServer(("", 8080), Gate).serve_forever()
+"""
+"""Answers probes with yes since it was asked to by PUT, and with no again since it was by DELETE."""
+
+ASKS_THE_GATE = {"httpGet": {"port": 8080}, "periodSeconds": 1, "timeoutSeconds": 5}
+
+
+def move_gate(pods: Pods, name: str, method: str) -> None:
+    """Tell a pod what to answer from now on, through the API server: it reaches pods that aren't ready."""
+    path = f"{pods.kube.path('pods', pods.namespace, f'{name}:8080', 'proxy')}/"
+    eventually(lambda: pods.kube.http.request(method, path).status_code, until=lambda code: code == 200)
 
 
 @pytest.mark.parametrize(
@@ -53,37 +80,17 @@ def test_a_refusal_is_no_answer(pods: Pods) -> None:
 
     assert status_of(pod)["ready"] is False
     assert status_of(pod)["started"] is True
-    pods.kube.wait_all(
-        "events",
-        pods.namespace,
-        until=lambda events: any(
-            one["reason"] == "Unhealthy"
-            and "Readiness probe failed: HTTP probe failed with statuscode: 418" in one["message"]
-            for one in events.values()
-        ),
-        fieldSelector=f"involvedObject.name={name}",
-    )
+    pods.event(name, "Unhealthy", "Readiness probe failed: HTTP probe failed with statuscode: 418")
 
 
 def test_a_pod_is_ready_when_it_begins_to_answer_and_not_when_it_ceases(pods: Pods) -> None:
-    script = """
-        import os, time
-        time.sleep(0.3)
-        open("/work/ready", "w").close()
-        time.sleep(3)
-        os.remove("/work/ready")
-        time.sleep(3600)
-    """
-    probe = {
-        "exec": {"command": ["python3", "-c", "open('/work/ready')"]},
-        "periodSeconds": 1,
-        "failureThreshold": 1,
-    }
-    name = pods.run(
-        python(script), container={"readinessProbe": {**probe, "timeoutSeconds": 5}, **WORK}, volumes=VOLUMES
-    )
+    name = pods.run(python(GATE), container={"readinessProbe": {**ASKS_THE_GATE, "failureThreshold": 1}})
 
+    pod = pods.running(name)
+    assert condition_is(pod, "Ready", "False", "ContainersNotReady")
+    move_gate(pods, name, "PUT")
     pods.ready(name)
+    move_gate(pods, name, "DELETE")
     pod = pods.wait(name, lambda pod: condition_is(pod, "Ready", "False"))
     assert status_of(pod)["restartCount"] == 0
 
@@ -96,9 +103,8 @@ def test_a_dead_container_is_restarted(pods: Pods) -> None:
     pod = pods.wait(name, lambda pod: status_of(pod).get("restartCount", 0) >= 1)
 
     assert status_of(pod)["lastState"]["terminated"]["exitCode"] in (137, 143)
-    events = pods.events(name)
-    assert "Liveness probe failed" in events["Unhealthy"]["message"]
-    assert "will be restarted" in events["Killing"]["message"]
+    pods.event(name, "Unhealthy", "Liveness probe failed")
+    pods.event(name, "Killing", "will be restarted")
 
 
 def test_a_dead_container_that_does_not_restart_fails(pods: Pods) -> None:
@@ -110,30 +116,17 @@ def test_a_dead_container_that_does_not_restart_fails(pods: Pods) -> None:
 
 
 def test_a_container_that_starts_slowly_is_left_alone(pods: Pods) -> None:
-    script = """
-        import time
-        time.sleep(1.5)
-        open("/work/started", "w").close()
-        time.sleep(3600)
-    """
-    check = {
-        "exec": {"command": ["python3", "-c", "open('/work/started')"]},
-        "periodSeconds": 1,
-        "timeoutSeconds": 5,
+    probes = {
+        "startupProbe": {**ASKS_THE_GATE, "failureThreshold": 60},
+        "livenessProbe": {**ASKS_THE_GATE, "failureThreshold": 1},
     }
-    name = pods.run(
-        python(script),
-        container={
-            "startupProbe": {**check, "failureThreshold": 60},
-            "livenessProbe": {**check, "failureThreshold": 1},
-            **WORK,
-        },
-        volumes=VOLUMES,
-    )
+    name = pods.run(python(GATE), container=probes)
 
     pod = pods.wait(name, lambda pod: state(pod, "running"))
     assert status_of(pod)["started"] is False
     assert status_of(pod)["ready"] is False
+    pods.event(name, "Unhealthy", "Startup probe failed")
+    move_gate(pods, name, "PUT")
     pod = pods.ready(name)
     assert status_of(pod)["started"] is True
     assert status_of(pod)["restartCount"] == 0

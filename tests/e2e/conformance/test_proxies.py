@@ -88,7 +88,7 @@ def test_a_port_of_a_pod_is_forwarded(api: kr8s.Api, pods: Pods, web: str) -> No
 
     with pod.portforward(remote_port=8080, local_port="auto") as port:
         for path in ("/one", "/two"):
-            answer = httpx.get(f"http://127.0.0.1:{port}{path}").json()
+            answer = httpx.get(f"http://127.0.0.1:{port}{path}", timeout=30).json()
             assert (answer["pod"], answer["path"]) == (web, path)
 
 
@@ -96,7 +96,7 @@ def test_a_port_of_a_service_is_forwarded(api: kr8s.Api, pods: Pods, web: str) -
     found = Service.get(web, namespace=pods.namespace, api=api)
 
     with found.portforward(remote_port=8080, local_port="auto") as port:
-        assert httpx.get(f"http://127.0.0.1:{port}/").json()["pod"] == web
+        assert httpx.get(f"http://127.0.0.1:{port}/", timeout=30).json()["pod"] == web
 
 
 def test_a_large_answer_passes_the_forwarded_port(api: kr8s.Api, pods: Pods, web: str) -> None:

@@ -155,6 +155,7 @@ def test_an_unknown_token_is_not_accepted(kubeconfig: Path, kube: Kube) -> None:
         f"{cluster['server']}/api/v1/namespaces",
         headers={"Authorization": "Bearer nobody"},
         verify=trust(cluster, kubeconfig.parent),
+        timeout=30,
     )
 
     assert response.status_code == 401

@@ -5,8 +5,6 @@ https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/#restart-policy
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from tests.e2e.conformance.pods import Pods, shell, state, status_of
@@ -88,13 +86,7 @@ def test_a_pod_stays_where_it_is_when_its_container_restarts(pods: Pods) -> None
 def test_back_off_is_told_by_an_event(pods: Pods) -> None:
     name = pods.run(shell("exit 1"), restartPolicy="Always")
 
-    def are_told(events: dict[str, Any]) -> bool:
-        return any(
-            one["reason"] == "BackOff" and "restarting failed container" in one["message"]
-            for one in events.values()
-        )
-
-    pods.kube.wait_all("events", pods.namespace, until=are_told, fieldSelector=f"involvedObject.name={name}")
+    pods.event(name, "BackOff", "restarting failed container")
 
 
 def test_the_other_containers_go_on(pods: Pods) -> None:

@@ -55,13 +55,7 @@ def test_devices_that_no_node_has(pods: Pods) -> None:
 def test_it_is_told_by_an_event(pods: Pods) -> None:
     name = pods.run(FOREVER, nodeSelector={"conformance.example.com/no": "node-has-this"})
 
-    found = pods.kube.wait_all(
-        "events",
-        pods.namespace,
-        until=lambda events: any(one["reason"] == "FailedScheduling" for one in events.values()),
-        fieldSelector=f"involvedObject.name={name}",
-    )
-    [event] = found.values()
+    event = pods.event(name, "FailedScheduling")
     assert event["type"] == "Warning"
     assert "nodes are available" in event["message"]
 

@@ -132,10 +132,11 @@ def test_deployments_show_how_far_they_are(kube: Kube, namespace: str) -> None:
 def test_a_watch_sends_tables_and_the_columns_once(
     kube: Kube, namespace: str, gadgets: str, name: str
 ) -> None:
-    created = [kube.create(gadget(f"{name}-{number}"), namespace) for number in range(2)]
-    since = int(created[0]["metadata"]["resourceVersion"]) - 1
+    since = kube.request("GET", kube.path(gadgets, namespace))["metadata"]["resourceVersion"]
+    for number in range(2):
+        kube.create(gadget(f"{name}-{number}"), namespace)
 
-    params = {"watch": "true", "resourceVersion": str(since), "timeoutSeconds": "30"}
+    params = {"watch": "true", "resourceVersion": since, "timeoutSeconds": "30"}
     with kube.http.stream("GET", kube.path(gadgets, namespace), headers=TABLE, params=params) as response:
         lines = response.iter_lines()
         first, second = (json.loads(next(lines)) for _ in range(2))

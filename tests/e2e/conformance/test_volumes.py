@@ -149,13 +149,7 @@ def test_a_pod_waits_for_its_volumes(kube: Kube, pods: Pods, name: str) -> None:
         volumes=[{"name": "data", "configMap": {"name": name}}],
     )
 
-    pods.kube.wait_all(
-        "events",
-        pods.namespace,
-        until=lambda events: any(one["reason"] == "FailedMount" for one in events.values()),
-        fieldSelector=f"involvedObject.name={pod}",
-    )
-    assert f'configmap "{name}" not found' in pods.events(pod)["FailedMount"]["message"]
+    pods.event(pod, "FailedMount", f'configmap "{name}" not found')
     kube.create(config_map(name, {"a": "one"}), pods.namespace)
     # A real kubelet tries again after a while.
     pods.wait(pod, lambda one: one["status"]["phase"] == "Running", timeout=150)

@@ -6,14 +6,18 @@ import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from tests.harness.kube import Kube, Object, Refused
+from tests.harness.kube import PATIENCE, Kube, Object, Refused
 
 T = TypeVar("T")
 CRDS = "customresourcedefinitions.apiextensions.k8s.io"
 
 
 def eventually(
-    look: Callable[[], T], *, until: Callable[[T], object] = bool, timeout: float = 60, every: float = 0.05
+    look: Callable[[], T],
+    *,
+    until: Callable[[T], object] = bool,
+    timeout: float = PATIENCE,
+    every: float = 0.05,
 ) -> T:
     """Look again and again until what is found is as expected; a refusal counts as not yet."""
     deadline = time.monotonic() + timeout
