@@ -27,7 +27,7 @@ async def test_several_clusters_live_on_one_event_loop(kube: Kube, namespace: st
             Client(cluster, asynchronous=True) as client,
         ):
             assert cluster.asynchronous
-            return await client.submit(lambda x: x + 1, 10)
+            return await client.submit(sum, [10, 1])
 
     assert await asyncio.gather(result("fizz"), result("buzz")) == [11, 11]
     await asyncio.to_thread(kube.wait_all, DASK_CLUSTERS, namespace, until=lambda found: not found)
@@ -51,7 +51,7 @@ async def test_a_start_that_is_cancelled_leaves_nothing(kube: Kube, namespace: s
     starting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await starting
-    await asyncio.to_thread(kube.gone, DASK_CLUSTERS, "cancelled", namespace, timeout=10)
+    await asyncio.to_thread(kube.gone, DASK_CLUSTERS, "cancelled", namespace, timeout=30)
     await cluster.close()
     with pytest.raises(ValueError, match="closed"):
         await cluster
@@ -85,7 +85,7 @@ def test_a_cluster_has_the_port_that_was_asked_for_takes_few_requests_and_leaves
     to_create = list(requests)
     with Client(cluster) as client:
         assert cluster.forwarded_dashboard_port == str(port)
-        assert client.submit(lambda x: x + 1, 10).result(timeout=60) == 11
+        assert client.submit(sum, [10, 1]).result(timeout=120) == 11
     cluster.close()
     cluster.close()
     assert "Closed, and the cluster deleted." in cluster._repr_html_()
@@ -95,7 +95,7 @@ def test_a_cluster_has_the_port_that_was_asked_for_takes_few_requests_and_leaves
     assert sum(one.startswith("POST") for one in to_create) == 1
     assert len(to_create) <= 10, "\n".join(to_create)
     assert len(requests) <= 16, "\n".join(requests)
-    kube.gone(DASK_CLUSTERS, "counted", namespace, timeout=1)
+    kube.gone(DASK_CLUSTERS, "counted", namespace, timeout=5)
     gc.collect()
     left = [thread for thread in set(threading.enumerate()) - threads if thread.is_alive()]
     # Dask's own pool of threads for serialization belongs to the process.
@@ -111,4 +111,4 @@ def test_a_taken_local_port_is_named(namespace: str, dask_image: str, kube: Kube
             KubeCluster(
                 name="port", namespace=namespace, image=dask_image, scheduler_forward_port=port, quiet=True
             )
-    kube.gone(DASK_CLUSTERS, "port", namespace, timeout=10)
+    kube.gone(DASK_CLUSTERS, "port", namespace, timeout=30)

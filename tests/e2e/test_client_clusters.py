@@ -48,7 +48,7 @@ def client(cluster: KubeCluster) -> Iterator[Client]:
 
 
 def test_it_computes(client: Client) -> None:
-    assert client.submit(lambda x: x + 1, 10).result(timeout=60) == 11
+    assert client.submit(sum, [10, 1]).result(timeout=120) == 11
 
 
 def test_it_has_one_client_of_its_own_making(cluster: KubeCluster, client: Client) -> None:
@@ -56,7 +56,7 @@ def test_it_has_one_client_of_its_own_making(cluster: KubeCluster, client: Clien
 
 
 def test_workers_have_the_environment(client: Client) -> None:
-    assert client.submit(os.getenv, "COLOR").result(timeout=60) == "red"
+    assert client.submit(os.getenv, "COLOR").result(timeout=120) == "red"
 
 
 def test_the_dashboard_answers_at_its_link(cluster: KubeCluster) -> None:
@@ -162,7 +162,7 @@ async def test_it_is_awaited_in_an_event_loop(cluster: KubeCluster) -> None:
     )
     try:
         async with Client(second, asynchronous=True) as client:
-            assert await client.submit(lambda x: x + 1, 10) == 11
+            assert await client.submit(sum, [10, 1]) == 11
         assert set(await second.get_logs()) >= {"in-use-scheduler"}
     finally:
         await second.close()
@@ -180,7 +180,7 @@ async def test_an_asynchronous_context_scales_and_adapts_with_or_without_await(
         assert await asyncio.to_thread(kube.find, AUTOSCALERS, cluster.name, cluster.namespace)
         second.scale(1)
         await asyncio.to_thread(kube.gone, AUTOSCALERS, cluster.name, cluster.namespace)
-        await second.wait_for_workers(1, timeout=60)
+        await second.wait_for_workers(1, timeout=120)
 
 
 def test_another_cluster_object_shares_its_event_loop(cluster: KubeCluster) -> None:
@@ -190,7 +190,7 @@ def test_another_cluster_object_shares_its_event_loop(cluster: KubeCluster) -> N
         assert second.loop is cluster.loop
         with Client(second) as client:
             assert client.loop is cluster.loop
-            assert client.submit(lambda x: x + 1, 10).result(timeout=60) == 11
+            assert client.submit(sum, [10, 1]).result(timeout=120) == 11
     assert cluster.get_logs()
 
 
@@ -297,7 +297,7 @@ def test_waiting_for_workers_that_do_not_come_tells_why(cluster: KubeCluster, ku
     assert any("Insufficient cpu" in note for note in caught.value.__notes__)
 
 
-def wait_for_observed(cluster: KubeCluster, number: int, timeout: float = 60) -> None:
+def wait_for_observed(cluster: KubeCluster, number: int, timeout: float = 120) -> None:
     """Wait until the cluster has heard of so many workers."""
     deadline = time.monotonic() + timeout
     while len(cluster.observed) != number:

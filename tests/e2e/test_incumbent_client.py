@@ -26,7 +26,7 @@ with KubeCluster(custom_cluster_spec=spec, namespace=namespace) as cluster:
     assert cluster.name == "incumbent"
     with Client(cluster) as client:
         client.wait_for_workers(1, timeout=120)
-        assert client.submit(sum, [1, 2, 3]).result(timeout=60) == 6
+        assert client.submit(sum, [1, 2, 3]).result(timeout=120) == 6
         cluster.scale(2)
         client.wait_for_workers(2, timeout=120)
         cluster.scale(1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -28,6 +29,7 @@ from tests.harness.flows import (
 from tests.harness.kube import Kube, Object
 from tests.harness.lab import Lab, a_lab
 from tests.harness.proxy import ApiProxy
+from tests.harness.worker_tasks import sent_to
 
 Manifest = Callable[..., Object]
 
@@ -190,14 +192,8 @@ def test_results_outlive_a_rollout(kube: Kube, namespace: str, controller: objec
     ):
         client.wait_for_workers(2, timeout=120)
 
-        def make(number: int) -> int:
-            from distributed import get_worker
-
-            get_worker().log_event("begun", number)
-            return number
-
-        results = client.map(make, range(20), pure=False)
-        wait(results, timeout=60)
+        results = client.map(sent_to(client).make, range(20), pure=False)
+        wait(results, timeout=120)
         containers = kube.get(DASK_CLUSTERS, "kept", namespace)["spec"]["worker"]["spec"]["containers"]
         containers[0]["env"] = [*containers[0].get("env", []), {"name": "CHANGED", "value": "yes"}]
         kube.patch(
@@ -214,7 +210,8 @@ def test_results_outlive_a_rollout(kube: Kube, namespace: str, controller: objec
                 )
             ),
             labelSelector="dask.org/component=worker",
-            timeout=90,
+            timeout=300,
         )
-        assert client.gather(results) == [*range(20)]
-        assert sorted(number for _, number in client.get_events("begun")) == [*range(20)]
+        assert [number for number, _ in client.gather(results)] == [*range(20)]
+        begun = Counter(message for _, message in client.get_events("begun"))
+        assert begun == Counter(f"make {number}" for number in range(20))

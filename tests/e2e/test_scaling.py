@@ -6,7 +6,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import pytest
 from distributed import Client, wait
@@ -14,6 +13,7 @@ from distributed import Client, wait
 from dask_k8s_client import KubeCluster
 from tests.e2e.conftest import DASK_CLUSTERS, WORKER_GROUPS, is_running, pods_of
 from tests.harness.kube import Kube, Object
+from tests.harness.worker_tasks import sent_to
 
 Manifest = Callable[..., Object]
 
@@ -39,7 +39,7 @@ def scale(kube: Kube, namespace: str, group: str, replicas: int) -> None:
     kube.patch(WORKER_GROUPS, group, {"spec": {"replicas": replicas}}, namespace, subresource="scale")
 
 
-def await_workers(kube: Kube, namespace: str, cluster: str, number: int, timeout: float = 90) -> None:
+def await_workers(kube: Kube, namespace: str, cluster: str, number: int, timeout: float = 180) -> None:
     """Wait until exactly so many worker pods of the cluster are left, none on its way out."""
     kube.wait_all(
         "pods",
@@ -54,26 +54,11 @@ def shrink_under_load(kube: Kube, namespace: str, manifest: Object, group: Objec
     kube.create(manifest, namespace)
     kube.create(group, namespace)
     with connected("busy", namespace, 4) as client:
-        # Nested, so that they travel by value to workers that don't have this module.
-        def make(number: int) -> tuple[int, bytes]:
-            from distributed import get_worker
-
-            get_worker().log_event("begun", f"make {number}")
-            return number, bytes(100_000)
-
-        def work(number: int, seconds: float) -> int:
-            import time
-
-            from distributed import get_worker
-
-            get_worker().log_event("begun", f"work {number}")
-            time.sleep(seconds)
-            return number
-
-        results = client.map(make, range(40), pure=False)
-        wait(results, timeout=60)
-        long = client.map(work, range(2), seconds=8, pure=False)
-        short = client.map(work, range(2, 42), seconds=0.2, pure=False)
+        tasks = sent_to(client)
+        results = client.map(tasks.make, range(40), pure=False)
+        wait(results, timeout=120)
+        long = client.map(tasks.work, range(2), seconds=8, pure=False)
+        short = client.map(tasks.work, range(2, 42), seconds=0.2, pure=False)
         kept = {pod["metadata"]["uid"] for pod in workers_of(kube, namespace, "busy-other")}
 
         scale(kube, namespace, "busy-default", 1)
@@ -122,14 +107,7 @@ def test_a_task_that_takes_too_long_is_moved(kube: Kube, namespace: str, cluster
     manifest["spec"]["worker"]["drainTimeoutSeconds"] = 3
     kube.create(manifest, namespace)
     with connected("slow", namespace, 2) as client:
-
-        def work(number: int) -> int:
-            import time
-
-            time.sleep(20)
-            return number
-
-        tasks = client.map(work, range(2), pure=False)
+        tasks = client.map(sent_to(client).work, range(2), seconds=20, pure=False)
         kube.patch(DASK_CLUSTERS, "slow", {"spec": {"worker": {"replicas": 1}}}, namespace)
         start = time.monotonic()
         await_workers(kube, namespace, "slow", 1)
@@ -159,16 +137,15 @@ def test_workers_without_our_name_map_to_their_pods(
     each = 2 if options else 1
     kube.create(manifest, namespace)
     with connected("nameless", namespace, 2 * each) as client:
-        results = client.map(lambda number: number * 2, range(20), pure=False)
-        wait(results, timeout=60)
+        results = client.map(pow, range(20), [2] * 20, pure=False)
+        wait(results, timeout=120)
 
         kube.patch(DASK_CLUSTERS, "nameless", {"spec": {"worker": {"replicas": 1}}}, namespace)
         await_workers(kube, namespace, "nameless", 1)
 
         assert all(result.status == "finished" for result in results)
-        assert client.gather(results) == [number * 2 for number in range(20)]
-        count: Any = client.run_on_scheduler(lambda dask_scheduler: len(dask_scheduler.workers))
-        assert count == each
+        assert client.gather(results) == [number**2 for number in range(20)]
+        assert len(client.scheduler_info(n_workers=-1)["workers"]) == each
 
 
 def test_nothing_is_deleted_while_the_scheduler_is_out_of_reach(
