@@ -1,7 +1,8 @@
 """The Python examples of the documentation of dask-kubernetes, with nothing changed but the import.
 
 Where the printed text lost indentation, joined lines or left a placeholder, the example is restored by its
-meaning. Users name no namespace and no image; the tests give these by Dask's configuration.
+meaning. Users name no namespace; the tests give it by Dask's configuration. The image under test takes the
+place of the documented one.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ import dask
 import pytest
 
 from dask_k8s_client import KubeCluster
-from tests.e2e.conftest import WORKER_GROUPS
+from tests.conftest import is_local
+from tests.e2e.conftest import WORKER_GROUPS, skip_unless_a_scheduler_of_2_gib_fits
+from tests.harness.examples import running_with
 from tests.harness.kube import Kube
 
 pytestmark = pytest.mark.usefixtures("controller")
@@ -24,7 +27,8 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 
 @pytest.fixture(autouse=True)
 def defaults(namespace: str, dask_image: str) -> Iterator[None]:
-    with dask.config.set({"kubernetes.namespace": namespace, "kubernetes.image": dask_image}):
+    config = {"kubernetes.namespace": namespace, "kubernetes.image": dask_image}
+    with dask.config.set(config), running_with(dask_image):
         yield
 
 
@@ -110,7 +114,8 @@ second = dict(cluster._session.resource["spec"])
 
 
 @pytest.mark.full
-def test_keywords_and_a_spec_made_of_them_are_equivalent(dask_image: str) -> None:
+def test_keywords_and_a_spec_made_of_them_are_equivalent(kube: Kube) -> None:
+    skip_unless_a_scheduler_of_2_gib_fits(kube)
     for scope in run(EQUIVALENT):
         for spec in (scope["first"], scope["second"]):
             [container] = spec["worker"]["spec"]["containers"]
@@ -161,7 +166,7 @@ def test_worker_pods_get_the_node_selector(kube: Kube, namespace: str) -> None:
 def test_images_of_a_private_registry_have_their_pull_secrets(
     request: pytest.FixtureRequest, kube: Kube, namespace: str
 ) -> None:
-    if request.config.getoption("--kubernetes") != "local":
+    if not is_local(request.config):
         pytest.skip("there is no such registry; the local Kubernetes pulls no images")
     for scope in run(PULL_SECRETS):
         pod = kube.get("pods", f"{scope['cluster'].name}-scheduler", namespace)
@@ -169,6 +174,10 @@ def test_images_of_a_private_registry_have_their_pull_secrets(
 
 
 def test_jupyter_runs_on_the_scheduler(request: pytest.FixtureRequest) -> None:
+    if not is_local(request.config):
+        pytest.skip(
+            "the image would have to fetch jupyterlab, or have it; test_examples.py starts it as well"
+        )
     pytest.importorskip("jupyter_server", reason="the local Kubernetes' pods use this environment's packages")
     for scope in run(JUPYTER):
         assert scope["cluster"].jupyter_link.endswith("/jupyter/lab")
@@ -221,7 +230,8 @@ cluster = KubeCluster(name="mycluster",
 
 
 @pytest.mark.full
-def test_a_name_can_be_used_again_at_once_with_more_options() -> None:
+def test_a_name_can_be_used_again_at_once_with_more_options(kube: Kube) -> None:
+    skip_unless_a_scheduler_of_2_gib_fits(kube)
     for scope in run(MINIMAL_AND_CUSTOMISED):
         assert scope["cluster"].env in ({"FOO": "bar"}, [{"name": "FOO", "value": "bar"}])
 
@@ -275,5 +285,5 @@ def test_a_classic_pod_spec_still_makes_workers() -> None:
     for scope in run(CLASSIC_POD_SPEC):
         cluster = scope["cluster"]
         cluster.scale(1)
-        cluster.wait_for_workers(1, timeout=60)
+        cluster.wait_for_workers(1, timeout=120)
         assert [worker["nthreads"] for worker in cluster.scheduler_info["workers"].values()] == [2]

@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,12 @@ import pytest
 import yaml
 
 from dask_k8s_models import make_cluster_spec
-from tests.e2e.conftest import DASK_CLUSTERS, WORKER_GROUPS
+from tests.e2e.conftest import DASK_CLUSTERS, WORKER_GROUPS, skip_unless_a_scheduler_of_2_gib_fits
+from tests.harness.examples import with_image
 from tests.harness.kube import Kube, Object
 
-EXAMPLES = Path(__file__).parents[2] / "examples"
+PROJECT = Path(__file__).parents[2]
+EXAMPLES = PROJECT / "examples"
 DASK_AUTOSCALERS = "daskautoscalers.kubernetes.dask.org"
 
 pytestmark = pytest.mark.usefixtures("controller")
@@ -51,7 +54,7 @@ class Traces:
 
 @pytest.fixture
 def run(kube: Kube, kubeconfig: Path, namespace: str, dask_image: str) -> Callable[..., Traces]:
-    """Run a script in its folder, and wait until it and all that it made have gone."""
+    """Run a script in its folder, with the image under test, and wait until it and its clusters have gone."""
 
     def run(script: str, **settings: Any) -> Traces:
         resources = (DASK_CLUSTERS, WORKER_GROUPS, DASK_AUTOSCALERS)
@@ -60,10 +63,11 @@ def run(kube: Kube, kubeconfig: Path, namespace: str, dask_image: str) -> Callab
             for resource in resources
         }
         done = subprocess.run(
-            [sys.executable, script],
+            [sys.executable, "-m", "tests.harness.examples", dask_image, script],
             cwd=EXAMPLES,
             env={
                 **os.environ,
+                "PYTHONPATH": str(PROJECT),
                 "KUBECONFIG": str(kubeconfig),
                 "DASK_KUBERNETES__NAMESPACE": namespace,
                 "DASK_KUBERNETES__IMAGE": dask_image,
@@ -77,10 +81,12 @@ def run(kube: Kube, kubeconfig: Path, namespace: str, dask_image: str) -> Callab
         )
         print(done.stdout)
         kube.wait_all(DASK_CLUSTERS, namespace, until=lambda found: not found)
-        events = {
-            resource: list(kube.watch(resource, namespace, timeout=1, resourceVersion=since[resource]))
-            for resource in resources
-        }
+
+        def events_since(version: str, resource: str) -> list[tuple[str, Object]]:
+            return list(kube.watch(resource, namespace, timeout=1, resourceVersion=version))
+
+        with ThreadPoolExecutor() as pool:
+            events = dict(zip(since, pool.map(events_since, since.values(), since), strict=True))
         return Traces(done.returncode, done.stdout, events)
 
     return run
@@ -96,12 +102,13 @@ def ran_or_could_not_start(traces: Traces) -> bool:
 
 
 def test_keyword_arguments_and_the_manifest_that_they_stand_for_are_the_same(
-    run: Callable[..., Traces], kube: Kube, namespace: str
+    run: Callable[..., Traces], kube: Kube, namespace: str, dask_image: str
 ) -> None:
+    skip_unless_a_scheduler_of_2_gib_fits(kube)
     resources = {"requests": {"memory": "2Gi"}, "limits": {"memory": "64Gi"}}
-    by_hand = make_cluster_spec(name="foo", n_workers=2, resources=resources)
+    by_hand = make_cluster_spec(name="foo", image=dask_image, n_workers=2, resources=resources)
 
-    traces = run("custom_cluster_spec.py", image="ghcr.io/dask/dask:latest")
+    traces = run("custom_cluster_spec.py")
 
     assert traces.code == 0
     created = traces.created(DASK_CLUSTERS, "foo")
@@ -113,11 +120,11 @@ def test_keyword_arguments_and_the_manifest_that_they_stand_for_are_the_same(
 
 @pytest.mark.full
 def test_environment_variables_reach_scheduler_and_workers(
-    run: Callable[..., Traces], kube: Kube, namespace: str
+    run: Callable[..., Traces], kube: Kube, namespace: str, dask_image: str
 ) -> None:
-    by_hand = make_cluster_spec(name="foo", n_workers=2, env={"FOO": "bar"})
+    by_hand = make_cluster_spec(name="foo", image=dask_image, n_workers=2, env={"FOO": "bar"})
 
-    traces = run("environment.py", image="ghcr.io/dask/dask:latest")
+    traces = run("environment.py")
 
     assert traces.code == 0
     created = traces.created(DASK_CLUSTERS, "foo")
@@ -127,7 +134,8 @@ def test_environment_variables_reach_scheduler_and_workers(
 
 
 @pytest.mark.full
-def test_the_options_that_most_people_change(run: Callable[..., Traces]) -> None:
+def test_the_options_that_most_people_change(run: Callable[..., Traces], kube: Kube, dask_image: str) -> None:
+    skip_unless_a_scheduler_of_2_gib_fits(kube)
     traces = run("customised.py")
 
     assert traces.code == 0
@@ -135,7 +143,7 @@ def test_the_options_that_most_people_change(run: Callable[..., Traces]) -> None
     assert spec["worker"]["replicas"] == 3
     for part in ("worker", "scheduler"):
         [container] = spec[part]["spec"]["containers"]
-        assert container["image"] == "ghcr.io/dask/dask:latest"
+        assert container["image"] == dask_image
         assert container["env"] == [{"name": "FOO", "value": "bar"}]
         assert container["resources"] == {"requests": {"memory": "2Gi"}, "limits": {"memory": "64Gi"}}
 
@@ -185,8 +193,8 @@ def test_images_come_from_a_private_registry(run: Callable[..., Traces]) -> None
         assert spec[part]["spec"]["containers"][0]["image"] == "foo.com/jacobtomlinson/dask:latest"
 
 
-def test_a_classic_pod_spec_becomes_the_workers(run: Callable[..., Traces]) -> None:
-    classic = yaml.safe_load((EXAMPLES / "worker-spec.yaml").read_text())["spec"]
+def test_a_classic_pod_spec_becomes_the_workers(run: Callable[..., Traces], dask_image: str) -> None:
+    classic = with_image(yaml.safe_load((EXAMPLES / "worker-spec.yaml").read_text())["spec"], dask_image)
 
     traces = run("classic_pod_spec.py")
 
@@ -196,9 +204,9 @@ def test_a_classic_pod_spec_becomes_the_workers(run: Callable[..., Traces]) -> N
 
 
 def test_a_cluster_from_a_file_is_what_kubectl_makes_of_it(
-    run: Callable[..., Traces], kube: Kube, namespace: str
+    run: Callable[..., Traces], kube: Kube, namespace: str, dask_image: str
 ) -> None:
-    manifest = yaml.safe_load((EXAMPLES / "cluster-spec.yaml").read_text())
+    manifest = with_image(yaml.safe_load((EXAMPLES / "cluster-spec.yaml").read_text()), dask_image)
 
     traces = run("cluster_from_file.py", resource_timeout=5)
 
