@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,9 @@ import yaml
 
 from dask_k8s_client import KubeCluster, SchedulerStartupError, ValidationError, make_cluster_spec
 from dask_k8s_client.errors import ForbiddenError, MissingCRDsError
-from tests.e2e.conftest import DASK_CLUSTERS
-from tests.harness.accounts import SEEDS_ROLE, grant
+from tests.conftest import is_local
+from tests.e2e.conftest import DASK_CLUSTERS, Patience
+from tests.harness.accounts import SEEDS_ROLE, grant, kubeconfig_of
 from tests.harness.controller import ControllerProcess
 from tests.harness.kube import Kube, Object
 
@@ -69,6 +69,7 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 def test_without_kubernetes_it_says_where_it_looked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "nowhere"))
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
     with pytest.raises(RuntimeError, match=r"nowhere.*KUBECONFIG|KUBECONFIG.*nowhere"):
         KubeCluster(name="foo", quiet=True)
 
@@ -82,7 +83,7 @@ def test_an_unknown_namespace_is_named_with_the_remedy(crds: None) -> None:
 
 
 def test_without_crds_it_says_how_to_install_them(request: pytest.FixtureRequest) -> None:
-    if request.config.getoption("--kubernetes") != "local":
+    if not is_local(request.config):
         pytest.skip("others' clusters would go with the CRDs")
     from dask_k8s_local import LocalKubernetes
 
@@ -98,32 +99,11 @@ def account(kube: Kube, kubeconfig: Path, namespace: str, tmp_path: Path) -> Ite
 
         def become(rules: list[Object]) -> None:
             grant(kube, namespace, rules)
-            path = kube.path("serviceaccounts", namespace, "dask-sa", "token")
-            request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
-            token = kube.request("POST", path, json=request)["status"]["token"]
             path = tmp_path / "kubeconfig"
-            path.write_text(yaml.safe_dump(with_token(kubeconfig, token, namespace)))
+            path.write_text(yaml.safe_dump(kubeconfig_of(kube, kubeconfig, namespace)))
             patch.setenv("KUBECONFIG", str(path))
 
         yield become
-
-
-def with_token(kubeconfig: Path, token: str, namespace: str) -> Object:
-    """Return the current context of a kubeconfig for somebody else."""
-    content = yaml.safe_load(kubeconfig.read_text())
-    current = next(c["context"] for c in content["contexts"] if c["name"] == content["current-context"])
-    cluster = next(c["cluster"] for c in content["clusters"] if c["name"] == current["cluster"])
-    if "certificate-authority" in cluster:
-        authority = (kubeconfig.parent / cluster.pop("certificate-authority")).read_bytes()
-        cluster["certificate-authority-data"] = base64.b64encode(authority).decode()
-    return {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "clusters": [{"name": "c", "cluster": cluster}],
-        "users": [{"name": "u", "user": {"token": token}}],
-        "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u", "namespace": namespace}}],
-        "current-context": "x",
-    }
 
 
 @pytest.mark.parametrize(
@@ -178,14 +158,16 @@ def test_without_a_controller_it_asks_whether_one_runs(
 
 
 @pytest.mark.usefixtures("controller")
-def test_a_scheduler_that_crashes_shows_its_logs(kube: Kube, namespace: str, dask_image: str) -> None:
+def test_a_scheduler_that_crashes_shows_its_logs(
+    kube: Kube, namespace: str, dask_image: str, patience: Patience
+) -> None:
     spec = make_cluster_spec(name="crashloopbackoff", image=dask_image, n_workers=1)
     container = spec["spec"]["scheduler"]["spec"]["containers"][0]
     container["args"] = ["python", "-c", "import sys; sys.exit('my plugin is not installed')"]
     container.pop("command", None)
 
     with pytest.raises(SchedulerStartupError, match=r"Scheduler failed to start\.") as caught:
-        KubeCluster(custom_cluster_spec=spec, namespace=namespace, resource_timeout=3, quiet=True)
+        KubeCluster(custom_cluster_spec=spec, namespace=namespace, resource_timeout=patience(3), quiet=True)
 
     assert "exit code 1" in str(caught.value)
     assert "my plugin is not installed" in str(caught.value)
@@ -193,47 +175,51 @@ def test_a_scheduler_that_crashes_shows_its_logs(kube: Kube, namespace: str, das
 
 
 @pytest.mark.usefixtures("controller")
-def test_a_command_of_old_images_is_explained(namespace: str, dask_image: str) -> None:
+def test_a_command_of_old_images_is_explained(namespace: str, dask_image: str, patience: Patience) -> None:
     spec = make_cluster_spec(name="old", image=dask_image)
     spec["spec"]["scheduler"]["spec"]["containers"][0]["args"] = ["dask-scheduler", "--host", "0.0.0.0"]
     with pytest.raises(SchedulerStartupError, match="use `dask scheduler`"):
-        KubeCluster(custom_cluster_spec=spec, namespace=namespace, resource_timeout=3, quiet=True)
+        KubeCluster(custom_cluster_spec=spec, namespace=namespace, resource_timeout=patience(3), quiet=True)
 
 
 @pytest.mark.usefixtures("controller")
-def test_an_image_that_cannot_be_pulled_is_named(kube: Kube, namespace: str) -> None:
+def test_an_image_that_cannot_be_pulled_is_named(kube: Kube, namespace: str, patience: Patience) -> None:
     with pytest.raises(SchedulerStartupError, match=r"Image.*registry\.invalid/dask/dask:none"):
         KubeCluster(
             name="no-image",
             namespace=namespace,
             image="registry.invalid/dask/dask:none",
-            resource_timeout=4,
+            resource_timeout=patience(4),
             quiet=True,
         )
     kube.gone(DASK_CLUSTERS, "no-image", namespace)
 
 
 @pytest.mark.usefixtures("controller")
-def test_a_scheduler_that_fits_nowhere_is_told_in_kubernetes_words(kube: Kube, namespace: str) -> None:
+def test_a_scheduler_that_fits_nowhere_is_told_in_kubernetes_words(
+    kube: Kube, namespace: str, patience: Patience
+) -> None:
     with pytest.raises(SchedulerStartupError, match=r"Unschedulable: .*Insufficient memory"):
         KubeCluster(
             name="too-big",
             namespace=namespace,
             resources={"requests": {"memory": "900Ti"}},
-            resource_timeout=2,
+            resource_timeout=patience(2),
             quiet=True,
         )
     kube.gone(DASK_CLUSTERS, "too-big", namespace)
 
 
 @pytest.mark.usefixtures("controller")
-def test_what_was_half_created_stays_if_the_user_wants_it(kube: Kube, namespace: str) -> None:
+def test_what_was_half_created_stays_if_the_user_wants_it(
+    kube: Kube, namespace: str, patience: Patience
+) -> None:
     with pytest.raises(SchedulerStartupError):
         KubeCluster(
             name="kept",
             namespace=namespace,
             resources={"requests": {"memory": "900Ti"}},
-            resource_timeout=1,
+            resource_timeout=patience(1),
             shutdown_on_close=False,
             quiet=True,
         )
@@ -262,10 +248,12 @@ def quota(kube: Kube, namespace: str) -> Iterator[Any]:
 
 
 @pytest.mark.usefixtures("controller")
-def test_an_exceeded_quota_is_told_with_the_remedy(kube: Kube, namespace: str, quota: Any) -> None:
+def test_an_exceeded_quota_is_told_with_the_remedy(
+    kube: Kube, namespace: str, quota: Any, patience: Patience
+) -> None:
     quota(0)
     with pytest.raises(SchedulerStartupError, match=r"exceeded quota: few-pods.*ResourceQuota raised"):
-        KubeCluster(name="over-quota", namespace=namespace, resource_timeout=3, quiet=True)
+        KubeCluster(name="over-quota", namespace=namespace, resource_timeout=patience(3), quiet=True)
     kube.gone(DASK_CLUSTERS, "over-quota", namespace)
 
 
@@ -288,10 +276,15 @@ def test_scaling_beyond_the_quota_does_not_hang_and_tells_why(
 
 
 @pytest.mark.usefixtures("controller")
-def test_warnings_are_written_while_it_waits(namespace: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_warnings_are_written_while_it_waits(
+    namespace: str, capsys: pytest.CaptureFixture[str], patience: Patience
+) -> None:
     with pytest.raises(SchedulerStartupError):
         KubeCluster(
-            name="loud", namespace=namespace, resources={"requests": {"memory": "900Ti"}}, resource_timeout=1
+            name="loud",
+            namespace=namespace,
+            resources={"requests": {"memory": "900Ti"}},
+            resource_timeout=patience(1),
         )
     written = capsys.readouterr().out.splitlines()
     assert "Created cluster loud" in written

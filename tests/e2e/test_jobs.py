@@ -210,7 +210,9 @@ class TestStories:
     def test_it_is_restarted_until_it_succeeds(
         self, kube: Kube, namespace: str, job_manifest: Manifest
     ) -> None:
-        script = "import os, sys; again = os.path.exists('/work/0'); open('/work/0', 'w'); sys.exit(not again)"
+        script = (
+            "import os, sys; again = os.path.exists('/work/0'); open('/work/0', 'w'); sys.exit(not again)"
+        )
         manifest = job_manifest("patient", script)
         pod = manifest["spec"]["job"]["spec"]
         pod["volumes"] = [{"name": "work", "emptyDir": {}}]
@@ -256,9 +258,10 @@ class TestStories:
     def test_it_exceeds_its_deadline(
         self, kube: Kube, namespace: str, job_manifest: Manifest, patience: Patience
     ) -> None:
-        kube.create(job_manifest("slow", SLEEP, active_deadline_seconds=int(patience(8))), namespace)
+        limit = int(patience(8))
+        kube.create(job_manifest("slow", SLEEP, active_deadline_seconds=limit), namespace)
         job = kube.wait(JOBS, "slow", namespace, until=finished, timeout=300)
-        message = "The job has been active for longer than spec.activeDeadlineSeconds: 8 s."
+        message = f"The job has been active for longer than spec.activeDeadlineSeconds: {limit} s."
         assert_status(
             job,
             failed("DeadlineExceeded", message),

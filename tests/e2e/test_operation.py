@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -13,7 +12,9 @@ import httpx
 import pytest
 import yaml
 
+from tests.e2e.conformance.waiting import eventually
 from tests.e2e.conftest import DASK_CLUSTERS, WORKER_GROUPS, is_running, pods_of
+from tests.harness.accounts import grant, kubeconfig_of
 from tests.harness.controller import ControllerProcess
 from tests.harness.embedded import EmbeddedController
 from tests.harness.flows import CLUSTERS, NAME, Shape, await_shape, create, manifest, of
@@ -54,10 +55,14 @@ class TestAlone:
         ) as controller:
             kube.create(idle_cluster_manifest("probed"), namespace)
             kube.wait(DASK_CLUSTERS, "probed", namespace, until=is_running)
+            kube.wait_all("pods", namespace, until=lambda pods: len(pods) == 3)
             assert httpx.get(f"{url}/healthz", timeout=5).status_code == 200
-            metrics = httpx.get(f"{url}/metrics", timeout=5).text
+            # A request is counted when it's answered, which may be later than a watch tells of the pod.
+            created = 'dask_controller_api_requests_total{code="201",kind="Pod",verb="create"} 3.0'
+            metrics = eventually(
+                lambda: httpx.get(f"{url}/metrics", timeout=5).text, until=lambda found: created in found
+            )
             assert 'dask_controller_reconciles_total{kind="DaskCluster",result="success"}' in metrics
-            assert 'dask_controller_api_requests_total{code="201",kind="Pod",verb="create"} 3.0' in metrics
             start = time.monotonic()
             controller.stop()
             print(f"stopped within {time.monotonic() - start:.1f} s")
@@ -81,9 +86,9 @@ class TestAlone:
     def test_a_role_of_one_namespace_is_enough(
         self, kube: Kube, kubeconfig: Path, namespace: str, tmp_path: Path, idle_cluster_manifest: Manifest
     ) -> None:
-        grant(kube, namespace)
+        grant(kube, namespace, RULES, "controller")
         path = tmp_path / "kubeconfig"
-        path.write_text(yaml.safe_dump(as_service_account(kube, kubeconfig, namespace)))
+        path.write_text(yaml.safe_dump(kubeconfig_of(kube, kubeconfig, namespace, "controller")))
         with Kube.from_kubeconfig(path) as limited, pytest.raises(Refused) as refused:
             limited.list("pods", "default")
         assert refused.value.code == 403
@@ -95,11 +100,14 @@ class TestAlone:
             kube.patch(DASK_CLUSTERS, "modest", {"spec": {"worker": {"replicas": 2}}}, namespace)
             kube.wait_all("pods", namespace, until=lambda pods: len(pods) == 3)
             kube.delete("pods", "modest-scheduler", namespace)
-            kube.wait(
+            kube.wait_all(
                 "pods",
-                "modest-scheduler",
                 namespace,
-                until=lambda pod: pod["status"].get("phase") == "Running",
+                until=lambda pods: any(
+                    pod["status"].get("phase") == "Running" and "deletionTimestamp" not in pod["metadata"]
+                    for pod in pods.values()
+                ),
+                labelSelector="dask.org/component=scheduler",
             )
             assert "forbidden" not in controller.log.lower()
 
@@ -178,32 +186,6 @@ RULES = [
 ]
 
 
-def grant(kube: Kube, namespace: str) -> None:
-    rbac = "rbac.authorization.k8s.io"
-    name = {"name": "controller"}
-    kube.create({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": name}, namespace)
-    kube.create({"apiVersion": f"{rbac}/v1", "kind": "Role", "metadata": name, "rules": RULES}, namespace)
-    binding = {
-        "apiVersion": f"{rbac}/v1",
-        "kind": "RoleBinding",
-        "metadata": name,
-        "roleRef": {"apiGroup": rbac, "kind": "Role", "name": "controller"},
-        "subjects": [{"kind": "ServiceAccount", "name": "controller", "namespace": namespace}],
-    }
-    kube.create(binding, namespace)
-
-
-def as_service_account(kube: Kube, kubeconfig: Path, namespace: str) -> Object:
-    """Return the kubeconfig with the service account's token in place of the user's credentials."""
-    request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
-    path = Kube.path("serviceaccounts", namespace, "controller", "token")
-    token = kube.request("POST", path, json=request)["status"]["token"]
-    content: Object = copy.deepcopy(yaml.safe_load(kubeconfig.read_text()))
-    for user in content["users"]:
-        user["user"] = {"token": token}
-    return content
-
-
 def install_plugin(folder: Path) -> None:
     package = folder / "my_controller_plugin"
     package.mkdir()
@@ -277,7 +259,7 @@ def test_a_quota_is_told_in_kubernetes_own_words(
     kube.create(idle_cluster_manifest("free", n_workers=1), other_namespace)
     kube.wait(DASK_CLUSTERS, "free", other_namespace, until=is_running)
     kube.patch("resourcequotas", "few", {"spec": {"hard": {"pods": "4"}}}, namespace)
-    kube.wait_all("pods", namespace, until=lambda pods: len(pods) == 4, timeout=100)
+    kube.wait_all("pods", namespace, until=lambda pods: len(pods) == 4)
 
 
 @pytest.fixture
