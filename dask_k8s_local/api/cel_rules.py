@@ -24,6 +24,13 @@ _REASONS = {
     "FieldValueForbidden": lambda path, detail: errors.forbidden_field(path, detail),
     "FieldValueRequired": lambda path, detail: errors.required(path, detail),
 }
+_SUPPORTED_REASONS = (
+    "FieldValueDuplicate",
+    "FieldValueForbidden",
+    "FieldValueInvalid",
+    "FieldValueRequired",
+)
+_STEP = re.compile(r"\.([A-Za-z_][\w-]*)|\['([^']*)'\]")
 _REFERENCE = re.compile(r"(?<![\w.])(self|oldSelf)((?:\.[A-Za-z_]\w*)*)(\s*\()?")
 _UNSUPPORTED_FORMATS = ("date-time", "datetime", "date", "duration")
 _KEYWORDS = frozenset(
@@ -85,6 +92,10 @@ def compile_rules(schema: Schema, path: str, problems: list[Cause], *, is_root: 
     """Compile the rules of a schema and below; None if there are none. What can't be compiled is told."""
     rules = Rules(schema.type, schema)
     for index, source in enumerate(schema.rules):
+        told = list(_malformed(source, schema, f"{path}.x-kubernetes-validations[{index}]"))
+        problems.extend(told)
+        if told:
+            continue
         try:
             rules.own.append(_compiled(source, schema, is_root=is_root or schema.embedded))
         except RuleError as error:
@@ -103,6 +114,28 @@ def compile_rules(schema: Schema, path: str, problems: list[Cause], *, is_root: 
         rules.items = compile_rules(schema.items, f"{path}.items", problems, is_root=False)
     is_empty = not (rules.own or rules.properties or rules.additional or rules.items)
     return None if is_empty else rules
+
+
+def _malformed(source: Object, schema: Schema, place: str) -> Iterator[Cause]:
+    rule, reason, field_path = (source.get(key) or "" for key in ("rule", "reason", "fieldPath"))
+    if not rule.strip():
+        yield errors.required(f"{place}.rule", "rule is not specified")
+    elif "\n" in rule.strip() and not (source.get("message") or "").strip():
+        yield errors.required(f"{place}.message", "message must be specified if rule contains line breaks")
+    if reason and reason not in _SUPPORTED_REASONS:
+        yield errors.not_supported(f"{place}.reason", reason, _SUPPORTED_REASONS)
+    if field_path and not _leads_somewhere(field_path, schema):
+        yield errors.invalid_value(f"{place}.fieldPath", field_path, "must be a valid path")
+
+
+def _leads_somewhere(field_path: str, schema: Schema) -> bool:
+    """Whether a path names fields that a schema declares; keys of maps need no declaration."""
+    if not field_path.startswith((".", "[")):
+        return False
+    node: Schema | None = schema
+    for dotted, quoted in _STEP.findall(field_path):
+        node = node.child(dotted or quoted) if node is not None else None
+    return node is not None and not _STEP.sub("", field_path)
 
 
 def _compiled(source: Object, schema: Schema, *, is_root: bool) -> Rule:
@@ -133,6 +166,8 @@ def _program(text: str, *, boolean: bool) -> Any:
     result = program.return_type().name()
     if boolean and result not in ("BOOL", "DYN"):
         raise RuleError("cel expression must evaluate to a bool")
+    if not boolean and result not in ("STRING", "DYN"):
+        raise RuleError("messageExpression must evaluate to a string")
     return program
 
 

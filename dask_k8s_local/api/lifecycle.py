@@ -1,4 +1,4 @@
-"""The end of namespaces and of CRDs: everything in them goes first."""
+"""The beginning of CRDs, and the end of theirs and of namespaces: everything in them goes first."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from dask_k8s_local.api import metadata
-from dask_k8s_local.api.kinds.crds import CLEANUP
+from dask_k8s_local.api.kinds.crds import CLEANUP, established
 from dask_k8s_local.api.operations import Operations
 from dask_k8s_local.api.serving import CRDS, Serving
 from dask_k8s_local.api.store import Event, Revision, clone
@@ -91,7 +91,7 @@ def delete_all(operations: Operations, served: Served, namespace: str | None = N
 
 
 class CrdLifecycle:
-    """Deletes the objects of CRDs that are being deleted, then lets those go.
+    """Establishes CRDs; deletes the objects of those that are being deleted, then lets them go.
 
     https://kubernetes.io/docs/tasks/extend-kubernetes/custom-resources/custom-resource-definitions/#finalizers
     """
@@ -111,15 +111,20 @@ class CrdLifecycle:
             elif "deletionTimestamp" in event.now.object["metadata"]:
                 self._ending.add(name)
                 self.queue.add(name)
+            elif event.now.object["status"]["conditions"] is None:
+                self.queue.add(name)
         elif event.type == "DELETED" and resource in self._ending:
             self.queue.add(resource)
 
     async def _reconcile(self, name: str) -> None:
         crds, served = self._serving.named(CRDS), self._serving.named(name)
         found = self._operations.store.collection(CRDS).get(("", name))
-        if crds is None or found is None or "deletionTimestamp" not in found.object["metadata"]:
+        if crds is None or found is None:
             return
-        if served is None or not delete_all(self._operations, served):
+        if "deletionTimestamp" not in found.object["metadata"]:
+            write = Write(field_manager="kube-apiserver", subresource="status")
+            self._operations.patch(crds, "", name, established, write)
+        elif served is None or not delete_all(self._operations, served):
             write = Write(field_manager="apiextensions")
             self._operations.patch(crds, "", name, _without_cleanup, write)
 

@@ -41,6 +41,8 @@ _NOT_IN_JUNCTORS = (
     "x-kubernetes-validations",
 )
 _JUNCTORS = ("allOf", "anyOf", "oneOf")
+_BEYOND_RE2 = re.compile(r"(?<!\\)(?:\\\\)*(\(\?(?:[=!>]|<[=!])|\\[1-9])")
+"""Lookarounds and back references, which the regular expressions of Go don't have."""
 _INT_OR_STRING = [{"type": "integer"}, {"type": "string"}]
 
 
@@ -78,10 +80,6 @@ def _node(schema: Mapping[str, Any], path: str, *, is_root: bool = False) -> Ite
             yield errors.forbidden_field(f"{path}.{key}", detail)
     if kind and kind not in _TYPES:
         yield errors.not_supported(f"{path}.type", kind, _TYPES)
-    if int_or_string and kind:
-        yield errors.invalid_value(
-            f"{path}.type", kind, "must be empty if x-kubernetes-int-or-string is true"
-        )
     if (
         not kind
         and not is_root
@@ -101,10 +99,7 @@ def _node(schema: Mapping[str, Any], path: str, *, is_root: bool = False) -> Ite
         yield errors.forbidden_field(
             f"{path}.additionalProperties", "additionalProperties and properties are mutual exclusive"
         )
-    if schema.get("additionalProperties") is False:
-        yield errors.forbidden_field(
-            f"{path}.additionalProperties", "additionalProperties cannot be set to false"
-        )
+    yield from _extensions(schema, path)
     yield from _pattern(schema, path)
     yield from _list(schema, path)
     yield from _default(schema, path)
@@ -122,11 +117,26 @@ def _node(schema: Mapping[str, Any], path: str, *, is_root: bool = False) -> Ite
         yield from _node(schema["items"], f"{path}.items")
 
 
+def _extensions(schema: Mapping[str, Any], path: str) -> Iterator[Cause]:
+    preserves = schema.get("x-kubernetes-preserve-unknown-fields")
+    if preserves is False:
+        place = f"{path}.x-kubernetes-preserve-unknown-fields"
+        yield errors.invalid_value(place, False, "must be true or undefined")
+    if schema.get("x-kubernetes-embedded-resource") and not preserves and not schema.get("properties"):
+        yield errors.required(
+            f"{path}.properties",
+            "must not be empty if x-kubernetes-embedded-resource is true "
+            "without x-kubernetes-preserve-unknown-fields",
+        )
+
+
 def _pattern(schema: Mapping[str, Any], path: str) -> Iterator[Cause]:
     pattern = schema.get("pattern")
     if pattern:
         try:
             re.compile(pattern)
+            if beyond := _BEYOND_RE2.search(pattern):
+                raise re.error(f"invalid or unsupported Perl syntax: `{beyond[1]}`")
         except re.error as error:
             detail = f"must be a valid regular expression, but isn't: {error}"
             yield errors.invalid_value(f"{path}.pattern", pattern, detail)
@@ -146,13 +156,23 @@ def _list(schema: Mapping[str, Any], path: str) -> Iterator[Cause]:
         yield errors.invalid_value(
             f"{path}.type", schema.get("type", ""), "must be array if x-kubernetes-list-type is specified"
         )
+    items = schema.get("items") or {}
+    if list_type == "set" and items.get("type") in ("object", "array"):
+        key, given = (
+            ("x-kubernetes-map-type", items.get("x-kubernetes-map-type"))
+            if items["type"] == "object"
+            else ("x-kubernetes-list-type", items.get("x-kubernetes-list-type"))
+        )
+        if given != "atomic" and not (key == "x-kubernetes-list-type" and given is None):
+            shown = "null" if given is None else errors.show(given)
+            detail = "must be atomic as item of a list with x-kubernetes-list-type=set"
+            yield Cause("FieldValueInvalid", f"{path}.items.{key}", f"Invalid value: {shown}: {detail}")
     if list_type != "map":
         return
     if not keys:
         yield errors.required(
             f"{path}.x-kubernetes-list-map-keys", "must not be empty if x-kubernetes-list-type is map"
         )
-    items = schema.get("items") or {}
     for index, key in enumerate(keys or ()):
         child = (items.get("properties") or {}).get(key)
         if child is None:

@@ -1,4 +1,4 @@
-"""CustomResourceDefinitions: accepted and established as soon as they are valid."""
+"""CustomResourceDefinitions: accepted as soon as they are valid, established a moment later."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from dask_k8s_local.api.strategy import GenerationStrategy
 from dask_k8s_local.interfaces import Object
 
 CLEANUP = "customresourcecleanup.apiextensions.k8s.io"
-_COLUMN_TYPES = ("integer", "number", "string", "boolean", "date")
+_COLUMN_TYPES = ("boolean", "date", "integer", "number", "string")
+_PROTECTED = (".k8s.io", ".kubernetes.io")
+_APPROVAL = "api-approved.kubernetes.io"
 
 
 class CrdStrategy(GenerationStrategy):
@@ -30,20 +32,20 @@ class CrdStrategy(GenerationStrategy):
             own.setdefault("listKind", f"{own['kind']}List")
 
     def prepare_for_create(self, body: Object) -> None:
-        now = metadata.timestamp()
         self.default(body)
-        spec, own = body["spec"], body["metadata"]
-        own["finalizers"] = [*(one for one in own.get("finalizers") or () if one != CLEANUP), CLEANUP]
         body["status"] = {
-            "acceptedNames": spec["names"],
-            "conditions": [
-                _condition("NamesAccepted", "NoConflicts", "no conflicts found", now),
-                _condition(
-                    "Established", "InitialNamesAccepted", "the initial names have been accepted", now
-                ),
-            ],
-            "storedVersions": _stored(spec),
+            "acceptedNames": {"kind": "", "plural": ""},
+            "conditions": None,
+            "storedVersions": _stored(body["spec"]),
         }
+
+    def holds(self, body: Object) -> bool:
+        # The objects of a definition go before it does.
+        return "deletionTimestamp" not in body["metadata"]
+
+    def note_deletion(self, body: Object) -> Object:
+        others = [one for one in body["metadata"].get("finalizers") or () if one != CLEANUP]
+        return {**body, "metadata": {**body["metadata"], "finalizers": [*others, CLEANUP]}}
 
     def prepare_for_update(self, new: Object, old: Object) -> None:
         super().prepare_for_update(new, old)
@@ -51,7 +53,8 @@ class CrdStrategy(GenerationStrategy):
         status = new.get("status") or {}
         stored = status.get("storedVersions") or []
         added = [name for name in _stored(new["spec"]) if name not in stored]
-        if status and (added or status.get("acceptedNames") != new["spec"]["names"]):
+        is_established = bool(status.get("conditions"))
+        if is_established and (added or status.get("acceptedNames") != new["spec"]["names"]):
             new["status"] = {
                 **status,
                 "storedVersions": [*stored, *added],
@@ -75,6 +78,20 @@ class CrdStrategy(GenerationStrategy):
         return causes
 
 
+def established(crd: Object) -> Object:
+    """Return a definition as it is once its names are accepted and its objects served."""
+    now = metadata.timestamp()
+    status = {
+        **crd["status"],
+        "acceptedNames": crd["spec"]["names"],
+        "conditions": [
+            _condition("NamesAccepted", "NoConflicts", "no conflicts found", now),
+            _condition("Established", "InitialNamesAccepted", "the initial names have been accepted", now),
+        ],
+    }
+    return {**crd, "status": status}
+
+
 def _condition(type_: str, reason: str, message: str, now: str) -> Object:
     return {"type": type_, "status": "True", "reason": reason, "message": message, "lastTransitionTime": now}
 
@@ -89,8 +106,7 @@ def _problems(body: Object) -> Iterator[Cause]:
     for key in ("plural", "kind"):
         if not own.get(key):
             yield errors.required(f"spec.names.{key}")
-    if not spec.get("group"):
-        yield errors.required("spec.group")
+    yield from _group_problems(spec.get("group") or "", body["metadata"])
     if spec.get("scope") not in ("Namespaced", "Cluster"):
         yield errors.not_supported("spec.scope", spec.get("scope"), ("Cluster", "Namespaced"))
     wanted = f"{own.get('plural')}.{spec.get('group')}"
@@ -98,9 +114,7 @@ def _problems(body: Object) -> Iterator[Cause]:
         yield errors.invalid_value(
             "metadata.name", body["metadata"].get("name"), 'must be spec.names.plural+"."+spec.group'
         )
-    for name in ("plural", "singular"):
-        if own.get(name) and (problem := names.dns_1035_problem(own[name])):
-            yield errors.invalid_value(f"spec.names.{name}", own[name], problem)
+    yield from _names_problems(own)
     if spec.get("preserveUnknownFields"):
         yield errors.invalid_value(
             "spec.preserveUnknownFields",
@@ -111,10 +125,46 @@ def _problems(body: Object) -> Iterator[Cause]:
     if sum(bool(one.get("storage")) for one in versions) != 1:
         detail = "must have exactly one version marked as storage version"
         yield errors.invalid_value("spec.versions", [one.get("name") for one in versions], detail)
+    if len({one.get("name") for one in versions}) != len(versions):
+        detail = "must contain unique version names"
+        yield errors.invalid_value("spec.versions", [one.get("name") for one in versions], detail)
     if (spec.get("conversion") or {}).get("strategy") not in (None, "None"):
         yield errors.not_supported("spec.conversion.strategy", spec["conversion"]["strategy"], ("None",))
     for index, version in enumerate(versions):
         yield from _version_problems(version, f"spec.versions[{index}]", is_only=len(versions) == 1)
+
+
+def _group_problems(group: str, own: Object) -> Iterator[Cause]:
+    if not group:
+        yield errors.required("spec.group")
+    elif problem := names.subdomain_problem(group):
+        yield errors.invalid_value("spec.group", group, problem)
+    elif "." not in group:
+        yield errors.invalid_value("spec.group", group, "should be a domain with at least one dot")
+    elif f".{group}".endswith(_PROTECTED) and not (own.get("annotations") or {}).get(_APPROVAL):
+        yield errors.required(
+            f"metadata.annotations[{_APPROVAL}]",
+            f'protected groups must have approval annotation "{_APPROVAL}", '
+            "see https://github.com/kubernetes/enhancements/pull/1111",
+        )
+
+
+def _names_problems(own: Object) -> Iterator[Cause]:
+    labels = [(f"spec.names.{key}", own.get(key)) for key in ("plural", "singular")]
+    for key in ("shortNames", "categories"):
+        labels += [(f"spec.names.{key}[{index}]", one) for index, one in enumerate(own.get(key) or ())]
+    for path, label in labels:
+        if label and (problem := names.dns_1035_problem(label)):
+            yield errors.invalid_value(path, label, problem)
+    for key in ("kind", "listKind"):
+        if own.get(key) and (problem := names.dns_1035_problem(own[key].lower())):
+            yield errors.invalid_value(
+                f"spec.names.{key}", own[key], f"may have mixed case, but should otherwise match: {problem}"
+            )
+    if own.get("kind") and own.get("kind") == own.get("listKind"):
+        yield errors.invalid_value(
+            "spec.names.listKind", own["listKind"], "kind and listKind may not be the same"
+        )
 
 
 def _version_problems(version: Object, path: str, *, is_only: bool) -> Iterator[Cause]:
@@ -133,23 +183,32 @@ def _version_problems(version: Object, path: str, *, is_only: bool) -> Iterator[
         rule_problems: list[Cause] = []
         compile_rules(compile_schema(schema), place, rule_problems)
         yield from rule_problems
+    # So are the columns and subresources.
+    place = "spec" if is_only else path
     for index, column in enumerate(version.get("additionalPrinterColumns") or ()):
-        yield from _column_problems(column, f"{path}.additionalPrinterColumns[{index}]")
+        yield from _column_problems(column, f"{place}.additionalPrinterColumns[{index}]")
     scale = (version.get("subresources") or {}).get("scale")
     if scale is not None:
-        yield from _scale_problems(scale, f"{path}.subresources.scale")
+        yield from _scale_problems(scale, f"{place}.subresources.scale")
 
 
 def _column_problems(column: Object, path: str) -> Iterator[Cause]:
-    for key in ("name", "type", "jsonPath"):
+    for key, field in (("name", "name"), ("type", "type"), ("jsonPath", "JSONPath")):
         if not column.get(key):
-            yield errors.required(f"{path}.{key}")
+            yield errors.required(f"{path}.{field}")
     if column.get("type") and column["type"] not in _COLUMN_TYPES:
-        yield errors.not_supported(f"{path}.type", column["type"], _COLUMN_TYPES)
+        detail = f"must be one of {','.join(_COLUMN_TYPES)}"
+        yield errors.invalid_value(f"{path}.type", column["type"], detail)
+    json_path = column.get("jsonPath") or ""
+    if json_path and not json_path.startswith("."):
+        yield errors.invalid_value(
+            f"{path}.JSONPath", json_path, "must be a simple json path starting with ."
+        )
+        return
     try:
-        jsonpath.find({}, column.get("jsonPath") or "")
+        jsonpath.find({}, json_path)
     except jsonpath.JsonPathError as error:
-        yield errors.invalid_value(f"{path}.jsonPath", column["jsonPath"], str(error))
+        yield errors.invalid_value(f"{path}.JSONPath", json_path, str(error))
 
 
 def _scale_problems(scale: Object, path: str) -> Iterator[Cause]:

@@ -62,6 +62,13 @@ def test_a_resource_is_served_as_soon_as_it_is_established(
     assert [one["metadata"]["name"] for one in kube.list(things, namespace)] == ["one"]
 
 
+def test_a_new_definition_has_no_conditions_yet(kube: Kube, group: str) -> None:
+    status = kube.create(thing_crd(group), dryRun="All")["status"]
+
+    assert status["conditions"] is None
+    assert status["storedVersions"] == ["v1"]
+
+
 def test_names_that_are_not_given_are_derived(kube: Kube, group: str, install: Install) -> None:
     manifest = thing_crd(group)
     manifest["spec"]["names"] = {"plural": "things", "kind": "Thing"}
@@ -291,6 +298,23 @@ def with_schema(schema: Object) -> Callable[[Object], None]:
             ),
             "spec.validation.openAPIV3Schema.properties[spec].x-kubernetes-validations[0].rule",
         ),
+        (
+            with_schema(
+                an_object(
+                    spec={
+                        **an_object(a=STRING),
+                        "x-kubernetes-validations": [{"rule": "true", "fieldPath": ".b"}],
+                    }
+                )
+            ),
+            "spec.validation.openAPIV3Schema.properties[spec].x-kubernetes-validations[0].fieldPath",
+        ),
+        (
+            with_schema(an_object(spec=an_object(a={**STRING, "pattern": "^(?!b)"}))),
+            "spec.validation.openAPIV3Schema.properties[spec].properties[a].pattern",
+        ),
+        (lambda manifest: manifest["spec"]["names"].update(listKind="Thing"), "spec.names.listKind"),
+        (lambda manifest: manifest["spec"]["names"].update(categories=["A_"]), "spec.names.categories[0]"),
     ],
     ids=[
         "name",
@@ -303,6 +327,10 @@ def with_schema(schema: Object) -> Callable[[Object], None]:
         "unique",
         "default",
         "rule",
+        "path of a rule",
+        "lookahead",
+        "kind of lists",
+        "category",
     ],
 )
 def test_a_definition_is_validated(

@@ -24,14 +24,35 @@ def causes(answer: Any) -> dict[str, str]:
 async def test_a_crd_serves_its_resource_until_it_is_deleted(http: Http) -> None:
     assert (await http.get(THINGS)).status == 404
     crd = (await http.post(CRDS, thing_crd())).body
-    conditions = {one["type"]: one["status"] for one in crd["status"]["conditions"]}
-    assert conditions == {"NamesAccepted": "True", "Established": "True"}
     assert crd["status"]["storedVersions"] == ["v1"]
     assert crd["spec"]["names"]["listKind"] == "ThingList"
     await http.post(THINGS, thing())
     assert (await http.get(THINGS)).body["kind"] == "ThingList"
     await without_crd(http)
     assert (await http.get(THINGS)).status == 404
+
+
+async def test_a_crd_is_established_a_moment_after_its_creation(http: Http) -> None:
+    async with http.watch(CRDS) as watch:
+        created = (await http.post(CRDS, thing_crd())).body
+        assert created["status"]["conditions"] is None
+        assert created["status"]["acceptedNames"] == {"kind": "", "plural": ""}
+        (first, _), (second, changed) = await watch.next(), await watch.next()
+    assert [first, second] == ["ADDED", "MODIFIED"]
+    status = changed["status"]
+    conditions = {one["type"]: one["status"] for one in status["conditions"]}
+    assert conditions == {"NamesAccepted": "True", "Established": "True"}
+    assert status["acceptedNames"] == changed["spec"]["names"]
+
+
+async def test_a_crd_gets_its_finalizer_by_its_deletion(http: Http) -> None:
+    await http.post(CRDS, thing_crd())
+    held = thing()
+    held["metadata"]["finalizers"] = ["example.org/wait"]
+    await http.post(THINGS, held)
+    assert "finalizers" not in (await http.get(f"{CRDS}/things.example.org")).body["metadata"]
+    deleted = (await http.delete(f"{CRDS}/things.example.org")).body
+    assert deleted["metadata"]["finalizers"] == ["customresourcecleanup.apiextensions.k8s.io"]
 
 
 async def without_crd(http: Http) -> None:
@@ -436,11 +457,71 @@ async def test_schemas_must_be_structural(http: Http) -> None:
             f"{place}.properties[a].items.properties[k].default",
             "must have a default or be a required property",
         ),
+        (
+            {
+                "properties": {
+                    "a": {"type": "array", "x-kubernetes-list-type": "set", "items": {"type": "object"}}
+                }
+            },
+            f"{place}.properties[a].items.x-kubernetes-map-type",
+            "must be atomic as item of a list with x-kubernetes-list-type=set",
+        ),
+        (
+            {"properties": {"a": {"type": "object", "x-kubernetes-embedded-resource": True}}},
+            f"{place}.properties[a].properties",
+            "must not be empty if x-kubernetes-embedded-resource is true",
+        ),
+        (
+            {"properties": {"a": {"type": "object", "x-kubernetes-preserve-unknown-fields": False}}},
+            f"{place}.properties[a].x-kubernetes-preserve-unknown-fields",
+            "must be true or undefined",
+        ),
+        *(
+            (
+                {"properties": {"a": {"type": "string", "pattern": pattern}}},
+                f"{place}.properties[a].pattern",
+                "must be a valid regular expression",
+            )
+            for pattern in ("([", "^(?!a)", "(?<=a)b", r"(a)\1")
+        ),
     ]
     for schema, field, told in cases:
         answer = await http.post(CRDS, thing_crd(**schema))
         assert answer.status == 422, schema
         assert told in causes(answer)[field], causes(answer)
+
+
+@pytest.mark.parametrize(
+    ("rule", "field", "told"),
+    [
+        ({"rule": " "}, "rule", "Required value: rule is not specified"),
+        (
+            {"rule": "self.size == 'a' ||\nself.size == 'b'"},
+            "message",
+            "Required value: message must be specified if rule contains line breaks",
+        ),
+        ({"rule": "true", "reason": "Because"}, "reason", 'Unsupported value: "Because"'),
+        ({"rule": "true", "fieldPath": ".nowhere"}, "fieldPath", "must be a valid path"),
+        ({"rule": "true", "fieldPath": "size"}, "fieldPath", "must be a valid path"),
+        ({"rule": "true", "messageExpression": "1"}, "rule", "messageExpression must evaluate to a string"),
+    ],
+)
+async def test_rules_must_be_complete(http: Http, rule: dict[str, str], field: str, told: str) -> None:
+    answer = await http.post(CRDS, thing_crd(**{"x-kubernetes-validations": [rule]}))
+    place = "spec.validation.openAPIV3Schema.properties[spec].x-kubernetes-validations[0]"
+    assert told in causes(answer)[f"{place}.{field}"]
+
+
+async def test_the_field_of_a_rule_may_be_a_key_of_a_map(http: Http) -> None:
+    schema = {
+        "properties": {"labels": {"type": "object", "additionalProperties": {"type": "string"}}},
+        "x-kubernetes-validations": [
+            {"rule": "!has(self.labels)", "fieldPath": ".labels['a.b/c']", "message": "no labels"}
+        ],
+    }
+    await with_spec(http, schema)
+    answer = await http.post(THINGS, thing(labels={"a": "b"}))
+    assert list(causes(answer)) == ["spec.labels['a.b/c']"]
 
 
 async def test_a_crd_must_make_sense_as_a_whole(http: Http) -> None:
@@ -454,6 +535,20 @@ async def test_a_crd_must_make_sense_as_a_whole(http: Http) -> None:
             lambda crd: crd["spec"]["versions"][0].pop("schema"),
             "spec.versions[0].schema.openAPIV3Schema",
         ),
+        (lambda crd: renamed(crd, "org"), "spec.group"),
+        (lambda crd: renamed(crd, "things.k8s.io"), "metadata.annotations[api-approved.kubernetes.io]"),
+        (lambda crd: crd["spec"]["names"].update(listKind="Thing"), "spec.names.listKind"),
+        (lambda crd: crd["spec"]["names"].update(shortNames=["a_b"]), "spec.names.shortNames[0]"),
+        (lambda crd: crd["spec"]["names"].update(categories=["all", "A_"]), "spec.names.categories[1]"),
+        (
+            lambda crd: crd["spec"]["versions"].append({**crd["spec"]["versions"][0], "storage": False}),
+            "spec.versions",
+        ),
+        (
+            lambda crd: column_of(crd).update(jsonPath="spec.color"),
+            "spec.additionalPrinterColumns[0].JSONPath",
+        ),
+        (lambda crd: column_of(crd).update(type="float"), "spec.additionalPrinterColumns[0].type"),
     ):
         crd = thing_crd()
         change(crd)
@@ -462,6 +557,16 @@ async def test_a_crd_must_make_sense_as_a_whole(http: Http) -> None:
         answer = await http.post(CRDS, crd)
         assert answer.status == 422, field
         assert field in causes(answer)
+
+
+def renamed(crd: dict[str, Any], group: str) -> None:
+    crd["spec"]["group"] = group
+    crd["metadata"]["name"] = f"things.{group}"
+
+
+def column_of(crd: dict[str, Any]) -> dict[str, Any]:
+    column: dict[str, Any] = crd["spec"]["versions"][0]["additionalPrinterColumns"][0]
+    return column
 
 
 async def test_a_changed_schema_holds_at_once(http: Http) -> None:
