@@ -164,7 +164,7 @@ class KubeCluster(Manager):
         --------
         >>> cluster.adapt(minimum=1, maximum=10)  # doctest: +SKIP
         """
-        least = int(minimum or 0)
+        least = minimum or 0
         effect = self._call(lambda: self._session.groups.adapt(least, maximum, worker_group))
         return Adaptivity(least, maximum, effect)
 
@@ -283,6 +283,7 @@ class KubeCluster(Manager):
         --------
         >>> print(cluster.get_logs()["foo-scheduler"])  # doctest: +SKIP
         """
+        self._require_running()
         return self.sync(self._get_logs)
 
     logs = get_logs

@@ -93,13 +93,18 @@ def _merged(paths: list[Path]) -> Json:
     for path in paths:
         try:
             content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-        except (OSError, yaml.YAMLError) as error:
+        except (OSError, ValueError, yaml.YAMLError) as error:
             raise CredentialsError(f"The kubeconfig {path} can't be read: {error}") from error
-        merged["current-context"] = merged["current-context"] or content.get("current-context") or ""
-        for plural in ("clusters", "users", "contexts"):
-            for entry in content.get(plural) or []:
-                value = {**(entry.get(plural[:-1]) or {}), "_folder": path.parent}
-                merged[plural].setdefault(entry["name"], value)
+        try:
+            merged["current-context"] = merged["current-context"] or content.get("current-context") or ""
+            for plural in ("clusters", "users", "contexts"):
+                for entry in content.get(plural) or []:
+                    value = {**(entry.get(plural[:-1]) or {}), "_folder": path.parent}
+                    merged[plural].setdefault(entry["name"], value)
+        except (AttributeError, KeyError, TypeError) as error:
+            raise CredentialsError(
+                f"{path} isn't a kubeconfig: its clusters, users and contexts must be lists of named entries."
+            ) from error
     return merged
 
 
@@ -181,7 +186,10 @@ def _ssl_context(cluster: Json, user: Json) -> ssl.SSLContext | None:
     if not cluster["server"].startswith("https"):
         return None
     authority = _bytes(cluster, "certificate-authority")
-    context = ssl.create_default_context(cadata=authority.decode() if authority else None)
+    try:
+        context = ssl.create_default_context(cadata=authority.decode() if authority else None)
+    except (ssl.SSLError, UnicodeDecodeError) as error:
+        raise CredentialsError(f"The kubeconfig's certificate-authority isn't valid: {error}") from error
     if cluster.get("insecure-skip-tls-verify"):
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
@@ -206,7 +214,10 @@ def _load_client_certificate(context: ssl.SSLContext, certificate: bytes, key: b
 
 def _bytes(entry: Json, key: str) -> bytes | None:
     if entry.get(f"{key}-data"):
-        return base64.b64decode(entry[f"{key}-data"])
+        try:
+            return base64.b64decode(entry[f"{key}-data"])
+        except ValueError as error:
+            raise CredentialsError(f"The kubeconfig's {key}-data isn't valid base64: {error}") from error
     return _path(entry, key).read_bytes() if entry.get(key) else None
 
 

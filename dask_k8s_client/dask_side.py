@@ -33,7 +33,7 @@ class LastingCluster(Cluster):
         """Wait until there is a scheduler to connect to; False if there will be none."""
         raise NotImplementedError
 
-    async def _why_workers_are_missing(self) -> str:
+    async def _why_workers_are_missing(self, n_workers: int) -> str:
         """Say why there are fewer workers than wanted, if that is known."""
         return ""
 
@@ -92,7 +92,7 @@ class LastingCluster(Cluster):
             left = RECHECK if deadline is None else min(deadline - time.monotonic(), RECHECK)
             if left <= 0:
                 error = WorkerStartTimeoutError(running, n_workers, seconds or 0)
-                if reason := await self._why_workers_are_missing():
+                if reason := await self._why_workers_are_missing(n_workers):
                     error.add_note(reason)
                 raise error
             try:

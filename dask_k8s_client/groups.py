@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from typing import Any
+from typing import Any, SupportsInt
 
 from dask_k8s_client.api import AUTOSCALERS, GROUPS, Kubernetes
 from dask_k8s_client.errors import (
@@ -103,7 +103,7 @@ class Groups:
         ValueError
             ``n`` is negative.
         """
-        if isinstance(n, bool) or n != int(n) or n < 0:
+        if not _is_whole(n):
             raise ValueError(f"Cannot scale to {n!r} workers: it must be a whole number, 0 or more.")
         await self.stop_adapting(group)
         name = names.worker_group(self._cluster, group)
@@ -121,8 +121,11 @@ class Groups:
         ------
         ValueError
             The minimum is negative or above the maximum.
+        WorkerGroupNotFoundError
+            There is no such group.
         """
-        if minimum < 0 or (maximum is not None and maximum < minimum):
+        bounds_are_whole = _is_whole(minimum) and (maximum is None or _is_whole(maximum))
+        if not bounds_are_whole or (maximum is not None and maximum < minimum):
             raise ValueError(
                 f"Cannot adapt between {minimum} and {maximum} workers: it takes 0 <= minimum <= maximum."
             )
@@ -134,6 +137,7 @@ class Groups:
                 # A patch takes null as "no such field".
                 await self._api.patch(AUTOSCALERS.path(self._namespace, existing[0]), {"spec": bounds})
                 return
+            await self._require(group)
             other = None if group == names.DEFAULT_GROUP else group
             body = make_autoscaler_spec(self._cluster, minimum, maximum, worker_group=other)
             body["metadata"] |= {"labels": labels.autoscaler(self._cluster), **self._owned()}
@@ -170,6 +174,12 @@ class Groups:
         reference |= {"apiVersion": API_VERSION, "kind": "DaskCluster", "controller": True}
         return {"ownerReferences": [reference]}
 
+    async def _require(self, group: str) -> None:
+        try:
+            await self._api.get(GROUPS.path(self._namespace, names.worker_group(self._cluster, group)))
+        except NotFoundError as error:
+            raise await self._unknown(group) from error
+
     async def _unknown(self, group: str) -> WorkerGroupNotFoundError:
         try:
             answer = await self._api.get(GROUPS.path(self._namespace))
@@ -181,9 +191,20 @@ class Groups:
             for item in answer["items"]
             if item["spec"]["cluster"] == self._cluster
         ]
+        if not known:
+            return WorkerGroupNotFoundError(
+                f"There is no cluster {self._cluster} in the namespace {self._namespace}, "
+                "or the operator hasn't made its worker groups yet."
+            )
         return WorkerGroupNotFoundError(
-            f"The cluster {self._cluster} has no worker group {group!r}; it has {', '.join(known) or 'none'}."
+            f"The cluster {self._cluster} has no worker group {group!r}; it has {', '.join(known)}."
         )
+
+
+def _is_whole(n: Any) -> bool:
+    """Whether it is a number, 0 or more, without a fraction; also one of numpy's."""
+    is_number = isinstance(n, SupportsInt) and not isinstance(n, bool)
+    return is_number and bool(n >= 0 and n % 1 == 0)
 
 
 def defaults(cluster: Json) -> Json:

@@ -27,6 +27,11 @@ FIRST_LOOK, LAST_LOOK = 0.5, 8.0
 """Seconds after which workers that don't agree with the pods are asked for, doubled each time."""
 
 
+def closed(name: str) -> ValueError:
+    """Return the error for whoever uses a cluster after its end."""
+    return ValueError(f"The cluster {name} is closed; make a new KubeCluster.")
+
+
 class Manager(LastingCluster):
     """What `KubeCluster` does between its creation and its end.
 
@@ -91,7 +96,7 @@ class Manager(LastingCluster):
             if self.status == Status.running:
                 return
             if self.status != Status.created:
-                raise ValueError(f"The cluster {self.name} is closed; make a new KubeCluster.")
+                raise closed(self.name)
             self._start_task = asyncio.current_task()
             try:
                 await self._open()
@@ -173,9 +178,12 @@ class Manager(LastingCluster):
                 self._workers_changed.set()
                 delay *= 2
 
-    async def _why_workers_are_missing(self) -> str:
+    async def _why_workers_are_missing(self, n_workers: int) -> str:
         ailing = [row for row in display.rows(self._session.now) if row.state.level == "bad"]
-        return "\n".join(f"{row.component}: {row.state}" for row in ailing)
+        reasons = [f"{row.component}: {row.state}" for row in ailing]
+        if n_workers > len(self.plan):
+            reasons.append(f"The worker groups ask for {len(self.plan)} in all; `scale` asks for more.")
+        return "\n".join(reasons)
 
     # --- close ---
 
@@ -258,10 +266,15 @@ class Manager(LastingCluster):
         async def call() -> Any:
             return await function()
 
+        self._require_running()
         if self.asynchronous:
             # Some callers, such as Dask's JupyterLab extension, never await.
             return self._in_background(call())
         return self.sync(call)
+
+    def _require_running(self) -> None:
+        if self.status == Status.closed:
+            raise closed(self.name)
 
     def _log(self, log: str) -> None:
         self._cluster_manager_logs.append((datetime.datetime.now(), log))

@@ -34,6 +34,8 @@ def list_clusters(
 
     answer, where = run(read, kubeconfig, context)
     if output in ("json", "yaml"):
+        for cluster in answer["items"]:
+            cluster["metadata"].pop("managedFields", None)  # As kubectl does: it says nothing to people.
         show(answer, output)
     elif output == "name":
         for cluster in answer["items"]:
@@ -112,11 +114,18 @@ def delete(
 
     from dask_k8s_client.api import CLUSTERS
     from dask_k8s_client.create import until_deleted
+    from dask_k8s_client.errors import NotFoundError
 
     async def remove(api: Kubernetes, name: str) -> None:
         where = namespace or api.namespace
-        cluster = await api.get(CLUSTERS.path(where, name))
-        await api.delete(CLUSTERS.path(where, name), uid=cluster["metadata"]["uid"])
+        try:
+            cluster = await api.get(CLUSTERS.path(where, name))
+            await api.delete(CLUSTERS.path(where, name), uid=cluster["metadata"]["uid"])
+        except NotFoundError as error:
+            raise click.ClickException(
+                f"There is no cluster {name} in the namespace {where}; "
+                "`dask kubernetes ls` lists the clusters."
+            ) from error
         if wait:
             await until_deleted(api, where, cluster, timeout)
         click.echo(f"daskcluster {name} deleted")

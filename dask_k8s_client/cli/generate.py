@@ -104,7 +104,7 @@ def worker_group(**given: Any) -> None:
     _print(make_worker_group_spec, given)
 
 
-@gen.command(context_settings={"ignore_unknown_options": True})
+@gen.command(context_settings={"ignore_unknown_options": True}, short_help="Generate a DaskJob.")
 @click.option("--name", required=True, help="Name of the job, and of the cluster made for it.")
 @worker_options
 @click.argument("command", nargs=-1, required=True)

@@ -14,7 +14,16 @@ from dask_k8s_client.cli.manifests import crds, validate
 
 @click.group(name="kubernetes")
 def kubernetes() -> None:
-    """Dask clusters on Kubernetes."""
+    """Dask clusters on Kubernetes.
+
+    \b
+    dask kubernetes local up --kubeconfig kubeconfig.yaml
+        starts a Kubernetes on this machine; then, with KUBECONFIG set,
+    dask kubernetes gen cluster --name mine | kubectl apply -f -
+        creates a cluster, as KubeCluster(name="mine") does in Python, and
+    dask kubernetes port-forward mine
+        makes it reachable for dask.distributed.Client.
+    """
 
 
 for command in (crds, delete, gen, list_clusters, local, logs, port_forward, scale, validate):

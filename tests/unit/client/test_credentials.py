@@ -79,6 +79,22 @@ def test_a_broken_file_is_named(tmp_path: Path) -> None:
         credentials.load(tmp_path / "config")
 
 
+@pytest.mark.parametrize(
+    "text", ["root:x:0:0", "- a\n- b", "clusters: [{}]", "contexts: 1", "users: [u]", "\x00"]
+)
+def test_what_is_no_kubeconfig_is_named(tmp_path: Path, text: str) -> None:
+    (tmp_path / "config").write_text(text)
+    with pytest.raises(CredentialsError, match="config"):
+        credentials.load(tmp_path / "config")
+
+
+@pytest.mark.parametrize("data", ["a", "bm90IGEgY2VydGlmaWNhdGU=", "/w=="])
+def test_a_broken_authority_is_named(tmp_path: Path, data: str) -> None:
+    cluster = {"server": "https://127.0.0.1:1/", "certificate-authority-data": data}
+    with pytest.raises(CredentialsError, match="certificate-authority"):
+        credentials.load(kubeconfig(tmp_path / "config", cluster=cluster))
+
+
 def test_client_certificates_leave_no_file_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     temporary = tmp_path / "tmp"
     temporary.mkdir()

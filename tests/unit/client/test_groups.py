@@ -74,7 +74,7 @@ async def test_scaling_ends_only_the_autoscaling_of_that_group() -> None:
     assert path.endswith("/daskworkergroups/foo-default/scale")
 
 
-@pytest.mark.parametrize("n", [-1, 1.5, True])
+@pytest.mark.parametrize("n", [-1, 1.5, True, "3", None, float("inf"), float("nan")])
 async def test_only_whole_numbers_can_be_scaled_to(n: Any) -> None:
     async with ScriptedServer(NONE) as server:
         with pytest.raises(ValueError, match="Cannot scale"):
@@ -91,6 +91,22 @@ async def test_an_unknown_group_is_told_with_those_that_exist() -> None:
             await groups(server).scale(1, "gpu")
 
 
+async def test_a_cluster_without_groups_most_likely_does_not_exist() -> None:
+    async with ScriptedServer(NONE, refusal(404, "NotFound"), NONE) as server:
+        with pytest.raises(
+            WorkerGroupNotFoundError, match="There is no cluster foo in the namespace default"
+        ):
+            await groups(server).scale(1, "default")
+
+
+async def test_an_unknown_group_is_not_adapted() -> None:
+    known = {"items": [an_object("foo-default", spec={"cluster": "foo"})]}
+    async with ScriptedServer(NONE, refusal(404, "NotFound"), known) as server:
+        with pytest.raises(WorkerGroupNotFoundError, match="'gpu'; it has default"):
+            await groups(server).adapt(1, 2, "gpu")
+    assert {method for method, _, _ in server.requests} == {"GET"}
+
+
 async def test_what_is_forbidden_names_the_rule() -> None:
     async with ScriptedServer(NONE, refusal(403, "Forbidden", "may not patch")) as server:
         with pytest.raises(ForbiddenError, match="daskworkergroups/scale"):
@@ -98,9 +114,9 @@ async def test_what_is_forbidden_names_the_rule() -> None:
 
 
 async def test_adapting_creates_an_autoscaler() -> None:
-    async with ScriptedServer(NONE, {}) as server:
+    async with ScriptedServer(NONE, an_object("foo-default"), {}) as server:
         await groups(server).adapt(1, None, "default")
-    body = server.requests[1][2]
+    body = server.requests[2][2]
     assert body is not None
     assert body["metadata"]["name"] == "foo"
     assert body["spec"] == {"cluster": "foo", "minimum": 1}
@@ -115,12 +131,12 @@ async def test_adapting_again_changes_the_bounds_and_removes_the_absent_one() ->
 
 
 async def test_two_that_adapt_at_once_both_succeed() -> None:
-    async with ScriptedServer(NONE, refusal(409, "AlreadyExists"), {}) as server:
+    async with ScriptedServer(NONE, an_object("foo-default"), refusal(409, "AlreadyExists"), {}) as server:
         await groups(server).adapt(2, 4, "default")
-    assert server.requests[2][0] == "PATCH"
+    assert server.requests[3][0] == "PATCH"
 
 
-@pytest.mark.parametrize(("minimum", "maximum"), [(-1, None), (5, 2)])
+@pytest.mark.parametrize(("minimum", "maximum"), [(-1, None), (5, 2), ("a", None), (0, 1.5)])
 async def test_impossible_bounds_are_refused(minimum: int, maximum: int | None) -> None:
     async with ScriptedServer(NONE) as server:
         with pytest.raises(ValueError, match="minimum <= maximum"):
