@@ -186,6 +186,7 @@ def test_a_load_balancer_that_never_comes_is_named(
 # --- a node's port ---
 
 
+@pytest.mark.full
 async def test_a_nodes_port_is_connected_to_where_it_answers(
     request: pytest.FixtureRequest, kube: Kube, namespace: str, dask_image: str
 ) -> None:
