@@ -258,7 +258,7 @@ class TestStories:
     def test_it_exceeds_its_deadline(
         self, kube: Kube, namespace: str, job_manifest: Manifest, patience: Patience
     ) -> None:
-        limit = int(patience(8))
+        limit = int(max(8, patience(3)))
         kube.create(job_manifest("slow", SLEEP, active_deadline_seconds=limit), namespace)
         job = kube.wait(JOBS, "slow", namespace, until=finished, timeout=300)
         message = f"The job has been active for longer than spec.activeDeadlineSeconds: {limit} s."

@@ -45,7 +45,7 @@ def test_the_seeds_example_sees_the_schedulers_service(
         for component in ("scheduler", "worker"):
             manifest["spec"][component]["spec"]["containers"][0] |= {"command": ["sleep", "60"], "args": []}
         kube.create(manifest, namespace)
-        end = time.monotonic() + 30
+        end = time.monotonic() + 120
         while not plugin.exists():
             assert time.monotonic() < end, controller.log
             time.sleep(0.05)
