@@ -127,6 +127,8 @@ class ContainerRunner:
         # Kubelet looks again a moment later, and finds itself in back-off.
         if await self._sleep(min(delay / 2, 1.0)):
             return True
+        if self.spec.get("image") != image:
+            return False
         self._waits("ImagePullBackOff", f'Back-off pulling image "{image}": ErrImagePull: {error.message}')
         await self._tell("Normal", "BackOff", f'Back-off pulling image "{image}"')
         await self._tell("Warning", "Failed", "Error: ImagePullBackOff")
