@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import threading
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
@@ -54,9 +55,10 @@ def register(
         await memo.dask_operator.start(settings, taken_port=_liveness_port())
         if not await may_scan(memo.dask_operator.credentials()):
             settings.scanning.disabled = True
-        # All that was imported stays: looking through it again and again holds the event loop up.
-        gc.collect()
-        gc.freeze()
+        if threading.current_thread() is threading.main_thread():  # else others share the process's memory
+            # All that was imported stays: looking through it again and again holds the event loop up.
+            gc.collect()
+            gc.freeze()
 
     kopf.on.startup(registry=registry, id="dask_start")(start)
     kopf.on.login(registry=registry, id="dask_login")(_log_in)

@@ -21,6 +21,7 @@ from dask_k8s_local.interfaces import ApiError, Object
 T = TypeVar("T")
 
 _REASONS = {
+    403: ("Forbidden", "forbidden: requested fault"),
     409: (
         "Conflict",
         "Operation cannot be fulfilled: please apply your changes to the latest version and try again",
@@ -98,6 +99,7 @@ class Faults:
     def fail(
         self,
         code: int = 500,
+        message: str | None = None,
         *,
         when: Predicate = _is_write,
         nth: int | None = None,
@@ -109,7 +111,9 @@ class Faults:
         Parameters
         ----------
         code : int, default 500
-            The HTTP status: 409, 429, 500, 503 or 504.
+            The HTTP status: 403, 409, 429, 500, 503 or 504.
+        message : str, optional
+            The status's message, e.g. what an admission webhook says; one that fits the code by default.
         when : callable, optional
             Which requests it is about.
         nth : int, optional
@@ -119,13 +123,13 @@ class Faults:
         retry_after : int, optional
             Seconds for the header ``Retry-After``; 429 always has one, 1 by default.
         """
-        reason, message = _REASONS[code]
+        reason, usual = _REASONS[code]
         details: Object = {}
         if retry_after is not None or code == 429:
             details["retryAfterSeconds"] = 1 if retry_after is None else retry_after
 
         async def strike(_request: web.BaseRequest, _handle: Handle) -> web.StreamResponse:
-            raise ApiError(code, reason, message, details)
+            raise ApiError(code, reason, message or usual, details)
 
         return self._add(Fault(when, nth, times, strike))
 
