@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from benchmarks.autoscaler_policies import Incumbent, Ours
 from benchmarks.autoscaler_simulation import Batch, Cluster, Result, Trace, drawn, repeated
@@ -61,25 +61,37 @@ def traces(seed: int = 0) -> tuple[Trace, ...]:
     )
 
 
-def run(trace: Trace, *, heartbeats: bool = False) -> tuple[Result, Result]:
+Pair = tuple[Result, Result]
+"""A trace with this project's planners, and with the incumbent's policy."""
+
+
+def run(trace: Trace, *, heartbeats: bool = False) -> Pair:
     """Run a trace with both policies."""
     ours = Cluster(trace, heartbeats=heartbeats).run(Ours())
     return ours, Cluster(trace, heartbeats=heartbeats).run(Incumbent())
 
 
-def rows(seeds: int) -> Iterator[str]:
-    """Make the table, with the sums over so many draws of each workload."""
+def run_all(seeds: int) -> dict[str, list[Pair]]:
+    """Run so many draws of each workload."""
+    found: dict[str, list[Pair]] = {}
+    for seed in range(seeds):
+        for trace in traces(seed):
+            found.setdefault(trace.name, []).append(run(trace))
+    return found
+
+
+def rows(results: Mapping[str, Sequence[Pair]]) -> Iterator[str]:
+    """Make the table, with the sums over all draws of each workload, and over all workloads."""
     yield (
         f"{'trace':22}{'policy':10}{'time to finish':>15}{'worker-seconds':>15}{'of the ideal':>13}"
         f"{'changes':>9}{'reversals':>10}{'recomputed':>11}{'seconds lost':>13}"
     )
-    for draws in zip(*(traces(seed) for seed in range(seeds)), strict=True):
-        results = [run(trace) for trace in draws]
-        for index, name in enumerate((Ours.name, Incumbent.name)):
-            of_policy = [result[index] for result in results]
+    everything = [pair for pairs in results.values() for pair in pairs]
+    for trace, pairs in {**results, "all": everything}.items():
+        for name, of_policy in zip((Ours.name, Incumbent.name), zip(*pairs, strict=True), strict=True):
             used = sum(result.worker_seconds for result in of_policy)
             yield (
-                f"{draws[0].name:22}{name:10}"
+                f"{trace:22}{name:10}"
                 f"{sum(result.seconds for result in of_policy):14.0f}s"
                 f"{used:15.0f}"
                 f"{used / sum(result.ideal for result in of_policy):12.2f}x"
@@ -93,7 +105,7 @@ def rows(seeds: int) -> Iterator[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--seeds", type=int, default=5, help="draws of each workload; the figures are sums")
-    for row in rows(parser.parse_args().seeds):
+    for row in rows(run_all(parser.parse_args().seeds)):
         print(row)
 
 

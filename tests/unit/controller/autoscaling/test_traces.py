@@ -5,24 +5,25 @@ from __future__ import annotations
 import pytest
 
 from benchmarks.autoscaler_policies import Ours
-from benchmarks.autoscaler_simulation import Cluster, Result
-from benchmarks.autoscaler_traces import WINDOW, rows, run, traces
+from benchmarks.autoscaler_simulation import Cluster
+from benchmarks.autoscaler_traces import WINDOW, Pair, rows, run_all, traces
 
-SEEDS = range(4)
+SEEDS = 4
 FAMILIES = ("bursts", "long tails", "sawtooth", "map and reduce")
-
-Pair = tuple[Result, Result]
 
 
 @pytest.fixture(scope="module")
-def results() -> dict[str, list[Pair]]:
+def by_trace() -> dict[str, list[Pair]]:
+    return run_all(SEEDS)
+
+
+@pytest.fixture(scope="module")
+def results(by_trace: dict[str, list[Pair]]) -> dict[str, list[Pair]]:
     """Of each family of traces, with each seed: ours and the incumbent's."""
-    found: dict[str, list[Pair]] = {name: [] for name in FAMILIES}
-    for seed in SEEDS:
-        for trace in traces(seed):
-            family = next(name for name in FAMILIES if trace.name.startswith(name))
-            found[family].append(run(trace))
-    return found
+    return {
+        family: [pair for name, pairs in by_trace.items() if name.startswith(family) for pair in pairs]
+        for family in FAMILIES
+    }
 
 
 def ratio(pairs: list[Pair], what: str) -> float:
@@ -69,8 +70,7 @@ def test_where_workers_cannot_be_drained_no_task_begins_anew_but_one_that_had_ju
     assert max(thrown_away, default=0.0) <= 1.0
 
 
-def test_the_table_can_be_printed(capsys: pytest.CaptureFixture[str]) -> None:
-    for row in rows(seeds=1):
-        print(row)
-    lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 1 + 2 * len(traces())
+def test_the_table_shows_every_trace_and_all_together(by_trace: dict[str, list[Pair]]) -> None:
+    table = list(rows(by_trace))
+    print(*table, sep="\n")
+    assert len(table) == 1 + 2 * (len(traces()) + 1)
