@@ -156,6 +156,15 @@ async def test_it_is_discovered(cluster: KubeCluster) -> None:
     assert found[cluster.name] is KubeCluster
 
 
+def test_a_closed_cluster_says_so(cluster: KubeCluster) -> None:
+    with KubeCluster.from_name(cluster.name, namespace=cluster.namespace, quiet=True) as second:
+        pass
+    for use in (second.get_logs, lambda: second.scale(1), lambda: second.add_worker_group("late")):
+        with pytest.raises(ValueError, match="in-use is closed"):
+            use()
+    assert "Closed" in str(asyncio.run(second.generate_rich_output()).renderable)
+
+
 async def test_it_is_awaited_in_an_event_loop(cluster: KubeCluster) -> None:
     second = await KubeCluster.from_name(
         cluster.name, namespace=cluster.namespace, asynchronous=True, quiet=True
@@ -181,6 +190,12 @@ async def test_an_asynchronous_context_scales_and_adapts_with_or_without_await(
         second.scale(1)
         await asyncio.to_thread(kube.gone, AUTOSCALERS, cluster.name, cluster.namespace)
         await second.wait_for_workers(1, timeout=120)
+        # As Dask's JupyterLab extension does.
+        model = second.adapt()
+        await asyncio.to_thread(kube.wait, AUTOSCALERS, cluster.name, cluster.namespace, until=bool)
+        assert (model.minimum, model.maximum) == (0, None)
+        second.scale(1)
+        await asyncio.to_thread(kube.gone, AUTOSCALERS, cluster.name, cluster.namespace)
 
 
 def test_another_cluster_object_shares_its_event_loop(cluster: KubeCluster) -> None:
@@ -291,10 +306,12 @@ def test_waiting_for_workers_that_do_not_come_tells_why(cluster: KubeCluster, ku
     )
     try:
         with pytest.raises(TimeoutError) as caught:
-            cluster.wait_for_workers(2, timeout=1)
+            cluster.wait_for_workers(9, timeout=1)
     finally:
         cluster.delete_worker_group("huge")
-    assert any("Insufficient cpu" in note for note in caught.value.__notes__)
+    [note] = caught.value.__notes__
+    assert "Insufficient cpu" in note
+    assert "The worker groups ask for 2 in all; `scale` asks for more." in note
 
 
 def wait_for_observed(cluster: KubeCluster, number: int, timeout: float = 120) -> None:

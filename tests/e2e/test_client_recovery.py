@@ -43,13 +43,17 @@ def test_a_lost_scheduler_is_replaced_under_the_same_cluster(
             back = time.monotonic()
 
         with Client(cluster) as client:
+            connected = time.monotonic() - back
             assert client.submit(sum, [10, 1]).result(timeout=120) == 11
             took = time.monotonic() - back
             cluster.wait_for_workers(2, timeout=120)
 
-        assert took < 15, f"it took {took:.1f} s"
+        # The rest is not ours: nannies take 2.5 s to give up, and new workers import what they need.
+        assert connected < 5, f"it took {connected:.1f} s to connect"
+        assert took < 15, f"it took {took:.1f} s, {connected:.1f} s of them to connect"
         assert (cluster.scheduler_address, cluster.dashboard_link) == (address, link)
-        print(f"the cluster worked again {took:.1f} s after its scheduler's pod was back")
+        print(f"{connected:.1f} s after the scheduler's pod was back a client was connected, ", end="")
+        print(f"after {took:.1f} s a task had run")
 
 
 @pytest.mark.full

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
 import dask_k8s_client
-from dask_k8s_client import errors
+from dask_k8s_client import KubeCluster, errors
 
 
 def test_the_contracts_names_are_there() -> None:
@@ -27,6 +29,98 @@ def test_the_contracts_names_are_there() -> None:
 @pytest.mark.parametrize("name", dask_k8s_client.__all__)
 def test_every_public_name_can_be_had(name: str) -> None:
     assert getattr(dask_k8s_client, name).__name__ == name
+
+
+OPTIONS = [
+    "name",
+    "namespace",
+    "image",
+    "n_workers",
+    "resources",
+    "env",
+    "worker_command",
+    "port_forward_cluster_ip",
+    "create_mode",
+    "shutdown_on_close",
+    "idle_timeout",
+    "resource_timeout",
+    "scheduler_service_type",
+    "custom_cluster_spec",
+    "scheduler_forward_port",
+    "jupyter",
+    "loop",
+    "asynchronous",
+    "quiet",
+]
+
+
+def test_a_cluster_takes_the_contracts_options_by_name_only() -> None:
+    *given, rest = inspect.signature(KubeCluster).parameters.values()
+    assert [parameter.name for parameter in given] == OPTIONS
+    assert {parameter.kind for parameter in given} == {inspect.Parameter.KEYWORD_ONLY}
+    assert rest.kind is inspect.Parameter.VAR_KEYWORD
+    for name in OPTIONS:
+        assert f"    {name} : " in str(KubeCluster.__doc__)
+
+
+@pytest.mark.parametrize(
+    ("method", "parameters"),
+    [
+        ("scale", {"n": None, "worker_group": "default"}),
+        ("adapt", {"minimum": None, "maximum": None}),
+        (
+            "add_worker_group",
+            {
+                "name": None,
+                "n_workers": 3,
+                "image": None,
+                "resources": None,
+                "worker_command": None,
+                "env": None,
+                "custom_spec": None,
+            },
+        ),
+        ("delete_worker_group", {"name": None}),
+        ("get_logs", {}),
+        ("close", {"timeout": 3600}),
+        ("from_name", {"name": None}),
+        ("get_client", {}),
+        ("wait_for_workers", {"n_workers": None, "timeout": None}),
+    ],
+)
+def test_methods_take_the_contracts_parameters_in_its_order(method: str, parameters: dict[str, Any]) -> None:
+    found = [
+        p for p in inspect.signature(getattr(KubeCluster, method)).parameters.values() if p.name != "self"
+    ]
+    nothing = inspect.Parameter.empty
+    told = [(p.name, None if p.default is nothing else p.default) for p in found]
+    assert told[: len(parameters)] == list(parameters.items())
+    assert inspect.getdoc(getattr(KubeCluster, method))
+
+
+@pytest.mark.parametrize(
+    "attribute",
+    [
+        "dashboard_link",
+        "jupyter_link",
+        "scheduler_address",
+        "forwarded_dashboard_port",
+        "observed",
+        "plan",
+        "requested",
+        "loop",
+        "asynchronous",
+        "called_from_running_loop",
+        "generate_rich_output",
+        "logs",
+        "sync",
+        "__await__",
+        "__enter__",
+        "__aenter__",
+    ],
+)
+def test_the_contracts_attributes_are_there(attribute: str) -> None:
+    assert hasattr(KubeCluster, attribute)
 
 
 def test_other_names_cannot() -> None:
@@ -64,6 +158,16 @@ def test_the_command_line_is_light() -> None:
         f"print(sorted((set(sys.modules) - before) & {heavy!r}))"
     )
     assert subprocess.check_output([sys.executable, "-c", program], text=True).strip() == "[]"
+
+
+def test_the_command_line_costs_other_commands_less_than_50_milliseconds() -> None:
+    program = (
+        "import dask.cli, time; start = time.perf_counter(); import dask_k8s_client.cli; "
+        "print(time.perf_counter() - start)"
+    )
+    # The best of a few, as others use this machine too.
+    command = [sys.executable, "-c", program]
+    assert any(float(subprocess.check_output(command, text=True)) < 0.05 for _ in range(5))
 
 
 def test_importing_the_package_sets_the_defaults() -> None:
