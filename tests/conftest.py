@@ -68,7 +68,9 @@ def kubeconfig(request: pytest.FixtureRequest) -> Iterator[Path]:
     if request.config.getoption("--kubernetes") == "kind":
         path = Path(request.getfixturevalue("kind_cluster").kubeconfig_path).resolve()
     else:
-        path = Path(os.environ.get("KUBECONFIG", "~/.kube/config")).expanduser()
+        first, *_ = (os.environ.get("KUBECONFIG") or "~/.kube/config").split(os.pathsep)
+        # Tests, and what they start, work in other folders.
+        path = Path(first).expanduser().absolute()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("KUBECONFIG", str(path))
         yield path
