@@ -66,7 +66,11 @@ def apply(
 
 
 def _conflict(conflicts: list[tuple[Manager, Fields]]) -> ApiError:
-    found = [(one, fields.path_text(path)) for one, claimed in conflicts for path in fields.paths(claimed)]
+    found = [
+        (one, path)
+        for one, claimed in conflicts
+        for path in sorted(map(fields.path_text, fields.paths(claimed)))
+    ]
     causes = [Cause("FieldManagerConflict", path, f"conflict with {one}") for one, path in found]
     if len(found) == 1:
         told = f"1 conflict: conflict with {found[0][0]}: {found[0][1]}"

@@ -145,7 +145,8 @@ def _columns(source: Any) -> Iterator[Column]:
             one["name"],
             one["type"],
             one["jsonPath"],
-            one.get("description", ""),
+            one.get("description")
+            or f"Custom resource definition column (in JSONPath format): {one['jsonPath']}",
             one.get("format", ""),
             one.get("priority", 0),
         )

@@ -112,8 +112,10 @@ def unknown_path() -> ApiError:
     )
 
 
-def already_exists(resource: Resource, name: str) -> ApiError:
+def already_exists(resource: Resource, name: str, *, is_ending: bool = False) -> ApiError:
     message = f'{resource.full_name} "{name}" already exists'
+    if is_ending:
+        message = f"object is being deleted: {message}"
     return ApiError(409, "AlreadyExists", message, _details(resource, name))
 
 
@@ -164,6 +166,11 @@ def causes_json(causes: Sequence[Cause]) -> list[dict[str, str]]:
 
 def bad_request(message: str) -> ApiError:
     return ApiError(400, "BadRequest", message)
+
+
+def internal(message: str) -> ApiError:
+    """Return 500 for what Kubernetes has no reason for."""
+    return ApiError(500, "", message)
 
 
 def method_not_allowed() -> ApiError:

@@ -44,6 +44,10 @@ def _page(call: Call, selection: Selection) -> Page:
     operations, served, query = call.operations, call.stored, call.http.query
     wanted, match = version_of(query.get("resourceVersion")), query.get("resourceVersionMatch")
     limit, token = call.number("limit") or 0, query.get("continue")
+    if "sendInitialEvents" in query:
+        detail = "sendInitialEvents is forbidden for list"
+        cause = errors.forbidden_field("sendInitialEvents", detail)
+        raise errors.invalid_options("ListOptions", cause)
     _check_match(wanted, match, token)
     if token:
         version, after = _continuation(token)

@@ -93,7 +93,12 @@ def validate(metadata: Object, resource: Resource, name_problem: Callable[[str],
 
 
 _LENIENT_GROUPS = ("apiextensions.k8s.io",)
-_OWNER_FIELDS = {"apiVersion": "version", "kind": "kind", "name": "name", "uid": "uid"}
+_OWNER_FIELDS = {
+    "apiVersion": "version must not be empty",
+    "kind": "must not be empty",
+    "name": "must not be empty",
+    "uid": "must not be empty",
+}
 
 
 def _is_full(finalizer: str) -> bool:
@@ -103,7 +108,8 @@ def _is_full(finalizer: str) -> bool:
 def warnings(metadata: Object, old: Object, resource: Resource) -> list[str]:
     """Return what is allowed, but not wise."""
     return [
-        f'metadata.finalizers: "{one}": prefer a domain-qualified finalizer name including a path (/) to '
+        f'metadata.finalizers: "{one}": prefer a domain-qualified finalizer name '
+        f"{'including a path (/) ' if '.' in one else ''}to "
         "avoid accidental conflicts with other finalizer writers"
         for one in metadata.get("finalizers") or ()
         if resource.custom and not _is_full(one) and one not in (old.get("finalizers") or ())
@@ -113,13 +119,15 @@ def warnings(metadata: Object, old: Object, resource: Resource) -> list[str]:
 def _validate_owners(owners: list[Object]) -> list[Cause]:
     causes: list[Cause] = []
     controllers = []
-    for index, owner in enumerate(owners):
-        field = f"metadata.ownerReferences[{index}]"
+    for owner in owners:
         causes += [
-            errors.invalid_value(f"{field}.{key}", "", f"{word} must not be empty")
-            for key, word in _OWNER_FIELDS.items()
+            errors.invalid_value(f"metadata.ownerReferences.{key}", "", detail)
+            for key, detail in _OWNER_FIELDS.items()
             if not owner.get(key)
         ]
+        if (owner.get("apiVersion"), owner.get("kind")) == ("v1", "Event"):
+            detail = "/v1, Kind=Event is disallowed from being an owner"
+            causes.append(errors.invalid_value("metadata.ownerReferences", owner, detail))
         if owner.get("controller"):
             controllers.append(owner)
     if len(controllers) > 1:

@@ -16,7 +16,6 @@ from dask_k8s_local.api.decoding import check_decoded
 from dask_k8s_local.api.ending import being_deleted, finalizers_for, waits_for_nobody
 from dask_k8s_local.api.errors import Cause
 from dask_k8s_local.api.intake import (
-    check_kind,
     check_name,
     check_namespace,
     check_preconditions,
@@ -35,7 +34,7 @@ from dask_k8s_local.api.writes import Deleted, DeleteOptions, Write
 from dask_k8s_local.interfaces import Object
 
 _NO_VERSION = Cause(
-    "FieldValueInvalid", "metadata.resourceVersion", "Invalid value: 0x0: must be specified for an update"
+    "FieldValueInvalid", "metadata.resourceVersion", "Invalid value: 0: must be specified for an update"
 )
 
 
@@ -81,7 +80,7 @@ class Operations:
         check_decoded(served, new)
         own = new.setdefault("metadata", {})
         if own.get("resourceVersion"):
-            raise errors.bad_request("resourceVersion should not be set on objects to be created")
+            raise errors.internal("resourceVersion should not be set on objects to be created")
         check_namespace(resource, own, namespace)
         metadata.fill_for_create(own, resource, namespace)
         if own.get("generateName") and not own.get("name"):
@@ -101,8 +100,9 @@ class Operations:
             raise errors.invalid(resource, own.get("name", ""), causes)
         collection = self._collection(served)
         key = (namespace if resource.namespaced else "", own["name"])
-        if collection.get(key) is not None:
-            raise errors.already_exists(resource, own["name"])
+        if (there := collection.get(key)) is not None:
+            is_ending = "deletionTimestamp" in there.object["metadata"]
+            raise errors.already_exists(resource, own["name"], is_ending=is_ending)
         write.warnings += [*strategy.warnings(new, None), *metadata.warnings(own, {}, resource)]
         self._own(served, {}, strategy.claimed(new), own, write)
         strategy.allocate(new)
@@ -117,7 +117,8 @@ class Operations:
         check_name(sent, name)
         check_uid(served.resource, old.object["metadata"], sent.get("uid"))
         if not sent.get("resourceVersion") and not served.strategy.unconditional_update:
-            raise errors.invalid(served.resource, name, [_NO_VERSION])
+            resource = served.resource
+            raise errors.invalid_kind(resource.plural, name, [_NO_VERSION], resource.group)
         return self._replace(served, old, body, write)
 
     def patch(
@@ -133,12 +134,13 @@ class Operations:
         """Apply a configuration server-side; create the object if it isn't there."""
         resource = served.resource
         if not isinstance(config, dict) or not config.get("apiVersion") or not config.get("kind"):
-            raise errors.bad_request("apply patches need apiVersion and kind")
+            raise errors.bad_request("invalid object type: /, Kind=")
         sent = sent_metadata(config)
         if sent.get("managedFields"):
             raise errors.bad_request("metadata.managedFields must be nil")
         check_name(sent, name)
-        check_kind(resource, config)
+        if (config["apiVersion"], config["kind"]) != (resource.api_version, resource.kind):
+            raise errors.bad_request(f"invalid object type: {config['apiVersion']}, Kind={config['kind']}")
         old = self._collection(served).get((namespace if resource.namespaced else "", name))
         nothing: Object = {"apiVersion": resource.api_version, "kind": resource.kind}
         live = in_version(old.object, resource) if old else nothing
@@ -149,7 +151,7 @@ class Operations:
         except ValueError as error:
             what = f"{sent.get('namespace', '')}/{name}; {resource.api_version}, Kind={resource.kind}"
             told = f"failed to create typed patch object ({what}): {error}"
-            raise errors.ApiError(500, "", told) from None
+            raise errors.internal(told) from None
         write.managers = applied.managers
         if old is not None:
             return self._replace(served, old, applied.body, write)
@@ -160,6 +162,7 @@ class Operations:
             raise errors.conflict(resource, name, f"{told}, and no existing object was found")
         write.created = True
         own = {**(applied.body.get("metadata") or {}), "name": name}
+        own.pop("resourceVersion", None)
         return self.create(served, namespace, {**applied.body, "metadata": own}, write)
 
     def _replace(self, served: Served, old: Revision, body: Object, write: Write) -> Revision:

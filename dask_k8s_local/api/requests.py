@@ -167,9 +167,10 @@ async def read_delete_options(request: web.BaseRequest) -> DeleteOptions:
     preconditions = body.get("preconditions") or {}
     grace = body.get("gracePeriodSeconds", query.get("gracePeriodSeconds"))
     policy = body.get("propagationPolicy") or query.get("propagationPolicy")
-    orphan = body.get("orphanDependents", query.get("orphanDependents"))
+    said = body.get("orphanDependents", query.get("orphanDependents"))
+    orphan = None if said is None else str(said).lower() == "true"
     if policy is None and orphan is not None:
-        policy = "Orphan" if str(orphan).lower() == "true" else "Background"
+        policy = "Orphan" if orphan else "Background"
     dry_run = [*(body.get("dryRun") or ()), *query.getall("dryRun", [])]
     causes = dry_run_causes(dry_run)
     if policy not in (None, "Orphan", "Background", "Foreground"):
@@ -182,5 +183,6 @@ async def read_delete_options(request: web.BaseRequest) -> DeleteOptions:
         resource_version=preconditions.get("resourceVersion"),
         grace_period_seconds=None if grace is None else int(grace),
         propagation_policy=policy,
+        orphan_dependents=orphan,
         dry_run=bool(dry_run),
     )

@@ -37,6 +37,8 @@ class DeleteOptions:
     resource_version: str | None = None
     grace_period_seconds: int | None = None
     propagation_policy: str | None = None
+    orphan_dependents: bool | None = None
+    """How older clients say the propagation policy."""
     dry_run: bool = False
 
 

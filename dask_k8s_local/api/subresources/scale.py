@@ -83,7 +83,7 @@ def _scaled(call: Call, body: Object, scale: Object) -> Object:
         raise errors.bad_request(
             'Scale in version "v1" cannot be handled as a Scale: spec.replicas must be a number'
         )
-    if replicas < 0:
+    if replicas < 0 and not call.served.resource.custom:
         detail = "must be greater than or equal to 0"
         cause = errors.invalid_value("spec.replicas", replicas, detail)
         raise errors.invalid(call.served.resource, call.target.name, [cause])

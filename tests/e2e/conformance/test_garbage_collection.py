@@ -58,7 +58,7 @@ def test_in_the_background_the_owner_goes_at_once(kube: Kube, namespace: str, na
 def test_in_the_foreground_the_owner_waits_for_its_dependents(kube: Kube, namespace: str, name: str) -> None:
     family(kube, namespace, name, block=True, finalizers=(STAY,))
 
-    assert delete(kube, namespace, name, "Foreground") == 202
+    assert delete(kube, namespace, name, "Foreground") == 200
 
     child = f"{name}-child"
     kube.wait("configmaps", child, namespace, until=lambda one: "deletionTimestamp" in one["metadata"])

@@ -168,6 +168,14 @@ async def test_generation_rises_only_when_an_apply_changes_the_spec(http: Http) 
     assert body["metadata"]["generation"] == 2
 
 
+async def test_what_is_applied_is_of_the_kind_and_version(http: Http) -> None:
+    for change in ({"kind": "Pod"}, {"apiVersion": "v2"}):
+        body = {**config_map(), **change}
+        answer = await http.apply(f"{MAPS}/one", body)
+        told = f"invalid object type: {body['apiVersion']}, Kind={body['kind']}"
+        assert (answer.status, answer.message) == (400, told)
+
+
 async def test_unknown_fields_cannot_be_applied(http: Http) -> None:
     await http.post(CRDS, thing_crd())
     for level in ("Strict", "Warn", "Ignore"):

@@ -152,11 +152,19 @@ async def test_one_of_two_owners_is_enough(http: Http) -> None:
     await eventually(gone(http, "child"))
 
 
+async def test_only_orphan_dependents_has_deletion_answered_as_accepted(http: Http) -> None:
+    for options, status in (({"propagationPolicy": "Background"}, 200), ({"orphanDependents": False}, 202)):
+        held = config_map()
+        held["metadata"]["finalizers"] = ["example.org/wait"]
+        await http.post(MAPS, held)
+        assert (await http.delete(f"{MAPS}/one", options)).status == status
+
+
 async def test_foreground_deletion_ends_with_the_owner(http: Http) -> None:
     owner = (await http.post(MAPS, config_map("owner"))).body
     await http.post(MAPS, owned_by(owner, "child", blocking=True, finalizers=["example.org/wait"]))
     answer = await http.delete(f"{MAPS}/owner", {"propagationPolicy": "Foreground"})
-    assert answer.status == 202
+    assert answer.status == 200
     assert answer.body["metadata"]["finalizers"] == ["foregroundDeletion"]
 
     async def child_is_going() -> bool:

@@ -115,7 +115,7 @@ async def test_custom_resources_are_replaced_with_their_version_only(http: Http)
     await http.post(THINGS, thing())
     answer = await http.put(f"{THINGS}/one", thing(color="red"))
     assert answer.status == 422
-    assert "metadata.resourceVersion: Invalid value: 0x0: must be specified for an update" in answer.message
+    assert "metadata.resourceVersion: Invalid value: 0: must be specified for an update" in answer.message
 
 
 async def test_generation_counts_changes_of_spec(http: Http) -> None:
@@ -227,6 +227,30 @@ async def test_yaml_is_welcome(http: Http) -> None:
 async def test_a_body_of_another_kind_is_refused(http: Http) -> None:
     assert (await http.post(MAPS, pod())).status == 400
     assert (await http.post(MAPS, {**config_map(), "apiVersion": "v2"})).status == 400
+
+
+async def test_a_new_object_has_no_version_yet(http: Http) -> None:
+    body = config_map()
+    body["metadata"]["resourceVersion"] = "5"
+    answer = await http.post(MAPS, body)
+    assert (answer.status, answer.message) == (
+        500,
+        "resourceVersion should not be set on objects to be created",
+    )
+    assert (await http.apply(f"{MAPS}/one", body)).status == 201
+
+
+async def test_owners_are_named_in_full(http: Http) -> None:
+    body = config_map()
+    body["metadata"]["ownerReferences"] = [{"apiVersion": "", "kind": "Pod", "name": "", "uid": ""}]
+    causes = (await http.post(MAPS, body)).body["details"]["causes"]
+    assert {one["field"]: one["message"] for one in causes} == {
+        "metadata.ownerReferences.apiVersion": 'Invalid value: "": version must not be empty',
+        "metadata.ownerReferences.name": 'Invalid value: "": must not be empty',
+        "metadata.ownerReferences.uid": 'Invalid value: "": must not be empty',
+    }
+    body["metadata"]["ownerReferences"] = [{"apiVersion": "v1", "kind": "Event", "name": "a", "uid": "b"}]
+    assert "/v1, Kind=Event is disallowed from being an owner" in (await http.post(MAPS, body)).message
 
 
 async def test_without_the_token_nothing_is_told(http: Http) -> None:
