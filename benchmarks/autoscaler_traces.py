@@ -1,6 +1,8 @@
 """Workloads that try an autoscaler, and a table: this project's planners beside the incumbent's policy.
 
 ``python -m benchmarks.autoscaler_traces`` simulates them all in seconds; no Kubernetes and no Dask is run.
+Start-up times are random, so that sums of few draws differ by some percent. Where work comes back after about
+a minute, the incumbent finishes up to 1 % sooner: it still has idle workers then, for 15 to 20 % more.
 """
 
 from __future__ import annotations

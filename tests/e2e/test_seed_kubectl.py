@@ -6,6 +6,7 @@ import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 import yaml
@@ -22,6 +23,7 @@ JOBS_WORK = (
     "client.wait_for_workers(2); assert client.submit(sum, [1, 2]).result() == 3"
 )
 
+T = TypeVar("T")
 Write = Callable[[str, Object], str]
 
 
@@ -77,6 +79,11 @@ def pod_of(line: str) -> tuple[str, ...]:
     return WORKER.sub(r"\1-worker", name), ready, status, restarts
 
 
+def sees(look: Callable[[], T], until: Callable[[T], object]) -> None:
+    """Look as often as a user would: each look is a process."""
+    eventually(look, until=until, every=0.5)
+
+
 RUNNING = ("1/1", "Running", "0")
 
 
@@ -90,7 +97,7 @@ def test_a_cluster_its_groups_and_its_autoscaler(
     assert kubectl("apply", "-f", cluster) == f"daskcluster.{GROUP}/simple created\n"
     title, row = kubectl.rows("get", "daskclusters")
     assert (title[0], title[-1], row[0]) == ("NAME", "AGE", "simple")
-    eventually(lambda: pods(kubectl, *of_cluster), until=lambda found: found == [worker] * 2 + [scheduler])
+    sees(lambda: pods(kubectl, *of_cluster), until=lambda found: found == [worker] * 2 + [scheduler])
     title, row = kubectl.rows("get", "svc", *of_cluster)
     assert title == ["NAME", "TYPE", "CLUSTER-IP", "EXTERNAL-IP", "PORT(S)", "AGE"]
     assert row[:2] == ["simple-scheduler", "NodePort"]
@@ -99,7 +106,7 @@ def test_a_cluster_its_groups_and_its_autoscaler(
 
     scaled = kubectl("scale", "--replicas=5", "daskworkergroup", "simple-default")
     assert scaled == f"daskworkergroup.{GROUP}/simple-default scaled\n"
-    eventually(lambda: pods(kubectl, *of_cluster), until=lambda found: found == [worker] * 5 + [scheduler])
+    sees(lambda: pods(kubectl, *of_cluster), until=lambda found: found == [worker] * 5 + [scheduler])
     assert before < set(names(kubectl, "po", *of_cluster))
 
     highmem = write("highmemworkers.yaml", with_idle_workers(documented("highmemworkers.yaml", dask_image)))
@@ -107,7 +114,7 @@ def test_a_cluster_its_groups_and_its_autoscaler(
     assert names(kubectl, "daskworkergroups") == ["simple-default", "simple-highmem"]
     scaled = kubectl("scale", "--replicas=1", "daskworkergroup", "simple-highmem")
     assert scaled == f"daskworkergroup.{GROUP}/simple-highmem scaled\n"
-    eventually(
+    sees(
         lambda: names(kubectl, "po", "-l", "dask.org/workergroup-name=simple-highmem"),
         until=lambda found: len(found) == 1,
     )
@@ -115,14 +122,12 @@ def test_a_cluster_its_groups_and_its_autoscaler(
     autoscaler = write("autoscaler.yaml", documented("autoscaler.yaml", dask_image))
     replicas = ("get", "daskworkergroup", "simple-default", "-o", "jsonpath={.spec.worker.replicas}")
     assert kubectl("apply", "-f", autoscaler) == f"daskautoscaler.{GROUP}/simple created\n"
-    eventually(lambda: kubectl(*replicas), until=lambda found: found == "1")
+    sees(lambda: kubectl(*replicas), until=lambda found: found == "1")
     assert says_deleted(kubectl("delete", "-f", autoscaler), "daskautoscaler", "simple", namespace)
     assert kubectl(*replicas) == "1"
 
     assert says_deleted(kubectl("delete", "-f", cluster), "daskcluster", "simple", namespace)
-    eventually(
-        lambda: kubectl("get", "daskworkergroups,svc,pods", *of_cluster), until=lambda found: not found
-    )
+    sees(lambda: kubectl("get", "daskworkergroups,svc,pods", *of_cluster), until=lambda found: not found)
     kubectl("apply", "-f", cluster)
     assert says_deleted(kubectl("delete", "daskcluster", "simple"), "daskcluster", "simple", namespace)
 
@@ -146,7 +151,7 @@ def test_a_job(kubectl: Kubectl, write: Write, dask_image: str, namespace: str) 
     assert {*running, completed, *ends} <= set(seen)
     assert seen.index(running[0]) < seen.index(running[-1]) < seen.index(completed)
     assert seen.index(completed) < min(map(seen.index, ends))
-    eventually(lambda: pods(kubectl), until=lambda found: found == [completed])
+    sees(lambda: pods(kubectl), until=lambda found: found == [completed])
 
     assert says_deleted(kubectl("delete", "-f", job), "daskjob", "simple-job", namespace)
-    eventually(lambda: pods(kubectl), until=lambda found: not found)
+    sees(lambda: pods(kubectl), until=lambda found: not found)
