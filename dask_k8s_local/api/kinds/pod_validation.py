@@ -26,11 +26,6 @@ def pod_spec_problems(spec: Object, path: str = "spec") -> Iterator[Cause]:
         yield errors.required(f"{path}.containers")
     yield from _one_of(spec, "restartPolicy", _RESTART_POLICIES, path)
     yield from _one_of(spec, "dnsPolicy", _DNS_POLICIES, path)
-    if spec.get("terminationGracePeriodSeconds", 0) < 0:
-        value = spec["terminationGracePeriodSeconds"]
-        yield errors.invalid_value(
-            f"{path}.terminationGracePeriodSeconds", value, "must be greater than or equal to 0"
-        )
     if spec.get("activeDeadlineSeconds", 1) < 1:
         value = spec["activeDeadlineSeconds"]
         yield errors.invalid_value(

@@ -74,10 +74,9 @@ class PodStrategy(GenerationStrategy):
         spec, status = body.get("spec") or {}, body.get("status") or {}
         if not spec.get("nodeName") or status.get("phase") in ("Succeeded", "Failed"):
             return 0
-        if requested is not None:
-            return max(requested, 0)
-        period: Any = spec.get("terminationGracePeriodSeconds", 30)
-        return int(period)
+        period: Any = spec.get("terminationGracePeriodSeconds", 30) if requested is None else requested
+        # A negative period counts as one second.
+        return int(period) if period >= 0 else 1
 
 
 def _hidden_variables(spec: Object) -> Iterator[str]:

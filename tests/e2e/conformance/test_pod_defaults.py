@@ -233,7 +233,6 @@ def test_a_container_that_makes_no_sense_is_refused(
         ({"volumes": [{"name": "v", "emptyDir": {}}] * 2}, "spec.volumes[1]", "FieldValueDuplicate"),
         ({"restartPolicy": "Sometimes"}, "spec.restartPolicy", "FieldValueNotSupported"),
         ({"dnsPolicy": "Guess"}, "spec.dnsPolicy", "FieldValueNotSupported"),
-        ({"terminationGracePeriodSeconds": -1}, "spec.terminationGracePeriodSeconds", "FieldValueInvalid"),
         ({"activeDeadlineSeconds": 0}, "spec.activeDeadlineSeconds", "FieldValueInvalid"),
         ({"nodeSelector": {"a b": "c"}}, "spec.nodeSelector", "FieldValueInvalid"),
         ({"hostname": "with.dot"}, "spec.hostname", "FieldValueInvalid"),

@@ -97,6 +97,12 @@ async def test_the_kubelet_ends_a_pod_that_runs(http: Http, server: ApiServer) -
     assert (await http.get(f"{PODS}/one")).status == 404
 
 
+async def test_a_negative_grace_period_is_one_second(http: Http, server: ApiServer) -> None:
+    assert (await http.post(PODS, pod(terminationGracePeriodSeconds=-1))).status == 201
+    await server.client.patch("pods", "default", "one", {"spec": {"nodeName": "n"}})
+    assert (await http.delete(f"{PODS}/one")).body["metadata"]["deletionGracePeriodSeconds"] == 1
+
+
 async def test_a_forced_deletion_removes_a_pod_at_once(http: Http, server: ApiServer) -> None:
     await http.post(PODS, pod())
     await server.client.patch("pods", "default", "one", {"spec": {"nodeName": "n"}})
