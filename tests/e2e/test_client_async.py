@@ -97,9 +97,11 @@ def test_a_cluster_has_the_port_that_was_asked_for_takes_few_requests_and_leaves
     assert len(requests) <= 16, "\n".join(requests)
     kube.gone(DASK_CLUSTERS, "counted", namespace, timeout=5)
     gc.collect()
-    left = [thread for thread in set(threading.enumerate()) - threads if thread.is_alive()]
     # Dask's own pool of threads for serialization belongs to the process.
-    assert [thread.name for thread in left if "Dask-Offload" not in thread.name] == []
+    left = [one for one in set(threading.enumerate()) - threads if "Dask-Offload" not in one.name]
+    for thread in left:
+        thread.join(timeout=5)  # An event loop tells its threads to end, and doesn't wait for them.
+    assert [thread.name for thread in left if thread.is_alive()] == []
 
 
 def test_a_taken_local_port_is_named(namespace: str, dask_image: str, kube: Kube) -> None:
