@@ -68,12 +68,12 @@ class Page:
             while not await self.evaluate(script):
                 await asyncio.sleep(0.05)
 
-    async def take(self, path: Path, selector: str) -> None:
-        """Write a picture of what a selector finds, but for the last line, which may be the next one's."""
+    async def take(self, path: Path, selector: str, trim: int = 0) -> None:
+        """Write a picture of what a selector finds, but for so many lines at its end."""
         x, y, width, height = await self.evaluate(
             f"((box) => [box.x, box.y, box.width, box.height])({element(selector)}.getBoundingClientRect())"
         )
-        clip = {"x": x, "y": y, "width": width, "height": height - 2, "scale": 1}
+        clip = {"x": x, "y": y, "width": width, "height": height - trim, "scale": 1}
         answer = await self.call("Page.captureScreenshot", clip=clip, captureBeyondViewport=True)
         path.write_bytes(base64.b64decode(answer["data"]))
         print(path)

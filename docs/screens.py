@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -108,17 +109,18 @@ async def a_notebook(page: Page) -> None:
         await run_all(page)
         first, third = element(cell(0)), element(cell(2))
         await page.until(f"{first}.innerText.includes('Starting')")
-        await page.take(IMAGES / "notebook-start.png", cell(0))
+        await page.take(IMAGES / "notebook-start.png", cell(0), trim=2)
         await page.until(f"{third}.innerText.includes('Unschedulable')")
         await page.evaluate(f"void {third}.querySelector('details').setAttribute('open', '')")
         # Dask's widget writes its text anew each half a second; what is unfolded has to stay so.
         await asyncio.sleep(3)
         assert await page.evaluate(f"{third}.querySelector('details').open")
-        await page.take(IMAGES / "notebook-running.png", cell(2))
+        await page.take(IMAGES / "notebook-running.png", cell(2), trim=2)
 
 
 async def main() -> None:
     IMAGES.mkdir(exist_ok=True)
+    os.environ["COLUMNS"] = str(WIDTH)
     with LocalKubernetes():
         async with browser(1000, 1400) as page:
             await a_start(page)
