@@ -66,6 +66,19 @@ def idle_cluster_manifest(cluster_manifest: Callable[..., Object]) -> Callable[.
     return manifest
 
 
+@pytest.fixture
+def controller_at_work(
+    kube: Kube, namespace: str, controller: ControllerProcess, idle_cluster_manifest: Callable[..., Object]
+) -> None:
+    """The controller has begun to act, for tests that give it little time."""
+    assert controller.is_running
+    manifest = idle_cluster_manifest("at-work")
+    manifest["spec"]["suspend"] = True
+    kube.create(manifest, namespace)
+    kube.wait(DASK_CLUSTERS, "at-work", namespace, until=lambda found: found.get("status", {}).get("phase"))
+    kube.delete(DASK_CLUSTERS, "at-work", namespace)
+
+
 def is_running(cluster: Object) -> bool:
     return cluster.get("status", {}).get("phase") == "Running"
 

@@ -173,6 +173,7 @@ async def said(capsys: pytest.CaptureFixture[str], line: str, timeout: float = 1
             await asyncio.sleep(0.05)
 
 
+@pytest.mark.usefixtures("controller_at_work")
 def test_a_load_balancer_that_never_comes_is_named(
     kube: Kube, namespace: str, idle_cluster_manifest: Callable[..., Object], patience: Patience
 ) -> None:

@@ -160,7 +160,7 @@ def test_without_a_controller_it_asks_whether_one_runs(
     kube.wait(DASK_CLUSTERS, "after", namespace, until=is_running)
 
 
-@pytest.mark.usefixtures("controller")
+@pytest.mark.usefixtures("controller_at_work")
 def test_a_scheduler_that_crashes_shows_its_logs(
     kube: Kube, namespace: str, dask_image: str, patience: Patience
 ) -> None:
@@ -177,7 +177,7 @@ def test_a_scheduler_that_crashes_shows_its_logs(
     kube.gone(DASK_CLUSTERS, "crashloopbackoff", namespace)
 
 
-@pytest.mark.usefixtures("controller")
+@pytest.mark.usefixtures("controller_at_work")
 def test_a_command_of_old_images_is_explained(namespace: str, dask_image: str, patience: Patience) -> None:
     spec = make_cluster_spec(name="old", image=dask_image)
     spec["spec"]["scheduler"]["spec"]["containers"][0]["args"] = ["dask-scheduler", "--host", "0.0.0.0"]
@@ -188,7 +188,7 @@ def test_a_command_of_old_images_is_explained(namespace: str, dask_image: str, p
         pytest.skip("the image is old enough to have this command")
 
 
-@pytest.mark.usefixtures("controller")
+@pytest.mark.usefixtures("controller_at_work")
 def test_an_image_that_cannot_be_pulled_is_named(kube: Kube, namespace: str, patience: Patience) -> None:
     with pytest.raises(SchedulerStartupError, match=r"Image.*registry\.invalid/dask/dask:none"):
         KubeCluster(
@@ -201,7 +201,7 @@ def test_an_image_that_cannot_be_pulled_is_named(kube: Kube, namespace: str, pat
     kube.gone(DASK_CLUSTERS, "no-image", namespace)
 
 
-@pytest.mark.usefixtures("controller")
+@pytest.mark.usefixtures("controller_at_work")
 def test_a_scheduler_that_fits_nowhere_is_told_in_kubernetes_words(
     kube: Kube, namespace: str, patience: Patience
 ) -> None:
@@ -216,7 +216,7 @@ def test_a_scheduler_that_fits_nowhere_is_told_in_kubernetes_words(
     kube.gone(DASK_CLUSTERS, "too-big", namespace)
 
 
-@pytest.mark.usefixtures("controller")
+@pytest.mark.usefixtures("controller_at_work")
 def test_what_was_half_created_stays_if_the_user_wants_it(
     kube: Kube, namespace: str, patience: Patience
 ) -> None:
@@ -253,7 +253,7 @@ def quota(kube: Kube, namespace: str) -> Iterator[Any]:
     return limit
 
 
-@pytest.mark.usefixtures("controller")
+@pytest.mark.usefixtures("controller_at_work")
 def test_an_exceeded_quota_is_told_with_the_remedy(
     kube: Kube, namespace: str, quota: Any, patience: Patience
 ) -> None:
@@ -263,7 +263,7 @@ def test_an_exceeded_quota_is_told_with_the_remedy(
     kube.gone(DASK_CLUSTERS, "over-quota", namespace)
 
 
-@pytest.mark.usefixtures("controller")
+@pytest.mark.usefixtures("controller_at_work")
 def test_scaling_beyond_the_quota_does_not_hang_and_tells_why(
     kube: Kube, namespace: str, dask_image: str, quota: Any
 ) -> None:
@@ -281,7 +281,7 @@ def test_scaling_beyond_the_quota_does_not_hang_and_tells_why(
         assert any("exceeded quota" in note for note in caught.value.__notes__)
 
 
-@pytest.mark.usefixtures("controller")
+@pytest.mark.usefixtures("controller_at_work")
 def test_warnings_are_written_while_it_waits(
     namespace: str, capsys: pytest.CaptureFixture[str], patience: Patience
 ) -> None:
