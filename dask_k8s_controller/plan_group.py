@@ -104,7 +104,7 @@ def _replace_ended(draft: Draft, observed: ObservedGroup, policy: Policy) -> int
     kept = 0
     for pod in observed.own_pods:
         if pod.has_ended and not pod.meta.is_going:
-            due = _replaced_at(pod, policy)
+            due = _replaced_at(pod, observed.scheduler, policy)
             if pod.is_retiring or due is None or due <= observed.now:
                 draft.actions.append(_delete(pod, "it has ended"))
             else:
@@ -113,10 +113,14 @@ def _replace_ended(draft: Draft, observed: ObservedGroup, policy: Policy) -> int
     return kept
 
 
-def _replaced_at(pod: Pod, policy: Policy) -> datetime | None:
+def _replaced_at(pod: Pod, scheduler: Pod | None, policy: Policy) -> datetime | None:
     """When to replace a pod that ended: not at once if it ended soon after its start, as the next may too."""
+    if pod.ended is None or pod.meta.created is None:
+        return None
     was_taken_away = bool(pod.reason)
-    if was_taken_away or pod.ended is None or pod.meta.created is None:
+    started = scheduler.meta.created if scheduler else None
+    lost_its_scheduler = started is not None and started > pod.meta.created
+    if was_taken_away or lost_its_scheduler:
         return None
     lived = (pod.ended - pod.meta.created).total_seconds()
     return pod.ended + timedelta(seconds=policy.failure_delay) if lived < policy.short_life else None

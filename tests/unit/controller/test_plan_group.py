@@ -166,6 +166,14 @@ class TestHealing:
         assert deleted(healing) == {"w2"}
         assert len(created(healing)) == 1
 
+    def test_a_worker_that_ended_with_an_earlier_scheduler_is_replaced_at_once_however_young(self) -> None:
+        orphan = ended("w2", lived=5, ago=1, phase="Succeeded")
+        survivor = observed_group(group(), worker_pod("w1"), orphan, scheduler=scheduler_pod(age=2))
+        assert deleted(plan(survivor)) == {"w2"}
+        assert len(created(plan(survivor))) == 1
+        older = observed_group(group(), worker_pod("w1"), orphan, scheduler=scheduler_pod(age=60))
+        assert plan(older).actions == ()
+
     def test_pods_of_an_earlier_group_of_this_name_are_deleted_and_do_not_count(self) -> None:
         stranger = worker_pod("old", owner=("DaskWorkerGroup", "an-earlier-group"))
         healing = plan(observed_group(group(), worker_pod("w1"), stranger))
