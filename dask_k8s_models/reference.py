@@ -28,8 +28,9 @@ INTRODUCTION = f"""\
 # API reference
 
 All kinds belong to `{API_VERSION}` and to the category `dask`: `kubectl get dask` lists them all.
-Unknown fields are refused; `null` means absent. The API server fills in the defaults below, and none inside a
-PodSpec or ServiceSpec: those come with the pod or Service.
+Unknown fields are refused; `null` means absent, except to `kubectl apply --server-side`, which refuses it.
+The API server fills in the defaults below, and none inside a PodSpec or ServiceSpec: those come with the pod
+or Service.
 PodSpec and ServiceSpec are those of Kubernetes {RELEASE}, whole, with the types of all their fields.
 Files in `schemas/` say the same to machines: CustomResourceDefinitions (`crds.yaml` has them all) and, for
 editors and linters, JSON Schemas.
