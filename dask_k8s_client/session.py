@@ -192,6 +192,8 @@ class Session:
         ResourceTimeoutError
             It still exists then.
         """
+        if not self.is_ours:
+            reaper.forget(id(self))
         try:
             if self.is_ours and self.resource is not None and self._api is not None:
                 async with asyncio.timeout(timeout):
@@ -218,9 +220,10 @@ class Session:
         try:
             await self.api.delete(CLUSTERS.path(namespace, self.name), uid=known["metadata"]["uid"])
         except (NotFoundError, ConflictError, AlreadyExistsError):
-            return  # gone already; another one may have its name by now
-        finally:
             reaper.forget(id(self))
+            return  # gone already; another one may have its name by now
+        # Whoever is cancelled before, as by the end of the event loop, leaves it to the reaper.
+        reaper.forget(id(self))
         await until_deleted(self.api, namespace, known, None)
 
     async def _keep(self) -> None:
@@ -230,7 +233,6 @@ class Session:
             await self._disconnect()
 
     async def _let_go(self) -> None:
-        reaper.forget(id(self))
         if self._keeper is not None:
             self._keeper.cancel()
             await asyncio.gather(self._keeper, return_exceptions=True)
