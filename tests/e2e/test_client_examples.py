@@ -114,6 +114,7 @@ second = dict(cluster._session.resource["spec"])
 
 
 @pytest.mark.full
+@pytest.mark.full
 def test_keywords_and_a_spec_made_of_them_are_equivalent(kube: Kube) -> None:
     skip_unless_a_scheduler_of_2_gib_fits(kube)
     for scope in run(EQUIVALENT):
@@ -156,6 +157,7 @@ cluster = KubeCluster(custom_cluster_spec=spec)
 """
 
 
+@pytest.mark.full
 def test_worker_pods_get_the_node_selector(kube: Kube, namespace: str) -> None:
     for scope in run(NODE_SELECTOR):
         name = scope["cluster"].name
@@ -281,6 +283,7 @@ cluster = KubeCluster(custom_cluster_spec=cluster_spec)
 """
 
 
+@pytest.mark.full
 def test_a_classic_pod_spec_still_makes_workers() -> None:
     for scope in run(CLASSIC_POD_SPEC):
         cluster = scope["cluster"]

@@ -179,6 +179,7 @@ class TestRefused:
         assert "metadata.name" in self.refusal(kube, namespace, manifest)
 
 
+@pytest.mark.full
 def test_a_controller_killed_between_any_two_writes_goes_on_after_a_restart(
     kube: Kube,
     kubeconfig: Path,

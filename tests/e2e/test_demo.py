@@ -81,6 +81,7 @@ def test_an_interruption_cleans_up(demo: subprocess.Popen[str], tmp_path: Path, 
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.full
 def test_no_process_outlives_a_demonstration_that_is_killed(
     demo: subprocess.Popen[str], tmp_path: Path
 ) -> None:
