@@ -114,7 +114,6 @@ second = dict(cluster._session.resource["spec"])
 
 
 @pytest.mark.full
-@pytest.mark.full
 def test_keywords_and_a_spec_made_of_them_are_equivalent(kube: Kube) -> None:
     skip_unless_a_scheduler_of_2_gib_fits(kube)
     for scope in run(EQUIVALENT):
