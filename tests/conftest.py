@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import uuid
 from collections.abc import Iterator
@@ -54,6 +55,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if not is_local(config) and item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(LONGEST_TEST))
+
+
+def pytest_collection_finish() -> None:
+    """Look through the thousands of tests no more: a long garbage collection makes short time limits pass."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

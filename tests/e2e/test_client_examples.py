@@ -244,6 +244,7 @@ cluster = KubeCluster(custom_cluster_spec="cluster-spec.yml")
 """
 
 
+@pytest.mark.full
 def test_a_file_is_what_kubectl_would_apply(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     manifest = (EXAMPLES / "cluster-spec.yaml").read_text()
     # The printed commands are those of images before distributed 2026.8, which has them no more.

@@ -27,7 +27,6 @@ pytestmark = pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:R
 FAULTS: tuple[Fault, ...] = (409, 429, 500, 503, "timeout", "lost answer")
 AT_ONCE = 8
 SEED = 20261123
-MANY_WRITES = {"delete": 2, "idle shutdown": 2, "change the image": 20}
 """About so many writes belong to a flow, else six."""
 
 NAMESPACE = re.compile(r"/namespaces/([^/]+)/")
@@ -224,15 +223,6 @@ def dies_meanwhile(stage: Stage, flow: Flow, is_dead: threading.Event) -> bool:
         except TimeoutError:
             assert time.monotonic() < deadline, f"{flow.name} comes to no end though nobody died"
     return True
-
-
-@FLOW
-def test_the_controller_dies_after_a_write(flow: Flow, lab: Lab) -> None:
-    """A slice of what `test_the_controller_dies_after_every_write` tries, always the same one."""
-    numbers = random.Random(f"{SEED} {flow.name}").sample(range(1, MANY_WRITES.get(flow.name, 6) + 1), 1)
-    with Mortal(lab) as mortal:
-        killed = [write for number in numbers if (write := kill(mortal, flow, lab, number))]
-    print(f"{flow.name}: killed after {killed}")
 
 
 @pytest.mark.full

@@ -307,6 +307,7 @@ def test_two_hundred_creates_with_random_latency(request: pytest.FixtureRequest)
                 assert all(is_running(cluster) for cluster in lab.kube.list(CLUSTERS))
 
 
+@pytest.mark.full
 @ABRUPT
 def test_a_cluster_whose_every_write_fails_holds_up_no_other(lab: Lab) -> None:
     with (

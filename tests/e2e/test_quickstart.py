@@ -41,6 +41,7 @@ def test_the_quickstart_works_inside_the_local_kubernetes(request: pytest.Fixtur
             cluster.close()
 
 
+@pytest.mark.full
 @pytest.mark.usefixtures("controller")
 def test_results_survive_scaling_down(namespace: str, dask_image: str) -> None:
     with (

@@ -78,7 +78,10 @@ def has(pod: Object, changes: dict[str, object]) -> bool:
     )
 
 
-@pytest.mark.parametrize(("unavailable", "at_least"), [(1, 3), (2, 2), ("50%", 2)])
+@pytest.mark.parametrize(
+    ("unavailable", "at_least"),
+    [(1, 3), pytest.param(2, 2, marks=pytest.mark.full), pytest.param("50%", 2, marks=pytest.mark.full)],
+)
 def test_never_more_than_max_unavailable_are_away(lab: Lab, unavailable: int | str, at_least: int) -> None:
     """For each kind of change, as seen by a watch of all pods."""
     with running(lab), lab.stage() as stage:

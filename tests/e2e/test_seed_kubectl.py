@@ -132,6 +132,7 @@ def test_a_cluster_its_groups_and_its_autoscaler(
     assert says_deleted(kubectl("delete", "daskcluster", "simple"), "daskcluster", "simple", namespace)
 
 
+@pytest.mark.full
 def test_a_job(kubectl: Kubectl, write: Write, dask_image: str, namespace: str) -> None:
     manifest = documented("job.yaml", dask_image)
     manifest["spec"]["job"]["spec"]["containers"][0]["args"][-1] = JOBS_WORK

@@ -91,7 +91,7 @@ async def api(server: FakeServer) -> AsyncIterator[Api]:
         server.logins += 1
         return Connection(server.url, aiohttp.ClientSession(), False, "default")  # type: ignore[attr-defined]
 
-    limits = Limits(concurrency=3, timeout=0.2, attempts=3, first_delay=0.01, longest_delay=0.05)
+    limits = Limits(concurrency=3, timeout=0.5, attempts=3, first_delay=0.01, longest_delay=0.05)
     api = Api(log_in, limits=limits)
     yield api
     await api.close()
