@@ -27,8 +27,6 @@ pytestmark = pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:R
 FAULTS: tuple[Fault, ...] = (409, 429, 500, 503, "timeout", "lost answer")
 AT_ONCE = 8
 SEED = 20261123
-"""About so many writes belong to a flow, else six."""
-
 NAMESPACE = re.compile(r"/namespaces/([^/]+)/")
 
 
