@@ -17,9 +17,9 @@ import yaml
 
 from dask_k8s_models import GROUP, KINDS, custom_resource_definitions
 from dask_k8s_models.resource import Resource
+from tests.conformance.kubectl import Kubectl
+from tests.conformance.waiting import eventually
 from tests.documents import CASES, Case, autoscaler, changed, cluster, group, job
-from tests.e2e.conformance.kubectl import Kubectl
-from tests.e2e.conformance.waiting import eventually
 from tests.e2e.conftest import WORKER_GROUPS
 from tests.harness.kube import Kube, Object, Refused
 

@@ -21,8 +21,8 @@ from dask_k8s_client import KubeCluster, connect, make_cluster_spec
 from dask_k8s_client.api import PODS, Kubernetes
 from dask_k8s_client.errors import ResourceTimeoutError
 from dask_k8s_client.forward import PROTOCOL, PortForward
+from tests.conformance.pods import Pods, python
 from tests.conftest import is_local
-from tests.e2e.conformance.pods import Pods, python
 from tests.e2e.conftest import DASK_CLUSTERS, Patience, is_running
 from tests.harness.accounts import SEEDS_ROLE, grant
 from tests.harness.kube import Kube, Object

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conformance.waiting import eventually
+from tests.conformance.waiting import eventually
 from tests.e2e.conftest import DASK_CLUSTERS, WORKER_GROUPS, Patience, is_running, pods_of
 from tests.harness.controller import ControllerProcess
 from tests.harness.kube import Kube, Object, Refused

@@ -12,7 +12,7 @@ import httpx
 import pytest
 import yaml
 
-from tests.e2e.conformance.waiting import eventually
+from tests.conformance.waiting import eventually
 from tests.e2e.conftest import DASK_CLUSTERS, WORKER_GROUPS, is_running, pods_of
 from tests.harness.accounts import grant, kubeconfig_of
 from tests.harness.controller import ControllerProcess

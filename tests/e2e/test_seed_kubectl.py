@@ -11,8 +11,8 @@ from typing import TypeVar
 import pytest
 import yaml
 
-from tests.e2e.conformance.kubectl import Kubectl
-from tests.e2e.conformance.waiting import eventually
+from tests.conformance.kubectl import Kubectl
+from tests.conformance.waiting import eventually
 from tests.e2e.seed import documented
 from tests.harness.kube import Kube, Object
 
