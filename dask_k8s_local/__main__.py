@@ -9,7 +9,11 @@ import sys
 import threading
 from pathlib import Path
 
-from .cluster import LocalKubernetes
+try:
+    from . import LocalKubernetes
+except ImportError as error:
+    sys.exit(f"error: {error}")
+from .cluster import UnsupportedPlatform
 from .kubeconfig import KubeconfigInUse
 
 
@@ -47,7 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"  export KUBECONFIG={kubernetes.kubeconfig}", flush=True)
             stopped.wait()
             print("stopping", flush=True)
-    except (KubeconfigInUse, OSError) as error:
+    except (ImportError, KubeconfigInUse, OSError, UnsupportedPlatform) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0

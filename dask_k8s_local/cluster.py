@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import sys
 import tempfile
 import threading
 from collections.abc import Coroutine, Iterable, Sequence
@@ -24,6 +25,10 @@ T = TypeVar("T")
 
 IMAGES_THAT_CANNOT_EXIST = ("*.invalid/*",)
 """Names below ``invalid`` are never in the DNS: https://datatracker.ietf.org/doc/html/rfc2606#section-2"""
+
+
+class UnsupportedPlatform(RuntimeError):
+    """The local Kubernetes needs Linux, whose processes and loopback addresses it uses."""
 
 
 class LocalKubernetes:
@@ -106,7 +111,21 @@ class LocalKubernetes:
         await asyncio.to_thread(self.stop)
 
     def start(self) -> None:
-        """Return as soon as the API server answers and the nodes are ready for pods."""
+        """Return as soon as the API server answers and the nodes are ready for pods.
+
+        Raises
+        ------
+        UnsupportedPlatform
+            If this isn't Linux.
+        ImportError
+            If an add-on lacks something that it needs.
+        """
+        if sys.platform != "linux":
+            raise UnsupportedPlatform(
+                f"the local Kubernetes runs on Linux only, not on {sys.platform}: run it in a Linux "
+                "container or virtual machine, or use kind, minikube or Docker Desktop, whose Kubernetes "
+                "dask-k8s works with from any system"
+            )
         if self._named_kubeconfig is not None:
             refuse_foreign(self._named_kubeconfig)
         self._folder = Path(tempfile.mkdtemp(prefix="dask-k8s-local-"))

@@ -1,4 +1,7 @@
-"""A pytest plugin for any project that has dask_k8s_local installed: the fixture ``local_kubernetes``."""
+"""A pytest plugin for any project that has dask_k8s_local installed: the fixture ``local_kubernetes``.
+
+Every pytest run of such an environment imports this module, so it imports nothing but pytest.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,10 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="session")
 def local_kubernetes() -> Iterator[LocalKubernetes]:
     """A local Kubernetes with the installed add-ons, to which ``KUBECONFIG`` points while the tests run."""
-    from .cluster import LocalKubernetes
+    try:
+        from . import LocalKubernetes
+    except ImportError as error:
+        pytest.fail(str(error), pytrace=False)
 
     with LocalKubernetes() as kubernetes:
         yield kubernetes
