@@ -13,10 +13,16 @@ from typing import Any, Self
 
 import aiohttp
 
-from dask_k8s_client import credentials as _credentials
-from dask_k8s_client.credentials import Credentials
-from dask_k8s_client.errors import AlreadyExistsError, ConflictError, NotFoundError, api_error
+from dask_k8s_client.errors import (
+    AlreadyExistsError,
+    ConflictError,
+    CredentialsError,
+    NotFoundError,
+    api_error,
+)
 from dask_k8s_client.http import REQUEST_TIMEOUT, USER_AGENT, Http, Reload, WebSocket
+from dask_k8s_credentials import Credentials, load
+from dask_k8s_credentials import CredentialsError as LoaderError
 
 Json = dict[str, Any]
 
@@ -60,7 +66,7 @@ class Kubernetes:
     async def connect(
         cls, kubeconfig: str | os.PathLike[str] | None = None, context: str | None = None
     ) -> Self:
-        """Load credentials (see `credentials.load`) and open a session; nothing is sent yet.
+        """Load credentials (see `dask_k8s_credentials.load`) and open a session; nothing is sent yet.
 
         Raises
         ------
@@ -69,7 +75,10 @@ class Kubernetes:
         """
 
         async def reload() -> Credentials:
-            return await asyncio.to_thread(_credentials.load, kubeconfig, context)
+            try:
+                return await asyncio.to_thread(load, kubeconfig, context)
+            except LoaderError as error:
+                raise CredentialsError(str(error)) from error.__cause__
 
         return cls(await reload(), reload)
 

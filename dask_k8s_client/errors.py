@@ -28,6 +28,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import dask_k8s_credentials
+
 
 class KubeClusterError(Exception):
     """Base of all errors of this package."""
@@ -67,7 +69,7 @@ class MissingCRDsError(KubeClusterError, RuntimeError):
     """Dask's custom resource definitions aren't installed."""
 
 
-class CredentialsError(KubeClusterError, RuntimeError):
+class CredentialsError(KubeClusterError, dask_k8s_credentials.CredentialsError):
     """There is neither a usable kubeconfig nor a service account."""
 
 

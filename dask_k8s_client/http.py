@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 
 import aiohttp
 
-from dask_k8s_client.credentials import Credentials
 from dask_k8s_client.errors import ApiError, UnauthorizedError, UnreachableError, api_error
+from dask_k8s_credentials import Credentials
 
 logger = logging.getLogger(__name__)
 
@@ -183,7 +183,7 @@ class Http:
             self.credentials.server + path,
             params=params,
             data=data,
-            headers={**self.credentials.headers, **headers},
+            headers=[*self.credentials.headers, *headers.items()],
             **self._connection(),
             **more,
         )
@@ -225,8 +225,6 @@ class Http:
         arguments: dict[str, Any] = {}
         if mine.ssl_context is not None:
             arguments["ssl"] = mine.ssl_context
-        if mine.server_hostname:
-            arguments["server_hostname"] = mine.server_hostname
         if mine.proxy:
             arguments["proxy"] = mine.proxy
         return arguments

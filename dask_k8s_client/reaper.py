@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
-from dask_k8s_client.credentials import Credentials
+from dask_k8s_credentials import Credentials
 
 logger = logging.getLogger(__name__)
 
@@ -85,7 +85,7 @@ def delete(leftover: Leftover) -> None:
     request = urllib.request.Request(
         credentials.server + leftover.path,
         data=json.dumps(body).encode(),
-        headers={"Content-Type": "application/json", **credentials.headers},
+        headers={"Content-Type": "application/json", **dict(credentials.headers)},
         method="DELETE",
     )
     context = credentials.ssl_context or ssl.create_default_context()

@@ -41,7 +41,7 @@ class Session:
     options : ClusterOptions
         What is wanted.
     kubeconfig, context : str, optional
-        Which Kubernetes, see `credentials.load`.
+        Which Kubernetes, see `dask_k8s_credentials.load`.
     scheduler_port : int, optional
         Local port for the scheduler if ports are forwarded; any that is free if omitted.
 

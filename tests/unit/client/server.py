@@ -11,7 +11,7 @@ import trustme
 from aiohttp import web
 
 from dask_k8s_client.api import Kubernetes
-from dask_k8s_client.credentials import Credentials
+from dask_k8s_credentials import Credentials
 
 Json = dict[str, Any]
 Answer = web.StreamResponse | Json

@@ -13,7 +13,6 @@ from aiohttp import web
 
 from dask_k8s_client import http
 from dask_k8s_client.api import CLUSTERS, NODES, PODS, Kubernetes
-from dask_k8s_client.credentials import Credentials
 from dask_k8s_client.errors import (
     AlreadyExistsError,
     ApiError,
@@ -25,6 +24,7 @@ from dask_k8s_client.errors import (
     UnreachableError,
     with_remedy,
 )
+from dask_k8s_credentials import Credentials
 from tests.unit.client.server import ScriptedServer, an_object, refusal, watch
 
 
@@ -158,10 +158,10 @@ async def test_expired_credentials_are_loaded_anew() -> None:
     async with ScriptedServer(answer) as server:
 
         async def reload() -> Credentials:
-            return Credentials(server.url, headers={"Authorization": "Bearer new"})
+            return Credentials(server.url, headers=(("Authorization", "Bearer new"),))
 
         async with Kubernetes(
-            Credentials(server.url, headers={"Authorization": "Bearer old"}), reload
+            Credentials(server.url, headers=(("Authorization", "Bearer old"),)), reload
         ) as api:
             assert await api.get("/x") == an_object()
     assert len(server.requests) == 2

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from dask_k8s_client import reaper
-from dask_k8s_client.credentials import Credentials
+from dask_k8s_credentials import Credentials
 from tests.unit.client.server import Handler, ScriptedServer, refusal
 
 
@@ -18,7 +18,7 @@ def clean(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def leftover(server: ScriptedServer) -> reaper.Leftover:
     return reaper.Leftover(
-        Credentials(server.url, headers={"Authorization": "Bearer x"}), "/clusters/foo", "the-uid"
+        Credentials(server.url, headers=(("Authorization", "Bearer x"),)), "/clusters/foo", "the-uid"
     )
 
 
