@@ -8,21 +8,32 @@ from datetime import datetime
 from typing import Any
 
 from benchmarks.autoscaler_simulation import Cluster, Heartbeat, Pod, Worker
-from dask_k8s_controller import answers, facts
-from dask_k8s_controller.autoscaler_observed import GroupOfWorkers, ObservedAutoscaler
-from dask_k8s_controller.autoscaler_status import autoscaler_status
-from dask_k8s_controller.observed import ObservedGroup
-from dask_k8s_controller.plan import AskWorkers, Create, Delete, Patch, Plan, Policy, Resume, Retire
-from dask_k8s_controller.plan_autoscaler import Pace, plan_autoscaler
-from dask_k8s_controller.plan_group import plan_group
-from dask_k8s_controller.specs import Autoscaler, WorkerGroup
-from dask_k8s_controller.specs import Cluster as DaskCluster
+from dask_k8s_controller.autoscaler.observe import GroupOfWorkers, ObservedAutoscaler
+from dask_k8s_controller.autoscaler.plan import Pace, plan_autoscaler
+from dask_k8s_controller.autoscaler.spec import Autoscaler
+from dask_k8s_controller.autoscaler.status import autoscaler_status
+from dask_k8s_controller.cache import objects
+from dask_k8s_controller.cluster.spec import Cluster as DaskCluster
+from dask_k8s_controller.plans.actions import (
+    AskWorkers,
+    Create,
+    Delete,
+    Patch,
+    Plan,
+    Policy,
+    Resume,
+    Retire,
+)
+from dask_k8s_controller.scheduler import answers
+from dask_k8s_controller.worker_group.observe import ObservedGroup
+from dask_k8s_controller.worker_group.plan import plan_group
+from dask_k8s_controller.worker_group.spec import WorkerGroup
 from dask_k8s_models.builders import make_autoscaler_spec, make_cluster_spec, make_worker_group_spec
 
 ANSWER_AFTER = 0.05
 """Seconds that a scheduler takes to answer."""
 
-SCHEDULER = facts.Pod(facts.Meta("simulated-scheduler", "default", "scheduler"), "Running", is_ready=True)
+SCHEDULER = objects.Pod(objects.Meta("simulated-scheduler", "default", "scheduler"), "Running", is_ready=True)
 
 
 class Ours:
@@ -73,7 +84,7 @@ class Ours:
         self._autoscaler = replace(self._autoscaler, status=status)
         if planned.asks_demand:
             self._ask("demand")
-        self._carry_out(planned.plan, "autoscaler")
+        self._execute(planned.plan, "autoscaler")
         if planned.scale is not None:
             self._group_turn()
 
@@ -89,9 +100,9 @@ class Ours:
             entropy=str(next(self._turns)),
         )
         plan = plan_group(observed, self._policy)
-        self._carry_out(plan, "group")
+        self._execute(plan, "group")
 
-    def _carry_out(self, plan: Plan, who: str) -> None:
+    def _execute(self, plan: Plan, who: str) -> None:
         by_name = {pod.name: pod for pod in self._cluster.pods}
         for action in plan.actions:
             match action:
@@ -117,8 +128,8 @@ class Ours:
                         worker.is_draining &= _worker(worker, worker.state).address not in addresses
                     self._workers = None
                     self._cluster.call_later(ANSWER_AFTER, self._group_turn)
-        if plan.look_again is not None:
-            self._look_at(plan.look_again, who)
+        if plan.requeue_at is not None:
+            self._look_at(plan.requeue_at, who)
         if plan.actions and who == "group":
             self._cluster.call_later(0.0, self._group_turn)
 
@@ -169,7 +180,7 @@ class Ours:
 
         self._cluster.call_later(ANSWER_AFTER, answer)
 
-    def _pods(self) -> tuple[facts.Pod, ...]:
+    def _pods(self) -> tuple[objects.Pod, ...]:
         return tuple(_pod(pod, self._group) for pod in self._cluster.pods)
 
 
@@ -225,17 +236,17 @@ def _scaled(group: WorkerGroup, replicas: int) -> WorkerGroup:
     return replace(group, spec=group.spec.model_copy(update={"worker": worker}))
 
 
-def _pod(pod: Pod, group: WorkerGroup) -> facts.Pod:
+def _pod(pod: Pod, group: WorkerGroup) -> objects.Pod:
     has_started = pod.worker is not None
-    meta = facts.Meta(
+    meta = objects.Meta(
         name=pod.name,
         namespace="default",
         uid=pod.name,
         labels=dict(pod.labels),
         annotations=dict(pod.annotations),
-        owner=facts.Owner("DaskWorkerGroup", group.name, group.meta.uid),
+        owner=objects.Owner("DaskWorkerGroup", group.name, group.meta.uid),
     )
-    return facts.Pod(meta, "Running" if has_started else "Pending", is_ready=has_started, ip=pod.name)
+    return objects.Pod(meta, "Running" if has_started else "Pending", is_ready=has_started, ip=pod.name)
 
 
 def _worker(worker: Worker, report: Heartbeat, *, can_drain: bool = False) -> answers.Worker:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import kopf
 
-from dask_k8s_controller.handlers import register
 from dask_k8s_controller.operator import Operator
-from dask_k8s_controller.plugins import load_plugins
 from dask_k8s_controller.settings import Settings
+from dask_k8s_controller.watching.handlers import register
+from dask_k8s_controller.watching.plugins import load_plugins
 
 __all__ = ["Operator", "Settings", "register"]
 

@@ -9,29 +9,39 @@ from typing import Any
 
 import kopf
 
-from dask_k8s_controller.api import Api, Limits
-from dask_k8s_controller.autoscaler_demand import Demands
-from dask_k8s_controller.autoscaler_reconcile import AutoscalerReconciler, autoscaler_keys
-from dask_k8s_controller.clock import Clock, RealClock
-from dask_k8s_controller.connection import Connection, Credentials, find_credentials
-from dask_k8s_controller.conversations import Conversations, Schedulers
-from dask_k8s_controller.errors import ApiError
-from dask_k8s_controller.events import EventWriter
-from dask_k8s_controller.facts import Pod, Service
-from dask_k8s_controller.health import HealthServer
-from dask_k8s_controller.job_reconcile import JobReconciler, job_keys
-from dask_k8s_controller.job_spec import Job
-from dask_k8s_controller.lease import LeaderLease
-from dask_k8s_controller.loop_lag import LoopLag
-from dask_k8s_controller.metrics import Metrics
-from dask_k8s_controller.queue import Key, Requeue, WorkQueue
+from dask_k8s_controller.autoscaler.demand import Demands
+from dask_k8s_controller.autoscaler.reconcile import AutoscalerReconciler, autoscaler_keys
+from dask_k8s_controller.autoscaler.spec import Autoscaler
+from dask_k8s_controller.cache.cache import Cache
+from dask_k8s_controller.cache.objects import Pod, Service
+from dask_k8s_controller.cluster.spec import Cluster
+from dask_k8s_controller.job.reconcile import JobReconciler, job_keys
+from dask_k8s_controller.job.spec import Job
+from dask_k8s_controller.kubernetes.api import Api, Limits
+from dask_k8s_controller.kubernetes.connection import Connection, Credentials, find_credentials
+from dask_k8s_controller.kubernetes.errors import ApiError
+from dask_k8s_controller.kubernetes.recorder import EventRecorder
+from dask_k8s_controller.kubernetes.resources import (
+    AUTOSCALERS,
+    CLUSTERS,
+    GROUPS,
+    JOBS,
+    PODS,
+    SERVICES,
+    Key,
+)
 from dask_k8s_controller.reconciler import Reconciler
-from dask_k8s_controller.relists import Listing, RelistMonitor
-from dask_k8s_controller.resources import AUTOSCALERS, CLUSTERS, GROUPS, JOBS, PODS, SERVICES
-from dask_k8s_controller.scheduler_http import SchedulerClient
+from dask_k8s_controller.runtime.clock import Clock, RealClock
+from dask_k8s_controller.runtime.health import HealthServer
+from dask_k8s_controller.runtime.lease import LeaderLease
+from dask_k8s_controller.runtime.loop_lag import LoopLag
+from dask_k8s_controller.runtime.metrics import Metrics
+from dask_k8s_controller.runtime.queue import Requeue, WorkQueue
+from dask_k8s_controller.scheduler.client import SchedulerClient
+from dask_k8s_controller.scheduler.conversations import Conversations, Schedulers
 from dask_k8s_controller.settings import LeaderElection, Settings
-from dask_k8s_controller.specs import Autoscaler, Cluster, WorkerGroup
-from dask_k8s_controller.world import World
+from dask_k8s_controller.watching.relists import Listing, RelistMonitor
+from dask_k8s_controller.worker_group.spec import WorkerGroup
 from dask_k8s_models import labels
 from dask_k8s_models.autoscaler import AutoscalerSpec
 from dask_k8s_models.cluster import ClusterSpec
@@ -66,15 +76,15 @@ class Operator:
         self.api = Api(self._log_in, limits=settings.limits, on_request=self.metrics.request_done)
         self.schedulers: Schedulers = schedulers or SchedulerClient(self.api, settings.patience)
         self.conversations = Conversations(self.schedulers, self.clock, self._answered)
-        self.world = World(self.clock, self.conversations)
-        self.events = EventWriter(self.api, self.clock, settings.events)
+        self.cache = Cache(self.clock, self.conversations)
+        self.events = EventRecorder(self.api, self.clock, settings.events)
         self.reconciler = Reconciler(
-            self.world, self.api, self.conversations, self.clock, settings, self.events, self.metrics
+            self.cache, self.api, self.conversations, self.clock, settings, self.events, self.metrics
         )
         self.demands = Demands(self.schedulers, self.clock, self._answered)
-        self.jobs = JobReconciler(self.world, self.api, self.clock, settings, self.events)
+        self.jobs = JobReconciler(self.cache, self.api, self.clock, settings, self.events)
         self.autoscalers = AutoscalerReconciler(
-            self.world, self.api, self.conversations, self.demands, self.clock, settings, self.events
+            self.cache, self.api, self.conversations, self.demands, self.clock, settings, self.events
         )
         self.queue = WorkQueue(
             self._reconcile,
@@ -82,7 +92,7 @@ class Operator:
             concurrency=settings.turns,
             spacing=settings.spacing,
             backoff=settings.backoff,
-            on_turn=self.metrics.turn_done,
+            on_reconcile=self.metrics.reconcile_done,
         )
         self.health = HealthServer(settings, self.queue, self.metrics, self.relists)
         self.loop_lag = LoopLag(self.clock, self.metrics.loop_lag_seconds.observe)
@@ -147,18 +157,18 @@ class Operator:
 
     def seen(self, body: Mapping[str, Any]) -> None:
         """Take note of an object that a watch shows."""
-        self.world.see(body)
+        self.cache.see(body)
 
     def changed(self, kind: str, event: str | None, body: Mapping[str, Any]) -> None:
         """Give what depends on an object its turn."""
         metadata = body["metadata"]
         uid = metadata.get("uid") or ""
         if event == "DELETED":
-            facts = self.world.store(kind).forget(uid)
+            facts = self.cache.store(kind).forget(uid)
             if facts is not None:
                 self._gone(facts)
         else:
-            facts = next((found for found in self.world.named(kind, metadata) if found.meta.uid == uid), None)
+            facts = next((found for found in self.cache.named(kind, metadata) if found.meta.uid == uid), None)
         if facts is not None:
             self._enqueue(facts)
 
@@ -179,8 +189,8 @@ class Operator:
     def _enqueue(self, facts: Any) -> None:
         keys = (
             *self._keys_of(facts),
-            *job_keys(self.world, facts),
-            *autoscaler_keys(self.world, facts),
+            *job_keys(self.cache, facts),
+            *autoscaler_keys(self.cache, facts),
         )
         for key in keys:
             self.queue.add(key)
@@ -208,7 +218,7 @@ class Operator:
                         yield Key(GROUPS.kind, namespace, group)
 
     def _group_keys(self, namespace: str, cluster: str) -> Iterable[Key]:
-        for group in self.world.groups_of(namespace, cluster):
+        for group in self.cache.groups_of(namespace, cluster):
             yield Key(GROUPS.kind, namespace, group.name)
 
     async def _reconcile(self, key: Key) -> Requeue:
@@ -235,8 +245,8 @@ class Operator:
             self.relists.again(listing)
             return
         for item in found.get("items") or ():
-            self.world.see({"kind": listing.resource.kind, **item})
-        gone = self.world.store(listing.resource.kind).forget_all_but(
+            self.cache.see({"kind": listing.resource.kind, **item})
+        gone = self.cache.store(listing.resource.kind).replace_all(
             (item["metadata"]["uid"] for item in found.get("items") or ()),
             str(found.get("metadata", {}).get("resourceVersion") or ""),
             lambda facts: listing.namespace in (None, facts.meta.namespace),

@@ -12,11 +12,11 @@ from typing import Any
 
 import dask.config
 
-from dask_k8s_controller.api import Limits
-from dask_k8s_controller.errors import ControllerError
-from dask_k8s_controller.plan import Policy
-from dask_k8s_controller.queue import Backoff
-from dask_k8s_controller.scheduler_http import Patience
+from dask_k8s_controller.kubernetes.api import Limits
+from dask_k8s_controller.kubernetes.errors import ControllerError
+from dask_k8s_controller.plans.actions import Policy
+from dask_k8s_controller.runtime.queue import Backoff
+from dask_k8s_controller.scheduler.client import Patience
 
 PREFIX = "kubernetes.controller"
 

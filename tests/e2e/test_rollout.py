@@ -10,7 +10,9 @@ import pytest
 from distributed import Client, wait
 
 from dask_k8s_client import KubeCluster
-from dask_k8s_controller import children
+from dask_k8s_controller.cluster import children
+from dask_k8s_controller.plans.metadata import with_env
+from dask_k8s_controller.worker_group import children as worker_children
 from tests.e2e.conftest import DASK_CLUSTERS, pods_of
 from tests.harness.embedded import EmbeddedController
 from tests.harness.flows import (
@@ -152,12 +154,12 @@ def test_another_version_of_the_controller_restarts_nothing(
         before = {pod["metadata"]["uid"] for pod in pods_of(lab.kube, NAME, stage.namespace)}
         version = version_of_pods(stage)
 
-        original_pod, original_scheduler = children.WorkerTemplate.pod, children.scheduler_pod
+        original_pod, original_scheduler = worker_children.WorkerTemplate.pod, children.scheduler_pod
 
-        def pod(self: children.WorkerTemplate, name: str) -> Object:
+        def pod(self: worker_children.WorkerTemplate, name: str) -> Object:
             body = original_pod(self, name)
             containers = [
-                children.with_env(container, {"DASK_NEW_IN_THIS_VERSION": "1"})
+                with_env(container, {"DASK_NEW_IN_THIS_VERSION": "1"})
                 for container in body["spec"]["containers"]
             ]
             return {**body, "spec": {**body["spec"], "containers": containers, "priority": 0}}
@@ -165,10 +167,10 @@ def test_another_version_of_the_controller_restarts_nothing(
         def scheduler_pod(*args: object, **kwargs: object) -> Object:
             body = original_scheduler(*args, **kwargs)  # type: ignore[arg-type]
             container = body["spec"]["containers"][0]
-            body["spec"]["containers"][0] = children.with_env(container, {"DASK_NEW_IN_THIS_VERSION": "1"})
+            body["spec"]["containers"][0] = with_env(container, {"DASK_NEW_IN_THIS_VERSION": "1"})
             return body
 
-        monkeypatch.setattr(children.WorkerTemplate, "pod", pod)
+        monkeypatch.setattr(worker_children.WorkerTemplate, "pod", pod)
         monkeypatch.setattr(children, "scheduler_pod", scheduler_pod)
         with running(lab) as controller:
             controller.rest()

@@ -15,15 +15,16 @@ import aiohttp
 import kopf
 import yaml
 
-from dask_k8s_controller.answers import Worker
-from dask_k8s_controller.api import Limits
-from dask_k8s_controller.connection import Connection, Credentials
-from dask_k8s_controller.conversations import Endpoint
-from dask_k8s_controller.handlers import register
+from dask_k8s_controller.kubernetes.api import Limits
+from dask_k8s_controller.kubernetes.connection import Connection, Credentials
+from dask_k8s_controller.kubernetes.resources import Key
 from dask_k8s_controller.operator import Operator
-from dask_k8s_controller.plan import Policy
-from dask_k8s_controller.queue import Backoff, Key
+from dask_k8s_controller.plans.actions import Policy
+from dask_k8s_controller.runtime.queue import Backoff
+from dask_k8s_controller.scheduler.answers import Worker
+from dask_k8s_controller.scheduler.conversations import Endpoint
 from dask_k8s_controller.settings import Settings
+from dask_k8s_controller.watching.handlers import register
 from tests.harness.kube import Kube
 
 HASTY = Settings(
@@ -110,7 +111,7 @@ class ScriptedSchedulers:
         """Nothing is open."""
 
     def _answers(self, endpoint: Endpoint) -> None:
-        from dask_k8s_controller.errors import Unreachable
+        from dask_k8s_controller.kubernetes.errors import Unreachable
 
         self.calls += 1
         if endpoint.namespace in self.unreachable:
@@ -200,7 +201,7 @@ class EmbeddedController:
 
     def _add_all(self) -> None:
         for kind in ("DaskCluster", "DaskWorkerGroup"):
-            for facts in self.operator.world.store(kind):
+            for facts in self.operator.cache.store(kind):
                 self.operator.queue.add(Key(kind, facts.meta.namespace, facts.meta.name))
         self._has_added.set()
 

@@ -7,11 +7,14 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from dask_k8s_controller import children
-from dask_k8s_controller.answers import Answer, Worker
-from dask_k8s_controller.facts import Pod, Service
-from dask_k8s_controller.observed import ObservedCluster, ObservedGroup
-from dask_k8s_controller.specs import Cluster, WorkerGroup
+from dask_k8s_controller.cache.objects import Pod, Service
+from dask_k8s_controller.cluster import children
+from dask_k8s_controller.cluster.observe import ObservedCluster
+from dask_k8s_controller.cluster.spec import Cluster
+from dask_k8s_controller.scheduler.answers import Answer, Worker
+from dask_k8s_controller.worker_group.children import worker_pod_metadata
+from dask_k8s_controller.worker_group.observe import ObservedGroup
+from dask_k8s_controller.worker_group.spec import WorkerGroup
 from dask_k8s_models import labels
 
 Object = dict[str, Any]
@@ -147,7 +150,7 @@ def pod_body(
 
 def worker_pod(name: str, **more: Any) -> Pod:
     template = more.pop("template", group().worker_hash)
-    return _current(Pod.of(pod_body(name, template=template, **more)), children.worker_pod_metadata(group()))
+    return _current(Pod.of(pod_body(name, template=template, **more)), worker_pod_metadata(group()))
 
 
 def scheduler_pod(name: str = "c-scheduler", **more: Any) -> Pod:

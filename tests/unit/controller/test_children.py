@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-from dask_k8s_controller import children
+from dask_k8s_controller.cluster import children
+from dask_k8s_controller.worker_group import children as worker_children
+from dask_k8s_controller.worker_group.children import worker_pod
 from dask_k8s_models import labels
 from tests.unit.controller.builders import cluster, default_group, group, pod_spec
 
@@ -20,7 +22,7 @@ def env_of(pod: dict[str, Any], container: int = 0) -> dict[str, Any]:
 
 class TestWorkerPod:
     def test_finds_its_scheduler_at_the_services_own_port(self) -> None:
-        env = env_of(children.worker_pod(group(), "w", 9999))
+        env = env_of(worker_pod(group(), "w", 9999))
         assert env == {
             "DASK_WORKER_NAME": "w",
             "DASK_SCHEDULER_ADDRESS": "tcp://c-scheduler.default.svc:9999",
@@ -32,46 +34,46 @@ class TestWorkerPod:
             {"name": "DASK_SCHEDULER_ADDRESS", "value": "tls://mine:1"},
             {"name": "OTHER", "value": "x"},
         ]
-        env = env_of(children.worker_pod(group(spec=spec), "w", 8786))
+        env = env_of(worker_pod(group(spec=spec), "w", 8786))
         assert env == {"DASK_WORKER_NAME": "w", "DASK_SCHEDULER_ADDRESS": "tls://mine:1", "OTHER": "x"}
 
     def test_lets_the_users_variables_refer_to_ours(self) -> None:
         spec = pod_spec("worker")
         spec["containers"][0]["env"] = [{"name": "ALIAS", "value": "$(DASK_WORKER_NAME)"}]
-        assert list(env_of(children.worker_pod(group(spec=spec), "w", 8786)))[-1] == "ALIAS"
+        assert list(env_of(worker_pod(group(spec=spec), "w", 8786)))[-1] == "ALIAS"
 
     def test_gives_the_environment_to_all_containers_but_init_containers(self) -> None:
         spec = pod_spec("worker", initContainers=[{"name": "init", "image": "x"}])
         spec["containers"].append({"name": "sidecar", "image": "y"})
-        pod = children.worker_pod(group(spec=spec), "w", 8786)
+        pod = worker_pod(group(spec=spec), "w", 8786)
         assert env_of(pod, 1) == env_of(pod, 0)
         assert pod["spec"]["initContainers"] == [{"name": "init", "image": "x"}]
 
     def test_restarts_on_failure_unless_the_user_says_otherwise(self) -> None:
-        assert children.worker_pod(group(), "w", 8786)["spec"]["restartPolicy"] == "OnFailure"
+        assert worker_pod(group(), "w", 8786)["spec"]["restartPolicy"] == "OnFailure"
         always = group(spec=pod_spec("worker", restartPolicy="Always"))
-        assert children.worker_pod(always, "w", 8786)["spec"]["restartPolicy"] == "Always"
+        assert worker_pod(always, "w", 8786)["spec"]["restartPolicy"] == "Always"
 
     def test_has_no_service_links_unless_the_user_wants_them(self) -> None:
-        assert children.worker_pod(group(), "w", 8786)["spec"]["enableServiceLinks"] is False
+        assert worker_pod(group(), "w", 8786)["spec"]["enableServiceLinks"] is False
         linked = group(spec=pod_spec("worker", enableServiceLinks=True))
-        assert children.worker_pod(linked, "w", 8786)["spec"]["enableServiceLinks"] is True
+        assert worker_pod(linked, "w", 8786)["spec"]["enableServiceLinks"] is True
 
     def test_belongs_to_its_group(self) -> None:
-        (owner,) = children.worker_pod(group(), "w", 8786)["metadata"]["ownerReferences"]
+        (owner,) = worker_pod(group(), "w", 8786)["metadata"]["ownerReferences"]
         assert (owner["kind"], owner["name"], owner["uid"]) == ("DaskWorkerGroup", "c-default", "group")
         assert owner["controller"] is True
 
     def test_does_not_change_the_spec_that_it_is_made_from(self) -> None:
         of = group()
         before = repr(of.raw_spec)
-        children.worker_pod(of, "w", 8786)
+        worker_pod(of, "w", 8786)
         assert repr(of.raw_spec) == before
 
     def test_leaves_nulls_out(self) -> None:
         spec = pod_spec("worker")
         spec["containers"][0]["env"] = None
-        assert env_of(children.worker_pod(group(spec=spec), "w", 1))["DASK_WORKER_NAME"] == "w"
+        assert env_of(worker_pod(group(spec=spec), "w", 1))["DASK_WORKER_NAME"] == "w"
 
 
 class TestSchedulerPod:
@@ -164,17 +166,17 @@ class TestLabelsAndAnnotations:
     def test_the_example(self) -> None:
         example = cluster(
             "example",
-            metadata={"annotations": {"hello": "world"}},
+            metadata={"annotations": {"hello": "cache"}},
             worker={"metadata": {"annotations": {"foo": "bar"}}},
             scheduler={"metadata": {"annotations": {"fizz": "buzz"}}},
         )
         annotations = children.scheduler_pod(example)["metadata"]["annotations"]
-        assert annotations.items() >= {"fizz": "buzz", "hello": "world"}.items()
+        assert annotations.items() >= {"fizz": "buzz", "hello": "cache"}.items()
         assert "foo" not in annotations
 
     def test_sub_resource_wins_over_top_level(self) -> None:
         of = cluster(metadata={"labels": {"foo": "bar"}}, worker={"metadata": {"labels": {"foo": "baz"}}})
-        assert children.worker_pod(default_group(of), "w", 1)["metadata"]["labels"]["foo"] == "baz"
+        assert worker_pod(default_group(of), "w", 1)["metadata"]["labels"]["foo"] == "baz"
         assert children.scheduler_pod(of)["metadata"]["labels"]["foo"] == "bar"
         assert children.scheduler_service(of)["metadata"]["labels"]["foo"] == "bar"
 
@@ -183,7 +185,7 @@ class TestLabelsAndAnnotations:
             metadata={"labels": {labels.COMPONENT: "superworker"}},
             worker={"metadata": {"labels": {labels.COMPONENT: "superworker", labels.CLUSTER_NAME: "x"}}},
         )
-        made = children.worker_pod(default_group(of), "w", 1)["metadata"]["labels"]
+        made = worker_pod(default_group(of), "w", 1)["metadata"]["labels"]
         assert made[labels.COMPONENT] == "worker"
         assert made[labels.CLUSTER_NAME] == "c"
 
@@ -205,19 +207,19 @@ class TestLabelsAndAnnotations:
         assert key not in made
 
     def test_istio_is_kept_out_unless_the_user_wants_it(self) -> None:
-        assert children.worker_pod(group(), "w", 1)["metadata"]["labels"][labels.ISTIO_INJECT] == "false"
+        assert worker_pod(group(), "w", 1)["metadata"]["labels"][labels.ISTIO_INJECT] == "false"
         wanted = group(metadata={"labels": {labels.ISTIO_INJECT: "true"}})
-        assert children.worker_pod(wanted, "w", 1)["metadata"]["labels"][labels.ISTIO_INJECT] == "true"
+        assert worker_pod(wanted, "w", 1)["metadata"]["labels"][labels.ISTIO_INJECT] == "true"
 
     def test_the_clusters_replicas_are_not_handed_on_to_pods(self) -> None:
-        made = children.worker_pod(default_group(cluster()), "w", 1)["metadata"]["annotations"]
+        made = worker_pod(default_group(cluster()), "w", 1)["metadata"]["annotations"]
         assert labels.CLUSTER_REPLICAS not in made
 
 
 def test_new_template_code_alone_changes_no_hash(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = children.worker_pod(group(), "w", 1)
-    monkeypatch.setattr(children, "with_env", lambda container, variables: {**container, "env": []})
-    after = children.worker_pod(group(), "w", 1)
+    before = worker_pod(group(), "w", 1)
+    monkeypatch.setattr(worker_children, "with_env", lambda container, variables: {**container, "env": []})
+    after = worker_pod(group(), "w", 1)
     assert after["spec"] != before["spec"]
     assert (
         after["metadata"]["annotations"][labels.TEMPLATE_HASH]

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from dask_k8s_controller.answers import Trouble, Worker
-from dask_k8s_controller.conversations import Conversations
-from dask_k8s_controller.errors import BadAnswer, NoSuchRoute, SchedulerError, Unreachable
-from dask_k8s_controller.plan import AskIdle, AskWorkers, Resume, Retire
-from dask_k8s_controller.queue import Key
-from dask_k8s_controller.scheduler_http import Endpoint
+from dask_k8s_controller.kubernetes.errors import BadAnswer, NoSuchRoute, SchedulerError, Unreachable
+from dask_k8s_controller.kubernetes.resources import Key
+from dask_k8s_controller.plans.actions import AskIdle, AskWorkers, Resume, Retire
+from dask_k8s_controller.scheduler.answers import Problem, Worker
+from dask_k8s_controller.scheduler.client import Endpoint
+from dask_k8s_controller.scheduler.conversations import Conversations
 from tests.unit.controller.builders import NOW, cluster, scheduler_pod, worker
 from tests.unit.controller.clocks import ManualClock
 
@@ -122,15 +122,15 @@ async def test_a_busy_scheduler_has_not_been_idle(conversations: Conversations) 
     await settle()
     answer = conversations.idleness("s")
     assert answer is not None
-    assert (answer.value, answer.trouble) == (None, Trouble.NONE)
+    assert (answer.value, answer.problem) == (None, Problem.NONE)
 
 
 @pytest.mark.parametrize(
-    ("error", "trouble"),
+    ("error", "problem"),
     [
-        (Unreachable("no route"), Trouble.UNREACHABLE),
-        (NoSuchRoute("no such route"), Trouble.NO_ROUTE),
-        (BadAnswer("nonsense"), Trouble.BAD_ANSWER),
+        (Unreachable("no route"), Problem.UNREACHABLE),
+        (NoSuchRoute("no such route"), Problem.NO_ROUTE),
+        (BadAnswer("nonsense"), Problem.BAD_ANSWER),
     ],
 )
 async def test_why_there_is_no_answer_is_remembered(
@@ -138,14 +138,14 @@ async def test_why_there_is_no_answer_is_remembered(
     schedulers: FakeSchedulers,
     turns: list[Key],
     error: SchedulerError,
-    trouble: Trouble,
+    problem: Problem,
 ) -> None:
     schedulers.error = error
     conversations.ask(AskWorkers(), ENDPOINT, GROUP, "group")
     await settle()
     answer = conversations.workers("s")
     assert answer is not None
-    assert (answer.trouble, answer.message) == (trouble, str(error))
+    assert (answer.problem, answer.message) == (problem, str(error))
     assert turns == [GROUP]
 
 
@@ -198,7 +198,7 @@ class TestRetiring:
         assert known is not None
         assert (known.done, known.refused, known.under_way) == (frozenset(), {}, frozenset())
         assert known.failed is not None
-        assert known.failed.trouble is Trouble.UNREACHABLE
+        assert known.failed.problem is Problem.UNREACHABLE
 
     async def test_what_is_gone_is_forgotten(
         self, conversations: Conversations, schedulers: FakeSchedulers

@@ -6,9 +6,9 @@ import asyncio
 import logging
 from typing import Any
 
-from dask_k8s_controller.errors import Unavailable
-from dask_k8s_controller.events import EventWriter, Notice, notices
-from dask_k8s_controller.resources import CLUSTERS
+from dask_k8s_controller.kubernetes.errors import Unavailable
+from dask_k8s_controller.kubernetes.recorder import EventRecorder, Notice, notices
+from dask_k8s_controller.kubernetes.resources import CLUSTERS
 from dask_k8s_controller.settings import EventSettings
 from tests.unit.controller.builders import cluster
 from tests.unit.controller.clocks import ManualClock
@@ -61,9 +61,9 @@ class Recorder:
         return body
 
 
-def writer(recorder: Recorder, **settings: Any) -> tuple[EventWriter, ManualClock]:
+def writer(recorder: Recorder, **settings: Any) -> tuple[EventRecorder, ManualClock]:
     clock = ManualClock()
-    return EventWriter(recorder, clock, EventSettings(**settings)), clock  # type: ignore[arg-type]
+    return EventRecorder(recorder, clock, EventSettings(**settings)), clock  # type: ignore[arg-type]
 
 
 class TestWriting:
@@ -72,7 +72,7 @@ class TestWriting:
     async def test_an_event_names_its_object(self) -> None:
         recorder = Recorder()
         events, _ = writer(recorder)
-        events.say(CLUSTERS, self.meta, Notice("Ready", "All is well."))
+        events.record(CLUSTERS, self.meta, Notice("Ready", "All is well."))
         await events.stop()
         (event,) = recorder.events
         assert event["involvedObject"]["uid"] == self.meta.uid
@@ -83,24 +83,24 @@ class TestWriting:
         recorder = Recorder()
         events, clock = writer(recorder)
         for _ in range(3):
-            events.say(CLUSTERS, self.meta, Notice("Ready", "All is well."))
+            events.record(CLUSTERS, self.meta, Notice("Ready", "All is well."))
         clock.advance(61)
-        events.say(CLUSTERS, self.meta, Notice("Ready", "All is well."))
+        events.record(CLUSTERS, self.meta, Notice("Ready", "All is well."))
         await events.stop()
         assert len(recorder.events) == 2
 
     async def test_none_if_nobody_wants_any(self) -> None:
         recorder = Recorder()
         events, _ = writer(recorder, enabled=False)
-        events.say(CLUSTERS, self.meta, Notice("Ready", ""))
+        events.record(CLUSTERS, self.meta, Notice("Ready", ""))
         await events.stop()
         assert recorder.events == []
 
     async def test_warnings_alone_if_nobody_wants_others(self) -> None:
         recorder = Recorder()
         events, _ = writer(recorder, level=logging.WARNING)
-        events.say(CLUSTERS, self.meta, Notice("Ready", ""))
-        events.say(CLUSTERS, self.meta, Notice("Refused", "", is_warning=True))
+        events.record(CLUSTERS, self.meta, Notice("Ready", ""))
+        events.record(CLUSTERS, self.meta, Notice("Refused", "", is_warning=True))
         await events.stop()
         assert [event["type"] for event in recorder.events] == ["Warning"]
 
@@ -108,6 +108,6 @@ class TestWriting:
         recorder = Recorder()
         recorder.fails = True
         events, _ = writer(recorder)
-        events.say(CLUSTERS, self.meta, Notice("Ready", ""))
+        events.record(CLUSTERS, self.meta, Notice("Ready", ""))
         await asyncio.sleep(0)
         await events.stop()

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from dask_k8s_controller.errors import Conflict, Unavailable
-from dask_k8s_controller.lease import LeaderLease
-from dask_k8s_controller.resources import Resource
+from dask_k8s_controller.kubernetes.errors import Conflict, Unavailable
+from dask_k8s_controller.kubernetes.resources import Resource
+from dask_k8s_controller.runtime.lease import LeaderLease
 from dask_k8s_controller.settings import LeaderElection
 from tests.unit.controller.clocks import ManualClock
 

@@ -17,16 +17,17 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from dask_k8s_controller import __main__, plugins
-from dask_k8s_controller.clock import RealClock
-from dask_k8s_controller.handlers import register
-from dask_k8s_controller.health import HealthServer, PortTaken
-from dask_k8s_controller.loop_lag import LoopLag
-from dask_k8s_controller.metrics import Metrics
-from dask_k8s_controller.queue import Key, Requeue, WorkQueue
-from dask_k8s_controller.relists import Listing, RelistMonitor
-from dask_k8s_controller.resources import CLUSTERS, PODS, SERVICES
+from dask_k8s_controller import __main__
+from dask_k8s_controller.kubernetes.resources import CLUSTERS, PODS, SERVICES, Key
+from dask_k8s_controller.runtime.clock import RealClock
+from dask_k8s_controller.runtime.health import HealthServer, PortTaken
+from dask_k8s_controller.runtime.loop_lag import LoopLag
+from dask_k8s_controller.runtime.metrics import Metrics
+from dask_k8s_controller.runtime.queue import Requeue, WorkQueue
 from dask_k8s_controller.settings import InvalidSetting, Settings
+from dask_k8s_controller.watching import plugins
+from dask_k8s_controller.watching.handlers import register
+from dask_k8s_controller.watching.relists import Listing, RelistMonitor
 from tests.unit.controller.clocks import ManualClock
 
 
@@ -138,7 +139,9 @@ class TestHealth:
         with socket.socket() as taken:
             taken.bind(("127.0.0.1", 0))
             taken.listen()
-            monkeypatch.setattr("dask_k8s_controller.health.DEFAULT_HEALTH_PORT", taken.getsockname()[1])
+            monkeypatch.setattr(
+                "dask_k8s_controller.runtime.health.DEFAULT_HEALTH_PORT", taken.getsockname()[1]
+            )
             server, _ = self.server(clock, health_port=None)
             await server.start(is_in_cluster=False)
             assert server.port is None
@@ -169,8 +172,8 @@ async def test_a_held_up_event_loop_is_noticed() -> None:
 
 def test_metrics_count_turns_and_requests() -> None:
     metrics = Metrics()
-    metrics.turn_done(Key("DaskCluster", "default", "a"), 0.1, False)
-    metrics.turn_done(Key("DaskCluster", "default", "a"), 0.1, True)
+    metrics.reconcile_done(Key("DaskCluster", "default", "a"), 0.1, False)
+    metrics.reconcile_done(Key("DaskCluster", "default", "a"), 0.1, True)
     metrics.request_done("create", "Pod", 201)
     text = metrics.exposition().decode()
     assert 'dask_controller_reconciles_total{kind="DaskCluster",result="error"} 1.0' in text

@@ -5,10 +5,19 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-from dask_k8s_controller.answers import Answer, Trouble
-from dask_k8s_controller.observed import ObservedCluster
-from dask_k8s_controller.plan import Apply, AskIdle, Create, Delete, JsonPatch, Patch, Plan, Policy
-from dask_k8s_controller.plan_cluster import plan_cluster
+from dask_k8s_controller.cluster.observe import ObservedCluster
+from dask_k8s_controller.cluster.plan import plan_cluster
+from dask_k8s_controller.plans.actions import (
+    Apply,
+    AskIdle,
+    Create,
+    Delete,
+    JsonPatch,
+    Patch,
+    Plan,
+    Policy,
+)
+from dask_k8s_controller.scheduler.answers import Answer, Problem
 from dask_k8s_models import labels
 from tests.unit.controller.builders import (
     NOW,
@@ -106,7 +115,7 @@ class TestOneScheduler:
         )
         healing = plan(observed_cluster(pods=(failed,)), Policy(failure_delay=10))
         assert healing.actions == ()
-        assert healing.look_again == NOW + timedelta(seconds=6)
+        assert healing.requeue_at == NOW + timedelta(seconds=6)
 
     def test_of_two_that_run_the_ready_one_stays(self) -> None:
         two = (scheduler_pod("a", ready=False), scheduler_pod("b"))
@@ -128,7 +137,7 @@ class TestAChangedScheduler:
         waiting = plan(self.observed(idle=busy))
         assert waiting.actions == ()
         assert reasons(waiting) == ["SchedulerChangePending"]
-        assert waiting.look_again is not None
+        assert waiting.requeue_at is not None
 
     def test_asks_whether_the_cluster_is_idle(self) -> None:
         assert plan(self.observed()).questions == (AskIdle(),)
@@ -305,12 +314,12 @@ class TestIdleTimeout:
     def test_an_idle_scheduler_is_looked_at_again_only_when_the_timeout_could_have_passed(self) -> None:
         waiting = plan(self.observed(Answer(NOW, NOW - timedelta(seconds=100))))
         assert waiting.questions == ()
-        assert waiting.look_again == NOW + timedelta(seconds=200)
+        assert waiting.requeue_at == NOW + timedelta(seconds=200)
 
     def test_a_busy_scheduler_is_never_deleted(self) -> None:
         waiting = plan(self.observed(Answer(NOW)))
         assert deleted(waiting) == set()
-        assert waiting.look_again == NOW + timedelta(seconds=30)
+        assert waiting.requeue_at == NOW + timedelta(seconds=30)
 
     def test_an_old_answer_is_not_enough_to_delete_a_cluster(self) -> None:
         old = Answer(NOW - timedelta(seconds=200), NOW - timedelta(seconds=300))
@@ -324,13 +333,13 @@ class TestIdleTimeout:
         }
 
     def test_a_scheduler_that_does_not_answer_is_not_idle(self) -> None:
-        silent: Answer[datetime] = Answer(NOW, None, Trouble.UNREACHABLE, "timed out")
+        silent: Answer[datetime] = Answer(NOW, None, Problem.UNREACHABLE, "timed out")
         waiting = plan(self.observed(silent))
         assert deleted(waiting) == set()
         assert reasons(waiting) == ["SchedulerUnreachable"]
 
     def test_a_scheduler_without_the_route_needs_a_person(self) -> None:
-        old: Answer[datetime] = Answer(NOW, None, Trouble.NO_ROUTE, "no such route")
+        old: Answer[datetime] = Answer(NOW, None, Problem.NO_ROUTE, "no such route")
         assert plan(self.observed(old)).remarks[0].needs_a_person
 
     def test_a_scheduler_that_is_not_ready_is_not_asked(self) -> None:

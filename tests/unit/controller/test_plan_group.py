@@ -6,10 +6,17 @@ from typing import Any
 
 import pytest
 
-from dask_k8s_controller.observed import ObservedGroup
-from dask_k8s_controller.plan import AskWorkers, Create, Delete, Patch, Plan, Policy
-from dask_k8s_controller.plan_group import plan_group
-from dask_k8s_controller.specs import WorkerGroup
+from dask_k8s_controller.plans.actions import (
+    AskWorkers,
+    Create,
+    Delete,
+    Patch,
+    Plan,
+    Policy,
+)
+from dask_k8s_controller.worker_group.observe import ObservedGroup
+from dask_k8s_controller.worker_group.plan import plan_group
+from dask_k8s_controller.worker_group.spec import WorkerGroup
 from dask_k8s_models import labels
 from tests.unit.controller.builders import (
     NOW,
@@ -102,8 +109,8 @@ class TestGrowing:
         pods = [worker_pod(f"w{number}", age=4) for number in range(3)]
         second = plan(observed_group(group(replicas=8), *pods), policy)
         assert created(second) == []
-        assert second.look_again is not None
-        assert (second.look_again - NOW).total_seconds() == 6
+        assert second.requeue_at is not None
+        assert (second.requeue_at - NOW).total_seconds() == 6
         pods = [worker_pod(f"w{number}", age=10) for number in range(3)]
         assert len(created(plan(observed_group(group(replicas=8), *pods), policy))) == 3
 
@@ -160,8 +167,8 @@ class TestHealing:
     def test_a_pod_that_failed_right_after_its_start_is_replaced_after_a_while(self) -> None:
         healing = plan(observed_group(group(), worker_pod("w1"), ended("w2", lived=1, ago=4)))
         assert healing.actions == ()
-        assert healing.look_again is not None
-        assert (healing.look_again - NOW).total_seconds() == 6
+        assert healing.requeue_at is not None
+        assert (healing.requeue_at - NOW).total_seconds() == 6
         healing = plan(observed_group(group(), worker_pod("w1"), ended("w2", lived=1, ago=10)))
         assert deleted(healing) == {"w2"}
         assert len(created(healing)) == 1
@@ -249,7 +256,7 @@ class TestRollingOut:
         observed = observed_group(self.changed(replicas=4), *pods, workers=self.known(3))
         waiting = plan(observed)
         assert marked(waiting) == set()
-        assert waiting.look_again is not None
+        assert waiting.requeue_at is not None
 
     def test_a_marked_worker_is_replaced_while_it_drains(self) -> None:
         pods = [*self.pods(3), worker_pod("w4", retiring=1)]

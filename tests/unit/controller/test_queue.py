@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from dask_k8s_controller.queue import Backoff, Key, Requeue, WorkQueue
+from dask_k8s_controller.kubernetes.resources import Key
+from dask_k8s_controller.runtime.queue import Backoff, Requeue, WorkQueue
 from tests.unit.controller.clocks import ManualClock
 
 A = Key("DaskCluster", "default", "a")
@@ -244,5 +245,5 @@ async def test_the_longest_wait_and_turn_are_known(
         queue.add(Key("DaskCluster", "default", str(number)))
     await settle()
     clock.advance(7)
-    assert queue.longest_turn == 7
+    assert queue.longest_reconcile == 7
     assert queue.longest_wait == 7

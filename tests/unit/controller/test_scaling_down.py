@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from dask_k8s_controller.answers import Answer, Retirement, Trouble, workers_by_pod
-from dask_k8s_controller.facts import Pod
-from dask_k8s_controller.observed import ObservedGroup
-from dask_k8s_controller.plan import AskWorkers, Policy, Resume, Retire
+from dask_k8s_controller.cache.objects import Pod
+from dask_k8s_controller.plans.actions import AskWorkers, Policy, Resume, Retire
+from dask_k8s_controller.scheduler.answers import Answer, Problem, Retirement, workers_by_pod
+from dask_k8s_controller.worker_group.observe import ObservedGroup
 from dask_k8s_models import labels
 from tests.unit.controller.builders import (
     NOW,
@@ -105,18 +105,18 @@ class TestWithoutAScheduler:
 
     def test_a_scheduler_that_does_not_answer_is_asked_again_later(self) -> None:
         silent: Answer[Any] = Answer(
-            NOW - timedelta(seconds=1), None, Trouble.UNREACHABLE, "no route to host"
+            NOW - timedelta(seconds=1), None, Problem.UNREACHABLE, "no route to host"
         )
         waiting = plan(shrinking(1, *pods(2), workers=silent), Policy(scheduler_retry=5))
         assert waiting.actions == ()
         assert waiting.questions == ()
         assert reasons(waiting) == ["SchedulerUnreachable"]
         assert "no route to host" in waiting.remarks[0].message
-        assert waiting.look_again == NOW + timedelta(seconds=4)
+        assert waiting.requeue_at == NOW + timedelta(seconds=4)
 
     def test_the_trouble_is_still_told_while_it_is_asked_again(self) -> None:
         silent: Answer[Any] = Answer(
-            NOW - timedelta(seconds=6), None, Trouble.UNREACHABLE, "no route to host"
+            NOW - timedelta(seconds=6), None, Problem.UNREACHABLE, "no route to host"
         )
         waiting = plan(shrinking(1, *pods(2), workers=silent), Policy(scheduler_retry=5))
         assert waiting.questions == (AskWorkers(),)
@@ -153,7 +153,7 @@ class TestRetiring:
     def test_a_busy_worker_may_finish_its_tasks(self) -> None:
         draining = plan(self.observed(worker("10.0.0.2:1", executing=2)))
         assert draining.questions == ()
-        assert draining.look_again == NOW + timedelta(seconds=1)
+        assert draining.requeue_at == NOW + timedelta(seconds=1)
 
     def test_a_worker_that_is_still_busy_after_the_drain_timeout_is_retired(self) -> None:
         retiring = plan(self.observed(worker("10.0.0.2:1", executing=2), since=61))
@@ -180,7 +180,7 @@ class TestRetiring:
         waiting = plan(self.observed(worker("10.0.0.2:1", status="closing_gracefully")))
         assert waiting.questions == ()
         assert waiting.actions == ()
-        assert waiting.look_again is not None
+        assert waiting.requeue_at is not None
 
     def test_a_retirement_that_never_ends_is_asked_for_again(self) -> None:
         stuck = self.observed(worker("10.0.0.2:1", status="closing_gracefully"), since=100)
@@ -205,22 +205,22 @@ class TestRetiring:
         waiting = plan(shrinking(1, *pods(2), workers=known, retirement=refused), Policy(refusal_memory=30))
         assert waiting.actions == ()
         assert reasons(waiting) == ["SchedulerKeepsWorkers"]
-        assert waiting.look_again == NOW + timedelta(seconds=20)
+        assert waiting.requeue_at == NOW + timedelta(seconds=20)
 
     def test_a_retirement_that_failed_is_asked_for_again_after_a_while(self) -> None:
-        failed: Answer[None] = Answer(NOW - timedelta(seconds=1), None, Trouble.UNREACHABLE, "timed out")
+        failed: Answer[None] = Answer(NOW - timedelta(seconds=1), None, Problem.UNREACHABLE, "timed out")
         waiting = plan(self.observed(worker("10.0.0.2:1"), retirement=Retirement(failed=failed)))
         assert waiting.questions == ()
         assert reasons(waiting) == ["SchedulerUnreachable"]
-        assert waiting.look_again == NOW + timedelta(seconds=4)
-        failed = Answer(NOW - timedelta(seconds=5), None, Trouble.UNREACHABLE, "timed out")
+        assert waiting.requeue_at == NOW + timedelta(seconds=4)
+        failed = Answer(NOW - timedelta(seconds=5), None, Problem.UNREACHABLE, "timed out")
         again = plan(self.observed(worker("10.0.0.2:1"), retirement=Retirement(failed=failed)))
         assert again.questions == self.retire("10.0.0.2:1")
 
     def test_an_idle_worker_may_have_begun_a_task_since_its_heartbeat(self) -> None:
         waiting = plan(self.observed(worker("10.0.0.2:1"), since=0.4))
         assert waiting.questions == ()
-        assert waiting.look_again == NOW + timedelta(seconds=0.6)
+        assert waiting.requeue_at == NOW + timedelta(seconds=0.6)
 
 
 class TestDraining:
@@ -247,7 +247,7 @@ class TestDraining:
             )
         )
         assert waiting.questions == ()
-        assert waiting.look_again == NOW + timedelta(seconds=0.3)
+        assert waiting.requeue_at == NOW + timedelta(seconds=0.3)
 
     def test_a_worker_whose_time_is_up_is_retired_though_busy(self) -> None:
         busy = Retirement(busy={"w2": NOW})
@@ -268,7 +268,7 @@ class TestWithAnOldScheduler:
     """It has no route to retire workers by."""
 
     def observed(self, *of_w2: Any) -> ObservedGroup:
-        no_route: Answer[None] = Answer(NOW, None, Trouble.NO_ROUTE, "the scheduler has no such route")
+        no_route: Answer[None] = Answer(NOW, None, Problem.NO_ROUTE, "the scheduler has no such route")
         of = [*pods(1), worker_pod("w2", ip="10.0.0.2", retiring=100)]
         known = answer(worker("10.0.0.1:1"), *of_w2)
         return shrinking(1, *of, workers=known, retirement=Retirement(failed=no_route))
@@ -280,7 +280,7 @@ class TestWithAnOldScheduler:
         waiting = plan(self.observed(worker("10.0.0.2:1", keys=1, nbytes=8)))
         assert waiting.actions == ()
         assert waiting.remarks[0].needs_a_person
-        assert waiting.look_again is not None
+        assert waiting.requeue_at is not None
 
 
 class TestFindingThePodOfAWorker:
@@ -291,7 +291,7 @@ class TestFindingThePodOfAWorker:
         assert self.found(*pods(2), name="anything") == ["w1"]
 
     def test_by_its_address_in_ipv6(self) -> None:
-        from dask_k8s_controller.scheduler_http import parse_workers
+        from dask_k8s_controller.scheduler.client import parse_workers
 
         known = parse_workers({"workers": {"tcp://[fd00::1]:4000": {"name": "x"}}})
         assert list(workers_by_pod([worker_pod("w1", ip="fd00::1")], known)) == ["w1"]

@@ -11,11 +11,11 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from dask_k8s_controller.answers import Worker
-from dask_k8s_controller.api import Api
-from dask_k8s_controller.connection import Connection
-from dask_k8s_controller.errors import BadAnswer, NoSuchRoute, SchedulerError, Unreachable
-from dask_k8s_controller.scheduler_http import (
+from dask_k8s_controller.kubernetes.api import Api
+from dask_k8s_controller.kubernetes.connection import Connection
+from dask_k8s_controller.kubernetes.errors import BadAnswer, NoSuchRoute, SchedulerError, Unreachable
+from dask_k8s_controller.scheduler.answers import Worker
+from dask_k8s_controller.scheduler.client import (
     Endpoint,
     Patience,
     SchedulerClient,

@@ -13,10 +13,10 @@ import dask.config
 import pytest
 from distributed import Client, Event, Scheduler, Worker
 
-from dask_k8s_controller import children
-from dask_k8s_controller.api import Api
-from dask_k8s_controller.connection import Connection
-from dask_k8s_controller.scheduler_http import Endpoint, SchedulerClient
+from dask_k8s_controller.cluster import children
+from dask_k8s_controller.kubernetes.api import Api
+from dask_k8s_controller.kubernetes.connection import Connection
+from dask_k8s_controller.scheduler.client import Endpoint, SchedulerClient
 from tests.unit.controller.builders import cluster, scheduler_pod
 
 CONFIG = {

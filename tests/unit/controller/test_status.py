@@ -7,16 +7,13 @@ from typing import Any
 
 import pytest
 
-from dask_k8s_controller.facts import Service
-from dask_k8s_controller.observed import Failure, ObservedCluster, ObservedGroup, Outcome
-from dask_k8s_controller.plan import Plan, Remark
-from dask_k8s_controller.status import (
-    cluster_status,
-    created_status,
-    differs,
-    group_status,
-    only_counts_differ,
-)
+from dask_k8s_controller.cache.objects import Service
+from dask_k8s_controller.cluster.observe import ObservedCluster
+from dask_k8s_controller.cluster.status import cluster_status, created_status
+from dask_k8s_controller.kubernetes.status_writer import differs, only_counts_differ
+from dask_k8s_controller.plans.actions import Failure, Outcome, Plan, Remark
+from dask_k8s_controller.worker_group.observe import ObservedGroup
+from dask_k8s_controller.worker_group.status import group_status
 from dask_k8s_models import labels
 from dask_k8s_models.cluster import ClusterStatus
 from dask_k8s_models.worker_group import WorkerGroupStatus

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from dask_k8s_controller.facts import Pod
-from dask_k8s_controller.store import Store
+from dask_k8s_controller.cache.objects import Pod
+from dask_k8s_controller.cache.store import Store
 
 
 def pod(uid: str, version: int, name: str = "", phase: str = "Pending") -> dict[str, Any]:
@@ -62,12 +62,12 @@ def test_what_is_gone_never_comes_back_however_late_the_watch_is(store: Store[Po
 def test_a_list_shows_by_its_gaps_what_is_gone(store: Store[Pod]) -> None:
     for uid in "abc":
         store.see(pod(uid, 1))
-    gone = store.forget_all_but(["a"], "7", lambda facts: facts.name != "c")
+    gone = store.replace_all(["a"], "7", lambda facts: facts.name != "c")
     assert [facts.name for facts in gone] == ["b"]
     assert {facts.name for facts in store} == {"a", "c"}
 
 
 def test_what_is_newer_than_a_list_is_not_missing_from_it(store: Store[Pod]) -> None:
     store.see(pod("a", 8))
-    assert store.forget_all_but([], "7", lambda facts: True) == []
+    assert store.replace_all([], "7", lambda facts: True) == []
     assert len(store) == 1

@@ -5,11 +5,12 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from dask_k8s_controller.answers import Answer, Trouble
-from dask_k8s_controller.autoscaler_observed import GroupOfWorkers, ObservedAutoscaler
-from dask_k8s_controller.facts import Pod
-from dask_k8s_controller.plan_autoscaler import AutoscalerPlan, Pace, plan_autoscaler
-from dask_k8s_controller.specs import Autoscaler, WorkerGroup
+from dask_k8s_controller.autoscaler.observe import GroupOfWorkers, ObservedAutoscaler
+from dask_k8s_controller.autoscaler.plan import AutoscalerPlan, Pace, plan_autoscaler
+from dask_k8s_controller.autoscaler.spec import Autoscaler
+from dask_k8s_controller.cache.objects import Pod
+from dask_k8s_controller.scheduler.answers import Answer, Problem
+from dask_k8s_controller.worker_group.spec import WorkerGroup
 from tests.unit.controller.builders import (
     NOW,
     answer,
@@ -40,8 +41,8 @@ def demand(workers: int, age: float = 0) -> Answer[int]:
     return Answer(NOW - timedelta(seconds=age), workers)
 
 
-def no_demand(trouble: Trouble, age: float = 0) -> Answer[int]:
-    return Answer(NOW - timedelta(seconds=age), None, trouble, "in its own words")
+def no_demand(problem: Problem, age: float = 0) -> Answer[int]:
+    return Answer(NOW - timedelta(seconds=age), None, problem, "in its own words")
 
 
 def members(

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from dask_k8s_controller.answers import Trouble
-from dask_k8s_controller.autoscaler_observed import ObservedAutoscaler
-from dask_k8s_controller.autoscaler_status import autoscaler_status
-from dask_k8s_controller.facts import moment
-from dask_k8s_controller.observed import Failure, Outcome
+from dask_k8s_controller.autoscaler.observe import ObservedAutoscaler
+from dask_k8s_controller.autoscaler.status import autoscaler_status
+from dask_k8s_controller.cache.objects import moment
+from dask_k8s_controller.plans.actions import Failure, Outcome
+from dask_k8s_controller.scheduler.answers import Problem
 from dask_k8s_models.autoscaler import AutoscalerStatus
 from tests.unit.controller.autoscaling.builders import (
     autoscaler,
@@ -64,7 +64,7 @@ def test_it_tells_what_limits_it() -> None:
 
 def test_a_silent_scheduler_is_no_reason_to_forget() -> None:
     before = {**changed(60, replicas=4), "desiredReplicas": 9}
-    seen = observed(autoscaler(status=before), demand=no_demand(Trouble.UNREACHABLE))
+    seen = observed(autoscaler(status=before), demand=no_demand(Problem.UNREACHABLE))
     assert status(seen)["desiredReplicas"] == 9
     assert status(seen)["lastScaleTime"] == time(-60)
     found = conditions(seen)

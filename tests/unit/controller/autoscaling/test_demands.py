@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from dask_k8s_controller.answers import Trouble
-from dask_k8s_controller.autoscaler_demand import Demands
-from dask_k8s_controller.errors import BadAnswer, NoSuchRoute, SchedulerError, Unreachable
-from dask_k8s_controller.queue import Key
-from dask_k8s_controller.scheduler_http import Endpoint
+from dask_k8s_controller.autoscaler.demand import Demands
+from dask_k8s_controller.kubernetes.errors import BadAnswer, NoSuchRoute, SchedulerError, Unreachable
+from dask_k8s_controller.kubernetes.resources import Key
+from dask_k8s_controller.scheduler.answers import Problem
+from dask_k8s_controller.scheduler.client import Endpoint
 from tests.unit.controller.builders import cluster, scheduler_pod
 from tests.unit.controller.clocks import ManualClock
 
@@ -62,18 +62,18 @@ async def test_one_question_serves_all_who_want_to_know() -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "trouble"),
+    ("error", "problem"),
     [
-        (Unreachable("gone"), Trouble.UNREACHABLE),
-        (NoSuchRoute("none"), Trouble.NO_ROUTE),
-        (BadAnswer("what?"), Trouble.BAD_ANSWER),
+        (Unreachable("gone"), Problem.UNREACHABLE),
+        (NoSuchRoute("none"), Problem.NO_ROUTE),
+        (BadAnswer("what?"), Problem.BAD_ANSWER),
     ],
 )
-async def test_a_failure_is_an_answer(error: Any, trouble: Trouble) -> None:
+async def test_a_failure_is_an_answer(error: Any, problem: Problem) -> None:
     demands, _ = await told_when_answered(Scheduler(error))
     answer = demands.demand(ENDPOINT.uid)
     assert answer is not None
-    assert (answer.value, answer.trouble, answer.message) == (None, trouble, str(error))
+    assert (answer.value, answer.problem, answer.message) == (None, problem, str(error))
 
 
 async def test_nothing_is_left_running() -> None:

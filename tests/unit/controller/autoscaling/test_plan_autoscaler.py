@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from dask_k8s_controller.answers import Answer, Trouble
-from dask_k8s_controller.autoscaler_observed import GroupOfWorkers
-from dask_k8s_controller.autoscaler_policy import Limit
-from dask_k8s_controller.plan import AskWorkers, Patch
-from dask_k8s_controller.specs import WorkerGroup
+from dask_k8s_controller.autoscaler.observe import GroupOfWorkers
+from dask_k8s_controller.autoscaler.policy import Limit
+from dask_k8s_controller.plans.actions import AskWorkers, Patch
+from dask_k8s_controller.scheduler.answers import Answer, Problem
+from dask_k8s_controller.worker_group.spec import WorkerGroup
 from tests.unit.controller.autoscaling.builders import (
     autoscaler,
     changed,
@@ -71,7 +71,7 @@ class TestFollowingTheDemand:
         assert plan(observed(demand=demand(4, age=5))).asks_demand
         rested = plan(observed(demand=demand(4, age=3)))
         assert not rested.asks_demand
-        assert rested.plan.look_again == NOW + timedelta(seconds=2)
+        assert rested.plan.requeue_at == NOW + timedelta(seconds=2)
 
     def test_nothing_changes_because_of_an_old_answer(self) -> None:
         planned = plan(replace(with_members(autoscaler(), 10, 4), demand=demand(10, age=3)))
@@ -86,11 +86,11 @@ class TestStabilization:
             assert planned.scale is None
             assert planned.decision is not None
             assert planned.decision.waits_until == NOW + timedelta(seconds=6)
-            assert planned.plan.look_again == NOW + timedelta(seconds=5)
+            assert planned.plan.requeue_at == NOW + timedelta(seconds=5)
 
     def test_the_window_ends_exactly(self) -> None:
         seen = with_members(autoscaler(status=changed(14, replicas=4)), 10, 4)
-        assert plan(seen).plan.look_again == NOW + timedelta(seconds=1)
+        assert plan(seen).plan.requeue_at == NOW + timedelta(seconds=1)
         assert scaled_to(plan(with_members(autoscaler(status=changed(15, replicas=4)), 10, 4))) == 10
 
     def test_each_direction_has_its_own_window(self) -> None:
@@ -107,7 +107,7 @@ class TestStabilization:
         scaler = autoscaler(behavior=behavior, status=changed(0, replicas=3))
         planned = plan(with_members(scaler, 0, 3))
         assert planned.scale is None
-        assert planned.plan.look_again == NOW + timedelta(seconds=5)
+        assert planned.plan.requeue_at == NOW + timedelta(seconds=5)
 
     def test_the_bounds_hold_at_once(self) -> None:
         just_changed = changed(1, replicas=4)
@@ -170,7 +170,7 @@ class TestNoWorkIsLost:
         assert planned.asks_demand
 
     def test_workers_that_nobody_can_tell_about_stay(self) -> None:
-        unknown: Answer[Any] = Answer(NOW, None, Trouble.UNREACHABLE, "connection refused")
+        unknown: Answer[Any] = Answer(NOW, None, Problem.UNREACHABLE, "connection refused")
         planned = plan(replace(with_members(autoscaler(), 0, 4), workers=unknown))
         assert planned.scale is None
         assert reasons(planned) == ["SchedulerUnreachable"]
@@ -255,18 +255,18 @@ class TestWaiting:
         assert not planned.asks_demand
         assert not planned.plan.questions
         assert planned.scale is None
-        assert planned.plan.look_again is None
+        assert planned.plan.requeue_at is None
 
     def test_a_scheduler_that_does_not_answer_changes_nothing_and_is_asked_again(self) -> None:
-        planned = plan(observed(demand=no_demand(Trouble.UNREACHABLE, age=1)))
+        planned = plan(observed(demand=no_demand(Problem.UNREACHABLE, age=1)))
         assert reasons(planned) == ["SchedulerUnreachable"]
         assert stalled(planned) == []
         assert planned.scale is None
-        assert planned.plan.look_again == NOW + timedelta(seconds=4)
-        assert plan(observed(demand=no_demand(Trouble.UNREACHABLE, age=5))).asks_demand
+        assert planned.plan.requeue_at == NOW + timedelta(seconds=4)
+        assert plan(observed(demand=no_demand(Problem.UNREACHABLE, age=5))).asks_demand
 
     def test_a_scheduler_without_the_route_needs_a_person(self) -> None:
-        assert stalled(plan(observed(demand=no_demand(Trouble.NO_ROUTE)))) == ["SchedulerRoutesMissing"]
+        assert stalled(plan(observed(demand=no_demand(Problem.NO_ROUTE)))) == ["SchedulerRoutesMissing"]
 
     def test_an_autoscaler_made_by_hand_goes_with_its_cluster(self) -> None:
         planned = plan(observed(autoscaler(metadata={"ownerReferences": []})))

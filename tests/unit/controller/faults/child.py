@@ -13,14 +13,14 @@ from typing import Any, Self
 import aiohttp
 import kopf
 
-from dask_k8s_controller.api import Limits
-from dask_k8s_controller.connection import find_credentials
-from dask_k8s_controller.handlers import register
+from dask_k8s_controller.kubernetes.api import Limits
+from dask_k8s_controller.kubernetes.connection import find_credentials
 from dask_k8s_controller.operator import Operator
-from dask_k8s_controller.plan import Policy
-from dask_k8s_controller.queue import Backoff
-from dask_k8s_controller.scheduler_http import Endpoint, Patience, SchedulerClient
+from dask_k8s_controller.plans.actions import Policy
+from dask_k8s_controller.runtime.queue import Backoff
+from dask_k8s_controller.scheduler.client import Endpoint, Patience, SchedulerClient
 from dask_k8s_controller.settings import LeaderElection, Settings
+from dask_k8s_controller.watching.handlers import register
 from dask_k8s_models import labels
 
 CONTEXT = multiprocessing.get_context("forkserver")

@@ -16,10 +16,10 @@ import dask.config
 import kopf
 import pytest
 
-from dask_k8s_controller.errors import Unreachable
-from dask_k8s_controller.handlers import register
+from dask_k8s_controller.kubernetes.errors import Unreachable
 from dask_k8s_controller.operator import Operator
-from dask_k8s_controller.scheduler_http import Endpoint
+from dask_k8s_controller.scheduler.client import Endpoint
+from dask_k8s_controller.watching.handlers import register
 from dask_k8s_local.api.faults import Fault
 from dask_k8s_local.api.record import Request
 from dask_k8s_local.interfaces import ApiError, Object

@@ -8,14 +8,14 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from dask_k8s_controller.facts import Pod
-from dask_k8s_controller.job_observed import ObservedJob
-from dask_k8s_controller.job_spec import Job
-from dask_k8s_controller.job_status import created_job_status, job_status
-from dask_k8s_controller.observed import ObservedCluster, Outcome
-from dask_k8s_controller.plan import Action, Create, Delete, Patch, Plan
-from dask_k8s_controller.plan_job import Retry, plan_job
-from dask_k8s_controller.specs import Cluster
+from dask_k8s_controller.cache.objects import Pod
+from dask_k8s_controller.cluster.observe import ObservedCluster
+from dask_k8s_controller.cluster.spec import Cluster
+from dask_k8s_controller.job.observe import ObservedJob
+from dask_k8s_controller.job.plan import Retry, plan_job
+from dask_k8s_controller.job.spec import Job
+from dask_k8s_controller.job.status import created_job_status, job_status
+from dask_k8s_controller.plans.actions import Action, Create, Delete, Outcome, Patch, Plan
 from dask_k8s_models import labels, names
 from dask_k8s_models.job import JobStatus
 from tests.unit.controller.builders import NOW, cluster_body, metadata, pod_body, pod_spec, time

@@ -165,8 +165,8 @@ class TestEnding:
         story = running(ttlSecondsAfterFinished=60)
         story.pod_ends()
         story.turns()
-        assert story.plan.look_again is not None
-        assert (story.plan.look_again - story.now).total_seconds() == 60
+        assert story.plan.requeue_at is not None
+        assert (story.plan.requeue_at - story.now).total_seconds() == 60
         story.passes(59)
         story.turns()
         assert story.job is not None
@@ -323,8 +323,8 @@ class TestFailing:
 class TestDeadline:
     def test_a_job_that_takes_too_long_has_failed(self) -> None:
         story = running(activeDeadlineSeconds=60)
-        assert story.plan.look_again is not None
-        assert (story.plan.look_again - story.now).total_seconds() == 55
+        assert story.plan.requeue_at is not None
+        assert (story.plan.requeue_at - story.now).total_seconds() == 55
         story.passes(55)
         story.turns()
         assert story.status["jobStatus"] == "Failed"
@@ -390,8 +390,8 @@ class TestSuspending:
         story.passes(30)
         story.turns()
         assert story.status["startTime"] == "2026-11-23T12:03:05Z"
-        assert story.plan.look_again is not None
-        assert (story.plan.look_again - story.now).total_seconds() == 30
+        assert story.plan.requeue_at is not None
+        assert (story.plan.requeue_at - story.now).total_seconds() == 30
         story.pod_ends("j-runner-2")
         story.turns()
         assert story.status["jobStatus"] == "Successful"

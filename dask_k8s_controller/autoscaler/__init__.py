@@ -1,0 +1,1 @@
+"""DaskAutoscaler: observe, plan, status."""

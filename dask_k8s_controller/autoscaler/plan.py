@@ -1,0 +1,324 @@
+"""What to do next about a DaskAutoscaler: a pure function of what was observed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from dask_k8s_controller.autoscaler.observe import GroupOfWorkers, ObservedAutoscaler
+from dask_k8s_controller.autoscaler.policy import (
+    Limit,
+    Load,
+    Loss,
+    Step,
+    grow,
+    shrink,
+    wanted,
+)
+from dask_k8s_controller.cache.objects import Pod
+from dask_k8s_controller.plans.actions import AskWorkers, Draft, Patch, Plan
+from dask_k8s_controller.plans.ownership import owner_reference
+from dask_k8s_controller.plans.pod_problems import problem_of
+from dask_k8s_controller.scheduler.answers import Answer, Problem, workers_by_pod
+from dask_k8s_models.autoscaler import AutoscalerSpec
+
+
+@dataclass(frozen=True)
+class Pace:
+    """The waits of autoscaling that are no part of a DaskAutoscaler, and other choices.
+
+    Parameters
+    ----------
+    look_every : float
+        Seconds between looks at the demand.
+    answer_age : float
+        An answer of a scheduler may be so old, in seconds, when something is changed because of it.
+    scheduler_retry : float
+        Wait, in seconds, before a scheduler that failed to answer is asked again.
+    largest_demand : int
+        Believe no scheduler that it could use more workers than this.
+    """
+
+    look_every: float = 5.0
+    answer_age: float = 2.0
+    scheduler_retry: float = 5.0
+    largest_demand: int = 10_000
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Set a group's replicas through its scale subresource, if the group is still at that version."""
+
+    group: str
+    replicas: int
+    version: str
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What an autoscaler wants, and what it waits for.
+
+    Parameters
+    ----------
+    want : Step
+        The replicas that the demand asks for, within the bounds.
+    step : Step
+        The replicas that come next.
+    demand : int
+        Workers that the scheduler could use.
+    others : int
+        Workers that others than this group's lasting ones offer.
+    waits_until : datetime, optional
+        When the number may change again.
+    """
+
+    want: Step
+    step: Step
+    demand: int
+    others: int
+    waits_until: datetime | None = None
+
+    @property
+    def limit(self) -> Limit:
+        """What keeps the next step from being what the demand asks for."""
+        return self.step.limit if self.step.limit is not Limit.NONE else self.want.limit
+
+
+@dataclass(frozen=True)
+class AutoscalerPlan:
+    """What to do next about an autoscaler.
+
+    Parameters
+    ----------
+    plan : Plan
+        Writes, questions, remarks, and when to look again.
+    asks_demand : bool
+        Ask the scheduler how many workers it could use.
+    scale : Scale, optional
+        The change of the group.
+    decision : Decision, optional
+        What it is based on; None without an answer of the scheduler.
+    """
+
+    plan: Plan
+    asks_demand: bool = False
+    scale: Scale | None = None
+    decision: Decision | None = None
+
+
+@dataclass
+class _Draft(Draft):
+    asks_demand: bool = False
+    scale: Scale | None = None
+    decision: Decision | None = None
+
+    def whole(self) -> AutoscalerPlan:
+        return AutoscalerPlan(self.done(), self.asks_demand, self.scale, self.decision)
+
+
+def plan_autoscaler(observed: ObservedAutoscaler, pace: Pace) -> AutoscalerPlan:
+    """Decide what to do next about an autoscaler.
+
+    Parameters
+    ----------
+    observed : ObservedAutoscaler
+        The autoscaler, its group, and what the scheduler says.
+    pace : Pace
+        How long to wait for what.
+    """
+    draft = _Draft(observed.now)
+    autoscaler, cluster, target = observed.autoscaler, observed.cluster, observed.target
+    if autoscaler.meta.is_deleting:
+        return draft.whole()
+    if autoscaler.spec is None:
+        draft.remark("InvalidSpec", autoscaler.problem, needs_a_person=True)
+    elif cluster is None:
+        draft.remark("ClusterNotFound", f"Waiting for the DaskCluster {autoscaler.cluster}.")
+    elif cluster.meta.is_deleting or _is_of_an_earlier_cluster(observed):
+        draft.remark("ClusterTerminating", f"The DaskCluster {autoscaler.cluster} is being deleted.")
+    else:
+        _adopt(draft, observed)
+        if target is None or target.group.meta.is_deleting:
+            draft.remark("WorkerGroupNotFound", f"Waiting for the DaskWorkerGroup {autoscaler.worker_group}.")
+        elif target.group.cluster != autoscaler.cluster:
+            draft.remark(
+                "WorkerGroupOfAnotherCluster",
+                f"The DaskWorkerGroup {target.group.name} belongs to the DaskCluster {target.group.cluster}, "
+                f"not to {autoscaler.cluster}: change spec.workerGroup or spec.cluster.",
+                needs_a_person=True,
+            )
+        elif observed.predecessor is not None:
+            draft.remark(
+                "GroupHasAutoscaler",
+                f"The DaskAutoscaler {observed.predecessor.name} scales the DaskWorkerGroup "
+                f"{target.group.name} already: delete one of the two.",
+                needs_a_person=True,
+            )
+        elif cluster.is_suspended:
+            draft.remark("Suspended", f"The DaskCluster {cluster.name} is suspended.")
+        elif observed.scheduler is None or not observed.scheduler.is_ready:
+            draft.remark(
+                "SchedulerNotReady", "Waiting for the scheduler, which has to say what there is to do."
+            )
+        else:
+            _follow_demand(draft, observed, autoscaler.spec, target, pace)
+    return draft.whole()
+
+
+def _is_of_an_earlier_cluster(observed: ObservedAutoscaler) -> bool:
+    owner = observed.autoscaler.meta.owner
+    cluster = observed.cluster
+    return (
+        owner is not None
+        and cluster is not None
+        and (owner.kind, owner.name) == ("DaskCluster", cluster.name)
+        and owner.uid != cluster.meta.uid
+    )
+
+
+def _adopt(draft: _Draft, observed: ObservedAutoscaler) -> None:
+    """Make the autoscaler go with its cluster."""
+    meta, cluster = observed.autoscaler.meta, observed.cluster
+    if cluster is None or meta.belongs_to(cluster.meta.uid):
+        return
+    reference = owner_reference("DaskCluster", cluster.meta)
+    if meta.owner is not None:
+        reference["controller"] = False
+    patch = {"metadata": {"ownerReferences": [*meta.owner_references, reference]}}
+    draft.actions.append(Patch("DaskAutoscaler", meta.name, meta.uid, patch, meta.version))
+
+
+def _follow_demand(
+    draft: _Draft, observed: ObservedAutoscaler, spec: AutoscalerSpec, target: GroupOfWorkers, pace: Pace
+) -> None:
+    answer = observed.demand
+    if answer is None:
+        draft.asks_demand = True
+        return
+    if answer.problem is not Problem.NONE or answer.value is None:
+        _wait_for_scheduler(draft, answer, "The number of workers stays as it is", pace)
+        return
+    load = _load(draft, observed, target, min(answer.value, pace.largest_demand))
+    want = wanted(spec, load)
+    others = load.others_there
+    may_change_at = _may_change_at(observed, spec, want.replicas, target.group.replicas)
+    draft.decision = Decision(want, Step(observed.replicas), load.demand, others, may_change_at)
+    if want.replicas == observed.replicas:
+        _look_at(draft, answer.at + timedelta(seconds=pace.look_every))
+        return
+    if may_change_at is not None:
+        draft.requeue_no_later_than(may_change_at)
+        _look_at(draft, answer.at + timedelta(seconds=pace.look_every))
+        return
+    if observed.changed_at is not None and answer.at <= observed.changed_at:
+        # It was said before the last change: nothing is decided on it twice.
+        _look_at(draft, answer.at + timedelta(seconds=pace.look_every))
+        return
+    if answer.age(observed.now) > pace.answer_age:
+        draft.asks_demand = True
+        return
+    step = _next_step(draft, observed, spec, target, want.replicas, pace)
+    if step is not None:
+        draft.decision = Decision(want, step, load.demand, others)
+        if step.replicas != observed.replicas:
+            draft.scale = Scale(target.group.name, step.replicas, target.group.meta.version)
+    _look_at(draft, answer.at + timedelta(seconds=pace.look_every))
+
+
+def _wait_for_scheduler(draft: _Draft, answer: Answer[int], consequence: str, pace: Pace) -> None:
+    draft.remark(
+        answer.problem.value,
+        f"{consequence}: {answer.message}",
+        needs_a_person=answer.problem is Problem.NO_ROUTE,
+    )
+    _look_at(draft, answer.at + timedelta(seconds=pace.scheduler_retry))
+
+
+def _look_at(draft: _Draft, due: datetime) -> None:
+    if due > draft.now:
+        draft.requeue_no_later_than(due)
+    else:
+        draft.asks_demand = True
+
+
+def _load(draft: _Draft, observed: ObservedAutoscaler, target: GroupOfWorkers, demand: int) -> Load:
+    per_pod = _workers_per_pod(observed, target)
+    # What is on its way out does its part of the demand until it goes, and needs no successor.
+    leaving = max(0, len(target.ready) - observed.replicas) * per_pod
+    there = coming = leaving
+    for other in observed.others:
+        ratio = _workers_per_pod(observed, other)
+        ready = len(other.ready)
+        stuck = sum(problem_of(pod) is not None for pod in other.live if not pod.is_ready)
+        there += ready * ratio
+        coming += max(ready, other.group.replicas - stuck) * ratio
+    if observed.workers is None and target.ready:
+        draft.ask(AskWorkers())  # Several workers may run in a pod.
+    return Load(demand, observed.replicas, coming, there, per_pod)
+
+
+def _workers_per_pod(observed: ObservedAutoscaler, members: GroupOfWorkers) -> int:
+    known = observed.workers
+    if known is None or known.value is None:
+        return 1
+    by_pod = workers_by_pod(members.live, known.value)
+    return max((len(workers) for workers in by_pod.values()), default=1)
+
+
+def _may_change_at(
+    observed: ObservedAutoscaler, spec: AutoscalerSpec, want: int, replicas: int
+) -> datetime | None:
+    """When the stabilization window ends; None if it has, or doesn't matter."""
+    is_out_of_bounds = replicas < spec.minimum or (spec.maximum is not None and replicas > spec.maximum)
+    if observed.changed_at is None or want == replicas or is_out_of_bounds:
+        return None
+    behavior = spec.scale_up() if want > replicas else spec.scale_down()
+    due = observed.changed_at + timedelta(seconds=behavior.stabilizationWindowSeconds)
+    return due if due > observed.now else None
+
+
+def _next_step(
+    draft: _Draft,
+    observed: ObservedAutoscaler,
+    spec: AutoscalerSpec,
+    target: GroupOfWorkers,
+    want: int,
+    pace: Pace,
+) -> Step | None:
+    """Return the next step; None while it isn't known what it would cost."""
+    if want > observed.replicas:
+        return grow(spec, observed.replicas, want)
+    loss = _loss(draft, observed, target, pace)
+    if loss is None or observed.demand is None or observed.workers is None:
+        return None
+    if observed.demand.at < observed.workers.at:
+        # Workers say what they do by heartbeats, the demand knows it all: the last word is the demand's.
+        draft.asks_demand = True
+        return None
+    return shrink(spec, observed.replicas, want, loss)
+
+
+def _loss(draft: _Draft, observed: ObservedAutoscaler, target: GroupOfWorkers, pace: Pace) -> Loss | None:
+    answer = observed.workers
+    if answer is None or answer.age(observed.now) > pace.look_every:
+        draft.ask(AskWorkers())
+        return None
+    if answer.problem is not Problem.NONE or answer.value is None:
+        draft.remark(
+            answer.problem.value, f"It isn't known which workers have nothing to do: {answer.message}"
+        )
+        return None
+    by_pod = workers_by_pod(target.live, answer.value)
+    members = [by_pod.get(pod.meta.uid, ()) for pod in target.active]
+    not_made_yet = max(0, observed.replicas - len(target.active))
+    held = any(worker.keys or worker.nbytes for worker in answer.value)
+    return Loss(
+        unused=not_made_yet + sum(not workers for workers in members),
+        busy=sum(any(worker.is_busy for worker in workers) for workers in members),
+        holds_all_results=held and not _others_remain(observed.others),
+    )
+
+
+def _others_remain(others: tuple[GroupOfWorkers, ...]) -> bool:
+    remaining: list[Pod] = [pod for other in others for pod in other.ready if not pod.is_retiring]
+    return bool(remaining)

@@ -1,0 +1,30 @@
+"""A DaskAutoscaler, parsed. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dask_k8s_controller.cache.custom import Custom, parsed
+from dask_k8s_controller.cache.objects import JsonObject, Meta
+from dask_k8s_models.autoscaler import AutoscalerSpec
+
+
+@dataclass(frozen=True)
+class Autoscaler(Custom[AutoscalerSpec]):
+    """A DaskAutoscaler."""
+
+    @classmethod
+    def of(cls, body: JsonObject) -> Autoscaler:
+        """Parse a DaskAutoscaler."""
+        spec, raw, problem = parsed(AutoscalerSpec, body)
+        return cls(Meta.of(body), spec, raw, body.get("status") or {}, problem)
+
+    @property
+    def cluster(self) -> str:
+        """The name of the cluster that is scaled."""
+        return str(self.raw_spec.get("cluster") or "")
+
+    @property
+    def worker_group(self) -> str:
+        """The name of the group that is scaled."""
+        return self.spec.worker_group() if self.spec else ""

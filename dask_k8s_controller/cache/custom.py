@@ -1,0 +1,75 @@
+"""Objects of our own kinds: their metadata, their spec as a model, their status as it stands. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from dask_k8s_controller.cache.objects import JsonObject, Meta
+from dask_k8s_models._kubernetes import PodSpec
+from dask_k8s_models.markers import without_nulls
+
+S = TypeVar("S", bound=BaseModel)
+
+
+@dataclass(frozen=True)
+class Custom(Generic[S]):
+    """An object of one of our kinds.
+
+    Parameters
+    ----------
+    meta : Meta
+        Its metadata.
+    spec : BaseModel or None
+        Its spec as a model; None if the models refuse it, which our CRDs don't let happen.
+    raw_spec : mapping
+        Its spec as the user wrote it, without nulls.
+    status : mapping
+        Its status as we wrote it last.
+    problem : str
+        What the models have against the spec.
+    """
+
+    meta: Meta
+    spec: S | None
+    raw_spec: JsonObject = field(default_factory=dict)
+    status: JsonObject = field(default_factory=dict)
+    problem: str = ""
+
+    @property
+    def name(self) -> str:
+        """The object's name."""
+        return self.meta.name
+
+
+def parsed(model: type[S], body: JsonObject) -> tuple[S | None, JsonObject, str]:
+    raw = without_nulls(body.get("spec") or {})
+    try:
+        return model.model_validate(raw), raw, ""
+    except ValidationError as error:
+        problems = (
+            f"spec.{'.'.join(str(part) for part in item['loc'])}: {item['msg']}"
+            for item in error.errors(include_url=False)
+        )
+        return None, raw, "; ".join(problems)
+
+
+def template_hash(pod_spec: PodSpec) -> str:
+    """Condense what the user wrote about a pod.
+
+    Fields that equal their default are left out, as the API server adds them by itself: a new default in a
+    newer release must restart nothing.
+    """
+    written = pod_spec.model_dump(mode="json", exclude_defaults=True, exclude_none=True)
+    return digest(written)
+
+
+def digest(value: Mapping[str, Any]) -> str:
+    """Condense JSON to 16 hexadecimal digits, whatever the order of its keys."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

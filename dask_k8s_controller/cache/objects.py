@@ -1,0 +1,209 @@
+"""What the controller needs to know of each object, parsed once from the API server's JSON.
+
+Pure: no kopf, no HTTP. Plans are made of these and of nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from dask_k8s_models import labels
+
+JsonObject = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Owner:
+    """The object that a controller reference names."""
+
+    kind: str
+    name: str
+    uid: str
+
+
+@dataclass(frozen=True)
+class Meta:
+    """An object's metadata, as far as it matters here."""
+
+    name: str
+    namespace: str
+    uid: str
+    version: str = ""
+    generation: int = 0
+    labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    owner: Owner | None = None
+    """Its controller."""
+    owner_references: tuple[JsonObject, ...] = ()
+    """All its owners, as they stand."""
+    created: datetime | None = None
+    is_deleting: bool = False
+    """Has a deletionTimestamp."""
+
+    @classmethod
+    def of(cls, body: JsonObject) -> Meta:
+        """Parse an object's ``metadata``."""
+        metadata = body["metadata"]
+        return cls(
+            name=metadata["name"],
+            namespace=metadata.get("namespace") or "",
+            uid=metadata.get("uid") or "",
+            version=metadata.get("resourceVersion") or "",
+            generation=metadata.get("generation") or 0,
+            labels=metadata.get("labels") or {},
+            annotations=metadata.get("annotations") or {},
+            owner=_controller(metadata.get("ownerReferences") or ()),
+            owner_references=tuple(metadata.get("ownerReferences") or ()),
+            created=moment(metadata.get("creationTimestamp")),
+            is_deleting=bool(metadata.get("deletionTimestamp")),
+        )
+
+    def is_child_of(self, uid: str) -> bool:
+        """Whether the object's controller is the one with this uid."""
+        return self.owner is not None and self.owner.uid == uid
+
+    def belongs_to(self, uid: str) -> bool:
+        """Whether the one with this uid is among the object's owners."""
+        return any(reference.get("uid") == uid for reference in self.owner_references)
+
+
+def _controller(references: Any) -> Owner | None:
+    for reference in references:
+        if reference.get("controller"):
+            return Owner(reference.get("kind", ""), reference.get("name", ""), reference.get("uid", ""))
+    return None
+
+
+def moment(text: str | None) -> datetime | None:
+    """Read a timestamp of an object; None if there is none."""
+    return datetime.fromisoformat(text) if text else None
+
+
+@dataclass(frozen=True)
+class Container:
+    """What the kubelet says of a container of a pod."""
+
+    name: str
+    waiting_reason: str = ""
+    waiting_message: str = ""
+    exit_code: int | None = None
+    """Of the present end, or of the last one if it was started again."""
+    exit_reason: str = ""
+    exit_message: str = ""
+    restarts: int = 0
+
+
+@dataclass(frozen=True)
+class Pod:
+    """A scheduler's, a worker's or a job's pod."""
+
+    meta: Meta
+    phase: str = "Pending"
+    is_ready: bool = False
+    ip: str = ""
+    shares_host: bool = False
+    """Uses the host's network, so that its address says nothing about which pod it is."""
+    reason: str = ""
+    """Kubernetes' word for why it failed, e.g. ``Evicted``."""
+    message: str = ""
+    unschedulable: str = ""
+    """The scheduler's message while no node takes the pod."""
+    containers: tuple[Container, ...] = ()
+    ended: datetime | None = None
+    """When its last container ended, if all have."""
+    restart_policy: str = "Always"
+
+    @classmethod
+    def of(cls, body: JsonObject) -> Pod:
+        """Parse a Pod."""
+        spec, status = body.get("spec") or {}, body.get("status") or {}
+        conditions = {condition["type"]: condition for condition in status.get("conditions") or ()}
+        scheduled = conditions.get("PodScheduled") or {}
+        statuses = [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
+        return cls(
+            meta=Meta.of(body),
+            phase=status.get("phase") or "Pending",
+            is_ready=(conditions.get("Ready") or {}).get("status") == "True",
+            ip=status.get("podIP") or "",
+            shares_host=bool(spec.get("hostNetwork")),
+            reason=status.get("reason") or "",
+            message=status.get("message") or "",
+            unschedulable=_unschedulable(scheduled),
+            containers=tuple(_container(item) for item in statuses),
+            ended=_ended(status.get("containerStatuses") or ()),
+            restart_policy=spec.get("restartPolicy") or "Always",
+        )
+
+    @property
+    def name(self) -> str:
+        """The pod's name."""
+        return self.meta.name
+
+    @property
+    def has_ended(self) -> bool:
+        """Failed, was evicted, or succeeded: it won't run again."""
+        return self.phase in ("Failed", "Succeeded")
+
+    @property
+    def is_live(self) -> bool:
+        """Runs or will run, as far as anyone knows."""
+        return not self.has_ended and not self.meta.is_deleting
+
+    @property
+    def is_retiring(self) -> bool:
+        """Was chosen for retirement."""
+        return labels.RETIRING in self.meta.annotations
+
+    @property
+    def template_hash(self) -> str:
+        """The user's pod spec that it was made from."""
+        return self.meta.annotations.get(labels.TEMPLATE_HASH, "")
+
+
+def _unschedulable(condition: JsonObject) -> str:
+    if condition.get("status") == "False" and condition.get("reason") == "Unschedulable":
+        return condition.get("message") or "no node takes it"
+    return ""
+
+
+def _container(status: JsonObject) -> Container:
+    state, last = status.get("state") or {}, status.get("lastState") or {}
+    waiting = state.get("waiting") or {}
+    terminated = state.get("terminated") or last.get("terminated") or {}
+    return Container(
+        name=status.get("name") or "",
+        waiting_reason=waiting.get("reason") or "",
+        waiting_message=waiting.get("message") or "",
+        exit_code=terminated.get("exitCode"),
+        exit_reason=terminated.get("reason") or "",
+        exit_message=terminated.get("message") or "",
+        restarts=status.get("restartCount") or 0,
+    )
+
+
+def _ended(statuses: Any) -> datetime | None:
+    ends = [
+        moment(((item.get("state") or {}).get("terminated") or {}).get("finishedAt")) for item in statuses
+    ]
+    known = [end for end in ends if end is not None]
+    return max(known) if known and len(known) == len(ends) else None
+
+
+@dataclass(frozen=True)
+class Service:
+    """A scheduler's Service."""
+
+    meta: Meta
+    spec: JsonObject = field(default_factory=dict)
+    has_ingress: bool = False
+    """A load balancer has given it an address."""
+
+    @classmethod
+    def of(cls, body: JsonObject) -> Service:
+        """Parse a Service."""
+        status = body.get("status") or {}
+        has_ingress = bool((status.get("loadBalancer") or {}).get("ingress"))
+        return cls(Meta.of(body), body.get("spec") or {}, has_ingress)

@@ -1,0 +1,1 @@
+"""DaskCluster: observe, plan, children, status."""

@@ -1,0 +1,196 @@
+"""The objects that the controller makes, each a pure function of the object that it is made for.
+
+Pure: no kopf, no HTTP.
+"""
+
+from __future__ import annotations
+
+import ast
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from dask_k8s_controller.cache.custom import digest
+from dask_k8s_controller.cache.objects import Service
+from dask_k8s_controller.cluster.spec import Cluster
+from dask_k8s_controller.plans.metadata import main_container, remembered, sub_resource, with_env
+from dask_k8s_controller.plans.ownership import owner_reference
+from dask_k8s_models import labels, names
+from dask_k8s_models.resource import API_VERSION
+
+Object = dict[str, Any]
+
+HTTP_ROUTES = "DASK_DISTRIBUTED__SCHEDULER__HTTP__ROUTES"
+SCHEDULER_ROUTES = (
+    "distributed.http.scheduler.prometheus",
+    "distributed.http.scheduler.info",
+    "distributed.http.scheduler.json",
+    "distributed.http.health",
+    "distributed.http.proxy",
+    "distributed.http.statics",
+    "distributed.http.scheduler.api",
+)
+"""distributed's own routes and, last, the ones to retire workers by: the variable replaces the whole list.
+
+https://distributed.dask.org/en/stable/http_services.html
+"""
+
+PRELOADS = "DASK_DISTRIBUTED__SCHEDULER__PRELOAD"
+PRELOAD_SOURCE = "KUBERNETES_DASK_SCHEDULER_PRELOAD"
+PRELOAD = f"import os; exec(os.environ['{PRELOAD_SOURCE}'], globals())"
+"""What the scheduler loads: a line that loads the rest, as the scheduler writes it into its log."""
+
+TCP_COMM = "tcp-comm"
+HTTP_DASHBOARD = "http-dashboard"
+
+
+@dataclass(frozen=True)
+class Ports:
+    """The ports of a scheduler's Service."""
+
+    comm: int
+    dashboard: int | None
+    """None if the Service doesn't offer it."""
+
+
+def service_ports(service: Mapping[str, Any] | None) -> Ports:
+    """Find a Service's ports by name, else by number; the only port is the scheduler's."""
+    ports = (service or {}).get("ports") or _default_ports({})
+    by_name = {port.get("name"): port["port"] for port in ports}
+    numbers = {port["port"] for port in ports}
+    comm = by_name.get(TCP_COMM)
+    if comm is None:
+        is_only = len(ports) == 1 and names.SCHEDULER_PORT not in numbers
+        comm = ports[0]["port"] if is_only else names.SCHEDULER_PORT
+    dashboard = by_name.get(HTTP_DASHBOARD)
+    if dashboard is None and names.DASHBOARD_PORT in numbers:
+        dashboard = names.DASHBOARD_PORT
+    return Ports(comm, dashboard)
+
+
+def scheduler_service(cluster: Cluster) -> Object:
+    """The Service by which workers and clients reach the scheduler, as it is applied."""
+    scheduler = cluster.raw_spec["scheduler"]
+    spec = copy.deepcopy(scheduler.get("service") or {})
+    spec["selector"] = spec.get("selector") or labels.scheduler(cluster.name)
+    if not spec.get("ports"):
+        spec["ports"] = _default_ports(scheduler["spec"])
+    own = sub_resource(cluster.spec.scheduler.metadata if cluster.spec else None)
+    metadata: Object = {
+        "name": names.scheduler(cluster.name),
+        "namespace": cluster.meta.namespace,
+        "labels": labels.merged(cluster.meta.labels, own.labels, labels.scheduler(cluster.name)),
+        "annotations": labels.merged(cluster.meta.annotations, own.annotations),
+        "ownerReferences": [owner_reference("DaskCluster", cluster.meta)],
+    }
+    service = {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec}
+    metadata["annotations"][labels.APPLIED] = digest(service)
+    return service
+
+
+def is_applied(desired: Object, live: Service) -> bool:
+    """Whether a Service is as it was applied: nothing was changed by others, nothing has to go."""
+    return (
+        live.meta.annotations.get(labels.APPLIED) == desired["metadata"]["annotations"][labels.APPLIED]
+        and _holds(desired["metadata"]["labels"], live.meta.labels)
+        and _holds(desired["metadata"]["annotations"], live.meta.annotations)
+        and _holds(desired["spec"], live.spec)
+    )
+
+
+def _holds(desired: Any, live: Any) -> bool:
+    """Whether ``live`` has all that ``desired`` has; the API server may have added to it."""
+    if isinstance(desired, Mapping):
+        return isinstance(live, Mapping) and all(
+            _holds(value, live.get(key)) for key, value in desired.items()
+        )
+    if isinstance(desired, list):
+        return isinstance(live, list) and len(desired) == len(live) and all(map(_holds, desired, live))
+    return bool(desired == live)
+
+
+def _default_ports(pod_spec: Mapping[str, Any]) -> list[Object]:
+    named = {
+        port.get("name")
+        for container in pod_spec.get("containers") or ()
+        for port in container.get("ports") or ()
+    }
+    return [
+        {"name": name, "protocol": "TCP", "port": number, "targetPort": name if name in named else number}
+        for name, number in ((TCP_COMM, names.SCHEDULER_PORT), (HTTP_DASHBOARD, names.DASHBOARD_PORT))
+    ]
+
+
+def scheduler_pod(cluster: Cluster, suffix: str = "") -> Object:
+    """The pod of the scheduler; with a suffix if its name is still held by a dying one."""
+    spec = copy.deepcopy(cluster.raw_spec["scheduler"]["spec"])
+    spec.setdefault("enableServiceLinks", False)
+    variables = {
+        HTTP_ROUTES: repr(list(SCHEDULER_ROUTES)),
+        PRELOADS: repr([PRELOAD]),
+        PRELOAD_SOURCE: preload_source(),
+    }
+    chosen = main_container(spec["containers"], "scheduler")
+    spec["containers"] = [
+        with_env(container, variables) if index == chosen else container
+        for index, container in enumerate(spec["containers"])
+    ]
+    metadata = scheduler_pod_metadata(cluster)
+    metadata["annotations"][labels.TEMPLATE_HASH] = cluster.scheduler_hash
+    if labels.RESTART in cluster.meta.annotations:
+        metadata["annotations"][labels.RESTART] = cluster.meta.annotations[labels.RESTART]
+    metadata["name"] = names.scheduler(cluster.name, suffix)
+    metadata["namespace"] = cluster.meta.namespace
+    metadata["ownerReferences"] = [owner_reference("DaskCluster", cluster.meta)]
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
+
+
+@cache
+def preload_source() -> str:
+    """Return the source of `scheduler.preload`, without words for people."""
+    source = resources.files("dask_k8s_controller.scheduler").joinpath("preload.py").read_text()
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.FunctionDef | ast.AsyncFunctionDef) and ast.get_docstring(node):
+            del node.body[0]
+    return ast.unparse(tree)
+
+
+def scheduler_pod_metadata(cluster: Cluster) -> Object:
+    """The labels and annotations of a scheduler's pod that follow the cluster's."""
+    own = sub_resource(cluster.spec.scheduler.metadata if cluster.spec else None)
+    base = labels.scheduler(cluster.name)
+    return remembered(
+        labels.merged_pod_labels(cluster.meta.labels, own.labels, base),
+        labels.merged(cluster.meta.annotations, own.annotations),
+    )
+
+
+def default_group(cluster: Cluster) -> Object:
+    """The cluster's default group of workers, as it is created."""
+    worker = copy.deepcopy(cluster.raw_spec["worker"])
+    metadata = default_group_metadata(cluster)
+    replicas = cluster.spec.worker.replicas if cluster.spec else 0
+    metadata["annotations"][labels.CLUSTER_REPLICAS] = str(replicas)
+    metadata["name"] = cluster.default_group
+    metadata["namespace"] = cluster.meta.namespace
+    metadata["ownerReferences"] = [owner_reference("DaskCluster", cluster.meta)]
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "DaskWorkerGroup",
+        "metadata": metadata,
+        "spec": {"cluster": cluster.name, "worker": {**worker, "replicas": replicas}},
+    }
+
+
+def default_group_metadata(cluster: Cluster) -> Object:
+    """The labels and annotations of a default group that follow the cluster's."""
+    own = sub_resource(cluster.spec.worker.metadata if cluster.spec else None)
+    base = labels.worker_group(cluster.name, cluster.default_group)
+    return remembered(
+        labels.merged(cluster.meta.labels, own.labels, base),
+        labels.merged(cluster.meta.annotations, own.annotations),
+    )

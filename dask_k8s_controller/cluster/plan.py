@@ -1,0 +1,271 @@
+"""What to do next about a DaskCluster: a pure function of what was observed."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import datetime, timedelta
+
+from dask_k8s_controller.cache.objects import Meta, Pod
+from dask_k8s_controller.cluster import children
+from dask_k8s_controller.cluster.observe import ObservedCluster
+from dask_k8s_controller.plans.actions import (
+    Apply,
+    AskIdle,
+    Create,
+    Delete,
+    Draft,
+    JsonPatch,
+    Patch,
+    Plan,
+    Policy,
+)
+from dask_k8s_controller.plans.metadata import metadata_patch
+from dask_k8s_controller.plans.ownership import owner_reference
+from dask_k8s_controller.scheduler.answers import Answer, Problem
+from dask_k8s_controller.worker_group.spec import WorkerGroup
+from dask_k8s_models import labels, names
+from dask_k8s_models.cluster import ClusterSpec
+
+LONGEST_IDLE_POLL = 60.0
+
+
+def plan_cluster(observed: ObservedCluster, policy: Policy) -> Plan:
+    """Decide what to do next about a cluster.
+
+    Parameters
+    ----------
+    observed : ObservedCluster
+        The cluster and what belongs to it.
+    policy : Policy
+        How long to wait for what.
+    """
+    draft = Draft(observed.now)
+    cluster = observed.cluster
+    if cluster.meta.is_deleting:
+        return draft.done()
+    _delete_leftovers(draft, observed)
+    if cluster.spec is None:
+        draft.remark("InvalidSpec", cluster.problem, needs_a_person=True)
+        return draft.done()
+    _shape_service(draft, observed)
+    _shape_default_group(draft, observed, cluster.spec)
+    _adopt_groups(draft, observed)
+    if cluster.is_suspended:
+        _suspend(draft, observed)
+    else:
+        _run_scheduler(draft, observed, policy)
+        _watch_idleness(draft, observed, cluster.spec, policy)
+    return draft.done()
+
+
+def _is_of_an_earlier_cluster(observed: ObservedCluster, meta: Meta) -> bool:
+    return any(
+        reference.get("kind") == "DaskCluster"
+        and reference.get("name") == observed.cluster.name
+        and reference.get("uid") != observed.cluster.meta.uid
+        for reference in meta.owner_references
+    ) and not meta.belongs_to(observed.cluster.meta.uid)
+
+
+def _delete_leftovers(draft: Draft, observed: ObservedCluster) -> None:
+    """Delete what an earlier cluster of the same name has left, before ours takes the names."""
+    why = "it belongs to an earlier cluster of this name"
+    for pod in observed.pods:
+        if _is_of_an_earlier_cluster(observed, pod.meta) and not pod.meta.is_deleting:
+            draft.actions.append(Delete("Pod", pod.name, pod.meta.uid, why))
+    service = observed.service
+    if service and _is_of_an_earlier_cluster(observed, service.meta) and not service.meta.is_deleting:
+        draft.actions.append(Delete("Service", service.meta.name, service.meta.uid, why))
+    for group in observed.groups:
+        if _is_of_an_earlier_cluster(observed, group.meta) and not group.meta.is_deleting:
+            draft.actions.append(Delete("DaskWorkerGroup", group.name, group.meta.uid, why))
+
+
+def _shape_service(draft: Draft, observed: ObservedCluster) -> None:
+    desired = children.scheduler_service(observed.cluster)
+    live = observed.service
+    if live is not None:
+        if live.meta.is_deleting or _is_of_an_earlier_cluster(observed, live.meta):
+            return  # Its name is free soon.
+        owner = live.meta.owner
+        if owner is not None and owner.uid != observed.cluster.meta.uid:
+            draft.remark(
+                "ServiceNameTaken",
+                f"The Service {live.meta.name} belongs to the {owner.kind} {owner.name}: rename one of them.",
+                needs_a_person=True,
+            )
+            return
+    if live is None or not children.is_applied(desired, live):
+        draft.actions.append(Apply(desired))
+
+
+def _shape_default_group(draft: Draft, observed: ObservedCluster, spec: ClusterSpec) -> None:
+    live = observed.default_group
+    if live is None:
+        draft.actions.append(Create(children.default_group(observed.cluster)))
+        return
+    if live.meta.is_deleting or _is_of_an_earlier_cluster(observed, live.meta):
+        return
+    # One after the other, and the template first: no worker shall be added as it was before.
+    if operations := _template_operations(observed, live):
+        draft.actions.append(JsonPatch("DaskWorkerGroup", live.name, tuple(operations)))
+    elif patch := _replicas_patch(observed, live, spec.worker.replicas):
+        draft.actions.append(patch)
+    elif metadata := metadata_patch(live.meta, children.default_group_metadata(observed.cluster)):
+        draft.actions.append(Patch("DaskWorkerGroup", live.name, live.meta.uid, metadata))
+
+
+def _replicas_patch(observed: ObservedCluster, live: WorkerGroup, replicas: int) -> Patch | None:
+    """Hand the cluster's replicas on when *they* changed: else somebody has set the group's on purpose."""
+    handed_on = live.meta.annotations.get(labels.CLUSTER_REPLICAS)
+    if handed_on == str(replicas):
+        return None
+    patch: dict[str, object] = {"metadata": {"annotations": {labels.CLUSTER_REPLICAS: str(replicas)}}}
+    # A group without the annotation was made by hand, with replicas of its own.
+    if handed_on is not None and live.name not in observed.autoscaled:
+        patch["spec"] = {"worker": {"replicas": replicas}}
+    return Patch("DaskWorkerGroup", live.name, live.meta.uid, patch, live.meta.version)
+
+
+def _template_operations(observed: ObservedCluster, live: WorkerGroup) -> list[dict[str, object]]:
+    """Find how the group's workers differ from the cluster's, in all but their number."""
+    desired = observed.cluster.raw_spec["worker"]
+    present = live.raw_spec.get("worker") or {}
+    operations: list[dict[str, object]] = []
+    for key in sorted((desired.keys() | present.keys()) - {"replicas"}):
+        path = f"/spec/worker/{key}"
+        if key not in desired:
+            operations.append({"op": "remove", "path": path})
+        elif desired[key] != present.get(key):
+            operations.append({"op": "add", "path": path, "value": desired[key]})
+    return operations
+
+
+def _adopt_groups(draft: Draft, observed: ObservedCluster) -> None:
+    """Make groups that were made by hand go with their cluster."""
+    for group in observed.groups:
+        meta = group.meta
+        is_ours = meta.belongs_to(observed.cluster.meta.uid)
+        if is_ours or meta.is_deleting or _is_of_an_earlier_cluster(observed, meta):
+            continue
+        reference = owner_reference("DaskCluster", observed.cluster.meta)
+        if meta.owner is not None:
+            reference["controller"] = False
+        references = [*meta.owner_references, reference]
+        patch = {"metadata": {"ownerReferences": references}}
+        draft.actions.append(Patch("DaskWorkerGroup", group.name, meta.uid, patch, meta.version))
+
+
+def _suspend(draft: Draft, observed: ObservedCluster) -> None:
+    for pod in observed.own_pods:
+        if not pod.meta.is_deleting:
+            draft.actions.append(_delete(pod, "the cluster is suspended"))
+    draft.remark("Suspended", "spec.suspend is true: there are no pods until it becomes false.")
+
+
+def _run_scheduler(draft: Draft, observed: ObservedCluster, policy: Policy) -> None:
+    staying = [pod for pod in observed.own_pods if not pod.meta.is_deleting]
+    scheduler = observed.scheduler
+    for pod in staying:
+        if pod.has_ended:
+            _replace_ended(draft, pod, policy)
+        elif pod is not scheduler:
+            draft.actions.append(_delete(pod, "there is another scheduler"))
+    # Never two that run: clients choke on them. An old one has to be on its way out first.
+    if not staying:
+        draft.actions.append(Create(children.scheduler_pod(observed.cluster, _suffix(observed))))
+    elif scheduler is not None:
+        _replace_outdated(draft, observed, scheduler, policy)
+        desired = children.scheduler_pod_metadata(observed.cluster)
+        if patch := metadata_patch(scheduler.meta, desired):
+            draft.actions.append(Patch("Pod", scheduler.name, scheduler.meta.uid, patch))
+
+
+def _replace_ended(draft: Draft, pod: Pod, policy: Policy) -> None:
+    if not pod.reason and pod.ended and pod.meta.created:
+        lived = (pod.ended - pod.meta.created).total_seconds()
+        due = pod.ended + timedelta(seconds=policy.failure_delay)
+        if lived < policy.short_life and due > draft.now:
+            draft.requeue_no_later_than(due)
+            return
+    draft.actions.append(_delete(pod, "it has ended"))
+
+
+def _suffix(observed: ObservedCluster) -> str:
+    """Return what tells the pod's name from that of a dying one; nothing if the plain name is free."""
+    plain = names.scheduler(observed.cluster.name)
+    if observed.name_is_taken or any(pod.name == plain for pod in observed.pods):
+        return hashlib.sha256(observed.entropy.encode()).hexdigest()[:5]
+    return ""
+
+
+def _replace_outdated(draft: Draft, observed: ObservedCluster, scheduler: Pod, policy: Policy) -> None:
+    cluster = observed.cluster
+    if scheduler.template_hash == cluster.scheduler_hash:
+        return
+    restart = cluster.meta.annotations.get(labels.RESTART)
+    is_asked_for = restart is not None and restart != scheduler.meta.annotations.get(labels.RESTART)
+    if is_asked_for or not scheduler.is_ready:
+        draft.actions.append(_delete(scheduler, "its spec has changed"))
+        return
+    answer = _fresh_idleness(draft, observed, policy)
+    if answer is not None and answer.value is not None:
+        draft.actions.append(_delete(scheduler, "its spec has changed and the cluster is idle"))
+        return
+    draft.remark(
+        "SchedulerChangePending",
+        "The changed scheduler replaces the present one when the cluster is idle, or at once if the "
+        f"annotation {labels.RESTART} gets another value: the results in memory are lost then.",
+    )
+
+
+def _fresh_idleness(draft: Draft, observed: ObservedCluster, policy: Policy) -> Answer[datetime] | None:
+    answer = observed.idle
+    if answer is None:
+        draft.ask(AskIdle())
+        return None
+    if answer.age(observed.now) <= policy.answer_age and answer.problem is Problem.NONE:
+        if answer.value is None:
+            draft.requeue_no_later_than(answer.at + timedelta(seconds=policy.scheduler_retry))
+        return answer
+    _ask_idle_at(draft, answer.at + timedelta(seconds=policy.scheduler_retry))
+    return None
+
+
+def _watch_idleness(draft: Draft, observed: ObservedCluster, spec: ClusterSpec, policy: Policy) -> None:
+    """Delete the cluster when its scheduler has been idle for long; look only when that could be so."""
+    timeout = timedelta(seconds=spec.idle_timeout())
+    scheduler, answer = observed.scheduler, observed.idle
+    if not timeout or scheduler is None or not scheduler.is_ready:
+        return
+    if answer is None:
+        draft.ask(AskIdle())
+    elif answer.problem is not Problem.NONE:
+        draft.remark(
+            answer.problem.value,
+            f"Can't tell whether the scheduler has been idle for {spec.idle_timeout()} s: {answer.message}",
+            needs_a_person=answer.problem is Problem.NO_ROUTE,
+        )
+        _ask_idle_at(draft, answer.at + timedelta(seconds=policy.scheduler_retry))
+    elif answer.value is None:  # Busy, or it was when it was asked last.
+        wait = min(max(policy.idle_poll, timeout.total_seconds() / 10), LONGEST_IDLE_POLL)
+        _ask_idle_at(draft, answer.at + timedelta(seconds=wait))
+    elif answer.value + timeout > observed.now:
+        draft.requeue_no_later_than(answer.value + timeout)
+    elif answer.age(observed.now) > policy.answer_age:
+        draft.ask(AskIdle())
+    else:
+        meta = observed.cluster.meta
+        why = f"its scheduler has been idle for {spec.idle_timeout()} s"
+        draft.actions.append(Delete("DaskCluster", meta.name, meta.uid, why))
+
+
+def _ask_idle_at(draft: Draft, due: datetime) -> None:
+    if due > draft.now:
+        draft.requeue_no_later_than(due)
+    else:
+        draft.ask(AskIdle())
+
+
+def _delete(pod: Pod, why: str) -> Delete:
+    return Delete("Pod", pod.name, pod.meta.uid, why)

@@ -1,0 +1,40 @@
+"""Facts of the objects that users write: their metadata, their spec as a model, their status as it stands.
+
+Pure: no kopf, no HTTP.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from dask_k8s_controller.cache.custom import Custom, parsed, template_hash
+from dask_k8s_controller.cache.objects import JsonObject, Meta
+from dask_k8s_models import names
+from dask_k8s_models.cluster import ClusterSpec
+
+
+@dataclass(frozen=True)
+class Cluster(Custom[ClusterSpec]):
+    """A DaskCluster."""
+
+    @classmethod
+    def of(cls, body: JsonObject) -> Cluster:
+        """Parse a DaskCluster."""
+        spec, raw, problem = parsed(ClusterSpec, body)
+        return cls(Meta.of(body), spec, raw, body.get("status") or {}, problem)
+
+    @cached_property
+    def scheduler_hash(self) -> str:
+        """What tells whether a scheduler's pod was made from this spec."""
+        return template_hash(self.spec.scheduler.spec) if self.spec else ""
+
+    @property
+    def is_suspended(self) -> bool:
+        """The user wants no pods for now."""
+        return self.spec is not None and self.spec.suspend
+
+    @property
+    def default_group(self) -> str:
+        """The name of the cluster's default group."""
+        return names.default_group(self.name)

@@ -1,0 +1,1 @@
+"""DaskJob: observe, plan, children, status."""

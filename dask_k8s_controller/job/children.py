@@ -1,0 +1,83 @@
+"""The objects that are made for a DaskJob, each a pure function of the job."""
+
+from __future__ import annotations
+
+import copy
+
+from dask_k8s_controller.cache.objects import Pod
+from dask_k8s_controller.cluster.children import Object, service_ports
+from dask_k8s_controller.cluster.spec import Cluster
+from dask_k8s_controller.job.observe import FAILURES, SCHEDULER, incarnation
+from dask_k8s_controller.job.spec import Job
+from dask_k8s_controller.plans.metadata import remembered, with_env
+from dask_k8s_controller.plans.ownership import owner_reference
+from dask_k8s_models import labels, names
+from dask_k8s_models.resource import API_VERSION
+
+
+def job_cluster(job: Job) -> Object:
+    """The cluster that a job has for itself."""
+    metadata = job_cluster_metadata(job)
+    metadata["name"] = job.cluster
+    metadata["namespace"] = job.meta.namespace
+    metadata["ownerReferences"] = [owner_reference("DaskJob", job.meta)]
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "DaskCluster",
+        "metadata": metadata,
+        "spec": copy.deepcopy(job.raw_spec["cluster"]["spec"]),
+    }
+
+
+def job_cluster_metadata(job: Job) -> Object:
+    """The labels and annotations of a job's own cluster that follow the job's."""
+    own = job.raw_spec["cluster"].get("metadata") or {}
+    base = {labels.CLUSTER_NAME: job.cluster}
+    return remembered(
+        labels.merged(job.meta.labels, own.get("labels"), base),
+        labels.merged(job.meta.annotations, own.get("annotations")),
+    )
+
+
+def runner_pod(job: Job, attempt: int, cluster: Cluster, scheduler: Pod, failures: int) -> Object:
+    """The pod that does the job, which finds its scheduler by itself.
+
+    Parameters
+    ----------
+    job : Job
+        The job.
+    attempt : int
+        Which attempt this is, from 1.
+    cluster : Cluster
+        The cluster that it works with.
+    scheduler : Pod
+        That cluster's present scheduler.
+    failures : int
+        How many failures have preceded.
+    """
+    spec = copy.deepcopy(job.raw_spec["job"]["spec"])
+    spec.setdefault("restartPolicy", job.restart_policy)
+    spec.setdefault("enableServiceLinks", False)
+    port = service_ports(cluster.raw_spec["scheduler"].get("service")).comm
+    address = names.scheduler_address(cluster.name, job.meta.namespace, port)
+    # The last lines of its log are what people want to read first when it fails.
+    last_words = {"terminationMessagePolicy": "FallbackToLogsOnError"}
+    spec["containers"] = [
+        {**last_words, **with_env(container, {"DASK_SCHEDULER_ADDRESS": address})}
+        for container in spec["containers"]
+    ]
+    metadata = runner_metadata(job)
+    metadata["annotations"] |= {SCHEDULER: incarnation(scheduler), FAILURES: str(failures)}
+    metadata["name"] = names.runner(job.name, attempt)
+    metadata["namespace"] = job.meta.namespace
+    metadata["ownerReferences"] = [owner_reference("DaskJob", job.meta)]
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
+
+
+def runner_metadata(job: Job) -> Object:
+    """The labels and annotations of a job's pod that follow the job's."""
+    own = job.raw_spec["job"].get("metadata") or {}
+    return remembered(
+        labels.merged_pod_labels(job.meta.labels, own.get("labels"), labels.job_runner(job.cluster)),
+        labels.merged(job.meta.annotations, own.get("annotations")),
+    )

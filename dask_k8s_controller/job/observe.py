@@ -1,0 +1,140 @@
+"""What a job's plan is made from: everything about one DaskJob at one moment.
+
+Pure: no kopf, no HTTP.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+
+from dask_k8s_controller.cache.objects import Container, Pod
+from dask_k8s_controller.cluster.spec import Cluster
+from dask_k8s_controller.job.spec import Job
+
+SCHEDULER = "dask.org/scheduler"
+"""Annotation of a job's pod: the very scheduler that it works with."""
+
+FAILURES = "dask.org/failures"
+"""Annotation of a job's pod: how many failures had preceded it."""
+
+
+@dataclass(frozen=True)
+class ObservedJob:
+    """A DaskJob, its pods, and the cluster that it uses.
+
+    Parameters
+    ----------
+    job : Job
+        The object itself.
+    now : datetime
+        The time.
+    cluster : Cluster, optional
+        The cluster of the name that the job's has, whoever owns it.
+    scheduler : Pod, optional
+        That cluster's live scheduler pod.
+    ready_workers : int
+        How many of that cluster's worker pods are ready.
+    pods : tuple of Pod
+        Pods that run jobs for a cluster of that name, whoever owns them.
+    strangers : tuple of Pod
+        Other pods that hold the name of the job's next pod.
+    """
+
+    job: Job
+    now: datetime
+    cluster: Cluster | None = None
+    scheduler: Pod | None = None
+    ready_workers: int = 0
+    pods: tuple[Pod, ...] = ()
+    strangers: tuple[Pod, ...] = ()
+
+    @property
+    def own_pods(self) -> tuple[Pod, ...]:
+        """The pods that this very job made, the latest attempt last."""
+        own = (pod for pod in self.pods if pod.meta.is_child_of(self.job.meta.uid))
+        return tuple(sorted(own, key=lambda pod: attempt(self.job.name, pod.name)))
+
+    @property
+    def latest(self) -> Pod | None:
+        """The pod of the latest attempt, if it still exists."""
+        own = self.own_pods
+        return own[-1] if own else None
+
+    @property
+    def attempts(self) -> int:
+        """How many pods were started."""
+        seen = attempt(self.job.name, self.latest.name) if self.latest else 0
+        return max(seen, self.job.attempts)
+
+    @property
+    def own_cluster(self) -> Cluster | None:
+        """The cluster that was made for this very job, if it exists."""
+        cluster = self.cluster
+        is_own = cluster is not None and cluster.meta.is_child_of(self.job.meta.uid)
+        return cluster if is_own and self.job.has_own_cluster else None
+
+    @property
+    def usable_cluster(self) -> Cluster | None:
+        """The cluster that the job may use by now."""
+        cluster = self.own_cluster if self.job.has_own_cluster else self.cluster
+        return cluster if cluster is not None and not cluster.meta.is_deleting else None
+
+    @property
+    def usable_scheduler(self) -> Pod | None:
+        """The scheduler of the job's cluster, if there is one."""
+        return self.scheduler if self.usable_cluster is not None else None
+
+
+def attempt(job: str, pod: str) -> int:
+    """Return which attempt of a job a pod is, by its name; 0 if it is none."""
+    match = re.fullmatch(rf"{re.escape(job)}-runner(?:-([1-9][0-9]*))?", pod)
+    return int(match[1] or 1) if match else 0
+
+
+def incarnation(scheduler: Pod) -> str:
+    """Name this very scheduler process: a restarted container is another, without memory."""
+    containers = {container.name: container.restarts for container in scheduler.containers}
+    restarts = containers.get("scheduler", max(containers.values(), default=0))
+    return f"{scheduler.meta.uid}.{restarts}"
+
+
+def has_lost_scheduler(observed: ObservedJob, pod: Pod) -> bool:
+    """Whether a pod that runs has lost the scheduler that it worked with."""
+    if pod.phase != "Running":
+        return False
+    scheduler = observed.usable_scheduler
+    return scheduler is None or pod.meta.annotations.get(SCHEDULER) != incarnation(scheduler)
+
+
+def failures(observed: ObservedJob) -> int:
+    """Count the failures so far: restarted containers, and pods that failed, went or lost their scheduler.
+
+    As a Kubernetes Job does: https://kubernetes.io/docs/concepts/workloads/controllers/job/#pod-backoff-failure-policy
+    """
+    latest, job = observed.latest, observed.job
+    if latest is None:
+        return job.attempts if job.has_started else 0
+    count = _noted_failures(latest) + sum(_failures_of(container) for container in latest.containers)
+    # A pod that goes before the job has started, or started again, was stopped by a suspension.
+    has_failed = latest.phase == "Failed" and (job.has_started or not latest.meta.is_deleting)
+    if has_failed or (_is_lost(observed, latest) and job.has_started):
+        count += 1
+    if job.has_started:
+        count += max(0, job.attempts - attempt(job.name, latest.name))
+    return count
+
+
+def _is_lost(observed: ObservedJob, pod: Pod) -> bool:
+    return pod.meta.is_deleting or has_lost_scheduler(observed, pod)
+
+
+def _noted_failures(pod: Pod) -> int:
+    noted = pod.meta.annotations.get(FAILURES, "")
+    return int(noted) if noted.isdecimal() else 0
+
+
+def _failures_of(container: Container) -> int:
+    has_failed_again = container.waiting_reason == "CrashLoopBackOff" and container.exit_code != 0
+    return container.restarts + has_failed_again

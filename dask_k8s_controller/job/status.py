@@ -1,0 +1,145 @@
+"""The status of a job: a pure function of what was observed, planned, and became of the plan."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from dask_k8s_controller.job.observe import ObservedJob, failures
+from dask_k8s_controller.job.spec import COMPLETE, FAILED, SUSPENDED, Job
+from dask_k8s_controller.job.verdict import Verdict, counted, last_failure, verdict
+from dask_k8s_controller.plans.actions import Outcome, Plan, Remark
+from dask_k8s_controller.plans.conditions import Condition, remarks_of, summary, written
+from dask_k8s_controller.plans.pod_problems import command_of, problem_of
+from dask_k8s_models.job import JobStatusWord
+from dask_k8s_models.scalars import to_time
+
+Status = dict[str, Any]
+
+
+def created_job_status(observed: ObservedJob) -> Status:
+    """The first status of a job, written before anything is created."""
+    noted = Remark("JobCreated", "The controller has taken note of the job.")
+    return {
+        "jobStatus": JobStatusWord.JOB_CREATED.value,
+        "observedGeneration": observed.job.meta.generation,
+        "conditions": _written(observed, summary(False, (), noted)),
+    }
+
+
+def job_status(observed: ObservedJob, plan: Plan, outcome: Outcome) -> Status:
+    """The status of a job; a field that is None is to be removed."""
+    job, ended = observed.job, verdict(observed)
+    remarks = [*plan.remarks, *remarks_of(outcome)]
+    if job.has_finished:
+        conditions = _summary_of_the_end(observed, remarks)
+        generation = job.meta.generation
+        return {"observedGeneration": generation, "conditions": _written(observed, conditions)}
+    status: Status = {"observedGeneration": job.meta.generation, "attempts": observed.attempts}
+    if ended is not None:
+        status |= _start(observed)
+        status["jobStatus"] = (JobStatusWord.SUCCESSFUL if ended.is_success else JobStatusWord.FAILED).value
+        status["endTime"] = to_time(ended.at)
+        conditions = (_end(ended), *_summary_of_verdict(ended, remarks), *_suspended(job))
+    elif job.is_suspended:
+        status |= {"jobStatus": JobStatusWord.JOB_CREATED.value, "startTime": None, "jobRunnerPodName": None}
+        status["clusterName"] = None if job.has_own_cluster else job.cluster
+        conditions = (*summary(False, remarks, Remark(SUSPENDED, "")), *_suspended(job))
+    else:
+        status |= _start(observed)
+        status["jobStatus"] = _word(observed, status).value
+        remarks += _problems(observed)
+        conditions = (*summary(False, remarks, _progress(observed)), *_suspended(job))
+    status["conditions"] = _written(observed, conditions)
+    return status
+
+
+def _start(observed: ObservedJob) -> Status:
+    """The names of what was made, and when the job began."""
+    job, latest = observed.job, observed.latest
+    status: Status = {}
+    if observed.usable_cluster is not None:
+        status["clusterName"] = job.cluster
+    if latest is not None:
+        status["jobRunnerPodName"] = latest.name
+    if not job.has_started and (began := _began(observed)) is not None:
+        status["startTime"] = to_time(began)
+    return status
+
+
+def _began(observed: ObservedJob) -> datetime | None:
+    """Return when the first pod since the last resumption began; None if none has."""
+    latest = observed.latest
+    if latest is None or latest.meta.is_deleting:
+        return None
+    if latest.phase == "Running":
+        return observed.now
+    created = latest.meta.created or observed.now
+    return created if latest.has_ended and created >= observed.job.active_since(observed.now) else None
+
+
+def _word(observed: ObservedJob, status: Status) -> JobStatusWord:
+    if observed.job.has_started or "startTime" in status:
+        return JobStatusWord.RUNNING
+    if observed.usable_cluster is not None:
+        return JobStatusWord.CLUSTER_CREATED
+    return JobStatusWord.JOB_CREATED
+
+
+def _progress(observed: ObservedJob) -> Remark:
+    latest = observed.latest
+    if latest is None or not latest.is_live:
+        return Remark("JobStarting", "The job's pod is about to be created.")
+    if latest.phase == "Pending":
+        return Remark("PodPending", f"The pod {latest.name} is about to start.")
+    return Remark("JobRunning", f"The pod {latest.name} is running.")
+
+
+def _problems(observed: ObservedJob) -> list[Remark]:
+    """What keeps the job from its end, if anything does."""
+    found = []
+    latest, count = observed.latest, failures(observed)
+    if latest is not None and latest.is_live and latest.phase == "Running" and count:
+        found.append(Remark("JobRetrying", f"{counted(count)} so far. {last_failure(observed)}"))
+    if latest is not None and latest.is_live:
+        command = command_of(observed.job.raw_spec["job"]["spec"], "job")
+        if problem := problem_of(latest, command):
+            found.append(problem)
+    elif count:
+        found.append(Remark("JobRetrying", f"{counted(count)} so far. {last_failure(observed)}"))
+    return found
+
+
+def _end(ended: Verdict) -> Condition:
+    return Condition(COMPLETE if ended.is_success else FAILED, True, ended.reason, ended.message)
+
+
+def _summary_of_verdict(ended: Verdict, remarks: list[Remark]) -> tuple[Condition, ...]:
+    nothing = Remark(ended.reason, ended.message)
+    if ended.is_success:
+        return summary(True, remarks, nothing)
+    return summary(False, [Remark(ended.reason, ended.message, needs_a_person=True), *remarks], nothing)
+
+
+def _summary_of_the_end(observed: ObservedJob, remarks: list[Remark]) -> tuple[Condition, ...]:
+    job = observed.job
+    conditions = {item["type"]: item for item in job.status.get("conditions") or ()}
+    kind = COMPLETE if job.was_successful else FAILED
+    end = conditions[kind]
+    condition = Condition(kind, True, end.get("reason") or kind, end.get("message") or "")
+    ended = Verdict(job.was_successful, condition.reason, condition.message, job.ended or observed.now)
+    return (condition, *_summary_of_verdict(ended, remarks))
+
+
+def _suspended(job: Job) -> tuple[Condition, ...]:
+    """As Kubernetes Jobs do: nothing before the first suspension."""
+    if job.is_suspended and not job.has_finished:
+        return (Condition(SUSPENDED, True, "JobSuspended", "spec.suspend is true."),)
+    if any(item["type"] == SUSPENDED for item in job.status.get("conditions") or ()):
+        return (Condition(SUSPENDED, False, "JobResumed", "spec.suspend is false."),)
+    return ()
+
+
+def _written(observed: ObservedJob, conditions: tuple[Condition, ...]) -> list[dict[str, Any]]:
+    job = observed.job
+    return written(conditions, job.status, job.meta.generation, observed.now)

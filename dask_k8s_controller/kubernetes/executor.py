@@ -1,0 +1,149 @@
+"""Carries plans out: many writes at a time, each failure noted, none in the way of another."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from dask_k8s_controller.cache.cache import Cache
+from dask_k8s_controller.kubernetes.api import Api
+from dask_k8s_controller.kubernetes.errors import ApiError, Conflict, Refused, Unavailable
+from dask_k8s_controller.kubernetes.resources import BY_KIND, PODS, Key
+from dask_k8s_controller.plans.actions import (
+    Action,
+    Apply,
+    Create,
+    Delete,
+    Failure,
+    JsonPatch,
+    Outcome,
+    Patch,
+)
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class _Progress:
+    """What happens while one plan is carried out."""
+
+    key: Key
+    uid: str
+    slots: asyncio.Semaphore
+    failures: list[Failure] = field(default_factory=list)
+    has_conflicts: bool = False
+    pods_are_refused: bool = False
+
+
+class Executor:
+    """Carries plans out, and lets the cache know of what the API server answers.
+
+    Parameters
+    ----------
+    cache : Cache
+        Sees the answers.
+    api : Api
+        Where to write.
+    at_once : int
+        How many writes of one plan are sent at the same time.
+    """
+
+    def __init__(self, cache: Cache, api: Api, at_once: int) -> None:
+        self._cache = cache
+        self._api = api
+        self._at_once = at_once
+
+    async def execute(self, key: Key, uid: str, actions: Sequence[Action]) -> Outcome:
+        """Carry out all actions of a plan for the object with that uid; none raises."""
+        progress = _Progress(key, uid, asyncio.Semaphore(self._at_once))
+        if actions:
+            await asyncio.gather(*(self._execute(progress, action) for action in actions))
+        return Outcome(tuple(progress.failures), progress.has_conflicts)
+
+    async def _execute(self, progress: _Progress, action: Action) -> None:
+        async with progress.slots:
+            if progress.pods_are_refused and isinstance(action, Create) and action.body["kind"] == PODS.kind:
+                return  # The next would be refused as well: over quota, against a policy, …
+            try:
+                await self._write(progress, action)
+            except Conflict as error:
+                logger.debug("%s: %s", progress.key, error)
+                progress.has_conflicts = True
+                await self._look_closely(progress, action)
+            except Refused as error:
+                if error.code == 404 and isinstance(action, Patch | JsonPatch):
+                    progress.has_conflicts = True
+                    await self._look_closely(progress, action)
+                else:
+                    self._note_failure(progress, action, error)
+            except Unavailable as error:
+                self._note_failure(progress, action, error)
+
+    async def _write(self, progress: _Progress, action: Action) -> None:
+        key = progress.key
+        match action:
+            case Create(body):
+                await self._create(progress, body)
+            case Apply(body):
+                self._cache.see(await self._api.apply(BY_KIND[body["kind"]], key.namespace, body))
+                logger.info("%s: applied the %s %s.", key, body["kind"], body["metadata"]["name"])
+            case Patch(kind, name, uid, patch, version):
+                metadata = {**(patch.get("metadata") or {}), "uid": uid}
+                if version:
+                    metadata["resourceVersion"] = version
+                patch = {**patch, "metadata": metadata}
+                self._cache.see(await self._api.patch(BY_KIND[kind], key.namespace, name, patch))
+                logger.info("%s: patched the %s %s.", key, kind, name)
+            case JsonPatch(kind, name, operations):
+                self._cache.see(await self._api.json_patch(BY_KIND[kind], key.namespace, name, operations))
+                logger.info("%s: changed the %s %s.", key, kind, name)
+            case Delete(kind, name, uid, why):
+                left = await self._api.delete(BY_KIND[kind], key.namespace, name, uid)
+                if left is None:
+                    self._cache.store(kind).forget(uid)
+                else:
+                    self._cache.see(left)
+                logger.info("%s: deleted the %s %s, as %s.", key, kind, name, why)
+
+    async def _create(self, progress: _Progress, body: Mapping[str, Any]) -> None:
+        kind, name = body["kind"], body["metadata"]["name"]
+        try:
+            answer = await self._api.create(BY_KIND[kind], progress.key.namespace, dict(body))
+        except Unavailable:
+            if kind == PODS.kind:
+                self._cache.undecided(progress.uid, name)
+            raise
+        except ApiError:
+            self._cache.decided(progress.uid, name)
+            raise
+        self._cache.decided(progress.uid, name)
+        self._cache.see(answer)
+        logger.info("%s: created the %s %s.", progress.key, kind, name)
+
+    def _note_failure(self, progress: _Progress, action: Action, error: ApiError) -> None:
+        match action:
+            case Create(body) | Apply(body):
+                what = f"{body['kind']} {body['metadata']['name']}"
+                if isinstance(error, Refused) and body["kind"] == PODS.kind:
+                    progress.pods_are_refused = True
+            case Patch(kind, name) | JsonPatch(kind, name) | Delete(kind, name):
+                what = f"{kind} {name}"
+        logger.warning("%s: %s: %s", progress.key, what, error)
+        progress.failures.append(Failure(what, error.message, isinstance(error, Refused)))
+
+    async def _look_closely(self, progress: _Progress, action: Action) -> None:
+        """Read the object that was not as expected: the watch may be late."""
+        if not isinstance(action, Patch | JsonPatch):
+            return
+        try:
+            body = await self._api.get(BY_KIND[action.kind], progress.key.namespace, action.name)
+        except ApiError as error:
+            logger.debug("%s: %s", progress.key, error)
+            return
+        if body is not None:
+            self._cache.see(body)
+        elif isinstance(action, Patch):
+            self._cache.store(action.kind).forget(action.uid)

@@ -1,0 +1,142 @@
+"""Kubernetes Events: few, typed, none on a timer; one when an object's state changes for better or worse.
+
+https://kubernetes.io/docs/reference/kubernetes-api/cluster-resources/event-v1/
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from dask_k8s_controller.cache.objects import Meta
+from dask_k8s_controller.kubernetes.api import FIELD_MANAGER, Api
+from dask_k8s_controller.kubernetes.errors import ApiError
+from dask_k8s_controller.kubernetes.resources import EVENTS, Resource
+from dask_k8s_controller.runtime.clock import Clock
+from dask_k8s_controller.settings import EventSettings
+from dask_k8s_models.scalars import to_time
+
+logger = logging.getLogger(__name__)
+
+SILENCE = 60.0
+"""Seconds for which the same is not said again about the same object."""
+
+LONGEST_MESSAGE = 1024
+
+
+@dataclass(frozen=True)
+class Notice:
+    """What an Event says."""
+
+    reason: str
+    message: str
+    is_warning: bool = False
+
+
+def notices(previous: Mapping[str, Any], present: Mapping[str, Any]) -> list[Notice]:
+    """Find what is worth an Event in the step from one status to the next.
+
+    Parameters
+    ----------
+    previous, present : mapping
+        The two statuses.
+    """
+    before, now = _conditions(previous), _conditions(present)
+    found = []
+    if _turned(before, now, "Stalled", "True"):
+        stalled = now["Stalled"]
+        found.append(Notice(stalled["reason"], stalled["message"], is_warning=True))
+    if _turned(before, now, "Ready", "True"):
+        found.append(Notice("Ready", now["Ready"]["message"]))
+    elif before.get("Ready", {}).get("status") == "True" and _turned(before, now, "Ready", "False"):
+        ready = now["Ready"]
+        if ready["reason"] not in {notice.reason for notice in found}:
+            found.append(Notice(ready["reason"], ready["message"], is_warning=ready["reason"] != "Suspended"))
+    return found
+
+
+def _conditions(status: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    return {item["type"]: item for item in status.get("conditions") or ()}
+
+
+def _turned(
+    before: Mapping[str, Mapping[str, Any]], now: Mapping[str, Mapping[str, Any]], name: str, status: str
+) -> bool:
+    return now.get(name, {}).get("status") == status != before.get(name, {}).get("status")
+
+
+class EventRecorder:
+    """Writes Events in the background; a lost one is no loss.
+
+    Parameters
+    ----------
+    api : Api
+        Where to write.
+    clock : Clock
+        Time.
+    settings : EventSettings
+        Which Events are written at all.
+    """
+
+    def __init__(self, api: Api, clock: Clock, settings: EventSettings) -> None:
+        self._api = api
+        self._clock = clock
+        self._settings = settings
+        self._said: dict[tuple[str, str], float] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def record(self, resource: Resource, meta: Meta, notice: Notice) -> None:
+        """Write an Event about an object, unless the same was said just now or nobody wants it."""
+        level = logging.WARNING if notice.is_warning else logging.INFO
+        if not self._settings.enabled or level < self._settings.level:
+            return
+        now = self._clock.monotonic()
+        self._said = {what: at for what, at in self._said.items() if now - at < SILENCE}
+        if (meta.uid, notice.reason) in self._said:
+            return
+        self._said[meta.uid, notice.reason] = now
+        task = asyncio.create_task(self._write(meta.namespace, self._event(resource, meta, notice)))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def stop(self) -> None:
+        """Let the last Events be written."""
+        if self._tasks:
+            _, pending = await asyncio.wait(self._tasks, timeout=1.0)
+            for task in pending:
+                task.cancel()
+
+    def _event(self, resource: Resource, meta: Meta, notice: Notice) -> dict[str, Any]:
+        time = to_time(self._clock.now())
+        return {
+            "apiVersion": EVENTS.api_version,
+            "kind": EVENTS.kind,
+            "metadata": {"name": f"{meta.name}.{secrets.token_hex(8)}", "namespace": meta.namespace},
+            "involvedObject": {
+                "apiVersion": resource.api_version,
+                "kind": resource.kind,
+                "namespace": meta.namespace,
+                "name": meta.name,
+                "uid": meta.uid,
+            },
+            "type": "Warning" if notice.is_warning else "Normal",
+            "reason": notice.reason,
+            "message": notice.message[:LONGEST_MESSAGE],
+            "firstTimestamp": time,
+            "lastTimestamp": time,
+            "count": 1,
+            "source": {"component": FIELD_MANAGER},
+            "reportingComponent": FIELD_MANAGER,
+            "reportingInstance": socket.gethostname(),
+        }
+
+    async def _write(self, namespace: str, event: dict[str, Any]) -> None:
+        try:
+            await self._api.create(EVENTS, namespace, event)
+        except ApiError as error:
+            logger.debug("An Event could not be written: %s", error)

@@ -1,0 +1,106 @@
+"""Writes statuses: only when they differ, and mere numbers not too often."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from dask_k8s_controller.cache.cache import Cache
+from dask_k8s_controller.cache.objects import Meta
+from dask_k8s_controller.kubernetes.api import Api
+from dask_k8s_controller.kubernetes.errors import ApiError, Refused
+from dask_k8s_controller.kubernetes.resources import BY_KIND, Key
+from dask_k8s_controller.runtime.clock import Clock
+
+logger = logging.getLogger(__name__)
+
+Status = dict[str, Any]
+
+OPTIONAL_FIELDS = ("dashboardAddress", "schedulerAddress")
+"""Status fields of ours that are removed when they are no longer said."""
+
+
+@dataclass(frozen=True)
+class Written:
+    """What became of a status."""
+
+    is_done: bool = False
+    has_failed: bool = False
+    later: float | None = None
+    """In how many seconds it is better written."""
+
+
+class StatusWriter:
+    """Writes statuses.
+
+    Parameters
+    ----------
+    cache : Cache
+        Sees the answers.
+    api : Api
+        Where to write.
+    clock : Clock
+        Time.
+    interval : float
+        Seconds between writes in which nothing but numbers of workers differ.
+    """
+
+    def __init__(self, cache: Cache, api: Api, clock: Clock, interval: float) -> None:
+        self._cache = cache
+        self._api = api
+        self._clock = clock
+        self._interval = interval
+        self._written_at: dict[str, float] = {}
+
+    def forget(self, uid: str) -> None:
+        """Drop what is remembered of an object that is gone."""
+        self._written_at.pop(uid, None)
+
+    async def write(self, key: Key, meta: Meta, desired: Status, present: Mapping[str, Any]) -> Written:
+        """Write a status if it differs from the present one."""
+        present = dict(present)
+        removed = {name: None for name in OPTIONAL_FIELDS if name in present and name not in desired}
+        if not removed and not differs(desired, present):
+            return Written()
+        now = self._clock.monotonic()
+        wait = self._written_at.get(meta.uid, -1e9) + self._interval - now
+        if wait > 0 and not removed and only_counts_differ(desired, present):
+            return Written(later=wait)
+        patch = {"metadata": {"uid": meta.uid}, "status": {**desired, **removed}}
+        try:
+            answer = await self._api.patch(BY_KIND[key.kind], key.namespace, key.name, patch, "status")
+        except Refused as error:
+            if error.code == 404:  # The object is gone.
+                return Written()
+            logger.error("%s: its status was refused: %s", key, error)
+            return Written(has_failed=True)
+        except ApiError as error:
+            logger.warning("%s: its status could not be written: %s", key, error)
+            return Written(has_failed=True)
+        self._cache.see(answer)
+        self._written_at[meta.uid] = now
+        return Written(is_done=True)
+
+
+def differs(desired: Status, present: Status) -> bool:
+    """Whether a status has to be written."""
+    return any(present.get(key) != value for key, value in desired.items())
+
+
+def only_counts_differ(desired: Status, present: Status) -> bool:
+    """Whether nothing differs but numbers of workers, which may be written a little later."""
+    return not differs(_without_counts(desired), _without_counts(present))
+
+
+COUNTS = frozenset({"replicas", "readyReplicas", "updatedReplicas"})
+
+
+def _without_counts(status: Status) -> Status:
+    rest = {key: value for key, value in status.items() if key not in COUNTS}
+    groups = rest.get("workerGroups") or ()
+    conditions = rest.get("conditions") or ()
+    rest["workerGroups"] = [group["name"] for group in groups]
+    rest["conditions"] = [(item["type"], item["status"], item.get("reason")) for item in conditions]
+    return rest

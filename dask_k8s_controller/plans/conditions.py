@@ -1,0 +1,142 @@
+"""Conditions of a status, as kstatus reads them, so that Flux and Argo CD know when things are ready.
+
+Pure: no kopf, no HTTP. https://github.com/kubernetes-sigs/cli-utils/tree/master/pkg/kstatus
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from dask_k8s_controller.plans.actions import Outcome, Remark
+from dask_k8s_models import labels
+from dask_k8s_models.scalars import to_time
+
+Status = dict[str, Any]
+
+LONGEST_MESSAGE = 1024
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One aspect of an object's state, and why it is so."""
+
+    type: str
+    holds: bool
+    reason: str
+    message: str = ""
+
+
+def written(
+    conditions: Iterable[Condition],
+    previous: Mapping[str, Any],
+    generation: int,
+    now: datetime,
+) -> list[dict[str, Any]]:
+    """Write conditions as they stand in a status.
+
+    Parameters
+    ----------
+    conditions : iterable of Condition
+        What is true now.
+    previous : mapping
+        The status so far: a condition whose status stays keeps the time of its last transition, and
+        conditions of types that aren't ours stay.
+    generation : int
+        The object's ``metadata.generation`` that the conditions speak about.
+    now : datetime
+        The time of what changes.
+    """
+    before = {item["type"]: item for item in previous.get("conditions") or ()}
+    result = []
+    for condition in conditions:
+        status = "True" if condition.holds else "False"
+        old = before.pop(condition.type, {})
+        unchanged = old.get("status") == status and old.get("lastTransitionTime")
+        result.append(
+            {
+                "type": condition.type,
+                "status": status,
+                "observedGeneration": generation,
+                "lastTransitionTime": old["lastTransitionTime"] if unchanged else to_time(now),
+                "reason": condition.reason,
+                "message": condition.message[:LONGEST_MESSAGE],
+            }
+        )
+    return result + list(before.values())
+
+
+def holds(previous: Mapping[str, Any], condition_type: str, generation: int) -> bool:
+    """Whether the status so far says that a condition holds for that generation."""
+    return any(
+        item["type"] == condition_type
+        and item["status"] == "True"
+        and item.get("observedGeneration") == generation
+        for item in previous.get("conditions") or ()
+    )
+
+
+def remarks_of(outcome: Outcome) -> list[Remark]:
+    """Tell what became of writes."""
+    remarks = [
+        Remark(
+            "Refused" if failure.needs_a_person else "ApiServerFails",
+            f"{failure.what}: {failure.message}",
+            failure.needs_a_person,
+        )
+        for failure in outcome.failures
+    ]
+    if outcome.has_conflicts:
+        remarks.append(Remark("Conflict", "Objects have changed meanwhile: they are looked at again."))
+    return remarks
+
+
+def summary(is_ready: bool, remarks: Sequence[Remark], waiting_for: Remark) -> tuple[Condition, ...]:
+    """Sum up as Ready, Reconciling and Stalled.
+
+    Parameters
+    ----------
+    is_ready : bool
+        All is as it should be.
+    remarks : sequence of Remark
+        What stands in the way, the most important first.
+    waiting_for : Remark
+        What is waited for if there is nothing to remark.
+    """
+    stalled = [remark for remark in remarks if remark.needs_a_person]
+    why = stalled[0] if stalled else (remarks[0] if remarks else waiting_for)
+    message = _joined(remarks) or why.message
+    if is_ready and not stalled:
+        ready = Condition("Ready", True, "Ready", message if remarks else "All is as it should be.")
+    else:
+        ready = Condition("Ready", False, why.reason, message)
+    is_reconciling = not stalled and (not is_ready or bool(remarks))
+    return (
+        ready,
+        Condition(
+            "Reconciling",
+            is_reconciling,
+            why.reason if is_reconciling else "NotReconciling",
+            message if is_reconciling else "",
+        ),
+        Condition(
+            "Stalled",
+            bool(stalled),
+            stalled[0].reason if stalled else "NotStalled",
+            _joined(stalled),
+        ),
+    )
+
+
+def _joined(remarks: Iterable[Remark]) -> str:
+    return " ".join(dict.fromkeys(remark.message for remark in remarks if remark.message))
+
+
+WAITING = "WorkersNotReady"
+"""The reason while nothing but time is missing."""
+
+
+def selector(cluster: str, group: str) -> str:
+    return labels.selector(labels.worker(cluster, group))

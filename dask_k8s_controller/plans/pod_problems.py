@@ -1,0 +1,80 @@
+"""What pods suffer, in Kubernetes' own words, with the remedy where it is known. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from dask_k8s_controller.cache.objects import Container, Pod
+from dask_k8s_controller.plans.actions import Remark
+
+WAITING_WELL = frozenset({"", "ContainerCreating", "PodInitializing"})
+
+RETIRED_COMMANDS = {"dask-worker": "dask worker", "dask-scheduler": "dask scheduler"}
+"""Commands that distributed no longer has, and their successors since 2022.10."""
+
+
+def problem_of(pod: Pod, command: Iterable[str] = ()) -> Remark | None:
+    """Say what keeps a pod from being ready; None if nothing does but time.
+
+    Parameters
+    ----------
+    pod : Pod
+        The pod.
+    command : iterable of str
+        The words of its main container's command and args, to know a remedy.
+    """
+    if pod.meta.is_deleting:
+        return None
+    if pod.unschedulable:
+        return Remark("Unschedulable", f"Pod {pod.name}: {pod.unschedulable}.".replace("..", "."))
+    for container in pod.containers:
+        if container.waiting_reason not in WAITING_WELL:
+            message = container.waiting_message or container.exit_message or "no details given"
+            text = f"Pod {pod.name}: {container.waiting_reason}: {message}"
+            return Remark(container.waiting_reason, text + _exit(container) + _remedy(container, command))
+    if pod.phase == "Failed":
+        reason = pod.reason or next((c.exit_reason for c in pod.containers if c.exit_reason), "") or "Failed"
+        main = next((c for c in pod.containers if c.exit_code), None)
+        text = f"Pod {pod.name}: {reason}: {pod.message or 'it has failed'}"
+        return Remark(reason, text + (_exit(main) + _remedy(main, command) if main else ""))
+    return None
+
+
+def problems_of(pods: Iterable[Pod], command: Iterable[str] = ()) -> list[Remark]:
+    """Say what keeps pods from being ready: one remark for each reason, with the number of pods."""
+    words = list(command)
+    found: dict[str, list[Remark]] = {}
+    for pod in pods:
+        if remark := problem_of(pod, words):
+            found.setdefault(remark.reason, []).append(remark)
+    return [
+        Remark(
+            reason,
+            remarks[0].message + (f" ({len(remarks)} pods)" if len(remarks) > 1 else ""),
+            remarks[0].needs_a_person,
+        )
+        for reason, remarks in found.items()
+    ]
+
+
+def command_of(pod_spec: Mapping[str, Any], name: str) -> list[str]:
+    """Return the words of the command and args of the container with that name, else of the first."""
+    containers = pod_spec.get("containers") or [{}]
+    main = next((item for item in containers if item.get("name") == name), containers[0])
+    return [*(main.get("command") or ()), *(main.get("args") or ())]
+
+
+def _exit(container: Container) -> str:
+    if container.exit_code is None:
+        return ""
+    reason = f" ({container.exit_reason})" if container.exit_reason else ""
+    return f"; the container {container.name} ended with exit code {container.exit_code}{reason}"
+
+
+def _remedy(container: Container, command: Iterable[str]) -> str:
+    has_failed = container.exit_code not in (None, 0) or container.waiting_reason == "RunContainerError"
+    for word in command:
+        if has_failed and word in RETIRED_COMMANDS:
+            return f". Today's distributed has no command {word}: use `{RETIRED_COMMANDS[word]}`"
+    return ""

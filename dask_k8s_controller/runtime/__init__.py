@@ -1,0 +1,1 @@
+"""What a reconcile runs in: work queue, clock, lease, health and metrics."""

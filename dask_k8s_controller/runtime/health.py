@@ -1,0 +1,113 @@
+"""``/healthz``, which fails when the controller is stuck, and ``/metrics`` for Prometheus."""
+
+from __future__ import annotations
+
+import errno
+import logging
+
+from aiohttp import web
+
+from dask_k8s_controller.kubernetes.errors import ControllerError
+from dask_k8s_controller.runtime.metrics import Metrics
+from dask_k8s_controller.runtime.queue import WorkQueue
+from dask_k8s_controller.settings import DEFAULT_HEALTH_PORT, Settings
+from dask_k8s_controller.watching.relists import RelistMonitor
+
+logger = logging.getLogger(__name__)
+
+LONGEST_WAIT = 120.0
+LONGEST_RECONCILE = 600.0
+LONGEST_DEAFNESS = 600.0
+
+
+class PortTaken(ControllerError):
+    """The port that was asked for is taken."""
+
+
+class HealthServer:
+    """Serves ``/healthz`` and ``/metrics``.
+
+    Parameters
+    ----------
+    settings : Settings
+        Where to listen.
+    queue : WorkQueue
+        Whose turns must not get stuck.
+    metrics : Metrics
+        What is counted.
+    watches : RelistMonitor
+        Whose lists and watches must not fail for ever.
+    """
+
+    def __init__(
+        self, settings: Settings, queue: WorkQueue, metrics: Metrics, watches: RelistMonitor
+    ) -> None:
+        self._settings = settings
+        self._queue = queue
+        self._metrics = metrics
+        self._watches = watches
+        self._runner: web.AppRunner | None = None
+        self.port: int | None = None
+
+    def problem(self) -> str:
+        """Say what is stuck; nothing if all is well.
+
+        An event loop that is stuck answers nobody: then the probe's time limit tells. An API server that is
+        out of reach for minutes is no reason: a restart of the controller would not bring it back.
+        """
+        if self._watches.failing_for > LONGEST_DEAFNESS:
+            return f"lists or watches have been failing for {self._watches.failing_for:.0f} s"
+        if self._queue.longest_reconcile > LONGEST_RECONCILE:
+            return f"a turn has been going on for {self._queue.longest_reconcile:.0f} s"
+        if self._queue.is_open and self._queue.longest_wait > LONGEST_WAIT:
+            return f"an object has been waiting for its turn for {self._queue.longest_wait:.0f} s"
+        return ""
+
+    async def start(self, *, is_in_cluster: bool, taken_port: int | None = None) -> None:
+        """Begin to listen, unless nobody asked for a port and the usual one is taken.
+
+        Raises
+        ------
+        PortTaken
+            If a port was asked for and is taken.
+        """
+        wanted = self._settings.health_port
+        port = DEFAULT_HEALTH_PORT if wanted is None else wanted
+        if wanted is None and port == taken_port:
+            return
+        host = self._settings.health_host or ("0.0.0.0" if is_in_cluster else "127.0.0.1")
+        application = web.Application()
+        application.router.add_get("/healthz", self._healthz)
+        application.router.add_get("/metrics", self._serve_metrics)
+        self._runner = web.AppRunner(application, access_log=None, handle_signals=False, shutdown_timeout=1.0)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, host, port)
+        try:
+            await site.start()
+        except OSError as error:
+            await self.stop()
+            if error.errno != errno.EADDRINUSE or wanted is not None:
+                raise PortTaken(
+                    f"can't serve /healthz on {host}:{port}: {error.strerror}; "
+                    "choose another kubernetes.controller.health-port"
+                ) from error
+            logger.warning("Port %s is taken: there is no /healthz and no /metrics.", port)
+            return
+        self.port = self._runner.addresses[0][1]
+        logger.info("Serving /healthz and /metrics on %s:%s.", host, self.port)
+
+    async def stop(self) -> None:
+        """Listen no more."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+
+    async def _healthz(self, _: web.Request) -> web.Response:
+        problem = self.problem()
+        return web.json_response({"healthy": not problem, "problem": problem}, status=503 if problem else 200)
+
+    async def _serve_metrics(self, _: web.Request) -> web.Response:
+        self._metrics.queue_depth.set(self._queue.depth)
+        return web.Response(
+            body=self._metrics.exposition(), headers={"Content-Type": self._metrics.content_type}
+        )

@@ -1,0 +1,176 @@
+"""Leader election: of several replicas of the controller, the one that holds the Lease acts.
+
+https://kubernetes.io/docs/concepts/architecture/leases/. The others watch, so as to take over at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import socket
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from dask_k8s_controller.kubernetes.api import Api
+from dask_k8s_controller.kubernetes.errors import ApiError, Conflict
+from dask_k8s_controller.kubernetes.resources import LEASES
+from dask_k8s_controller.runtime.clock import Clock
+from dask_k8s_controller.settings import LeaderElection
+
+logger = logging.getLogger(__name__)
+
+SAFETY = 2 / 3
+"""A leader that could not renew for this share of the duration no longer acts: others soon will."""
+
+
+class LeaderLease:
+    """Holds a Lease, or waits for it.
+
+    Parameters
+    ----------
+    api : Api
+        Where the Lease is; with short time limits of its own.
+    clock : Clock
+        Time. Those of others are never compared with it: they may go differently.
+    settings : LeaderElection
+        Name, duration, renewal.
+    namespace : str
+        Where the Lease is.
+    on_lead, on_follow : callable
+        Called when this replica begins, or ceases, to lead.
+    """
+
+    def __init__(
+        self,
+        api: Api,
+        clock: Clock,
+        settings: LeaderElection,
+        namespace: str,
+        *,
+        on_lead: Callable[[], None],
+        on_follow: Callable[[], None],
+    ) -> None:
+        self.identity = f"{socket.gethostname()}_{secrets.token_hex(4)}"
+        self.is_leading = False
+        self._api = api
+        self._clock = clock
+        self._settings = settings
+        self._namespace = namespace
+        self._on_lead = on_lead
+        self._on_follow = on_follow
+        self._renewed_at = 0.0
+        self._seen: tuple[Any, Any] | None = None
+        self._seen_at = 0.0
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to take part."""
+        self._task = asyncio.create_task(self._run(), name="leader election")
+
+    async def stop(self) -> None:
+        """Take part no more; leave the Lease to the next at once."""
+        if self._task is None:
+            return
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+        if self.is_leading:
+            self._follow()
+            try:
+                lease = await self._api.get(LEASES, self._namespace, self._settings.name)
+                if lease is not None and lease["spec"].get("holderIdentity") == self.identity:
+                    await self._write(lease, {"holderIdentity": "", "leaseDurationSeconds": 1})
+            except ApiError as error:
+                logger.warning("The Lease could not be released: %s", error)
+
+    async def step(self) -> None:
+        """Renew the Lease, or take it if nobody holds it."""
+        try:
+            await self._try_to_lead()
+        except Conflict:
+            logger.debug("Another replica was quicker to write the Lease.")
+        except ApiError as error:
+            logger.warning("The Lease can't be renewed: %s", error)
+        if self.is_leading and self._clock.monotonic() - self._renewed_at > self._settings.duration * SAFETY:
+            logger.error("The Lease has not been renewed for too long: this replica acts no more.")
+            self._follow()
+
+    async def _run(self) -> None:
+        while True:
+            await self.step()
+            await asyncio.sleep(self._settings.renewal)
+
+    async def _try_to_lead(self) -> None:
+        begun = self._clock.monotonic()
+        lease = await self._api.get(LEASES, self._namespace, self._settings.name)
+        if lease is None:
+            lease = await self._api.create(LEASES, self._namespace, self._new_lease())
+            if lease["spec"].get("holderIdentity") == self.identity:
+                self._lead(begun)
+            return
+        spec = lease.get("spec") or {}
+        if spec.get("holderIdentity") != self.identity and not self._has_expired(spec):
+            if self.is_leading:
+                self._follow()
+            return
+        is_renewal = spec.get("holderIdentity") == self.identity
+        changes: dict[str, Any] = {"renewTime": _micro_time(self._clock.now())}
+        if not is_renewal:
+            changes |= {
+                "holderIdentity": self.identity,
+                "acquireTime": _micro_time(self._clock.now()),
+                "leaseDurationSeconds": self._duration(),
+                "leaseTransitions": int(spec.get("leaseTransitions") or 0) + 1,
+            }
+        await self._write(lease, changes)
+        self._lead(begun)
+
+    def _has_expired(self, spec: dict[str, Any]) -> bool:
+        """Whether the holder has shown no sign of life for the duration, by our own clock."""
+        if not spec.get("holderIdentity"):
+            return True
+        seen = (spec.get("holderIdentity"), spec.get("renewTime"))
+        if seen != self._seen:
+            self._seen, self._seen_at = seen, self._clock.monotonic()
+        duration = float(spec.get("leaseDurationSeconds") or self._settings.duration)
+        return self._clock.monotonic() - self._seen_at > duration
+
+    async def _write(self, lease: dict[str, Any], changes: dict[str, Any]) -> None:
+        version = {"resourceVersion": lease["metadata"]["resourceVersion"]}
+        patch = {"metadata": version, "spec": changes}
+        await self._api.patch(LEASES, self._namespace, self._settings.name, patch)
+
+    def _lead(self, renewed_at: float) -> None:
+        self._renewed_at = renewed_at
+        if not self.is_leading:
+            self.is_leading = True
+            logger.info("This replica (%s) leads.", self.identity)
+            self._on_lead()
+
+    def _follow(self) -> None:
+        self.is_leading = False
+        logger.info("This replica (%s) no longer leads.", self.identity)
+        self._on_follow()
+
+    def _duration(self) -> int:
+        return max(1, round(self._settings.duration))
+
+    def _new_lease(self) -> dict[str, Any]:
+        now = _micro_time(self._clock.now())
+        return {
+            "apiVersion": LEASES.api_version,
+            "kind": LEASES.kind,
+            "metadata": {"name": self._settings.name, "namespace": self._namespace},
+            "spec": {
+                "holderIdentity": self.identity,
+                "acquireTime": now,
+                "renewTime": now,
+                "leaseDurationSeconds": self._duration(),
+                "leaseTransitions": 0,
+            },
+        }
+
+
+def _micro_time(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -1,0 +1,65 @@
+"""What is counted for Prometheus: https://prometheus.io/docs/practices/naming/."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import prometheus_client as prometheus
+
+from dask_k8s_controller.kubernetes.resources import Key
+
+
+class Metrics:
+    """The controller's metrics, in a registry of their own."""
+
+    content_type = prometheus.CONTENT_TYPE_LATEST
+
+    def __init__(self) -> None:
+        self.registry = prometheus.CollectorRegistry()
+        prometheus.ProcessCollector(registry=self.registry)
+        self.reconciles = prometheus.Counter(
+            "dask_controller_reconciles", "Turns of objects.", ["kind", "result"], registry=self.registry
+        )
+        self.reconcile_seconds = prometheus.Histogram(
+            "dask_controller_reconcile_seconds", "Duration of turns.", ["kind"], registry=self.registry
+        )
+        self.queue_depth = prometheus.Gauge(
+            "dask_controller_queue_depth", "Objects that wait for their turn.", registry=self.registry
+        )
+        self.api_requests = prometheus.Counter(
+            "dask_controller_api_requests",
+            "Requests to the API server, without the watches.",
+            ["verb", "kind", "code"],
+            registry=self.registry,
+        )
+        self.cluster_start_seconds = prometheus.Histogram(
+            "dask_controller_cluster_start_seconds",
+            "From the creation of a DaskCluster to its being Ready for the first time.",
+            buckets=(1, 2, 5, 10, 20, 30, 60, 120, 300, 600),
+            registry=self.registry,
+        )
+
+        self.loop_lag_seconds = prometheus.Histogram(
+            "dask_controller_loop_lag_seconds",
+            "How late the event loop is: everything that is due waits as long.",
+            buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5),
+            registry=self.registry,
+        )
+
+    def reconcile_done(self, key: Key, seconds: float, failed: bool) -> None:
+        """Count a turn."""
+        self.reconciles.labels(key.kind, "error" if failed else "success").inc()
+        self.reconcile_seconds.labels(key.kind).observe(seconds)
+
+    def request_done(self, verb: str, kind: str, code: int) -> None:
+        """Count a request."""
+        self.api_requests.labels(verb, kind, str(code)).inc()
+
+    def cluster_started(self, created: datetime | None, now: datetime) -> None:
+        """Note that a cluster has become ready for the first time."""
+        if created is not None:
+            self.cluster_start_seconds.observe(max(0.0, (now - created).total_seconds()))
+
+    def exposition(self) -> bytes:
+        """Return all metrics in Prometheus' text format."""
+        return prometheus.generate_latest(self.registry)

@@ -1,0 +1,1 @@
+"""Dask schedulers: asked over HTTP, in JSON, in the background."""

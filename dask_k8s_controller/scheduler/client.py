@@ -1,0 +1,329 @@
+"""How the controller speaks with a Dask scheduler: HTTP and JSON only, bounded in size and time.
+
+A user's scheduler is not to be trusted: whatever it answers, nothing is unpickled, followed, or read without
+end, and it never sees the controller's credentials.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+import aiohttp
+
+from dask_k8s_controller.cache.objects import Pod
+from dask_k8s_controller.cluster import children
+from dask_k8s_controller.cluster.spec import Cluster
+from dask_k8s_controller.kubernetes.api import Api
+from dask_k8s_controller.kubernetes.errors import BadAnswer, NoSuchRoute, Unreachable
+from dask_k8s_controller.scheduler.answers import Worker
+from dask_k8s_models import names
+
+PRELOADED = "/dask-k8s/v1"
+"""Where the routes of `scheduler_preload` are."""
+
+BASE_SIZE = 256 * 1024
+SIZE_PER_WORKER = 16 * 1024
+"""An answer may have so many bytes; a worker's entry in ``identity.json`` takes about 3 KiB."""
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Where a scheduler serves HTTP.
+
+    Parameters
+    ----------
+    namespace : str
+        Its namespace.
+    uid : str
+        The uid of its pod: what one scheduler said is not true of its successor.
+    service : str
+        The Service of the scheduler.
+    service_port : int or None
+        The Service's port for the dashboard; None if it offers none, then the pod is asked.
+    pod, pod_ip, pod_port : str, str, int
+        The pod.
+    workers : int
+        How many workers it may tell of: bounds the answers.
+    """
+
+    namespace: str
+    uid: str
+    service: str
+    service_port: int | None
+    pod: str
+    pod_ip: str
+    pod_port: int
+    workers: int = 0
+
+    @classmethod
+    def of(cls, cluster: Cluster, scheduler: Pod, workers: int) -> Endpoint:
+        """Find out where a cluster's scheduler answers."""
+        raw = cluster.raw_spec["scheduler"]
+        return cls(
+            namespace=cluster.meta.namespace,
+            uid=scheduler.meta.uid,
+            service=names.scheduler(cluster.name),
+            service_port=children.service_ports(raw.get("service")).dashboard,
+            pod=scheduler.name,
+            pod_ip=scheduler.ip,
+            pod_port=_dashboard_container_port(raw["spec"]),
+            workers=workers,
+        )
+
+    @property
+    def proxy_path(self) -> str:
+        """The path under which the API server hands requests on to the scheduler."""
+        if self.service_port is None:
+            return f"/api/v1/namespaces/{self.namespace}/pods/{self.pod}:{self.pod_port}/proxy"
+        return f"/api/v1/namespaces/{self.namespace}/services/{self.service}:{self.service_port}/proxy"
+
+    @property
+    def direct_url(self) -> str:
+        """The URL that only pods of the same Kubernetes cluster can reach."""
+        if self.service_port is None:
+            host = f"[{self.pod_ip}]" if ":" in self.pod_ip else self.pod_ip
+            return f"http://{host}:{self.pod_port}"
+        return f"http://{self.service}.{self.namespace}.svc:{self.service_port}"
+
+
+def _dashboard_container_port(pod_spec: Mapping[str, Any]) -> int:
+    for container in pod_spec.get("containers") or ():
+        for port in container.get("ports") or ():
+            if port.get("name") == children.HTTP_DASHBOARD:
+                return int(port["containerPort"])
+    return names.DASHBOARD_PORT
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long, in seconds, a scheduler may take."""
+
+    answer: float = 10.0
+    retire: float = 600.0
+
+
+class SchedulerClient:
+    """Asks schedulers, directly from within the Kubernetes cluster, else through the API server.
+
+    Parameters
+    ----------
+    api : Api
+        The API server, whose connection tells whether we are within.
+    patience : Patience
+        Time limits.
+    """
+
+    def __init__(self, api: Api, patience: Patience | None = None) -> None:
+        self._api = api
+        self._patience = patience or Patience()
+        self._session: aiohttp.ClientSession | None = None
+        self._without_preload: dict[str, None] = {}
+
+    def forget(self, uid: str) -> None:
+        """Drop what is remembered of a scheduler's pod that is gone."""
+        self._without_preload.pop(uid, None)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    async def workers(self, endpoint: Endpoint) -> tuple[Worker, ...]:
+        """Return the workers that the scheduler knows."""
+        if endpoint.uid not in self._without_preload:
+            try:
+                return parse_live_workers(await self._ask(endpoint, "GET", f"{PRELOADED}/workers"))
+            except NoSuchRoute:
+                self._without_preload[endpoint.uid] = None
+        return parse_workers(await self._ask(endpoint, "GET", "/json/identity.json"))
+
+    async def drain(self, endpoint: Endpoint, addresses: Iterable[str]) -> Mapping[str, int]:
+        """Have workers get no more tasks; return how many each of them still has."""
+        body = {"workers": sorted(addresses)}
+        answer = _mapping(await self._ask(endpoint, "POST", f"{PRELOADED}/drain", body))
+        return {str(address): _number(count, "tasks") for address, count in answer.items()}
+
+    async def resume(self, endpoint: Endpoint, addresses: Iterable[str]) -> None:
+        """Have drained workers get tasks again."""
+        await self._ask(endpoint, "POST", f"{PRELOADED}/resume", {"workers": sorted(addresses)})
+
+    async def idle_since(self, endpoint: Endpoint) -> datetime | None:
+        """Return since when the scheduler has had nothing to do; None if it has."""
+        return parse_idle_since(await self._ask(endpoint, "GET", "/api/v1/check_idle"))
+
+    async def adaptive_target(self, endpoint: Endpoint) -> int:
+        """Return how many workers the scheduler could use."""
+        answer = _mapping(await self._ask(endpoint, "GET", "/api/v1/adaptive_target"))
+        return _number(answer.get("workers"), "workers")
+
+    async def retire(self, endpoint: Endpoint, addresses: Iterable[str]) -> frozenset[str]:
+        """Have workers retired; return the addresses of those that were.
+
+        A worker that the scheduler would not retire, as nobody can take over what it holds, is missing.
+        """
+        body = {"workers": sorted(addresses)}
+        answer = await self._ask(
+            endpoint, "POST", "/api/v1/retire_workers", body, timeout=self._patience.retire
+        )
+        return frozenset(str(address) for address in _mapping(answer))
+
+    async def _ask(
+        self,
+        endpoint: Endpoint,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        timeout: float | None = None,
+    ) -> Any:
+        limit = BASE_SIZE + SIZE_PER_WORKER * endpoint.workers
+        session, base = await self._way_to(endpoint)
+        url = base + path
+        try:
+            async with (
+                asyncio.timeout(timeout or self._patience.answer),
+                session.request(method, url, json=body, allow_redirects=False) as response,
+            ):
+                content = await _read(response, limit)
+                return _decode(response.status, path, content)
+        except TimeoutError as error:
+            raise Unreachable(f"the scheduler {endpoint.pod} does not answer {path} in time") from error
+        except (aiohttp.ClientError, OSError) as error:
+            what = str(error) or type(error).__name__
+            raise Unreachable(f"the scheduler {endpoint.pod} can't be reached: {what}") from error
+
+    async def _way_to(self, endpoint: Endpoint) -> tuple[aiohttp.ClientSession, str]:
+        """Return how to reach a scheduler: a session and a base URL."""
+        connection = await self._api.connection()
+        if connection.in_cluster:
+            return self._anonymous_session(), endpoint.direct_url
+        return connection.session, connection.server + endpoint.proxy_path
+
+    def _anonymous_session(self) -> aiohttp.ClientSession:
+        """Return a session without credentials, cookies and proxies."""
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                cookie_jar=aiohttp.DummyCookieJar(),
+                headers={"User-Agent": "dask-k8s-controller", "Accept-Encoding": "identity"},
+                connector=aiohttp.TCPConnector(limit=100, limit_per_host=4),
+                timeout=aiohttp.ClientTimeout(total=None),
+            )
+        return self._session
+
+
+async def _read(response: aiohttp.ClientResponse, limit: int) -> bytes:
+    content = bytearray()
+    async for chunk in response.content.iter_any():
+        content += chunk
+        if len(content) > limit:
+            raise BadAnswer(f"the scheduler's answer has more than {limit} bytes")
+    return bytes(content)
+
+
+def _decode(status: int, path: str, content: bytes) -> Any:
+    answer: Any = None
+    try:
+        answer = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        if status < 300:
+            raise BadAnswer(f"the scheduler's answer to {path} is not JSON") from error
+    is_from_api_server = isinstance(answer, dict) and answer.get("kind") == "Status"
+    if is_from_api_server and status >= 400:
+        raise Unreachable(str(answer.get("message") or f"HTTP {status}")[:300])
+    if status in (404, 405):
+        raise NoSuchRoute(
+            f"the scheduler has no {path}: add distributed.http.scheduler.api to its "
+            "distributed.scheduler.http.routes"
+        )
+    if status in (502, 503, 504):
+        raise Unreachable(f"the scheduler answers {path} with HTTP {status}")
+    if status >= 300:
+        raise BadAnswer(f"the scheduler answers {path} with HTTP {status}")
+    return answer
+
+
+def parse_live_workers(answer: Any) -> tuple[Worker, ...]:
+    """Read the answer of the preload's ``workers``."""
+    entries = _mapping(_mapping(answer).get("workers"))
+    return tuple(_live_worker(str(address), _mapping(entry)) for address, entry in entries.items())
+
+
+def _live_worker(address: str, entry: Mapping[str, Any]) -> Worker:
+    return Worker(
+        address=address,
+        host=_host(address),
+        name=str(entry.get("name") or ""),
+        status=str(entry.get("status") or "running"),
+        executing=_number(entry.get("processing", 0), "processing"),
+        keys=_number(entry.get("keys", 0), "keys"),
+        nbytes=_number(entry.get("nbytes", 0), "nbytes"),
+        can_drain=True,
+        is_draining=entry.get("draining") is True,
+    )
+
+
+def parse_workers(answer: Any) -> tuple[Worker, ...]:
+    """Read ``identity.json``."""
+    entries = _mapping(_mapping(answer).get("workers"))
+    return tuple(_worker(str(address), _mapping(entry)) for address, entry in entries.items())
+
+
+def _worker(address: str, entry: Mapping[str, Any]) -> Worker:
+    metrics = _mapping(entry.get("metrics") or {})
+    counts = _mapping(metrics.get("task_counts") or {})
+    # Until 2023.4 the counts were metrics themselves.
+    executing = counts.get("executing", metrics.get("executing", 0))
+    long_running = counts.get("long-running", 0)
+    keys = counts.get("memory", metrics.get("in_memory", 0))
+    return Worker(
+        address=address,
+        host=_host(address),
+        name=str(entry.get("name") or entry.get("id") or ""),
+        status=str(entry.get("status") or "running"),
+        executing=_number(executing, "executing") + _number(long_running, "long-running"),
+        keys=_number(keys, "memory"),
+        nbytes=_number(metrics.get("managed_bytes", 0), "managed_bytes"),
+    )
+
+
+def _host(address: str) -> str:
+    try:
+        return urlsplit(address).hostname or ""
+    except ValueError:
+        return ""
+
+
+def parse_idle_since(answer: Any) -> datetime | None:
+    """Read the answer of ``check_idle``."""
+    since = _mapping(answer).get("idle_since")
+    if since is None:
+        return None
+    try:
+        return datetime.fromtimestamp(_real(since, "idle_since"), UTC)
+    except (ValueError, OverflowError, OSError) as error:
+        raise BadAnswer("the scheduler's answer has an impossible idle_since") from error
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        raise BadAnswer("the scheduler's answer is not of the form that its routes have")
+    return value
+
+
+def _real(value: Any, what: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
+        raise BadAnswer(f"the scheduler's answer has a {what} that is no number")
+    return value
+
+
+def _number(value: Any, what: str) -> int:
+    try:
+        return max(0, int(_real(value, what)))
+    except (ValueError, OverflowError) as error:
+        raise BadAnswer(f"the scheduler's answer has a {what} that is no number") from error

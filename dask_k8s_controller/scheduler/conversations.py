@@ -1,0 +1,246 @@
+"""Conversations with schedulers: questions are asked in the background, answers are kept for the plans.
+
+A plan never waits for a scheduler. It finds an answer, or asks; when that comes, the object has its turn.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+from typing import Any, Protocol, TypeVar
+
+from dask_k8s_controller.kubernetes.errors import NoSuchRoute, SchedulerError, Unreachable
+from dask_k8s_controller.kubernetes.resources import Key
+from dask_k8s_controller.plans.actions import AskIdle, AskWorkers, Question, Resume, Retire
+from dask_k8s_controller.runtime.clock import Clock
+from dask_k8s_controller.scheduler.answers import Answer, Problem, Retirement, Worker
+from dask_k8s_controller.scheduler.client import Endpoint
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+class Schedulers(Protocol):
+    """How schedulers are asked: by HTTP; tests have others."""
+
+    async def workers(self, endpoint: Endpoint) -> tuple[Worker, ...]: ...
+
+    async def idle_since(self, endpoint: Endpoint) -> datetime | None: ...
+
+    async def adaptive_target(self, endpoint: Endpoint) -> int: ...
+
+    async def drain(self, endpoint: Endpoint, addresses: Iterable[str]) -> Mapping[str, int]: ...
+
+    async def resume(self, endpoint: Endpoint, addresses: Iterable[str]) -> None: ...
+
+    def forget(self, uid: str) -> None: ...
+
+    async def retire(self, endpoint: Endpoint, addresses: Iterable[str]) -> frozenset[str]: ...
+
+    async def close(self) -> None: ...
+
+
+@dataclass
+class _Retirements:
+    """What is known of a group's retirements; pods by their uid."""
+
+    under_way: set[str] = field(default_factory=set)
+    done: set[str] = field(default_factory=set)
+    refused: dict[str, datetime] = field(default_factory=dict)
+    busy: dict[str, datetime] = field(default_factory=dict)
+    failed: Answer[None] | None = None
+
+
+class Conversations:
+    """Asks schedulers and remembers their answers.
+
+    Parameters
+    ----------
+    schedulers : Schedulers
+        Speaks with them.
+    clock : Clock
+        Time.
+    on_answer : callable
+        Told the key of the object that an answer is for.
+    """
+
+    def __init__(self, schedulers: Schedulers, clock: Clock, on_answer: Callable[[Key], None]) -> None:
+        self._schedulers = schedulers
+        self._clock = clock
+        self._on_answer = on_answer
+        self._workers: dict[str, Answer[tuple[Worker, ...]]] = {}
+        self._idleness: dict[str, Answer[datetime]] = {}
+        self._retirements: dict[str, _Retirements] = {}
+        self._waiting: dict[tuple[str, str], set[Key]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def workers(self, scheduler_uid: str) -> Answer[tuple[Worker, ...]] | None:
+        """Return what the scheduler said last about its workers."""
+        return self._workers.get(scheduler_uid)
+
+    def idleness(self, scheduler_uid: str) -> Answer[datetime] | None:
+        """Return what the scheduler said last about its being idle."""
+        return self._idleness.get(scheduler_uid)
+
+    def retirement(self, group_uid: str) -> Retirement | None:
+        """Return what is known of the retirement of a group's workers."""
+        known = self._retirements.get(group_uid)
+        if known is None:
+            return None
+        return Retirement(
+            under_way=frozenset(known.under_way),
+            done=frozenset(known.done),
+            refused=dict(known.refused),
+            busy=dict(known.busy),
+            failed=known.failed,
+        )
+
+    def ask(self, question: Question, endpoint: Endpoint, key: Key, uid: str) -> None:
+        """Ask a question in the background, unless it is being asked already.
+
+        Parameters
+        ----------
+        question : Question
+            What to ask.
+        endpoint : Endpoint
+            Whom.
+        key : Key
+            The object that gets a turn when the answer is there.
+        uid : str
+            The object's uid.
+        """
+        match question:
+            case AskWorkers():
+                self._share("workers", endpoint, key, partial(self._ask_workers, endpoint))
+            case AskIdle():
+                self._share("idle", endpoint, key, partial(self._ask_idle, endpoint))
+            case Retire():
+                self._start(self._retire(question, endpoint, key, uid))
+            case Resume():
+                self._share("resume", endpoint, key, partial(self._resume, question, endpoint))
+
+    def forget(self, uid: str) -> None:
+        """Drop what is remembered of a group, or of a scheduler's pod, that is gone."""
+        self._retirements.pop(uid, None)
+        self._workers.pop(uid, None)
+        self._idleness.pop(uid, None)
+        self._schedulers.forget(uid)
+
+    def forget_pod(self, group_uid: str, pod_uid: str) -> None:
+        """Drop what is remembered of a worker's pod that is gone."""
+        if known := self._retirements.get(group_uid):
+            known.done.discard(pod_uid)
+            known.refused.pop(pod_uid, None)
+            known.busy.pop(pod_uid, None)
+
+    async def stop(self) -> None:
+        """Ask no more."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _share(self, what: str, endpoint: Endpoint, key: Key, ask: Callable[[], Awaitable[None]]) -> None:
+        """Ask once for all that want to know."""
+        question = (what, endpoint.uid)
+        if question in self._waiting:
+            self._waiting[question].add(key)
+            return
+        self._waiting[question] = {key}
+
+        async def tell() -> None:
+            try:
+                await ask()
+            finally:
+                for interested in self._waiting.pop(question):
+                    self._on_answer(interested)
+
+        self._start(tell())
+
+    def _start(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _ask_workers(self, endpoint: Endpoint) -> None:
+        self._workers[endpoint.uid] = await self._answer(self._schedulers.workers(endpoint))
+
+    async def _ask_idle(self, endpoint: Endpoint) -> None:
+        self._idleness[endpoint.uid] = await self._answer(self._schedulers.idle_since(endpoint))
+
+    async def _resume(self, question: Resume, endpoint: Endpoint) -> None:
+        try:
+            await self._schedulers.resume(endpoint, question.addresses)
+        except SchedulerError as error:
+            logger.debug("%s: %s", endpoint.pod, error)
+        finally:
+            self._workers.pop(endpoint.uid, None)
+
+    async def _retire(self, question: Retire, endpoint: Endpoint, key: Key, uid: str) -> None:
+        known = self._retirements.setdefault(uid, _Retirements())
+        pods = {pod: addresses for pod, addresses in question.pods if pod not in known.under_way}
+        if not pods:
+            return
+        known.under_way |= pods.keys()
+        try:
+            idle = await self._drain(known, endpoint, pods, question.patient)
+            if idle:
+                logger.info("%s: retiring the workers of %s pods.", key, len(idle))
+                await self._retire_now(known, endpoint, idle)
+        finally:
+            known.under_way -= pods.keys()
+            # What the scheduler said of its workers before is no longer true.
+            self._workers.pop(endpoint.uid, None)
+            self._on_answer(key)
+
+    async def _drain(
+        self,
+        known: _Retirements,
+        endpoint: Endpoint,
+        pods: Mapping[str, tuple[str, ...]],
+        patient: frozenset[str],
+    ) -> dict[str, tuple[str, ...]]:
+        """Have the workers of patient pods get no more tasks; return the pods that may be retired by now."""
+        addresses = [address for pod in patient & pods.keys() for address in pods[pod]]
+        if not addresses:
+            return dict(pods)
+        answer = await self._answer(self._schedulers.drain(endpoint, addresses))
+        if answer.value is None:
+            known.failed = Answer(answer.at, None, answer.problem, answer.message)
+            return {}
+        busy = {pod for pod in patient & pods.keys() if any(answer.value.get(one) for one in pods[pod])}
+        known.busy |= dict.fromkeys(busy, answer.at)
+        return {pod: of_pod for pod, of_pod in pods.items() if pod not in busy}
+
+    async def _retire_now(
+        self, known: _Retirements, endpoint: Endpoint, pods: Mapping[str, tuple[str, ...]]
+    ) -> None:
+        addresses = [address for of_pod in pods.values() for address in of_pod]
+        answer = await self._answer(self._schedulers.retire(endpoint, addresses))
+        if answer.value is None:
+            known.failed = Answer(answer.at, None, answer.problem, answer.message)
+            return
+        known.failed = None
+        for pod, of_pod in pods.items():
+            if answer.value.issuperset(of_pod):
+                known.done.add(pod)
+            else:
+                known.refused[pod] = answer.at
+
+    async def _answer(self, asking: Coroutine[Any, Any, T | None]) -> Answer[T]:
+        try:
+            value = await asking
+        except SchedulerError as error:
+            problem = (
+                Problem.NO_ROUTE
+                if isinstance(error, NoSuchRoute)
+                else Problem.UNREACHABLE
+                if isinstance(error, Unreachable)
+                else Problem.BAD_ANSWER
+            )
+            return Answer(self._clock.now(), None, problem, str(error))
+        return Answer(self._clock.now(), value)

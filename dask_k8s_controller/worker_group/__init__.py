@@ -1,0 +1,1 @@
+"""DaskWorkerGroup: observe, plan, children, status."""

@@ -1,0 +1,61 @@
+"""The pods that are made for a DaskWorkerGroup, each a pure function of the group."""
+
+from __future__ import annotations
+
+from dask_k8s_controller.plans.actions import Object
+from dask_k8s_controller.plans.metadata import remembered, sub_resource, with_env
+from dask_k8s_controller.plans.ownership import owner_reference
+from dask_k8s_controller.worker_group.spec import WorkerGroup
+from dask_k8s_models import labels, names
+
+
+class WorkerTemplate:
+    """Makes the pods of a group, which find their scheduler at that port of the Service.
+
+    Parameters
+    ----------
+    group : WorkerGroup
+        The group.
+    comm_port : int
+        The scheduler's port of its Service.
+    """
+
+    def __init__(self, group: WorkerGroup, comm_port: int) -> None:
+        self._group = group
+        self._address = names.scheduler_address(group.cluster, group.meta.namespace, comm_port)
+        metadata = worker_pod_metadata(group)
+        metadata["annotations"][labels.TEMPLATE_HASH] = group.worker_hash
+        metadata["namespace"] = group.meta.namespace
+        metadata["ownerReferences"] = [owner_reference("DaskWorkerGroup", group.meta)]
+        self._metadata = metadata
+        self._spec = dict(group.raw_spec["worker"]["spec"])
+        # A worker that was retired exits with 0: it must not be started again.
+        self._spec.setdefault("restartPolicy", "OnFailure")
+        self._spec.setdefault("enableServiceLinks", False)
+
+    def pod(self, name: str) -> Object:
+        """Return a pod of that name. It shares parts with others: it is not to be changed."""
+        variables = {"DASK_WORKER_NAME": name, "DASK_SCHEDULER_ADDRESS": self._address}
+        containers = [with_env(container, variables) for container in self._spec["containers"]]
+        return {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {**self._metadata, "name": name},
+            "spec": {**self._spec, "containers": containers},
+        }
+
+
+def worker_pod(group: WorkerGroup, name: str, comm_port: int) -> Object:
+    """A worker's pod, which finds its scheduler at that port of the Service."""
+    return WorkerTemplate(group, comm_port).pod(name)
+
+
+def worker_pod_metadata(group: WorkerGroup) -> Object:
+    """The labels and annotations of a worker's pod that follow the group's."""
+    own = sub_resource(group.spec.worker.metadata if group.spec else None)
+    inherited = {key: value for key, value in group.meta.annotations.items() if key != labels.PROPAGATED}
+    base = labels.worker(group.cluster, group.name)
+    return remembered(
+        labels.merged_pod_labels(group.meta.labels, own.labels, base),
+        labels.merged(inherited, own.annotations),
+    )

@@ -1,0 +1,86 @@
+"""Which workers go first: a pure choice.
+
+In this order: pods that never became a worker; then idle workers; then those that hold least data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from dask_k8s_controller.cache.objects import Pod
+from dask_k8s_controller.scheduler.answers import Worker
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The pods that go: some at once, as they have nothing to lose; the others are to be retired first."""
+
+    at_once: tuple[Pod, ...] = ()
+    to_retire: tuple[Pod, ...] = ()
+
+
+def has_not_started(pod: Pod) -> bool:
+    """Whether no container of the pod can have run yet, so that it can't hold anything."""
+    return pod.phase == "Pending"
+
+
+def is_busy(workers: Sequence[Worker]) -> bool:
+    """Whether any of a pod's workers runs tasks."""
+    return any(worker.is_busy for worker in workers)
+
+
+def holds_nothing(workers: Sequence[Worker]) -> bool:
+    """Whether a pod's workers neither run tasks nor hold results."""
+    return not any(worker.is_busy or worker.keys or worker.nbytes for worker in workers)
+
+
+def choose(
+    candidates: Collection[Pod],
+    count: int,
+    workers: Mapping[str, Sequence[Worker]],
+    outdated: Collection[str] = frozenset(),
+) -> Choice:
+    """Choose ``count`` of the candidates.
+
+    Parameters
+    ----------
+    candidates : collection of Pod
+        Live pods of one group that have not been chosen yet.
+    count : int
+        How many have to go.
+    workers : mapping
+        The workers that the scheduler knows, by their pod's uid.
+    outdated : collection of str
+        Uids of pods made from an older template: among equals they go first.
+    """
+
+    def order(pod: Pod) -> tuple[bool, bool, bool, int, int, str, str]:
+        of_pod = workers.get(pod.meta.uid, ())
+        return (
+            bool(of_pod),
+            is_busy(of_pod),
+            pod.meta.uid not in outdated,
+            sum(worker.nbytes for worker in of_pod),
+            sum(worker.keys for worker in of_pod),
+            # The youngest of equals: it has had the least time to become useful.
+            _newest_first(pod),
+            pod.name,
+        )
+
+    chosen = sorted(candidates, key=order)[:count]
+    return Choice(
+        at_once=tuple(pod for pod in chosen if pod.meta.uid not in workers),
+        to_retire=tuple(pod for pod in chosen if pod.meta.uid in workers),
+    )
+
+
+def choose_unstarted(candidates: Collection[Pod], count: int) -> tuple[Pod, ...]:
+    """Choose up to ``count`` of the candidates that can't hold anything, whatever the scheduler says."""
+    unstarted = sorted(filter(has_not_started, candidates), key=lambda pod: (_newest_first(pod), pod.name))
+    return tuple(unstarted[:count])
+
+
+def _newest_first(pod: Pod) -> str:
+    created = pod.meta.created.timestamp() if pod.meta.created else 0.0
+    return f"{10**12 - created:020.3f}"

@@ -1,0 +1,36 @@
+"""A DaskWorkerGroup, parsed. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from dask_k8s_controller.cache.custom import Custom, parsed, template_hash
+from dask_k8s_controller.cache.objects import JsonObject, Meta
+from dask_k8s_models.worker_group import WorkerGroupSpec
+
+
+@dataclass(frozen=True)
+class WorkerGroup(Custom[WorkerGroupSpec]):
+    """A DaskWorkerGroup."""
+
+    @classmethod
+    def of(cls, body: JsonObject) -> WorkerGroup:
+        """Parse a DaskWorkerGroup."""
+        spec, raw, problem = parsed(WorkerGroupSpec, body)
+        return cls(Meta.of(body), spec, raw, body.get("status") or {}, problem)
+
+    @cached_property
+    def worker_hash(self) -> str:
+        """What tells whether a worker's pod was made from this spec."""
+        return template_hash(self.spec.worker.spec) if self.spec else ""
+
+    @property
+    def cluster(self) -> str:
+        """The name of the cluster that the group belongs to."""
+        return str(self.raw_spec.get("cluster") or "")
+
+    @property
+    def replicas(self) -> int:
+        """How many workers there should be."""
+        return self.spec.worker.replicas if self.spec else 0

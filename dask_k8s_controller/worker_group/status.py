@@ -1,0 +1,38 @@
+"""The status of a worker group: a pure function of what was observed, planned, and became of the plan."""
+
+from __future__ import annotations
+
+from dask_k8s_controller.plans.actions import Outcome, Plan, Remark
+from dask_k8s_controller.plans.conditions import WAITING, Status, remarks_of, selector, summary, written
+from dask_k8s_controller.plans.pod_problems import command_of, problems_of
+from dask_k8s_controller.worker_group.observe import ObservedGroup
+from dask_k8s_controller.worker_group.spec import WorkerGroup
+
+
+def group_status(observed: ObservedGroup, plan: Plan, outcome: Outcome) -> Status:
+    """The status of a group of workers."""
+    group = observed.group
+    live = [pod for pod in observed.own_pods if pod.is_live]
+    ready = [pod for pod in live if pod.is_ready]
+    active_ready = [pod for pod in ready if not pod.is_retiring]
+    updated = [pod for pod in live if pod.template_hash == group.worker_hash]
+    is_complete = len(active_ready) >= group.replicas and len(live) == group.replicas
+    is_up_to_date = len(updated) == len(live) or not _rolls(group)
+    command = command_of((group.raw_spec.get("worker") or {}).get("spec") or {}, "worker")
+    problems = problems_of((pod for pod in observed.own_pods if not pod.is_ready), command)
+    remarks = [*plan.remarks, *remarks_of(outcome), *problems]
+    waiting = Remark(WAITING, f"{len(active_ready)} of {group.replicas} workers are ready.")
+    is_ready = is_complete and is_up_to_date and not any(remark.reason == "Suspended" for remark in remarks)
+    conditions = summary(is_ready, remarks, waiting)
+    return {
+        "observedGeneration": group.meta.generation,
+        "conditions": written(conditions, group.status, group.meta.generation, observed.now),
+        "replicas": len(live),
+        "readyReplicas": len(ready),
+        "updatedReplicas": len(updated),
+        "selector": selector(group.cluster, group.name),
+    }
+
+
+def _rolls(group: WorkerGroup) -> bool:
+    return group.spec is not None and group.spec.worker.update_strategy().type == "RollingUpdate"
