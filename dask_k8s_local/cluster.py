@@ -251,7 +251,7 @@ class LocalKubernetes:
         client = self._server.client
         for manifest in manifests:
             api_version, kind, metadata = manifest["apiVersion"], manifest["kind"], manifest["metadata"]
-            served = self._server.serving.of_kind(api_version, kind)
+            served = self._server.registry.of_kind(api_version, kind)
             if served is None:
                 raise ValueError(
                     f"{kind} {metadata['name']}: nothing serves {api_version} {kind}; apply its CRD first"

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 from dask_k8s_local.api import errors
-from dask_k8s_local.api.merge import merge_patch
-from dask_k8s_local.api.operations import Operations
-from dask_k8s_local.api.selectors import Selection, matcher
-from dask_k8s_local.api.serving import Serving
-from dask_k8s_local.api.store import clone
-from dask_k8s_local.api.strategy import Served
-from dask_k8s_local.api.watching import Watch
-from dask_k8s_local.api.writes import DeleteOptions, Write
+from dask_k8s_local.api.kinds.registry import Registry
+from dask_k8s_local.api.kinds.served import Served
+from dask_k8s_local.api.objects.operations import Operations
+from dask_k8s_local.api.objects.options import DeleteOptions, Write
+from dask_k8s_local.api.patches.merge import merge_patch
+from dask_k8s_local.api.storage.selectors import Selection, matcher
+from dask_k8s_local.api.storage.store import clone
+from dask_k8s_local.api.storage.watch import Watch
 from dask_k8s_local.interfaces import EventType, Object
 
 _STATUS = "status"
@@ -22,18 +22,18 @@ class Client:
     """Implements `dask_k8s_local.interfaces.Api`."""
 
     def __init__(
-        self, serving: Serving, operations: Operations, field_manager: str = "local-kubernetes"
+        self, registry: Registry, operations: Operations, field_manager: str = "local-kubernetes"
     ) -> None:
-        self._serving = serving
+        self._registry = registry
         self._operations = operations
         self._field_manager = field_manager
 
     def named(self, field_manager: str) -> Client:
         """Return the same client under another name, as ``managedFields`` shows it."""
-        return Client(self._serving, self._operations, field_manager)
+        return Client(self._registry, self._operations, field_manager)
 
     def _served(self, resource: str) -> Served:
-        served = self._serving.named(resource)
+        served = self._registry.named(resource)
         if served is None:
             raise errors.unknown_path()
         return served

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dask_k8s_local.api.resources import Resource
+from dask_k8s_local.api.resource import Resource
 from dask_k8s_local.interfaces import ApiError, Object
 
 __all__ = ["ApiError", "Cause"]

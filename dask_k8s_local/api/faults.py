@@ -13,9 +13,9 @@ from typing import TypeVar
 
 from aiohttp import web
 
-from dask_k8s_local.api.record import Request
-from dask_k8s_local.api.store import Store
-from dask_k8s_local.api.watching import Watches
+from dask_k8s_local.api.http.target import Request
+from dask_k8s_local.api.http.watches import Watches
+from dask_k8s_local.api.storage.store import Store
 from dask_k8s_local.interfaces import ApiError, Object
 
 T = TypeVar("T")

@@ -12,9 +12,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from dask_k8s_local.api.builtin import BUILTIN, definition_name
+from dask_k8s_local.api.kinds.builtin import BUILTIN, definition_name
 
-TARGET = Path(__file__).with_name("definitions.json")
+TARGET = Path(__file__).parent / "schema" / "definitions.json"
 _REF = "#/$defs/"
 _META = "io.k8s.apimachinery.pkg.apis.meta.v1."
 _DEFAULTS = {

@@ -7,26 +7,27 @@ import logging
 
 from aiohttp import web
 
-from dask_k8s_local.api import errors, lists, patches, paths, watches
-from dask_k8s_local.api.discovery import Discovery
+from dask_k8s_local.api import errors
+from dask_k8s_local.api.access.rbac import Attributes, Authorizer
+from dask_k8s_local.api.access.users import User, Users, user_of
+from dask_k8s_local.api.discovery.groups import Discovery
 from dask_k8s_local.api.faults import Faults
-from dask_k8s_local.api.intake import taken_over
-from dask_k8s_local.api.operations import Operations
-from dask_k8s_local.api.paths import Target
-from dask_k8s_local.api.rbac import Attributes, Authorizer
-from dask_k8s_local.api.record import Request
-from dask_k8s_local.api.representation import representation
-from dask_k8s_local.api.requests import Call, read_body, read_delete_options, read_object
-from dask_k8s_local.api.responses import json_response, raw_response
-from dask_k8s_local.api.selectors import Selection, exact_name
-from dask_k8s_local.api.serving import CRDS, Serving
-from dask_k8s_local.api.store import Event, Revision
-from dask_k8s_local.api.strategy import Served
+from dask_k8s_local.api.http import lists, watches
+from dask_k8s_local.api.http.body import read_body, read_delete_options, read_object
+from dask_k8s_local.api.http.call import Call
+from dask_k8s_local.api.http.representation import json_response, raw_response, representation
+from dask_k8s_local.api.http.target import Request, Target, target_of, verb_of
+from dask_k8s_local.api.http.watches import Watches
+from dask_k8s_local.api.kinds.registry import CRDS, Registry
+from dask_k8s_local.api.kinds.served import Served
+from dask_k8s_local.api.objects.intake import taken_over
+from dask_k8s_local.api.objects.operations import Operations
+from dask_k8s_local.api.objects.options import Write
+from dask_k8s_local.api.patches import media_types
+from dask_k8s_local.api.storage.selectors import Selection, exact_name
+from dask_k8s_local.api.storage.store import Event, Revision
 from dask_k8s_local.api.subresources import SUBRESOURCES
 from dask_k8s_local.api.subresources.reviews import review
-from dask_k8s_local.api.users import User, Users, user_of
-from dask_k8s_local.api.watching import Watches
-from dask_k8s_local.api.writes import Write
 from dask_k8s_local.interfaces import ApiError, Kubelet, Object
 
 logger = logging.getLogger(__name__)
@@ -38,14 +39,14 @@ class Handler:
     """Answers every request that comes over HTTP."""
 
     def __init__(
-        self, serving: Serving, operations: Operations, users: Users, kubelets: dict[str, Kubelet]
+        self, registry: Registry, operations: Operations, users: Users, kubelets: dict[str, Kubelet]
     ) -> None:
-        self._serving = serving
+        self._registry = registry
         self._operations = operations
         self._users = users
         self._kubelets = kubelets
         self._authorizer = Authorizer(operations.store)
-        self._discovery = Discovery(serving)
+        self._discovery = Discovery(registry)
         self._watches = Watches()
         self.faults = Faults(operations.store, self._watches)
         operations.store.collection(CRDS).listen(self._crd_changed)
@@ -53,8 +54,8 @@ class Handler:
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         try:
             user = self._user(request)
-            target = paths.target(request.path)
-            served = self._serving.at(target.group, target.version, target.plural) if target else None
+            target = target_of(request.path)
+            served = self._registry.at(target.group, target.version, target.plural) if target else None
             record = _record(request, user, target, served)
             return await self.faults.around(
                 record, request, lambda: self._answer(request, user, target, served, record)
@@ -103,7 +104,7 @@ class Handler:
             record.verb,
             served,
             self._operations,
-            self._serving,
+            self._registry,
             self._kubelets,
             self._users,
             self._authorizer,
@@ -159,7 +160,7 @@ def _is_misplaced(call: Call) -> bool:
 def _record(request: web.BaseRequest, user: User, target: Target | None, served: Served | None) -> Request:
     is_watch = request.query.get("watch") in ("true", "1")
     return Request(
-        verb=paths.verb(request.method, target, watch=is_watch) if target else "",
+        verb=verb_of(request.method, target, watch=is_watch) if target else "",
         method=request.method,
         path=request.path,
         resource=served.resource.full_name if served else "",
@@ -204,16 +205,16 @@ async def _put(call: Call, write: Write) -> Revision:
 
 async def _patch(call: Call, write: Write) -> Revision:
     served, media_type = call.served, call.http.content_type
-    accepted = patches.accepted(custom=served.resource.custom)
+    accepted = media_types.accepted(custom=served.resource.custom)
     if media_type not in accepted:
         raise errors.unsupported_media_type(accepted)
-    patch = await read_body(call.http, *patches.ACCEPTED, duplicates=write.duplicates)
+    patch = await read_body(call.http, *media_types.ACCEPTED, duplicates=write.duplicates)
     alias, name = served.alias, call.target.name
-    if media_type == patches.APPLY_PATCH:
+    if media_type == media_types.APPLY_PATCH:
         if alias and isinstance(patch, dict):
             patch = alias.to_stored(patch)
         return call.operations.apply(call.stored, call.namespace, name, patch, write)
-    change = patches.change(media_type, patch, served.schema, custom=served.resource.custom)
+    change = media_types.change(media_type, patch, served.schema, custom=served.resource.custom)
     if alias is None:
         return call.operations.patch(served, call.namespace, name, change, write)
 

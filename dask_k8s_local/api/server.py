@@ -9,20 +9,19 @@ from typing import Any
 
 from aiohttp import web
 
-from dask_k8s_local.api import quantity
-from dask_k8s_local.api.admission import Admission
+from dask_k8s_local.api.access.rbac import CLUSTER_ROLES
+from dask_k8s_local.api.access.tls import Certificates
+from dask_k8s_local.api.access.users import ADMIN, MASTERS, Users, service_account
+from dask_k8s_local.api.admission.chain import Admission
 from dask_k8s_local.api.client import Client
+from dask_k8s_local.api.controllers.garbage import GarbageCollector
+from dask_k8s_local.api.controllers.lifecycle import CrdLifecycle, NamespaceLifecycle
 from dask_k8s_local.api.faults import Faults
-from dask_k8s_local.api.garbage import GarbageCollector
 from dask_k8s_local.api.handler import Handler
-from dask_k8s_local.api.lifecycle import CrdLifecycle, NamespaceLifecycle
-from dask_k8s_local.api.operations import Operations
-from dask_k8s_local.api.rbac import CLUSTER_ROLES
-from dask_k8s_local.api.requests import BODY_LIMIT
-from dask_k8s_local.api.serving import Serving
-from dask_k8s_local.api.store import Store
-from dask_k8s_local.api.tls import Certificates
-from dask_k8s_local.api.users import ADMIN, MASTERS, Users, service_account
+from dask_k8s_local.api.http.body import BODY_LIMIT
+from dask_k8s_local.api.kinds.registry import Registry
+from dask_k8s_local.api.objects.operations import Operations
+from dask_k8s_local.api.storage.store import Store
 from dask_k8s_local.interfaces import Kubelet, Object
 from dask_k8s_local.workloads import ControllerManager
 
@@ -71,15 +70,15 @@ class ApiServer:
         self.users = Users()
         self.kubelets: dict[str, Kubelet] = {}
         self.store = Store()
-        self.serving = Serving(self.store)
+        self.registry = Registry(self.store)
         self.operations = Operations(self.store, Admission(self.store))
-        self.client = Client(self.serving, self.operations)
-        self._handler = Handler(self.serving, self.operations, self.users, self.kubelets)
-        self._garbage = GarbageCollector(self.serving, self.operations)
-        self._namespaces = NamespaceLifecycle(self.serving, self.operations)
-        self._crds = CrdLifecycle(self.serving, self.operations)
+        self.client = Client(self.registry, self.operations)
+        self._handler = Handler(self.registry, self.operations, self.users, self.kubelets)
+        self._garbage = GarbageCollector(self.registry, self.operations)
+        self._namespaces = NamespaceLifecycle(self.registry, self.operations)
+        self._crds = CrdLifecycle(self.registry, self.operations)
         manager = self.client.named("kube-controller-manager")
-        self._controllers = ControllerManager(manager, self.ca_pem, quantity.parse) if controllers else None
+        self._controllers = ControllerManager(manager, self.ca_pem) if controllers else None
 
     @property
     def ca_pem(self) -> bytes:

@@ -10,19 +10,19 @@ from pathlib import Path
 import aiohttp
 
 from dask_k8s_local.interfaces import Api, ApiError, EventType, LogOptions, Object
-from dask_k8s_local.node.addresses import AddressBlock
+from dask_k8s_local.node.amounts import parse_resources
 from dask_k8s_local.node.background import Background, follow
-from dask_k8s_local.node.container import ContainerRunner
-from dask_k8s_local.node.context import NodeContext
 from dask_k8s_local.node.description import Node, node_status
-from dask_k8s_local.node.environment import ConfigError
 from dask_k8s_local.node.events import Recorder
 from dask_k8s_local.node.heartbeat import Heartbeat
-from dask_k8s_local.node.logs import LogFilter, LogReader
-from dask_k8s_local.node.names import NameTable
-from dask_k8s_local.node.pod import PodWorker
-from dask_k8s_local.node.quantities import parse_resources
-from dask_k8s_local.node.run import execute
+from dask_k8s_local.node.network.addresses import AddressBlock
+from dask_k8s_local.node.network.names import NameTable
+from dask_k8s_local.node.pods.container import ContainerRunner
+from dask_k8s_local.node.pods.context import NodeContext
+from dask_k8s_local.node.pods.environment import ConfigError
+from dask_k8s_local.node.pods.logs import LogFilter, LogReader
+from dask_k8s_local.node.pods.pod import PodWorker
+from dask_k8s_local.node.pods.run import execute
 from dask_k8s_local.node.runtime.client import Runtime, StartError
 from dask_k8s_local.node.settings import NodeSettings
 

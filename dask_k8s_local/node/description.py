@@ -7,9 +7,9 @@ import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from dask_k8s_local.api.quantity import parse
 from dask_k8s_local.interfaces import Object
 from dask_k8s_local.node.times import now, timestamp
+from dask_k8s_local.quantity import parse
 
 KUBELET_VERSION = "v1.37.0"
 

@@ -12,8 +12,8 @@ import logging
 from dask_k8s_local.interfaces import Api, ApiError, EventType, Object
 from dask_k8s_local.node.background import Background, follow
 from dask_k8s_local.node.events import Recorder
-from dask_k8s_local.node.fit import tolerates
 from dask_k8s_local.node.heartbeat import LEASE_NAMESPACE, LEASES
+from dask_k8s_local.node.scheduling.fit import tolerates
 from dask_k8s_local.node.times import now, timestamp
 
 logger = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ from dask_k8s_local.interfaces import Api, ApiError, EventType, LogOptions, Obje
 from dask_k8s_local.node.background import Background, follow
 from dask_k8s_local.node.description import Node, node_status
 from dask_k8s_local.node.heartbeat import Heartbeat
-from dask_k8s_local.node.status import PodRecord, first_record, pod_status
+from dask_k8s_local.node.pods.status import PodRecord, first_record, pod_status
 from dask_k8s_local.node.times import now, timestamp
 
 CAPACITY: dict[str, str | int] = {"cpu": 10_000, "memory": "100Ti", "pods": 10_000}

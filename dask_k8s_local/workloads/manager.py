@@ -13,7 +13,6 @@ from dask_k8s_local.workloads.namespaces import NamespaceContents
 from dask_k8s_local.workloads.queue import Controller
 from dask_k8s_local.workloads.quotas import QuotaController
 from dask_k8s_local.workloads.replicasets import ReplicaSetController
-from dask_k8s_local.workloads.usage import ReadQuantity
 
 
 class ControllerManager:
@@ -25,18 +24,16 @@ class ControllerManager:
         The API server.
     ca_pem : bytes
         The certificate authority of the API server, for the namespaces' ConfigMaps.
-    read_quantity : callable
-        Reads quantities such as ``500m``.
     """
 
-    def __init__(self, api: Api, ca_pem: bytes, read_quantity: ReadQuantity) -> None:
+    def __init__(self, api: Api, ca_pem: bytes) -> None:
         self._controllers: list[Controller] = [
             BudgetController(api),
             DeploymentController(api),
             EndpointsController(api),
             EventTtl(api),
             NamespaceContents(api, ca_pem),
-            QuotaController(api, read_quantity),
+            QuotaController(api),
             ReplicaSetController(api),
         ]
         self._tasks: list[asyncio.Task[None]] = []

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from dask_k8s_local.api.record import Request
+from dask_k8s_local.api import Request
 from tests.e2e.conftest import DASK_CLUSTERS, WORKER_GROUPS, is_running, pods_of
 from tests.harness.embedded import EmbeddedController
 from tests.harness.flows import CLUSTERS, NAME, Shape, await_shape, holds, manifest, of

@@ -1,5 +1,1 @@
-"""What is particular to the built-in kinds."""
-
-from dask_k8s_local.api.kinds.table import builtin
-
-__all__ = ["builtin"]
+"""The kinds that are served: what they are called, and what is particular to each."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from dask_k8s_local.api import errors, jsonpath, metadata, names, structural
-from dask_k8s_local.api.cel_rules import compile_rules
+from dask_k8s_local.api import errors
 from dask_k8s_local.api.errors import Cause
-from dask_k8s_local.api.schema import compile_schema
-from dask_k8s_local.api.strategy import GenerationStrategy
+from dask_k8s_local.api.kinds.strategy import GenerationStrategy
+from dask_k8s_local.api.meta import metadata, names
+from dask_k8s_local.api.schema import jsonpath, structural
+from dask_k8s_local.api.schema.cel_rules import compile_rules
+from dask_k8s_local.api.schema.compiled import compile_schema
 from dask_k8s_local.interfaces import Object
 
 CLEANUP = "customresourcecleanup.apiextensions.k8s.io"

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from dask_k8s_local.api import errors
 from dask_k8s_local.api.errors import Cause
-from dask_k8s_local.api.strategy import Strategy
+from dask_k8s_local.api.kinds.strategy import Strategy
 from dask_k8s_local.interfaces import Object
 
 _KEY = re.compile(r"[-._a-zA-Z0-9]+")

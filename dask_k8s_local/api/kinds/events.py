@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from dask_k8s_local.api import errors
 from dask_k8s_local.api.errors import Cause
-from dask_k8s_local.api.strategy import Alias, Served, Strategy
+from dask_k8s_local.api.kinds.served import Alias, Served
+from dask_k8s_local.api.kinds.strategy import Strategy
 from dask_k8s_local.interfaces import Object
 
 _NEW_NAMES = {

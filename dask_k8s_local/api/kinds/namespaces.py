@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dask_k8s_local.api import names
-from dask_k8s_local.api.strategy import Strategy, carry_over
+from dask_k8s_local.api.kinds.strategy import Strategy, carry_over
+from dask_k8s_local.api.meta import names
 from dask_k8s_local.interfaces import Object
 
 

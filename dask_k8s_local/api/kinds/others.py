@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dask_k8s_local.api import errors, metadata, names
+from dask_k8s_local.api import errors
 from dask_k8s_local.api.errors import Cause
-from dask_k8s_local.api.strategy import GenerationStrategy, Strategy
+from dask_k8s_local.api.kinds.strategy import GenerationStrategy, Strategy
+from dask_k8s_local.api.meta import metadata, names
 from dask_k8s_local.interfaces import Object
 
 

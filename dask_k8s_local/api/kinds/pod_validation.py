@@ -6,8 +6,10 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from dask_k8s_local.api import errors, names, quantity
+from dask_k8s_local import quantity
+from dask_k8s_local.api import errors
 from dask_k8s_local.api.errors import Cause
+from dask_k8s_local.api.meta import names
 from dask_k8s_local.interfaces import Object
 
 _PULL_POLICIES = ("Always", "IfNotPresent", "Never")

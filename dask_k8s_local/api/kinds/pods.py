@@ -9,8 +9,8 @@ from dask_k8s_local.api import errors
 from dask_k8s_local.api.errors import Cause
 from dask_k8s_local.api.kinds.pod_spec import containers, default_pod_spec
 from dask_k8s_local.api.kinds.pod_validation import pod_spec_problems
-from dask_k8s_local.api.store import clone
-from dask_k8s_local.api.strategy import GenerationStrategy, carry_over
+from dask_k8s_local.api.kinds.strategy import GenerationStrategy, carry_over
+from dask_k8s_local.api.storage.store import clone
 from dask_k8s_local.interfaces import Object
 
 _ONLY_THESE = (

@@ -8,7 +8,7 @@ from dask_k8s_local.api import errors
 from dask_k8s_local.api.errors import Cause
 from dask_k8s_local.api.kinds.pod_spec import default_pod_spec
 from dask_k8s_local.api.kinds.pod_validation import pod_spec_problems
-from dask_k8s_local.api.strategy import GenerationStrategy
+from dask_k8s_local.api.kinds.strategy import GenerationStrategy
 from dask_k8s_local.interfaces import Object
 from dask_k8s_local.workloads.selectors import selects
 

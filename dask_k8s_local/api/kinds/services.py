@@ -5,11 +5,12 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterator, Sequence
 
-from dask_k8s_local.api import errors, names
+from dask_k8s_local.api import errors
 from dask_k8s_local.api.errors import Cause
 from dask_k8s_local.api.kinds.pod_validation import PORT_RANGE, port_name_problems
-from dask_k8s_local.api.store import Store
-from dask_k8s_local.api.strategy import Strategy
+from dask_k8s_local.api.kinds.strategy import Strategy
+from dask_k8s_local.api.meta import names
+from dask_k8s_local.api.storage.store import Store
 from dask_k8s_local.interfaces import Object
 
 SERVICE_NETWORK = ipaddress.IPv4Network("127.96.0.0/12")

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from aiohttp import web
 
 from dask_k8s_local.api import errors
-from dask_k8s_local.api.requests import Call
+from dask_k8s_local.api.http.call import Call
 from dask_k8s_local.api.subresources.pods import container_of, kubelet_of, pod_of
 from dask_k8s_local.interfaces import LogOptions
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dask_k8s_local.api import errors
+from dask_k8s_local.api.http.call import Call
 from dask_k8s_local.api.kinds.pod_spec import containers
-from dask_k8s_local.api.requests import Call
-from dask_k8s_local.api.store import clone
+from dask_k8s_local.api.storage.store import clone
 from dask_k8s_local.interfaces import Kubelet, Object
 
 

@@ -14,8 +14,8 @@ from aiohttp import WSMsgType, web
 from yarl import URL
 
 from dask_k8s_local.api import errors
-from dask_k8s_local.api.requests import Call
-from dask_k8s_local.api.store import clone
+from dask_k8s_local.api.http.call import Call
+from dask_k8s_local.api.storage.store import clone
 from dask_k8s_local.interfaces import ApiError, Object
 from dask_k8s_local.workloads.endpoints import is_serving, target_port
 

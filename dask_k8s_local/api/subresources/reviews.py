@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from dask_k8s_local.api import errors, metadata
-from dask_k8s_local.api.rbac import review_attributes
-from dask_k8s_local.api.requests import Call, read_object
-from dask_k8s_local.api.responses import json_response
-from dask_k8s_local.api.users import User, user_of
+from dask_k8s_local.api import errors
+from dask_k8s_local.api.access.rbac import review_attributes
+from dask_k8s_local.api.access.users import User, user_of
+from dask_k8s_local.api.http.body import read_object
+from dask_k8s_local.api.http.call import Call
+from dask_k8s_local.api.http.representation import json_response
+from dask_k8s_local.api.meta import metadata
 from dask_k8s_local.interfaces import Object
 
 

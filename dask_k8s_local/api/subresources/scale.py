@@ -9,11 +9,14 @@ from typing import Any
 
 from aiohttp import web
 
-from dask_k8s_local.api import errors, jsonpath, patches
-from dask_k8s_local.api.requests import Call, read_body, read_object
-from dask_k8s_local.api.responses import json_response
-from dask_k8s_local.api.schema import definition
-from dask_k8s_local.api.strategy import ScalePaths
+from dask_k8s_local.api import errors
+from dask_k8s_local.api.http.body import read_body, read_object
+from dask_k8s_local.api.http.call import Call
+from dask_k8s_local.api.http.representation import json_response
+from dask_k8s_local.api.kinds.served import ScalePaths
+from dask_k8s_local.api.patches import media_types
+from dask_k8s_local.api.schema import jsonpath
+from dask_k8s_local.api.schema.compiled import definition
 from dask_k8s_local.interfaces import Object
 from dask_k8s_local.workloads.selectors import selector_text
 
@@ -61,8 +64,8 @@ async def serve(call: Call) -> web.StreamResponse:
 
     elif call.verb == "patch":
         media_type = call.http.content_type
-        patch = await read_body(call.http, *patches.ACCEPTED)
-        change = patches.change(media_type, patch, definition(_SCALE), custom=False)
+        patch = await read_body(call.http, *media_types.ACCEPTED)
+        change = media_types.change(media_type, patch, definition(_SCALE), custom=False)
 
         def changed(body: Object) -> Object:
             return _scaled(call, body, change(scale_of(body, paths)))

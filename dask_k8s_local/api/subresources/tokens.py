@@ -6,10 +6,12 @@ from datetime import UTC, datetime, timedelta
 
 from aiohttp import web
 
-from dask_k8s_local.api import errors, metadata
-from dask_k8s_local.api.requests import Call, read_object
-from dask_k8s_local.api.responses import json_response
-from dask_k8s_local.api.users import service_account
+from dask_k8s_local.api import errors
+from dask_k8s_local.api.access.users import service_account
+from dask_k8s_local.api.http.body import read_object
+from dask_k8s_local.api.http.call import Call
+from dask_k8s_local.api.http.representation import json_response
+from dask_k8s_local.api.meta import metadata
 
 
 async def request_token(call: Call) -> web.StreamResponse:

@@ -12,8 +12,8 @@ from contextlib import suppress
 from aiohttp import WSMsgType, web
 
 from dask_k8s_local.api import errors
-from dask_k8s_local.api.requests import Call
-from dask_k8s_local.api.store import encode
+from dask_k8s_local.api.http.call import Call
+from dask_k8s_local.api.storage.store import encode
 from dask_k8s_local.api.subresources.pods import container_of, kubelet_of, pod_of
 from dask_k8s_local.interfaces import ApiError
 

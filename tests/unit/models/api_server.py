@@ -7,7 +7,7 @@ from functools import cache
 from typing import Any
 
 from dask_k8s_local.api import ApiServer
-from dask_k8s_local.api.operations import Write
+from dask_k8s_local.api.objects.options import Write
 from dask_k8s_local.interfaces import ApiError
 from dask_k8s_models import GROUP, KINDS, custom_resource_definitions
 
@@ -31,7 +31,7 @@ def api_server() -> ApiServer:
 def refusal(manifest: Json) -> ApiError | None:
     """Return the error that the API server answers a strict create with, None if it accepts."""
     server = api_server()
-    served = server.serving.named(f"{KINDS[manifest['kind']].resource_names.plural}.{GROUP}")
+    served = server.registry.named(f"{KINDS[manifest['kind']].resource_names.plural}.{GROUP}")
     assert served is not None
     try:
         server.operations.create(served, "default", manifest, Write(field_validation="Strict", dry_run=True))

@@ -15,8 +15,7 @@ from typing import Any
 
 import pytest
 
-from dask_k8s_local.api.faults import Fault
-from dask_k8s_local.api.record import Request
+from dask_k8s_local.api import Fault, Request
 from tests.unit.controller.faults.child import Controller, Orders
 from tests.unit.controller.faults.cluster import CLUSTERS, CONTROLLER, ScaleCluster
 from tests.unit.controller.faults.flows import FLOWS, Flow

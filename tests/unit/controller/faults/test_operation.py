@@ -9,8 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from dask_k8s_controller.settings import LeaderElection
-from dask_k8s_local.api.faults import Fault
-from dask_k8s_local.api.record import Request
+from dask_k8s_local.api import Fault, Request
 from dask_k8s_local.interfaces import ApiError, Object
 from tests.unit.controller.faults.child import HASTY, Controller, Orders
 from tests.unit.controller.faults.cluster import CLUSTERS, CONTROLLER, ScaleCluster

@@ -20,8 +20,7 @@ from dask_k8s_controller.kubernetes.errors import Unreachable
 from dask_k8s_controller.operator import Operator
 from dask_k8s_controller.scheduler.client import Endpoint
 from dask_k8s_controller.watching.handlers import register
-from dask_k8s_local.api.faults import Fault
-from dask_k8s_local.api.record import Request
+from dask_k8s_local.api import Fault, Request
 from dask_k8s_local.interfaces import ApiError, Object
 from dask_k8s_models import labels
 from dask_k8s_models.scalars import to_time

@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 
 from dask_k8s_local.api import ApiServer
-from dask_k8s_local.api.users import ADMIN, MASTERS
+from dask_k8s_local.api.access.users import ADMIN, MASTERS
 from tests.unit.local.api.http import Http
 
 

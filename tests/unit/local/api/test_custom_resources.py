@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from dask_k8s_local.api.store import clone
+from dask_k8s_local.api.storage.store import clone
 from tests.unit.local.api.http import Http, eventually
 from tests.unit.local.api.objects import CRDS, THINGS, thing, thing_crd
 

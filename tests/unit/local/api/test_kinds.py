@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from dask_k8s_local.api import ApiServer
-from dask_k8s_local.api.quantity import canonical
+from dask_k8s_local.quantity import canonical
 from tests.unit.local.api.http import STRATEGIC, Http
 from tests.unit.local.api.objects import CORE, MAPS, PODS, config_map, pod
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from dask_k8s_local.api.schema import definition
-from dask_k8s_local.api.strategic import strategic_merge_patch
+from dask_k8s_local.api.patches.merge import strategic_merge_patch
+from dask_k8s_local.api.schema.compiled import definition
 from tests.unit.local.api.http import JSON_PATCH, STRATEGIC, Http
 from tests.unit.local.api.objects import CRDS, MAPS, PODS, THINGS, config_map, pod, thing, thing_crd
 

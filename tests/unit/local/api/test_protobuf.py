@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dask_k8s_local.api import protobuf
+from dask_k8s_local.api.http import protobuf
 from dask_k8s_local.interfaces import ApiError
 from tests.unit.local.api.http import Http
 from tests.unit.local.api.objects import MAPS

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from dask_k8s_local.node import back_off
-from dask_k8s_local.node.back_off import BackOff, duration
+from dask_k8s_local.node.pods import back_off
+from dask_k8s_local.node.pods.back_off import BackOff, duration
 
 
 def test_the_first_restart_is_immediate_then_delays_double_up_to_five_minutes() -> None:

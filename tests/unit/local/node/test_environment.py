@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from dask_k8s_local.interfaces import Object
-from dask_k8s_local.node.environment import argv, expand, service_environment
+from dask_k8s_local.node.pods.environment import argv, expand, service_environment
 from tests.unit.local.node.kit import World, a_pod, a_service, container, is_over, is_ready, state
 
 SHOW = ("python", "-c", "import os, json; print(json.dumps(dict(os.environ)))")

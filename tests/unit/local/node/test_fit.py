@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from dask_k8s_local.node.fit import Misfit, tolerates, unschedulable_message
-from dask_k8s_local.node.requests import pod_requests
+from dask_k8s_local.node.amounts import pod_requests
+from dask_k8s_local.node.scheduling.fit import Misfit, tolerates, unschedulable_message
 
 TAINT = {"key": "gpu", "value": "yes", "effect": "NoSchedule"}
 

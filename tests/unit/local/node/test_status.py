@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from dask_k8s_local.node.status import ContainerRecord, PodRecord, pod_phase, pod_status
+from dask_k8s_local.node.pods.status import ContainerRecord, PodRecord, pod_phase, pod_status
 
 MOMENT = datetime(2026, 1, 1, tzinfo=UTC)
 WAITING = {"waiting": {"reason": "ContainerCreating"}}

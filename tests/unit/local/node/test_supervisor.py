@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from dask_k8s_local.api.kinds.services import SERVICE_NETWORK
-from dask_k8s_local.node.addresses import RANGE, AddressBlock
+from dask_k8s_local.node.network.addresses import RANGE, AddressBlock
 from dask_k8s_local.node.runtime.client import Runtime, StartError
 from dask_k8s_local.node.runtime.command import Command, Mount, without_mounts
 

@@ -1,0 +1,1 @@
+"""What may not exist although it is valid, and what new pods are given."""

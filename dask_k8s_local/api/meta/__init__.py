@@ -1,0 +1,1 @@
+"""What objects of all kinds have: metadata, names, labels."""

@@ -1,0 +1,1 @@
+"""Schemas of kinds: compiled, walked to prune, default and validate, and CEL rules."""

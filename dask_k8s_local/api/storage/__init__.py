@@ -1,0 +1,1 @@
+"""Objects in memory: their versions, who watches them, and how they are selected."""

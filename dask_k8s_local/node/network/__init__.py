@@ -1,0 +1,1 @@
+"""Addresses and names on a machine that all pods share."""

@@ -1,0 +1,1 @@
+"""Pods on a node: their containers, volumes, probes, logs and status."""

@@ -1,0 +1,111 @@
+"""Whether a pod fits a node, and why not, in kube-scheduler's words."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from decimal import Decimal
+
+from dask_k8s_local.interfaces import Object
+from dask_k8s_local.node.amounts import Resources, pod_requests
+from dask_k8s_local.node.scheduling.affinity import Uses, placement_misfit
+from dask_k8s_local.node.scheduling.requirements import matches_affinity
+from dask_k8s_local.node.scheduling.use import NodeUse
+
+Port = tuple[str, int]
+
+
+@dataclass(frozen=True)
+class Misfit:
+    """Why a node can't take a pod; `preemptible` if the absence of other pods would help."""
+
+    reasons: tuple[str, ...]
+    preemptible: bool = False
+
+
+def misfit(pod: Object, use: NodeUse, uses: Uses) -> Misfit | None:
+    """Return why the pod can't run on the node, one of all nodes, or None if it can.
+
+    The checks come in kube-scheduler's order, and the first that fails decides.
+    """
+    node = use.node
+    spec = pod["spec"]
+    if node.get("spec", {}).get("unschedulable") and not _tolerates_unschedulable(spec):
+        return Misfit(("node(s) were unschedulable",))
+    taint = untolerated_taint(spec, node, effects=("NoSchedule", "NoExecute"))
+    if taint is not None:
+        return Misfit((f"node(s) had untolerated taint {{{taint['key']}: {taint.get('value') or ''}}}",))
+    if not matches_affinity(spec, node):
+        return Misfit(("node(s) didn't match Pod's node affinity/selector",))
+    wanted = _host_ports(pod)
+    if wanted and wanted & {port for other in use.pods.values() for port in _host_ports(other)}:
+        return Misfit(("node(s) didn't have free ports for the requested pod ports",), preemptible=True)
+    insufficient = _insufficient(pod, use.allocatable, use.free())
+    if insufficient is not None:
+        return insufficient
+    problem = placement_misfit(pod, use, uses)
+    return Misfit((problem,), preemptible="affinity" in problem) if problem else None
+
+
+def unschedulable_message(misfits: Iterable[Misfit]) -> str:
+    """Return kube-scheduler's summary of why no node could take a pod."""
+    misfits = list(misfits)
+    if not misfits:
+        return "no nodes available to schedule pods"
+    count = len(misfits)
+    reasons = Counter(reason for found in misfits for reason in found.reasons)
+    summary = ", ".join(sorted(f"{number} {reason}" for reason, number in reasons.items()))
+    attempts = Counter(
+        "No preemption victims found for incoming pod"
+        if found.preemptible
+        else "Preemption is not helpful for scheduling"
+        for found in misfits
+    )
+    preemption = ", ".join(sorted(f"{number} {reason}" for reason, number in attempts.items()))
+    return (
+        f"0/{count} nodes are available: {summary}. preemption: 0/{count} nodes are available: {preemption}."
+    )
+
+
+def untolerated_taint(spec: Object, node: Object, effects: tuple[str, ...]) -> Object | None:
+    for taint in (node.get("spec") or {}).get("taints") or []:
+        if taint["effect"] in effects and not any(tolerates(t, taint) for t in spec.get("tolerations") or []):
+            found: Object = taint
+            return found
+    return None
+
+
+def tolerates(toleration: Object, taint: Object) -> bool:
+    if toleration.get("effect") and toleration["effect"] != taint["effect"]:
+        return False
+    if toleration.get("key") and toleration["key"] != taint["key"]:
+        return False
+    if toleration.get("operator", "Equal") == "Exists":
+        return True
+    return bool(toleration.get("key")) and (toleration.get("value") or "") == (taint.get("value") or "")
+
+
+def _tolerates_unschedulable(spec: Object) -> bool:
+    taint = {"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}
+    return any(tolerates(toleration, taint) for toleration in spec.get("tolerations") or [])
+
+
+def _host_ports(pod: Object) -> set[Port]:
+    on_host = bool(pod["spec"].get("hostNetwork"))
+    return {
+        (port.get("protocol", "TCP"), number)
+        for container in pod["spec"]["containers"]
+        for port in container.get("ports") or []
+        if (number := port.get("hostPort") or (port["containerPort"] if on_host else 0))
+    }
+
+
+def _insufficient(pod: Object, allocatable: Resources, free: Resources) -> Misfit | None:
+    requests = pod_requests(pod)
+    short = [name for name, amount in requests.items() if amount > free.get(name, Decimal(0))]
+    if not short:
+        return None
+    reasons = tuple("Too many pods" if name == "pods" else f"Insufficient {name}" for name in short)
+    enough_when_empty = all(requests[name] <= allocatable.get(name, Decimal(0)) for name in short)
+    return Misfit(reasons, preemptible=enough_when_empty)
