@@ -5,6 +5,7 @@ Pure: no kopf, no HTTP. Plans are made of these and of nothing else.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -53,8 +54,8 @@ class Meta:
             uid=metadata.get("uid") or "",
             version=metadata.get("resourceVersion") or "",
             generation=metadata.get("generation") or 0,
-            labels=metadata.get("labels") or {},
-            annotations=metadata.get("annotations") or {},
+            labels=_shared(metadata.get("labels")),
+            annotations=_shared(metadata.get("annotations")),
             owner=_controller(metadata.get("ownerReferences") or ()),
             owner_references=tuple(metadata.get("ownerReferences") or ()),
             created=moment(metadata.get("creationTimestamp")),
@@ -68,6 +69,11 @@ class Meta:
     def belongs_to(self, uid: str) -> bool:
         """Whether the one with this uid is among the object's owners."""
         return any(reference.get("uid") == uid for reference in self.owner_references)
+
+
+def _shared(mapping: JsonObject | None) -> Mapping[str, str]:
+    """Keep equal texts once: a group's annotations are on each of its pods, and may be long."""
+    return {sys.intern(key): sys.intern(value) for key, value in (mapping or {}).items()}
 
 
 def _controller(references: Any) -> Owner | None:

@@ -35,7 +35,6 @@ class _Progress:
     slots: asyncio.Semaphore
     failures: list[Failure] = field(default_factory=list)
     has_conflicts: bool = False
-    pods_are_refused: bool = False
 
 
 class Executor:
@@ -59,16 +58,31 @@ class Executor:
     async def execute(self, key: Key, uid: str, actions: Sequence[Action]) -> Outcome:
         """Carry out all actions of a plan for the object with that uid; none raises."""
         progress = _Progress(key, uid, asyncio.Semaphore(self._at_once))
+        pods = [action for action in actions if _creates_pod(action)]
+        others = (action for action in actions if not _creates_pod(action))
         if actions:
-            await asyncio.gather(*(self._execute(progress, action) for action in actions))
+            await asyncio.gather(
+                self._create_pods(progress, pods), *(self._execute(progress, action) for action in others)
+            )
         return Outcome(tuple(progress.failures), progress.has_conflicts)
 
-    async def _execute(self, progress: _Progress, action: Action) -> None:
+    async def _create_pods(self, progress: _Progress, actions: Sequence[Action]) -> None:
+        """Create 1, 2, 4, … pods at a time, until one fails: the next would be over quota as well, ….
+
+        So does a ReplicaSet: https://kubernetes.io/docs/concepts/workloads/controllers/replicaset/
+        """
+        size = 1
+        while actions:
+            if not all(await asyncio.gather(*(self._execute(progress, action) for action in actions[:size]))):
+                return
+            actions, size = actions[size:], 2 * size
+
+    async def _execute(self, progress: _Progress, action: Action) -> bool:
+        """Carry out an action; return whether that is done."""
         async with progress.slots:
-            if progress.pods_are_refused and isinstance(action, Create) and action.body["kind"] == PODS.kind:
-                return  # The next would be refused as well: over quota, against a policy, …
             try:
                 await self._write(progress, action)
+                return True
             except Conflict as error:
                 logger.debug("%s: %s", progress.key, error)
                 progress.has_conflicts = True
@@ -81,6 +95,7 @@ class Executor:
                     self._note_failure(progress, action, error)
             except Unavailable as error:
                 self._note_failure(progress, action, error)
+            return False
 
     async def _write(self, progress: _Progress, action: Action) -> None:
         key = progress.key
@@ -127,8 +142,6 @@ class Executor:
         match action:
             case Create(body) | Apply(body):
                 what = f"{body['kind']} {body['metadata']['name']}"
-                if isinstance(error, Refused) and body["kind"] == PODS.kind:
-                    progress.pods_are_refused = True
             case Patch(kind, name) | JsonPatch(kind, name) | Delete(kind, name):
                 what = f"{kind} {name}"
         logger.warning("%s: %s: %s", progress.key, what, error)
@@ -147,3 +160,7 @@ class Executor:
             self._cache.see(body)
         elif isinstance(action, Patch):
             self._cache.store(action.kind).forget(action.uid)
+
+
+def _creates_pod(action: Action) -> bool:
+    return isinstance(action, Create) and action.body["kind"] == PODS.kind

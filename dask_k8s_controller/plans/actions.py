@@ -150,6 +150,8 @@ class Policy:
         See ``short_life``.
     idle_poll : float
         The least wait between looks at whether a busy scheduler has become idle.
+    burst : int
+        Create at most so many pods in one reconcile, however many are asked for, as a ReplicaSet does.
     batch_size : int, optional
         Create at most so many workers of a group at a time; None has no bound.
     batch_delay : float
@@ -165,6 +167,7 @@ class Policy:
     short_life: float = 10.0
     failure_delay: float = 10.0
     idle_poll: float = 1.0
+    burst: int = 500
     batch_size: int | None = None
     batch_delay: float = 0.0
 

@@ -27,7 +27,8 @@ class Requeue:
     after : float, optional
         Seconds from now; None waits for a change.
     failed : bool
-        Something went wrong: back off, longer with every failure in a row, but at most ``after``.
+        Something went wrong: back off, longer with every failure in a row, but at most ``after`` if that
+        isn't at once.
     """
 
     after: float | None = None
@@ -207,7 +208,7 @@ class WorkQueue:
         if requeue.failed:
             self._failures[key] = self._failures.get(key, 0) + 1
             backoff = self._backoff.delay(self._failures[key])
-            delay = backoff if delay is None else min(delay, backoff)
+            delay = min(delay, backoff) if delay else backoff
         else:
             self._failures.pop(key, None)
         if key in self._again:

@@ -144,6 +144,8 @@ def _grow(draft: Draft, observed: ObservedGroup, cluster: Cluster, count: int, p
             if due > observed.now:
                 draft.requeue_no_later_than(due)
                 return
+    # The events of these give the group its next reconcile.
+    count = min(count, policy.burst)
     service = cluster.raw_spec["scheduler"].get("service")
     template = children.WorkerTemplate(observed.group, service_ports(service).comm)
     new_names = _new_names(observed)

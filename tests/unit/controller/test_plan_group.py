@@ -66,6 +66,10 @@ class TestGrowing:
     def test_all_missing_workers_are_created_at_once(self) -> None:
         assert len(created(plan(observed_group(group(replicas=500))))) == 500
 
+    @pytest.mark.parametrize("replicas", [501, 2**31 - 1])
+    def test_no_number_that_a_user_writes_decides_the_size_of_a_plan(self, replicas: int) -> None:
+        assert len(created(plan(observed_group(group(replicas=replicas))))) == 500
+
     def test_a_group_with_all_its_workers_is_left_alone(self) -> None:
         assert plan(observed_group(group(), worker_pod("w1"), worker_pod("w2"))) == Plan()
 

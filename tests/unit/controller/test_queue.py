@@ -148,6 +148,17 @@ async def test_failures_in_a_row_back_off_longer_up_to_a_bound(
         assert 0.75 * bound <= wait <= bound + 0.1
 
 
+async def test_what_fails_and_wants_to_be_next_at_once_backs_off_all_the_same(
+    queue: WorkQueue, turns: Turns, clock: ManualClock
+) -> None:
+    turns.result = lambda key: Requeue(after=0, failed=True)
+    queue.add(A)
+    for _ in range(100):
+        await settle()
+        clock.advance(0.1)
+    assert len(turns.taken) <= 6
+
+
 async def test_success_ends_the_back_off(queue: WorkQueue, turns: Turns, clock: ManualClock) -> None:
     results = iter([Requeue(failed=True)] * 3 + [Requeue.on_change(), Requeue(failed=True)])
     turns.result = lambda key: next(results, Requeue.on_change())

@@ -71,3 +71,12 @@ def test_what_is_newer_than_a_list_is_not_missing_from_it(store: Store[Pod]) -> 
     store.see(pod("a", 8))
     assert store.replace_all([], "7", lambda facts: True) == []
     assert len(store) == 1
+
+
+def test_long_annotations_of_a_group_are_kept_once_however_many_pods_have_them(store: Store[Pod]) -> None:
+    def annotated(uid: str) -> Pod:
+        body = pod(uid, 1)
+        body["metadata"]["annotations"] = {"note": "".join(["x"] * 10_000)}
+        return store.see(body)
+
+    assert annotated("a").meta.annotations["note"] is annotated("b").meta.annotations["note"]
