@@ -9,8 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
+from dask_k8s_controller.kubernetes.rules import Where, rules
 from tests.documents import autoscaler, cluster, group, job
+from tests.harness.accounts import grant_everywhere, kubeconfig_of, revoke_everywhere
 from tests.harness.controller import ControllerProcess
 from tests.harness.images import bring_to_all_nodes
 from tests.harness.kube import Kube, Object
@@ -141,10 +144,23 @@ def await_garbage_collection(kube: Kube, namespace: str, owners: list[Object]) -
 
 
 @pytest.fixture(scope="session")
-def controller(kubeconfig: Path, crds: None) -> Iterator[ControllerProcess]:
-    """The controller, as a process outside the cluster. A test that kills it starts it again."""
-    with ControllerProcess(kubeconfig) as process:
-        yield process
+def controller(
+    kube: Kube, kubeconfig: Path, crds: None, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ControllerProcess]:
+    """The controller, as a process outside the cluster. A test that kills it starts it again.
+
+    It has exactly the documented rights.
+    """
+    with a_namespace(kube) as namespace:
+        name = f"controller-of-{namespace}"
+        rights = rules(Where.WATCHED, Where.CLUSTER, Where.OUTSIDE)
+        kube.apply({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name}}, namespace)
+        grant_everywhere(kube, name, rights, {"name": name, "namespace": namespace})
+        path = tmp_path_factory.mktemp("controller") / "kubeconfig"
+        path.write_text(yaml.safe_dump(kubeconfig_of(kube, kubeconfig, namespace, name)))
+        with ControllerProcess(path) as process:
+            yield process
+        revoke_everywhere(kube, name)
 
 
 @pytest.fixture

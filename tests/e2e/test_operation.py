@@ -12,6 +12,7 @@ import httpx
 import pytest
 import yaml
 
+from dask_k8s_controller.kubernetes.rules import Where, rules
 from tests.conformance.waiting import eventually
 from tests.e2e.conftest import DASK_CLUSTERS, WORKER_GROUPS, is_running, pods_of
 from tests.harness.accounts import grant, kubeconfig_of
@@ -86,7 +87,7 @@ class TestAlone:
     def test_a_role_of_one_namespace_is_enough(
         self, kube: Kube, kubeconfig: Path, namespace: str, tmp_path: Path, idle_cluster_manifest: Manifest
     ) -> None:
-        grant(kube, namespace, RULES, "controller")
+        grant(kube, namespace, rules(Where.WATCHED, Where.OUTSIDE), "controller")
         path = tmp_path / "kubeconfig"
         path.write_text(yaml.safe_dump(kubeconfig_of(kube, kubeconfig, namespace, "controller")))
         with Kube.from_kubeconfig(path) as limited, pytest.raises(Refused) as refused:
@@ -168,22 +169,6 @@ class TestAlone:
             now = kube.get(leases, lease, namespace)
             assert now["spec"]["holderIdentity"] != leader["spec"]["holderIdentity"]
             kube.wait_all("pods", namespace, until=lambda pods: len(pods) == 4)
-
-
-RULES = [
-    {
-        "apiGroups": ["kubernetes.dask.org"],
-        "resources": ["*"],
-        "verbs": ["get", "list", "watch", "create", "patch", "delete"],
-    },
-    {
-        "apiGroups": [""],
-        "resources": ["pods", "services"],
-        "verbs": ["get", "list", "watch", "create", "patch", "delete"],
-    },
-    {"apiGroups": [""], "resources": ["services/proxy", "pods/proxy"], "verbs": ["get", "create"]},
-    {"apiGroups": ["", "events.k8s.io"], "resources": ["events"], "verbs": ["create", "patch"]},
-]
 
 
 def install_plugin(folder: Path) -> None:

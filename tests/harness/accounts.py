@@ -29,10 +29,34 @@ SEEDS_ROLE: list[Object] = [
 """What the documentation grants to the service account of a pod that makes clusters."""
 
 
+def grant_everywhere(kube: Kube, name: str, rules: list[Object], subject: Object) -> None:
+    """Give a service account exactly these rights in the whole cluster, by a role of this name.
+
+    They hold when this returns.
+    """
+    role = {"apiVersion": f"{RBAC}/v1", "kind": "ClusterRole", "metadata": {"name": name}, "rules": rules}
+    kube.apply(role)
+    binding = {
+        "apiVersion": f"{RBAC}/v1",
+        "kind": "ClusterRoleBinding",
+        "metadata": {"name": name},
+        "roleRef": {"apiGroup": RBAC, "kind": "ClusterRole", "name": name},
+        "subjects": [{"kind": "ServiceAccount", **subject}],
+    }
+    kube.apply(binding)
+    await_rights(kube, subject["namespace"], rules, subject["name"])
+
+
+def revoke_everywhere(kube: Kube, name: str) -> None:
+    """Take back what `grant_everywhere` gave."""
+    kube.delete(f"clusterrolebindings.{RBAC}", name)
+    kube.delete(f"clusterroles.{RBAC}", name)
+
+
 def grant(kube: Kube, namespace: str, rules: list[Object], account: str = "dask-sa") -> None:
     """Give a service account exactly these rights in its namespace; it need not exist yet.
 
-    They hold when this returns: an API server hears of roles and bindings a moment after they are written.
+    They hold when this returns.
     """
     kube.apply({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": account}}, namespace)
     role = {"apiVersion": f"{RBAC}/v1", "kind": "Role", "metadata": {"name": account}, "rules": rules}
@@ -45,6 +69,11 @@ def grant(kube: Kube, namespace: str, rules: list[Object], account: str = "dask-
         "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": namespace}],
     }
     kube.apply(binding, namespace)
+    await_rights(kube, namespace, rules, account)
+
+
+def await_rights(kube: Kube, namespace: str, rules: list[Object], account: str) -> None:
+    """Wait until an account has its rights: an API server hears of them a moment after they are written."""
     deadline = time.monotonic() + PATIENCE
     while not is_allowed(kube, namespace, rules[-1], account):
         assert time.monotonic() < deadline, f"{account} never got its rights"
@@ -71,7 +100,11 @@ def is_allowed(kube: Kube, namespace: str, rule: Object, account: str) -> bool:
 def kubeconfig_of(kube: Kube, kubeconfig: Path, namespace: str, account: str = "dask-sa") -> Object:
     """Return a kubeconfig for the same cluster, with a service account's token instead of the user."""
     path = kube.path("serviceaccounts", namespace, account, "token")
-    request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
+    request = {
+        "apiVersion": "authentication.k8s.io/v1",
+        "kind": "TokenRequest",
+        "spec": {"expirationSeconds": 86400},
+    }
     token = kube.request("POST", path, json=request)["status"]["token"]
     content = yaml.safe_load(kubeconfig.read_text())
     current = next(c["context"] for c in content["contexts"] if c["name"] == content["current-context"])

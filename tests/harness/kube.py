@@ -18,7 +18,13 @@ PATIENCE = 120.0
 """Seconds until a wait is given up: a limit, which nothing that goes well comes near."""
 
 VERSIONS = {"events.k8s.io": "v1", "autoscaling": "v2"}
-NOT_NAMESPACED = {"namespaces", "nodes", "customresourcedefinitions.apiextensions.k8s.io"}
+NOT_NAMESPACED = {
+    "namespaces",
+    "nodes",
+    "customresourcedefinitions.apiextensions.k8s.io",
+    "clusterroles.rbac.authorization.k8s.io",
+    "clusterrolebindings.rbac.authorization.k8s.io",
+}
 PLURALS = {"NetworkPolicy": "networkpolicies", "Endpoints": "endpoints", "PriorityClass": "priorityclasses"}
 PATCH_TYPES = {
     "merge": "application/merge-patch+json",

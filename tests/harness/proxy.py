@@ -54,6 +54,8 @@ class ApiProxy:
     ----------
     writes : list of Write
         What has been sent since `reset`.
+    heard : callable
+        Told about each request before anything else, with its body: reads as well.
     before, after : callable
         Asked before a write is passed on, where it may return a `Fault`, and told after it took effect and
         before its sender hears of it.
@@ -62,6 +64,7 @@ class ApiProxy:
     def __init__(self, upstream: Path) -> None:
         self.upstream = upstream
         self.requests = 0
+        self.heard: Callable[[web.Request, bytes], None] = lambda *_: None
         self.reset()
 
     def reset(self) -> None:
@@ -117,6 +120,7 @@ class ApiProxy:
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         self.requests += 1
+        self.heard(request, await request.read() if request.body_exists else b"")
         if request.method in ("GET", "HEAD", "OPTIONS"):
             return await self._pass_on(request)
         write = Write(len(self.writes) + 1, request.method, request.path)
@@ -142,7 +146,7 @@ class ApiProxy:
         self, request: web.Request, write: Write | None = None, *, lose_the_answer: bool = False
     ) -> web.StreamResponse:
         headers = {key: value for key, value in request.headers.items() if key.lower() not in HOP_BY_HOP}
-        body = await request.read() if request.can_read_body else None
+        body = await request.read() if request.body_exists else None
         url = f"{self._server}{request.raw_path}"
         async with self._session.request(request.method, url, headers=headers, data=body) as answer:
             if write is not None:

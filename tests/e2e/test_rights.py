@@ -1,0 +1,150 @@
+"""The controller's table of rights against what it asks for: none is missing, none is to spare."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from dask_k8s_controller.kubernetes.rules import DASK, Where, rules
+from dask_k8s_models import make_autoscaler_spec, make_job_spec
+from tests.conformance.waiting import eventually
+from tests.e2e.conftest import DASK_CLUSTERS, is_running, pods_of
+from tests.harness.accounts import grant_everywhere, kubeconfig_of, revoke_everywhere
+from tests.harness.audit import Needed, granted, needed
+from tests.harness.controller import ControllerProcess
+from tests.harness.kube import Kube, Object
+from tests.harness.proxy import ApiProxy, Fault, Write
+
+JOBS = "daskjobs.kubernetes.dask.org"
+AUTOSCALERS = "daskautoscalers.kubernetes.dask.org"
+WORKERS = "dask.org/component=worker"
+
+ELECTION = "DASK_KUBERNETES__CONTROLLER__LEADER_ELECTION__"
+
+RACES = {("", "services", "get"), ("", "services", "delete"), (DASK, "daskworkergroups", "delete")}
+"""What an earlier cluster of a name has left is deleted by the garbage collector or by the controller."""
+
+
+class OnceEach:
+    """Faults: each kind of write is once in conflict, or loses its answer, so that its fate is looked up."""
+
+    def __init__(self) -> None:
+        self._seen: set[tuple[str, ...]] = set()
+
+    def __call__(self, write: Write) -> Fault | None:
+        _, _, path = write.path.partition("/namespaces/")
+        parts = path.split("/")
+        kind = (write.method, *parts[1:2])
+        if not path or kind in self._seen or {"status", "scale", "events", "leases", "proxy"} & set(parts):
+            return None
+        self._seen.add(kind)
+        return "lost answer" if write.method == "POST" else 409
+
+
+@pytest.fixture
+def rights() -> list[Object]:
+    """All rights, those of a controller outside the cluster as well."""
+    return rules(*Where)
+
+
+@pytest.fixture
+def account(kube: Kube, namespace: str, rights: list[Object]) -> Iterator[str]:
+    """A service account that has them, and nothing more."""
+    name = f"controller-of-{namespace}"
+    kube.apply({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name}}, namespace)
+    grant_everywhere(kube, name, rights, {"name": name, "namespace": namespace})
+    yield name
+    revoke_everywhere(kube, name)
+
+
+@pytest.mark.usefixtures("crds")
+def test_all_that_the_controller_does_needs_exactly_its_rights(
+    kube: Kube,
+    kubeconfig: Path,
+    namespace: str,
+    account: str,
+    rights: list[Object],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    cluster_manifest: Callable[..., Object],
+    dask_image: str,
+) -> None:
+    limited = tmp_path / "limited"
+    limited.write_text(yaml.safe_dump(kubeconfig_of(kube, kubeconfig, namespace, account)))
+    for key, value in {"ENABLED": "true", "NAMESPACE": namespace, "RENEWAL": "1"}.items():
+        monkeypatch.setenv(ELECTION + key, value)
+    asked: set[Needed] = set()
+    with ApiProxy(limited) as proxy:
+        proxy.heard = lambda request, body: asked.update(
+            needed(request.method, request.path, request.query, request.content_type, body)
+        )
+        proxy.before = OnceEach()
+        with ControllerProcess(proxy.kubeconfig, f"--namespace={namespace}*") as controller:
+            try:
+                everything_that_users_do(kube, namespace, cluster_manifest, dask_image)
+            finally:
+                print(controller.log)
+            assert "forbidden" not in controller.log.lower()
+    assert asked - granted(rights) == set(), "missing"
+    assert granted(rights) - asked - RACES == set(), "to spare"
+
+
+def everything_that_users_do(
+    kube: Kube, namespace: str, cluster_manifest: Callable[..., Object], image: str
+) -> None:
+    """Create, scale, autoscale, shut down, run a job, and make again what has left its children behind."""
+    cluster = cluster_manifest("all", n_workers=2)
+    kube.create(cluster, namespace)
+    await_workers(kube, namespace, 2)
+    kube.patch(DASK_CLUSTERS, "all", {"metadata": {"labels": {"team": "a"}}}, namespace)
+    scale(kube, namespace, 1)
+    kube.create(make_autoscaler_spec("all", name="more", minimum=2, maximum=2), namespace)
+    await_workers(kube, namespace, 2)
+
+    # The next one's Service hasn't the dashboard's port.
+    kube.delete(AUTOSCALERS, "more", namespace)
+    kube.delete(DASK_CLUSTERS, "all", namespace)
+    service = cluster["spec"]["scheduler"]["service"]
+    service["ports"] = [port for port in service["ports"] if port["name"] == "tcp-comm"]
+    kube.create(cluster, namespace)
+    await_workers(kube, namespace, 2)
+    scale(kube, namespace, 1)
+    kube.patch(DASK_CLUSTERS, "all", {"spec": {"idleTimeout": 1}}, namespace)
+    kube.gone(DASK_CLUSTERS, "all", namespace)
+
+    script = "import time; from dask.distributed import Client; Client(); time.sleep(3)"
+    kube.create(
+        make_job_spec("job", ["python", "-c", script], image, 1, ttl_seconds_after_finished=1), namespace
+    )
+    kube.wait(JOBS, "job", namespace, until=is_running_job)
+    kube.patch(JOBS, "job", {"metadata": {"labels": {"team": "a"}}}, namespace)
+    kube.gone(JOBS, "job", namespace)
+
+
+def is_running_job(job: Object) -> bool:
+    return bool(job.get("status", {}).get("jobStatus") == "Running")
+
+
+def scale(kube: Kube, namespace: str, count: int) -> None:
+    kube.patch(DASK_CLUSTERS, "all", {"spec": {"worker": {"replicas": count}}}, namespace)
+    kube.wait_all("pods", namespace, until=lambda pods: len(pods) == count, labelSelector=WORKERS)
+
+
+def await_workers(kube: Kube, namespace: str, count: int) -> None:
+    """Wait until the scheduler of a cluster that is ready knows so many workers."""
+
+    def is_ready(cluster: Object) -> bool:
+        status = cluster.get("status", {})
+        return is_running(cluster) and status.get("readyReplicas") == status.get("replicas") == count
+
+    def known() -> int:
+        pod, *_ = pods_of(kube, "all", namespace, "scheduler")
+        path = f"pods/{pod['metadata']['name']}:8787/proxy/json/identity.json"
+        identity = kube.request("GET", f"/api/v1/namespaces/{namespace}/{path}")
+        return len(identity["workers"])
+
+    kube.wait(DASK_CLUSTERS, "all", namespace, until=is_ready)
+    eventually(known, until=lambda found: found == count)
