@@ -10,7 +10,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from pydantic import BaseModel
 
-from dask_k8s_models import containers, labels, names
+from dask_k8s_models import containers, labels, names, service
 from dask_k8s_models.autoscaler import DaskAutoscaler
 from dask_k8s_models.cluster import DaskCluster, SchedulerSpec
 from dask_k8s_models.containers import Command, Env, Json, Resources
@@ -188,12 +188,13 @@ def make_scheduler_spec(
         ``spec``, the pod's, and ``service``.
     """
     container = containers.scheduler_container(image, scheduler_command, env, resources, jupyter)
+    pod = {"containers": [container]}
     return {
-        "spec": {"containers": [container]},
+        "spec": pod,
         "service": {
             "type": scheduler_service_type,
             "selector": labels.scheduler(cluster_name),
-            "ports": containers.scheduler_service_ports(),
+            "ports": service.default_ports(pod),
         },
     }
 

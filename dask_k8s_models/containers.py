@@ -7,7 +7,8 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dask_k8s_models import names
+from dask_k8s_models import names, pods
+from dask_k8s_models.pods import HTTP_DASHBOARD, TCP_COMM
 
 Json = dict[str, Any]
 Env = Sequence[Mapping[str, Any]] | Mapping[str, Any]
@@ -113,22 +114,26 @@ def worker_container(image: str, command: Command, env: Env | None, resources: R
         "args": [*command_words(command), *WORKER_ARGUMENTS],
         "env": env_list(env),
         "resources": checked_resources(resources),
-        "ports": [_port("http-dashboard", names.WORKER_DASHBOARD_PORT)],
+        "ports": [_port(HTTP_DASHBOARD, names.WORKER_DASHBOARD_PORT)],
     }
 
 
 def scheduler_container(
     image: str, command: Command, env: Env | None, resources: Resources | None, jupyter: bool
 ) -> Json:
-    """Return the container of a scheduler."""
-    health = {"port": "http-dashboard", "path": "/health"}
-    return {
+    """Return the container of a scheduler, whose ports and probes follow the command's options."""
+    container = {
         "name": "scheduler",
         "image": image,
         "args": [*command_words(command), *(["--jupyter"] if jupyter else [])],
         "env": env_list(env),
         "resources": checked_resources(resources),
-        "ports": [_port("tcp-comm", names.SCHEDULER_PORT), _port("http-dashboard", names.DASHBOARD_PORT)],
+    }
+    pod = {"containers": [container]}
+    health = {"port": HTTP_DASHBOARD, "path": f"{pods.dashboard_prefix(pod)}/health"}
+    return {
+        **container,
+        "ports": [_port(TCP_COMM, pods.comm_port(pod)), _port(HTTP_DASHBOARD, pods.dashboard_port(pod))],
         "readinessProbe": {"httpGet": dict(health), "periodSeconds": 1, "timeoutSeconds": 5},
         # Half a minute of silence is a scheduler at work, not a dead one.
         "livenessProbe": {
@@ -138,14 +143,6 @@ def scheduler_container(
             "timeoutSeconds": 30,
         },
     }
-
-
-def scheduler_service_ports() -> list[Json]:
-    """Return the ports of a scheduler's Service."""
-    return [
-        {"name": name, "protocol": "TCP", "port": port, "targetPort": name}
-        for name, port in (("tcp-comm", names.SCHEDULER_PORT), ("http-dashboard", names.DASHBOARD_PORT))
-    ]
 
 
 def job_container(image: str, command: Command, env: Env | None, resources: Resources | None) -> Json:

@@ -33,6 +33,12 @@ PROPAGATED = "dask.org/propagated"
 
 OWN_ANNOTATIONS = frozenset({APPLIED, CLUSTER_REPLICAS, PROPAGATED, RETIRING, RESTART, TEMPLATE_HASH})
 
+DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
+"""Annotation of a pod, and of the ``metadata`` beside a pod spec: the container that matters.
+
+https://kubernetes.io/docs/reference/labels-annotations-taints/#kubectl-kubernetes-io-default-container
+"""
+
 PRIVATE_PREFIXES = ("kopf.zalando.org", "kubectl.kubernetes.io")
 """Annotations that begin so speak about the very object that they are on."""
 
@@ -123,7 +129,8 @@ def merged(
     dict
         What the child carries.
     """
-    return {**propagated(top_level), **propagated(sub_resource), **(base or {})}
+    about_the_pod = {key: value for key, value in (sub_resource or {}).items() if key == DEFAULT_CONTAINER}
+    return {**propagated(top_level), **propagated(sub_resource), **about_the_pod, **(base or {})}
 
 
 def merged_pod_labels(

@@ -1,13 +1,114 @@
-"""Rules about the scheduler's Service: its selector, if there is one, has to select the scheduler."""
+"""The scheduler's Service: which of its ports lead where, and the rules that a user's has to keep."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from dask_k8s_models import labels
+from dask_k8s_models import labels, names, pods
 from dask_k8s_models._kubernetes import ServiceSpec
 from dask_k8s_models.markers import Rule
+
+Json = dict[str, Any]
+
+
+def default_ports(pod_spec: pods.PodSpec) -> list[Json]:
+    """Return the ports that a scheduler's Service gets if the user gives it none.
+
+    Parameters
+    ----------
+    pod_spec : mapping
+        The ``spec`` of the scheduler's pod, whose ports are meant by name if they have one.
+    """
+    named = {
+        port.get("name")
+        for container in pod_spec.get("containers") or ()
+        for port in container.get("ports") or ()
+    }
+    return [
+        {"name": name, "protocol": "TCP", "port": number, "targetPort": name if name in named else target}
+        for name, number, target in (
+            (pods.TCP_COMM, names.SCHEDULER_PORT, pods.comm_port(pod_spec)),
+            (pods.HTTP_DASHBOARD, names.DASHBOARD_PORT, pods.dashboard_port(pod_spec)),
+        )
+    ]
+
+
+def comm_port(service: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """Find the port of a Service that leads to the scheduler, for workers and clients.
+
+    It is the one called ``tcp-comm``, else number 8786, else the one whose target is either, else the only.
+
+    Parameters
+    ----------
+    service : mapping, optional
+        The ``spec`` of a Service. Without ports, or without one, it has those of `default_ports`.
+
+    Returns
+    -------
+    mapping or None
+        The port as it stands in the Service, with ``port`` and perhaps ``nodePort`` and ``targetPort``.
+    """
+    ports = _ports(service)
+    return _port(ports, pods.TCP_COMM, names.SCHEDULER_PORT) or (ports[0] if len(ports) == 1 else None)
+
+
+def dashboard_port(service: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """Find the port of a Service that leads to the dashboard and the scheduler's HTTP routes.
+
+    It is the one called ``http-dashboard``, else number 8787, else the one whose target is either.
+
+    Parameters
+    ----------
+    service : mapping, optional
+        The ``spec`` of a Service. Without ports, or without one, it has those of `default_ports`.
+
+    Returns
+    -------
+    mapping or None
+        The port as it stands in the Service; None if it offers no such port.
+    """
+    return _port(_ports(service), pods.HTTP_DASHBOARD, names.DASHBOARD_PORT)
+
+
+def target_port(port: Mapping[str, Any], pod_spec: pods.PodSpec) -> int | None:
+    """Resolve a port of a Service to that of the pod behind it, which is what can be forwarded.
+
+    Parameters
+    ----------
+    port : mapping
+        A port of a Service.
+    pod_spec : mapping
+        The ``spec`` of the pod.
+
+    Returns
+    -------
+    int or None
+        None if it has a name that no port of the pod has.
+    """
+    target = port.get("targetPort") or port["port"]
+    if isinstance(target, int) or target.isdecimal():
+        return int(target)
+    numbers = [
+        entry["containerPort"]
+        for container in pod_spec.get("containers") or ()
+        for entry in container.get("ports") or ()
+        if entry.get("name") == target
+    ]
+    return numbers[0] if numbers else None
+
+
+def _ports(service: Mapping[str, Any] | None) -> list[Mapping[str, Any]]:
+    return list((service or {}).get("ports") or default_ports({}))
+
+
+def _port(ports: list[Mapping[str, Any]], name: str, number: int) -> Mapping[str, Any] | None:
+    by_preference = [
+        *(port for port in ports if port.get("name") == name),
+        *(port for port in ports if port.get("port") == number),
+        *(port for port in ports if port.get("targetPort") in (name, number)),
+    ]
+    return next(iter(by_preference), None)
 
 
 def selector_of(service: ServiceSpec | None) -> dict[str, str]:

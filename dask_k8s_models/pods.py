@@ -1,0 +1,173 @@
+"""What a pod spec says about the Dask process in it: the one home of that knowledge.
+
+All functions take plain pod specs, as they stand in manifests and come from the API server, and are pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from dask_k8s_models import commands, names
+from dask_k8s_models.labels import DEFAULT_CONTAINER, Component
+
+PodSpec = Mapping[str, Any]
+Container = Mapping[str, Any]
+
+TCP_COMM = "tcp-comm"
+HTTP_DASHBOARD = "http-dashboard"
+
+CONTAINER_NAMES = {
+    Component.SCHEDULER: ("scheduler", "dask-scheduler"),
+    Component.WORKER: ("worker", "dask-worker"),
+    Component.JOB_RUNNER: ("job", "job-runner"),
+}
+"""What the containers that run Dask are called, by the builders and in the wild."""
+
+_PORTS = {
+    Component.SCHEDULER: (TCP_COMM, names.SCHEDULER_PORT),
+    Component.WORKER: (HTTP_DASHBOARD, names.WORKER_DASHBOARD_PORT),
+}
+
+
+def main_container(
+    pod_spec: PodSpec, component: str, annotations: Mapping[str, str] | None = None
+) -> Container:
+    """Find the container of a pod that runs Dask; the others are its sidecars.
+
+    It is the one that the annotation ``kubectl.kubernetes.io/default-container`` names, else the one called
+    as the component (``scheduler`` or ``dask-scheduler``, ``worker`` or ``dask-worker``, ``job``), else the
+    one whose command runs the component, else the one with its port, else the first.
+
+    Parameters
+    ----------
+    pod_spec : mapping
+        The ``spec`` of a pod.
+    component : str
+        One of `Component`: ``scheduler``, ``worker`` or ``job-runner``.
+    annotations : mapping, optional
+        Annotations of the pod, or of the ``metadata`` beside its spec in one of our kinds.
+
+    Returns
+    -------
+    mapping
+        The container itself, not a copy; empty if the pod has none.
+    """
+    containers = [container for container in pod_spec.get("containers") or () if container]
+    return next(_candidates(containers, component, annotations or {}), {})
+
+
+def _candidates(
+    containers: list[Container], component: str, annotations: Mapping[str, str]
+) -> Iterator[Container]:
+    called = [annotations.get(DEFAULT_CONTAINER), *CONTAINER_NAMES.get(Component(component), ())]
+    for name in called:
+        yield from (container for container in containers if container.get("name") == name)
+    if component in _PORTS:
+        yield from (container for container in containers if commands.runs_dask(container, component))
+        name, number = _PORTS[Component(component)]
+        yield from (container for container in containers if _port(container, name, number))
+    yield from containers
+
+
+def _port(container: Container, name: str, number: int) -> int | None:
+    ports = container.get("ports") or ()
+    named = [port for port in ports if port.get("name") == name]
+    numbered = [port for port in ports if port.get("containerPort") == number]
+    found = next(iter([*named, *numbered]), None)
+    return None if found is None else int(found["containerPort"])
+
+
+def scheduler_protocol(pod_spec: PodSpec, annotations: Mapping[str, str] | None = None) -> str:
+    """Return the protocol that a scheduler speaks, the scheme of its address: ``tcp`` unless it is told.
+
+    It is told by ``--protocol`` or ``--host``, by certificates among its arguments, or by the settings
+    ``distributed.comm.require-encryption`` and ``default-scheme`` in its environment, in this order. A
+    mounted configuration file isn't seen.
+
+    Parameters
+    ----------
+    pod_spec : mapping
+        The ``spec`` of the scheduler's pod.
+    annotations : mapping, optional
+        As for `main_container`.
+    """
+    container = main_container(pod_spec, Component.SCHEDULER, annotations)
+    if protocol := commands.option(container, "--protocol"):
+        return protocol.partition(",")[0].removesuffix("://")
+    scheme, divider, _ = (commands.option(container, "--host") or "").partition("://")
+    if divider:
+        return scheme
+    if any(commands.option(container, name) for name in ("--tls-ca-file", "--tls-cert", "--tls-key")):
+        return "tls"
+    encrypted = commands.variable(container, "distributed.comm.require-encryption") or ""
+    if encrypted.lower() in ("true", "1", "yes", "on"):
+        return "tls"
+    return commands.variable(container, "distributed.comm.default-scheme") or "tcp"
+
+
+def dashboard_prefix(pod_spec: PodSpec, annotations: Mapping[str, str] | None = None) -> str:
+    """Return the path under which a scheduler serves its dashboard and all its HTTP routes.
+
+    Parameters
+    ----------
+    pod_spec : mapping
+        The ``spec`` of the scheduler's pod.
+    annotations : mapping, optional
+        As for `main_container`.
+
+    Returns
+    -------
+    str
+        E.g. ``/user/me``, to be put before ``/health`` or ``/status``; empty without ``--dashboard-prefix``,
+        which is the only place where Dask lets one say it.
+    """
+    container = main_container(pod_spec, Component.SCHEDULER, annotations)
+    prefix = (commands.option(container, "--dashboard-prefix") or "").strip("/")
+    return f"/{prefix}" if prefix else ""
+
+
+def comm_port(pod_spec: PodSpec, annotations: Mapping[str, str] | None = None) -> int:
+    """Return the port of its pod at which a scheduler listens for workers and clients.
+
+    Parameters
+    ----------
+    pod_spec : mapping
+        The ``spec`` of the scheduler's pod.
+    annotations : mapping, optional
+        As for `main_container`.
+    """
+    container = main_container(pod_spec, Component.SCHEDULER, annotations)
+    given = (commands.option(container, "--port") or "").partition(",")[0]
+    fallback = int(given) if given.isdecimal() and int(given) else names.SCHEDULER_PORT
+    return _port(container, TCP_COMM, fallback) or fallback
+
+
+def dashboard_port(pod_spec: PodSpec, annotations: Mapping[str, str] | None = None) -> int:
+    """Return the port of its pod at which a scheduler serves its dashboard and its HTTP routes.
+
+    Parameters
+    ----------
+    pod_spec : mapping
+        The ``spec`` of the scheduler's pod.
+    annotations : mapping, optional
+        As for `main_container`.
+    """
+    container = main_container(pod_spec, Component.SCHEDULER, annotations)
+    given = (commands.option(container, "--dashboard-address") or "").rpartition(":")[2]
+    fallback = int(given) if given.isdecimal() and int(given) else names.DASHBOARD_PORT
+    return _port(container, HTTP_DASHBOARD, fallback) or fallback
+
+
+def runs_jupyter(pod_spec: PodSpec, annotations: Mapping[str, str] | None = None) -> bool:
+    """Whether a scheduler also serves Jupyter.
+
+    Parameters
+    ----------
+    pod_spec : mapping
+        The ``spec`` of the scheduler's pod.
+    annotations : mapping, optional
+        As for `main_container`.
+    """
+    container = main_container(pod_spec, Component.SCHEDULER, annotations)
+    return commands.has_flag(container, "--jupyter", opposite="--no-jupyter")
