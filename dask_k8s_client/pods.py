@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from dask_k8s_models import labels
+from dask_k8s_models import pods as pod_specs
+from dask_k8s_models.commands import RETIRED_COMMANDS
 
 Json = dict[str, Any]
 
@@ -31,8 +33,6 @@ START_PROBLEMS = frozenset(
         "CrashLoopBackOff",
     }
 )
-RETIRED_COMMANDS = {"dask-scheduler": "dask scheduler", "dask-worker": "dask worker"}
-"""Commands that distributed 2026.8 no longer has, and what replaces them."""
 
 
 @dataclass(frozen=True)
@@ -69,9 +69,9 @@ def is_ready(pod: Json) -> bool:
 
 
 def main_container(pod: Json) -> str:
-    """Return the name of the container that runs Dask: the one named after the component, else the first."""
-    containers = [container["name"] for container in pod["spec"]["containers"]]
-    return component(pod) if component(pod) in containers else str(containers[0])
+    """Return the name of the container that runs Dask."""
+    annotations = pod["metadata"].get("annotations")
+    return str(pod_specs.main_container(pod["spec"], component(pod), annotations).get("name", ""))
 
 
 def restarts(pod: Json) -> int:
@@ -150,7 +150,7 @@ def milestones(pod: Json) -> Iterator[str]:
 def remedy(message: str, cluster_remedy: str = "") -> str:
     """Say what to do about a problem, if its text tells; else ``cluster_remedy``."""
     for retired, command in RETIRED_COMMANDS.items():
-        if retired in message:
+        if retired in message and ("not found" in message or "no such file" in message.lower()):
             return f"Today's distributed has no command `{retired}`: use `{command}`, or an older image."
     if "exceeded quota" in message:
         return "Ask for less, or have the namespace's ResourceQuota raised."

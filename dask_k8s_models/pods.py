@@ -17,14 +17,14 @@ Container = Mapping[str, Any]
 TCP_COMM = "tcp-comm"
 HTTP_DASHBOARD = "http-dashboard"
 
-CONTAINER_NAMES = {
+CONTAINER_NAMES: Mapping[str, tuple[str, ...]] = {
     Component.SCHEDULER: ("scheduler", "dask-scheduler"),
     Component.WORKER: ("worker", "dask-worker"),
     Component.JOB_RUNNER: ("job", "job-runner"),
 }
 """What the containers that run Dask are called, by the builders and in the wild."""
 
-_PORTS = {
+_PORTS: Mapping[str, tuple[str, int]] = {
     Component.SCHEDULER: (TCP_COMM, names.SCHEDULER_PORT),
     Component.WORKER: (HTTP_DASHBOARD, names.WORKER_DASHBOARD_PORT),
 }
@@ -60,12 +60,12 @@ def main_container(
 def _candidates(
     containers: list[Container], component: str, annotations: Mapping[str, str]
 ) -> Iterator[Container]:
-    called = [annotations.get(DEFAULT_CONTAINER), *CONTAINER_NAMES.get(Component(component), ())]
+    called = [annotations.get(DEFAULT_CONTAINER), *CONTAINER_NAMES.get(component, ())]
     for name in called:
         yield from (container for container in containers if container.get("name") == name)
     if component in _PORTS:
         yield from (container for container in containers if commands.runs_dask(container, component))
-        name, number = _PORTS[Component(component)]
+        name, number = _PORTS[component]
         yield from (container for container in containers if _port(container, name, number))
     yield from containers
 

@@ -7,11 +7,9 @@ from typing import Any
 
 from dask_k8s_controller.cache.objects import Container, Pod
 from dask_k8s_controller.plans.actions import Remark
+from dask_k8s_models.commands import RETIRED_COMMANDS
 
 WAITING_WELL = frozenset({"", "ContainerCreating", "PodInitializing"})
-
-RETIRED_COMMANDS = {"dask-worker": "dask worker", "dask-scheduler": "dask scheduler"}
-"""Commands that distributed no longer has, and their successors since 2022.10."""
 
 
 def problem_of(pod: Pod, command: Iterable[str] = ()) -> Remark | None:

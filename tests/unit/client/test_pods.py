@@ -63,7 +63,7 @@ def test_a_crash_loop_gets_to_no_new_milestone() -> None:
     assert set(pods.milestones(scheduler_pod(**crashed(restarts=9)))) == crashing
 
 
-def test_the_main_container_is_the_one_named_after_the_component_else_the_first() -> None:
+def test_the_main_container_is_the_one_that_runs_dask() -> None:
     pod = scheduler_pod()
     pod["spec"]["containers"].insert(0, {"name": "sidecar"})
     assert pods.main_container(pod) == "scheduler"
@@ -78,6 +78,7 @@ def test_the_main_container_is_the_one_named_after_the_component_else_the_first(
         ("/bin/sh: dask-worker: not found", "use `dask worker`"),
         ("pods is forbidden: exceeded quota: compute", "ResourceQuota"),
         ("something else", ""),
+        ("the container dask-worker ended", ""),
     ],
 )
 def test_known_problems_have_a_remedy(message: str, remedy: str) -> None:
