@@ -180,8 +180,11 @@ def method_not_allowed() -> ApiError:
 
 
 def unsupported_media_type(accepted: Iterable[str]) -> ApiError:
+    """Refuse a body; Kubernetes doesn't always say what it would accept."""
     known = ", ".join(accepted)
-    message = f"the body of the request was in an unknown format - accepted media types include: {known}"
+    message = "415: Unsupported Media Type"
+    if known:
+        message = f"the body of the request was in an unknown format - accepted media types include: {known}"
     return ApiError(415, "UnsupportedMediaType", message)
 
 

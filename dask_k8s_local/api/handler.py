@@ -207,7 +207,7 @@ async def _patch(call: Call, write: Write) -> Revision:
     served, media_type = call.served, call.http.content_type
     accepted = media_types.accepted(custom=served.resource.custom)
     if media_type not in accepted:
-        raise errors.unsupported_media_type(accepted)
+        raise errors.unsupported_media_type(accepted if served.resource.custom else ())
     patch = await read_body(call.http, *media_types.ACCEPTED, duplicates=write.duplicates)
     alias, name = served.alias, call.target.name
     if media_type == media_types.APPLY_PATCH:

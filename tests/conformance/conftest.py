@@ -16,7 +16,7 @@ from kr8s._async_utils import Portal
 from tests.conformance.gadgets import GADGETS, PLAINS, gadget_crd, plain_crd
 from tests.conformance.kubectl import Kubectl
 from tests.conformance.pods import Pods
-from tests.conformance.waiting import CRDS, established, eventually
+from tests.conformance.waiting import CRDS, described, established, eventually
 from tests.conformance.watching import Watch
 from tests.conftest import a_namespace
 from tests.harness.kube import Kube, Object, Refused
@@ -117,8 +117,5 @@ def kubectl(
     """kubectl in the module's namespace, which knows of gadgets."""
     if shutil.which("kubectl") is None:
         pytest.skip("kubectl is not installed")
-    eventually(
-        lambda: kube.request("GET", "/openapi/v3")["paths"],
-        until=lambda found: "apis/conformance.example.com/v1" in found,
-    )
+    described(kube, "conformance.example.com/v1")
     return Kubectl(kubeconfig, namespace, tmp_path_factory.mktemp("kubectl"))

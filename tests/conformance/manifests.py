@@ -8,12 +8,8 @@ from tests.harness.kube import Object
 
 
 def config_map(name: str, data: dict[str, str] | None = None, **metadata: Any) -> Object:
-    return {
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "metadata": {"name": name, **metadata},
-        "data": data or {},
-    }
+    manifest = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, **metadata}}
+    return manifest if data is None else {**manifest, "data": data}
 
 
 def secret(name: str, values: dict[str, str] | None = None, **fields: Any) -> Object:

@@ -230,9 +230,9 @@ def test_atomic_lists_and_maps_are_owned_as_a_whole(
 
 
 def test_core_lists_are_merged_by_their_keys(kube: Kube, namespace: str, name: str) -> None:
-    apply(kube, service(name, {}, {"port": 80, "protocol": "TCP", "name": "http"}), namespace, "one")
+    apply(kube, service(name, None, {"port": 80, "protocol": "TCP", "name": "http"}), namespace, "one")
 
-    other = service(name, {}, {"port": 443, "protocol": "TCP", "name": "https"})
+    other = service(name, None, {"port": 443, "protocol": "TCP", "name": "https"})
     applied = apply(kube, other, namespace, "two")
 
     assert {port["port"] for port in applied["spec"]["ports"]} == {80, 443}
@@ -240,10 +240,10 @@ def test_core_lists_are_merged_by_their_keys(kube: Kube, namespace: str, name: s
 
 def test_default_keys_identify_items(kube: Kube, namespace: str, name: str) -> None:
     """``protocol`` belongs to the key of a port, and may be left out."""
-    apply(kube, service(name, {}, {"port": 80, "name": "http"}), namespace, "one")
+    apply(kube, service(name, None, {"port": 80, "name": "http"}), namespace, "one")
 
     applied = apply(
-        kube, service(name, {}, {"port": 80, "name": "http", "targetPort": 8080}), namespace, "one"
+        kube, service(name, None, {"port": 80, "name": "http", "targetPort": 8080}), namespace, "one"
     )
 
     [port] = applied["spec"]["ports"]
@@ -260,6 +260,24 @@ def test_metadata_lists_are_sets_and_maps(kube: Kube, namespace: str, name: str)
     applied = apply(kube, config_map(name), namespace, "one")
     assert applied["metadata"]["finalizers"] == ["conformance.example.com/b"]
     kube.patch("configmaps", name, {"metadata": {"finalizers": None}}, namespace)
+
+
+def test_what_is_empty_is_owned_though_it_is_not_stored(kube: Kube, namespace: str, name: str) -> None:
+    """So that the next who applies it as well changes what another owns."""
+    for manifest, field in (
+        (config_map(name, {}), ".data"),
+        (service(name, {}, {"port": 80}), ".spec.selector"),
+    ):
+        applied = apply(kube, manifest, namespace, "one")
+        assert "data" not in applied
+        assert "selector" not in applied.get("spec", {})
+        apply(kube, manifest, namespace, "one")
+
+        with pytest.raises(Refused, match=f'1 conflict: conflict with "one": {field}') as refused:
+            apply(kube, manifest, namespace, "two")
+
+        assert causes(refused.value.status) == {field: "FieldManagerConflict"}
+        kube.apply(manifest, namespace, manager="two")
 
 
 def test_the_status_is_applied_apart(kube: Kube, namespace: str, gadgets: str, name: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.conformance.waiting import eventually
+from tests.conformance.waiting import described, eventually
 from tests.harness.kube import Kube, Object
 
 AGGREGATED = {
@@ -121,10 +121,7 @@ def test_all_is_told_in_one_answer(kube: Kube, gadgets: str) -> None:
 
 
 def test_schemas_are_published_by_group(kube: Kube, gadgets: str) -> None:
-    paths = eventually(
-        lambda: kube.request("GET", "/openapi/v3")["paths"],
-        until=lambda found: "apis/conformance.example.com/v1" in found,
-    )
+    paths = described(kube, "conformance.example.com/v1")
     assert {"api/v1", "apis/apps/v1"} <= paths.keys()
 
     document = kube.request("GET", paths["apis/conformance.example.com/v1"]["serverRelativeURL"])
@@ -186,3 +183,8 @@ def test_nodes_are_described(kube: Kube) -> None:
         for node in nodes
         for condition in node["status"]["conditions"]
     )
+
+
+def test_the_list_of_schemas_is_json_for_who_asks_for_it(kube: Kube) -> None:
+    for headers in ({"Accept": "application/json"}, {}):
+        assert "api/v1" in kube.http.get("/openapi/v3", headers=headers).json()["paths"]

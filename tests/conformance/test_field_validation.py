@@ -119,7 +119,7 @@ def test_strategic_patches_are_validated_as_well(kube: Kube, namespace: str, nam
 
 
 def test_strict_refuses_a_field_that_comes_twice(kube: Kube, namespace: str, name: str) -> None:
-    text = json.dumps(config_map(name)).replace('"data": {}', '"data": {}, "data": {}')
+    text = json.dumps(config_map(name, {})).replace('"data": {}', '"data": {}, "data": {}')
     path, headers = kube.path("configmaps", namespace), {"Content-Type": "application/json"}
 
     with pytest.raises(Refused, match='duplicate field "data"') as refused:

@@ -72,7 +72,7 @@ def test_a_json_pointer_escapes_slashes(kube: Kube, namespace: str, name: str) -
     [
         {"op": "test", "path": "/data/a", "value": "2"},
         {"op": "remove", "path": "/data/missing"},
-        {"op": "replace", "path": "/data/missing", "value": "2"},
+        {"op": "replace", "path": "/missing/a", "value": "2"},
         {"op": "add", "path": "/missing/a", "value": "2"},
     ],
 )
@@ -89,6 +89,21 @@ def test_a_json_patch_that_does_not_fit_changes_nothing(
     assert kube.get("configmaps", name, namespace) == created
 
 
+def test_a_json_patch_replaces_what_a_map_lacks(kube: Kube, namespace: str, gadgets: str, name: str) -> None:
+    """Against RFC 6902, but only in maps."""
+    kube.create(config_map(name, {"a": "1"}), namespace)
+    kube.create(gadget(name, numbers=[1]), namespace)
+
+    operation = {"op": "replace", "path": "/data/missing", "value": "2"}
+    patched = kube.patch("configmaps", name, [operation], namespace, kind="json")
+    assert patched["data"] == {"a": "1", "missing": "2"}
+
+    operation = {"op": "replace", "path": "/spec/numbers/1", "value": 2}
+    with pytest.raises(Refused) as refused:
+        kube.patch(gadgets, name, [operation], namespace, kind="json")
+    assert (refused.value.code, refused.value.reason) == (422, "Invalid")
+
+
 def test_what_is_no_patch_is_refused(kube: Kube, namespace: str, name: str) -> None:
     kube.create(config_map(name), namespace)
     path = kube.path("configmaps", namespace, name)
@@ -103,13 +118,14 @@ def test_what_is_no_patch_is_refused(kube: Kube, namespace: str, name: str) -> N
         assert (refused.value.code, refused.value.reason) == (400, "BadRequest")
 
 
-def test_a_patch_says_what_it_is(kube: Kube, namespace: str, name: str) -> None:
+def test_a_patch_says_what_it_is(kube: Kube, namespace: str, gadgets: str, name: str) -> None:
     kube.create(config_map(name), namespace)
+    kube.create(gadget(name), namespace)
 
-    with pytest.raises(Refused, match="application/merge-patch\\+json") as refused:
-        kube.request("PATCH", kube.path("configmaps", namespace, name), json={"data": {}})
-
-    assert (refused.value.code, refused.value.reason) == (415, "UnsupportedMediaType")
+    for resource in ("configmaps", gadgets):
+        with pytest.raises(Refused) as refused:
+            kube.request("PATCH", kube.path(resource, namespace, name), json={"data": {}})
+        assert (refused.value.code, refused.value.reason) == (415, "UnsupportedMediaType")
 
 
 def test_a_patch_of_what_does_not_exist_is_not_found(kube: Kube, namespace: str, name: str) -> None:

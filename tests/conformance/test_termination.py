@@ -96,15 +96,21 @@ def test_the_grace_may_be_given_with_the_deletion(pods: Pods) -> None:
     assert state(last_states(pods, pod)[-1], "terminated")["exitCode"] == 137
 
 
-def test_the_grace_can_be_shortened_later(pods: Pods) -> None:
-    pod = started(pods, STUBBORN, terminationGracePeriodSeconds=600)
-    name = pod["metadata"]["name"]
-    pods.kube.delete("pods", name, pods.namespace)
-    assert pods.kube.get("pods", name, pods.namespace)["metadata"]["deletionGracePeriodSeconds"] == 600
+def test_a_grace_that_is_shortened_later_comes_too_late(pods: Pods) -> None:
+    """The object tells of it, but a kubelet that waits already goes on as it began."""
+    pod = started(pods, STUBBORN, terminationGracePeriodSeconds=6)
+    path = pods.kube.path("pods", pods.namespace, pod["metadata"]["name"])
+    first = pods.kube.request("DELETE", path)["metadata"]
+    assert first["deletionGracePeriodSeconds"] == 6
+    last_states_from = pods.kube.request("DELETE", path, json={"gracePeriodSeconds": 1})
 
-    pods.kube.delete("pods", name, pods.namespace, gracePeriodSeconds=1)
-
-    pods.kube.gone("pods", name, pods.namespace)
+    shortened = last_states_from["metadata"]
+    assert shortened["deletionGracePeriodSeconds"] == 1
+    until, at_first = (datetime.fromisoformat(one["deletionTimestamp"]) for one in (shortened, first))
+    assert until == at_first - timedelta(seconds=5)
+    ended = state(last_states(pods, last_states_from)[-1], "terminated")
+    assert ended["exitCode"] == 137
+    assert datetime.fromisoformat(ended["finishedAt"]) >= at_first - timedelta(seconds=1)
 
 
 def test_without_grace_a_pod_is_gone_at_once(pods: Pods) -> None:

@@ -45,5 +45,14 @@ def condition_is(found: Object, kind: str, status: str = "True", reason: str | N
     return one is not None and one["status"] == status and reason in (None, one.get("reason"))
 
 
+def described(kube: Kube, group_version: str) -> dict[str, Object]:
+    """Return OpenAPI's documents as soon as there is one of a group's version: a moment after its kinds."""
+    path, headers = "/openapi/v3", {"Accept": "application/json"}
+    return eventually(
+        lambda: kube.request("GET", path, headers=headers)["paths"],
+        until=lambda found: f"apis/{group_version}" in found,
+    )
+
+
 def established(kube: Kube, crd: str) -> Object:
     return kube.wait(CRDS, crd, until=lambda found: condition_is(found, "Established"))

@@ -18,7 +18,7 @@ import yaml
 from dask_k8s_models import GROUP, KINDS, custom_resource_definitions
 from dask_k8s_models.resource import Resource
 from tests.conformance.kubectl import Kubectl
-from tests.conformance.waiting import eventually
+from tests.conformance.waiting import described, eventually
 from tests.documents import CASES, Case, autoscaler, changed, cluster, group, job
 from tests.e2e.conftest import WORKER_GROUPS
 from tests.harness.kube import Kube, Object, Refused
@@ -355,9 +355,7 @@ needs_kubectl = pytest.mark.skipif(shutil.which("kubectl") is None, reason="kube
 @pytest.fixture
 def kubectl(kubeconfig: Path, kube: Kube, namespace: str, tmp_path: Path) -> Kubectl:
     # The schemas are published a moment after the definitions are established.
-    eventually(
-        lambda: kube.request("GET", "/openapi/v3")["paths"], until=lambda found: f"apis/{GROUP}/v1" in found
-    )
+    described(kube, f"{GROUP}/v1")
     return Kubectl(kubeconfig, namespace, tmp_path)
 
 

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from tests.conformance.kubectl import Kubectl
-from tests.conformance.waiting import eventually
+from tests.conformance.waiting import described, eventually
 from tests.e2e.seed import documented
 from tests.harness.kube import Kube, Object
 
@@ -32,9 +32,7 @@ def kubectl(kubeconfig: Path, kube: Kube, namespace: str, controller: object, tm
     """kubectl in a namespace of the test's own, beside a controller."""
     if shutil.which("kubectl") is None:
         pytest.skip("kubectl is not installed")
-    eventually(
-        lambda: kube.request("GET", "/openapi/v3")["paths"], until=lambda found: f"apis/{GROUP}/v1" in found
-    )
+    described(kube, f"{GROUP}/v1")
     return Kubectl(kubeconfig, namespace, tmp_path / "cache")
 
 

@@ -15,6 +15,7 @@ from dask_k8s_local.api.http.representation import json_response, raw_response
 from dask_k8s_local.api.kinds.registry import Registry
 from dask_k8s_local.api.resource import Resource
 from dask_k8s_local.api.schema.compiled import definitions
+from dask_k8s_local.api.storage.store import encode
 from dask_k8s_local.interfaces import Object
 
 _HEALTH = ("/healthz", "/livez", "/readyz")
@@ -41,6 +42,10 @@ class Discovery:
             if "protobuf" in request.headers.get("Accept", ""):
                 return raw_response(empty_protobuf_document(), media_type=PROTOBUF)
             return raw_response(self._openapi.v2())
+        if path == "/openapi/v3":
+            is_json_wanted = "json" in request.headers.get("Accept", "")
+            media_type = "application/json" if is_json_wanted else "text/plain"
+            return raw_response(encode(self._openapi.root()), media_type=media_type)
         if path.startswith("/openapi/v3/"):
             document = self._openapi.v3(path.removeprefix("/openapi/v3/"))
             if document is None:
@@ -52,8 +57,6 @@ class Discovery:
         match path.split("/"):
             case ["", "version"]:
                 return version()
-            case ["", "openapi", "v3"]:
-                return self._openapi.root()
             case [""]:
                 return {
                     "paths": ["/api", "/api/v1", "/apis", *_HEALTH, "/openapi/v2", "/openapi/v3", "/version"]

@@ -160,12 +160,14 @@ class Table(Representation):
 def representation(request: web.BaseRequest, served: Served) -> Representation:
     """Choose the first form of the Accept header that there is."""
     accept = request.headers.get("Accept", "")
+    # Only custom resources understand half a wildcard.
+    json_types = ("application/json", "*/*", *(("application/*",) if served.resource.custom else ()))
     for clause in accept.split(",") if accept else ("application/json",):
         media_type, *parameters = (part.strip() for part in clause.split(";"))
         options = dict(part.split("=", 1) for part in parameters if "=" in part)
         if media_type == "application/yaml":
             return Yaml(served)
-        if media_type not in ("application/json", "*/*", "application/*"):
+        if media_type not in json_types:
             continue
         kind = options.get("as")
         if kind is None:

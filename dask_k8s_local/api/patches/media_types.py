@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import MappingProxyType
 from typing import Any
 
 import jsonpatch
@@ -21,6 +22,21 @@ APPLY_PATCH = "application/apply-patch+yaml"
 ACCEPTED = (JSON_PATCH, MERGE_PATCH, STRATEGIC_MERGE_PATCH, APPLY_PATCH)
 
 Change = Callable[[Object], Object]
+
+
+class _Replace(jsonpatch.ReplaceOperation):
+    """Replaces a field of a map also if it isn't there, as Kubernetes does, unlike RFC 6902."""
+
+    def apply(self, obj: Any) -> Any:
+        parent, key = self.pointer.to_last(obj)
+        if isinstance(parent, dict) and key is not None and "value" in self.operation:
+            parent[key] = self.operation["value"]
+            return obj
+        return super().apply(obj)
+
+
+class _JsonPatch(jsonpatch.JsonPatch):
+    operations = MappingProxyType({**jsonpatch.JsonPatch.operations, "replace": _Replace})
 
 
 def accepted(*, custom: bool) -> list[str]:
@@ -49,7 +65,7 @@ def _require_map(patch: Any) -> None:
 
 def _json_patch(patch: Any) -> Change:
     try:
-        prepared = jsonpatch.JsonPatch(patch)
+        prepared = _JsonPatch(patch)
     except (jsonpatch.JsonPatchException, jsonpointer.JsonPointerException, TypeError) as error:
         raise errors.bad_request(f"error decoding patch: {error}") from None
 

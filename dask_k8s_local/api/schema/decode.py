@@ -86,10 +86,13 @@ def _decode_map(
                 continue
         if (
             child.omits_empty
-            and not item
             and key not in schema.required
+            and not item
             and not isinstance(item, (bool, int))
         ):
+            # What is applied is owned although it isn't stored.
+            if not with_defaults and item is not None:
+                decoded[key] = clone(item)
             continue
         if item is None:
             if child.nullable or (with_nulls and (child.default is MISSING or not with_defaults)):

@@ -141,7 +141,12 @@ def field_requirements(
         if not operator:
             raise errors.bad_request(f"invalid field selector {selector!r}: can't understand {part!r}")
         if path not in known:
-            raise errors.bad_request(f"field label not supported: {path}")
+            raise errors.bad_request(
+                f"field label not supported: {path}"
+                if resource.full_name in _FIELDS
+                else f"{errors.show(path)} is not a known field selector: "
+                f"only {', '.join(map(errors.show, sorted(known)))}"
+            )
         requirements.append((path, value, operator != "!="))
     return requirements
 

@@ -18,6 +18,8 @@ async def serve(call: Call) -> web.StreamResponse:
         raise errors.method_not_allowed()
     pod = pod_of(call)
     options = _options(call, container_of(call, pod))
+    if not pod["spec"].get("nodeName"):
+        return web.Response(status=204)
     chunks = kubelet_of(call, pod).logs(pod, options)
     response = web.StreamResponse(headers={"Content-Type": "text/plain"})
     async with aclosing(chunks) as stream:  # type: ignore[type-var]

@@ -197,11 +197,18 @@ class ContainerRunner:
         self._now({"running": {"startedAt": timestamp(started_at)}})
         await self._tell("Normal", "Started", f"Started container {record.name}")
         exit_code = await self._run.until_exit()
+        self._forget_log_before()
         message = ""
         if exit_code and self.spec.get("terminationMessagePolicy") == "FallbackToLogsOnError":
             message = last_text(log)
         self._ended(exit_code, started_at, "Completed" if exit_code == 0 else "Error", message)
         return exit_code
+
+    def _forget_log_before(self) -> None:
+        """Keep one log of a container that has ended, as kubelet keeps one such container."""
+        path = self._pod.log_path(self.record.name, self.runs - 2)
+        for one in (path, path.with_name(path.name + ".1")):
+            one.unlink(missing_ok=True)
 
     # What others see
 

@@ -59,7 +59,6 @@ class PodWorker:
         self._stop_deadline: float | None = None
         self._deleted = asyncio.Event()
         self._is_gone = False
-        self._grace: float | None = None
 
     # What containers need, see PodOfContainer
 
@@ -89,14 +88,18 @@ class PodWorker:
         """Return where the log of a container's current or previous run is; raise ApiError if none."""
         name, pod_name = runner.record.name, self.pod["metadata"]["name"]
         last = runner.runs - 1
-        if previous and last < 1:
-            message = f'previous terminated container "{name}" in pod "{pod_name}" not found'
-            raise ApiError(400, "BadRequest", message)
+        if previous:
+            # One that waits for its restart has nothing else to show than what ended.
+            path = self.log_path(name, last if "waiting" in runner.record.state else last - 1)
+            if not path.exists():
+                message = f'previous terminated container "{name}" in pod "{pod_name}" not found'
+                raise ApiError(400, "BadRequest", message)
+            return path
         if last < 0:
             reason = runner.record.state.get("waiting", {}).get("reason", "ContainerCreating")
             message = f'container "{name}" in pod "{pod_name}" is waiting to start: {reason}'
             raise ApiError(400, "BadRequest", message)
-        return self.log_path(name, last - 1 if previous else last)
+        return self.log_path(name, last)
 
     async def command(self, container: Object) -> tuple[Command, Environment]:
         """Return how a container's processes are started, without their command lines; raise ConfigError."""
@@ -143,10 +146,11 @@ class PodWorker:
                 self._background.spawn(runner.replace(container, grace), "replacing a container")
 
     def _delete_within(self, grace: float) -> None:
+        """Stop the pod; a grace that is shortened later comes too late, as kubelet is already waiting."""
+        is_first = not self._deleted.is_set()
         self._deleted.set()
         self._record.is_ending = True
-        if self._grace is None or grace < self._grace:
-            self._grace = grace
+        if is_first or self._is_gone:
             self._background.spawn(self._stop_containers(grace), "stopping containers")
 
     async def _stop_containers(self, grace: float) -> None:
