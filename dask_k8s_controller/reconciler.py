@@ -143,5 +143,7 @@ class Reconciler:
         waits = [written.later] if written.later is not None else []
         if plan.requeue_at is not None:
             waits.append(max(0.0, (plan.requeue_at - self._clock.now()).total_seconds()))
+        if outcome.requeue_after is not None:
+            waits.append(outcome.requeue_after)
         has_failed = written.has_failed or not outcome.is_complete
         return Requeue(min(waits, default=None), has_failed)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from dask_k8s_controller.autoscaler.spec import Autoscaler
-from dask_k8s_controller.cache.objects import Pod, Service
+from dask_k8s_controller.cache.objects import Meta, Pod, Service
 from dask_k8s_controller.cache.store import HasMeta, Store
 from dask_k8s_controller.cluster.observe import ObservedCluster
 from dask_k8s_controller.cluster.spec import Cluster
@@ -26,6 +26,9 @@ T = TypeVar("T", bound=HasMeta)
 
 UNDECIDED_FOR = 600.0
 """Seconds after which a request whose fate is unknown can't take effect any more."""
+
+TAKEN_FOR = 60.0
+"""Seconds for which a name is taken for taken after it was found so."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,7 @@ class Cache:
             "Service": self.services,
         }
         self._undecided: dict[str, dict[str, float]] = {}
+        self._taken: dict[By, float] = {}
 
     def store(self, kind: str) -> Store[Any]:
         """Return the store of a kind."""
@@ -115,7 +119,7 @@ class Cache:
             cluster=cluster,
             now=self._clock.now(),
             pods=pods,
-            name_is_taken=bool(holders - {pod.meta.uid for pod in pods}),
+            name_is_taken=scheduler_name in self._taken or bool(holders - {pod.meta.uid for pod in pods}),
             service=next(iter(newest(self.services.find(scheduler_name))), None),
             groups=self.groups_of(key.namespace, key.name),
             autoscaled=frozenset(
@@ -177,6 +181,12 @@ class Cache:
             for group in self.groups_of(cluster.meta.namespace, cluster.name)
         )
         return Endpoint.of(cluster, scheduler, workers)
+
+    def take(self, meta: Meta) -> None:
+        """Take note of a pod that isn't Dask's, so that no watch tells of it, and has a name that we want."""
+        now = self._clock.monotonic()
+        self._taken = {by: since for by, since in self._taken.items() if now - since < TAKEN_FOR}
+        self._taken[By("name", meta.namespace, meta.name)] = now
 
     def undecided(self, group_uid: str, pod: str) -> None:
         """Take note of a pod whose creation got no answer."""

@@ -9,6 +9,7 @@ from dask_k8s_controller.cache.objects import Meta, Pod
 from dask_k8s_controller.cluster import children
 from dask_k8s_controller.cluster.observe import ObservedCluster
 from dask_k8s_controller.plans.actions import (
+    NAME_RETRY,
     Apply,
     AskIdle,
     Create,
@@ -20,7 +21,7 @@ from dask_k8s_controller.plans.actions import (
     Policy,
 )
 from dask_k8s_controller.plans.metadata import metadata_patch
-from dask_k8s_controller.plans.ownership import owner_reference
+from dask_k8s_controller.plans.ownership import is_of_an_earlier, owner_of, owner_reference
 from dask_k8s_controller.scheduler.answers import Answer, Problem
 from dask_k8s_controller.worker_group.spec import WorkerGroup
 from dask_k8s_models import labels, names
@@ -59,12 +60,8 @@ def plan_cluster(observed: ObservedCluster, policy: Policy) -> Plan:
 
 
 def _is_of_an_earlier_cluster(observed: ObservedCluster, meta: Meta) -> bool:
-    return any(
-        reference.get("kind") == "DaskCluster"
-        and reference.get("name") == observed.cluster.name
-        and reference.get("uid") != observed.cluster.meta.uid
-        for reference in meta.owner_references
-    ) and not meta.belongs_to(observed.cluster.meta.uid)
+    cluster = observed.cluster
+    return is_of_an_earlier(meta, "DaskCluster", cluster.name, cluster.meta.uid)
 
 
 def _delete_leftovers(draft: Draft, observed: ObservedCluster) -> None:
@@ -84,19 +81,23 @@ def _delete_leftovers(draft: Draft, observed: ObservedCluster) -> None:
 def _shape_service(draft: Draft, observed: ObservedCluster) -> None:
     desired = children.scheduler_service(observed.cluster)
     live = observed.service
-    if live is not None:
-        if live.meta.is_deleting or _is_of_an_earlier_cluster(observed, live.meta):
-            return  # Its name is free soon.
-        owner = live.meta.owner
-        if owner is not None and owner.uid != observed.cluster.meta.uid:
-            draft.remark(
-                "ServiceNameTaken",
-                f"The Service {live.meta.name} belongs to the {owner.kind} {owner.name}: rename one of them.",
-                needs_a_person=True,
-            )
-            return
-    if live is None or not children.is_applied(desired, live):
-        draft.actions.append(Apply(desired))
+    if live is None:
+        draft.actions.append(Create(desired))
+    elif live.meta.is_deleting or _is_of_an_earlier_cluster(observed, live.meta):
+        return  # Its name is free soon.
+    elif not live.meta.belongs_to(observed.cluster.meta.uid):
+        _name_is_taken(draft, "Service", live.meta)
+    elif not children.is_applied(desired, live):
+        draft.actions.append(Apply(desired, live.meta.uid))
+
+
+def _name_is_taken(draft: Draft, kind: str, live: Meta) -> None:
+    draft.remark(
+        f"{kind.removeprefix('Dask')}NameTaken",
+        f"The {kind} {live.name} isn't the cluster's, it belongs to {owner_of(live)}: rename one of them.",
+        needs_a_person=True,
+    )
+    draft.requeue_after(NAME_RETRY)
 
 
 def _shape_default_group(draft: Draft, observed: ObservedCluster, spec: ClusterSpec) -> None:
@@ -106,9 +107,12 @@ def _shape_default_group(draft: Draft, observed: ObservedCluster, spec: ClusterS
         return
     if live.meta.is_deleting or _is_of_an_earlier_cluster(observed, live.meta):
         return
+    if live.meta.owner is not None and not live.meta.belongs_to(observed.cluster.meta.uid):
+        _name_is_taken(draft, "DaskWorkerGroup", live.meta)
+        return
     # One after the other, and the template first: no worker shall be added as it was before.
     if operations := _template_operations(observed, live):
-        draft.actions.append(JsonPatch("DaskWorkerGroup", live.name, tuple(operations)))
+        draft.actions.append(JsonPatch("DaskWorkerGroup", live.name, live.meta.uid, tuple(operations)))
     elif patch := _replicas_patch(observed, live, spec.worker.replicas):
         draft.actions.append(patch)
     elif metadata := metadata_patch(live.meta, children.default_group_metadata(observed.cluster)):
@@ -173,7 +177,8 @@ def _run_scheduler(draft: Draft, observed: ObservedCluster, policy: Policy) -> N
             draft.actions.append(_delete(pod, "there is another scheduler"))
     # Never two that run: clients choke on them. An old one has to be on its way out first.
     if not staying:
-        draft.actions.append(Create(children.scheduler_pod(observed.cluster, _suffix(observed))))
+        body = children.scheduler_pod(observed.cluster, _suffix(observed))
+        draft.actions.append(Create(body, may_be_renamed=True))
     elif scheduler is not None:
         _replace_outdated(draft, observed, scheduler, policy)
         desired = children.scheduler_pod_metadata(observed.cluster)

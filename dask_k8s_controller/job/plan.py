@@ -14,7 +14,7 @@ from dask_k8s_controller.cluster.spec import Cluster
 from dask_k8s_controller.job.children import job_cluster, job_cluster_metadata, runner_metadata, runner_pod
 from dask_k8s_controller.job.observe import SCHEDULER, ObservedJob, failures, has_lost_scheduler, incarnation
 from dask_k8s_controller.job.verdict import counted, deadline, verdict
-from dask_k8s_controller.plans.actions import Create, Delete, Draft, Patch, Plan
+from dask_k8s_controller.plans.actions import NAME_RETRY, Create, Delete, Draft, Patch, Plan
 from dask_k8s_controller.plans.metadata import metadata_patch
 from dask_k8s_models.job import JobSpec
 
@@ -184,6 +184,7 @@ def _start(draft: Draft, observed: ObservedJob, spec: JobSpec, retry: Retry) -> 
                 f"There is a pod {holder.name} already, and it isn't the job's: rename one of them.",
                 needs_a_person=True,
             )
+            draft.requeue_after(NAME_RETRY)
 
 
 def _last_sign_of(pod: Pod, now: datetime) -> datetime | None:

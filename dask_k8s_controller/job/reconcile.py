@@ -116,6 +116,8 @@ def next_requeue(plan: Plan, outcome: Outcome, written: Written, now: datetime) 
     waits = [written.later] if written.later is not None else []
     if plan.requeue_at is not None:
         waits.append(max(0.0, (plan.requeue_at - now).total_seconds()))
+    if outcome.requeue_after is not None:
+        waits.append(outcome.requeue_after)
     return Requeue(min(waits, default=None), written.has_failed or not outcome.is_complete)
 
 

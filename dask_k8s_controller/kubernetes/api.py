@@ -129,9 +129,19 @@ class Api:
             raise Unavailable(f"{resource} {name} was in the way and is gone", 409, "AlreadyExists")
         return existing
 
-    async def apply(self, resource: Resource, namespace: str, body: Object) -> Object:
-        """Apply an object server-side, as its only owner of what the body says."""
-        path = resource.path(namespace, str(body["metadata"]["name"]))
+    async def apply(self, resource: Resource, namespace: str, body: Object, uid: str) -> Object | None:
+        """Apply an object server-side, as the only owner of what the body says; None if it is another by now.
+
+        What we created by POST is made ours to apply before: else what the body no longer says would stay.
+        """
+        name = str(body["metadata"]["name"])
+        live = await self.get(resource, namespace, name)
+        if live is None or live["metadata"]["uid"] != uid:
+            return None
+        if changes := _as_applied(live):
+            await self.json_patch(resource, namespace, name, changes)
+        body = {**body, "metadata": {**body["metadata"], "uid": uid}}
+        path = resource.path(namespace, name)
         return await self._write("PATCH", resource, path, body, {"force": "true"}, APPLY_PATCH)
 
     async def json_patch(
@@ -258,6 +268,26 @@ class Api:
             if self._connection is refused:
                 self._connection = None
                 await refused.session.close()
+
+
+def _as_applied(live: Object) -> list[Object]:
+    """Return the operations that make what we created as if we had applied it.
+
+    https://kubernetes.io/docs/reference/using-api/server-side-apply/#transferring-ownership-between-managers
+    """
+    entries = live["metadata"].get("managedFields") or []
+    for index, entry in enumerate(entries):
+        if (entry.get("manager"), entry.get("operation")) == (FIELD_MANAGER, "Update") and not entry.get(
+            "subresource"
+        ):
+            version = {
+                "op": "replace",
+                "path": "/metadata/resourceVersion",
+                "value": live["metadata"]["resourceVersion"],
+            }
+            path = f"/metadata/managedFields/{index}/operation"
+            return [version, {"op": "replace", "path": path, "value": "Apply"}]
+    return []
 
 
 _VERBS = {"GET": "get", "POST": "create", "PATCH": "patch", "DELETE": "delete"}

@@ -5,6 +5,7 @@
     ControllerError
     ├── ApiError            the API server's answer, or none
     │   ├── Refused         a person must act: invalid, forbidden, quota, admission
+    │   │   └── NameTaken   somebody else's object is called so
     │   ├── Conflict        the object changed meanwhile: look again
     │   └── Unavailable     retry: overloaded, failing, out of reach; the fate of a write is unknown
     └── SchedulerError      a Dask scheduler's answer, or none
@@ -47,6 +48,10 @@ class ApiError(ControllerError):
 
 class Refused(ApiError):
     """The API server won't do it until a person changes something."""
+
+
+class NameTaken(Refused):
+    """The name belongs to an object that isn't ours, which is left alone."""
 
 
 class Conflict(ApiError):

@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dask_k8s_controller.cache.cache import Cache
+from dask_k8s_controller.cache.objects import Meta
 from dask_k8s_controller.kubernetes.api import Api
-from dask_k8s_controller.kubernetes.errors import ApiError, Conflict, Refused, Unavailable
-from dask_k8s_controller.kubernetes.resources import BY_KIND, PODS, Key
+from dask_k8s_controller.kubernetes.errors import ApiError, Conflict, NameTaken, Refused, Unavailable
+from dask_k8s_controller.kubernetes.resources import BY_KIND, PODS, SERVICES, Key
 from dask_k8s_controller.plans.actions import (
     Action,
     Apply,
@@ -22,6 +23,8 @@ from dask_k8s_controller.plans.actions import (
     Outcome,
     Patch,
 )
+from dask_k8s_controller.plans.ownership import is_of_an_earlier, owner_of
+from dask_k8s_models.labels import CLUSTER_NAME
 
 logger = logging.getLogger(__name__)
 
@@ -100,10 +103,14 @@ class Executor:
     async def _write(self, progress: _Progress, action: Action) -> None:
         key = progress.key
         match action:
-            case Create(body):
-                await self._create(progress, body)
-            case Apply(body):
-                self._cache.see(await self._api.apply(BY_KIND[body["kind"]], key.namespace, body))
+            case Create():
+                await self._create(progress, action)
+            case Apply(body, uid):
+                applied = await self._api.apply(BY_KIND[body["kind"]], key.namespace, body, uid)
+                if applied is None:
+                    self._cache.store(body["kind"]).forget(uid)
+                    raise Conflict(f"{body['kind']} {body['metadata']['name']} is another one by now")
+                self._cache.see(applied)
                 logger.info("%s: applied the %s %s.", key, body["kind"], body["metadata"]["name"])
             case Patch(kind, name, uid, patch, version):
                 metadata = {**(patch.get("metadata") or {}), "uid": uid}
@@ -112,7 +119,9 @@ class Executor:
                 patch = {**patch, "metadata": metadata}
                 self._cache.see(await self._api.patch(BY_KIND[kind], key.namespace, name, patch))
                 logger.info("%s: patched the %s %s.", key, kind, name)
-            case JsonPatch(kind, name, operations):
+            case JsonPatch(kind, name, uid, operations):
+                # No other object's uid can be set to this one.
+                operations = ({"op": "replace", "path": "/metadata/uid", "value": uid}, *operations)
                 self._cache.see(await self._api.json_patch(BY_KIND[kind], key.namespace, name, operations))
                 logger.info("%s: changed the %s %s.", key, kind, name)
             case Delete(kind, name, uid, why):
@@ -123,7 +132,8 @@ class Executor:
                     self._cache.see(left)
                 logger.info("%s: deleted the %s %s, as %s.", key, kind, name, why)
 
-    async def _create(self, progress: _Progress, body: Mapping[str, Any]) -> None:
+    async def _create(self, progress: _Progress, action: Create) -> None:
+        body = action.body
         kind, name = body["kind"], body["metadata"]["name"]
         try:
             answer = await self._api.create(BY_KIND[kind], progress.key.namespace, dict(body))
@@ -135,8 +145,22 @@ class Executor:
             self._cache.decided(progress.uid, name)
             raise
         self._cache.decided(progress.uid, name)
-        self._cache.see(answer)
+        if _is_watched(answer):
+            self._cache.see(answer)
+        self._check_owner(progress, action, Meta.of(answer))
         logger.info("%s: created the %s %s.", progress.key, kind, name)
+
+    def _check_owner(self, progress: _Progress, action: Create, meta: Meta) -> None:
+        """Leave alone what has the name already and isn't ours."""
+        key, kind = progress.key, action.body["kind"]
+        if meta.belongs_to(progress.uid):
+            return
+        if is_of_an_earlier(meta, key.kind, key.name, progress.uid):
+            raise Conflict(f"the {kind} {meta.name} is of an earlier {key.kind}, and about to go")
+        if action.may_be_renamed:
+            self._cache.take(meta)
+            raise Conflict(f"the {kind} {meta.name} is somebody else's")
+        raise NameTaken(f"it isn't the {key.kind}'s, it belongs to {owner_of(meta)}: rename one of them.")
 
     def _note_failure(self, progress: _Progress, action: Action, error: ApiError) -> None:
         match action:
@@ -145,7 +169,8 @@ class Executor:
             case Patch(kind, name) | JsonPatch(kind, name) | Delete(kind, name):
                 what = f"{kind} {name}"
         logger.warning("%s: %s: %s", progress.key, what, error)
-        progress.failures.append(Failure(what, error.message, isinstance(error, Refused)))
+        is_taken = isinstance(error, NameTaken)
+        progress.failures.append(Failure(what, error.message, isinstance(error, Refused), is_taken))
 
     async def _look_closely(self, progress: _Progress, action: Action) -> None:
         """Read the object that was not as expected: the watch may be late."""
@@ -158,9 +183,15 @@ class Executor:
             return
         if body is not None:
             self._cache.see(body)
-        elif isinstance(action, Patch):
+        else:
             self._cache.store(action.kind).forget(action.uid)
 
 
 def _creates_pod(action: Action) -> bool:
     return isinstance(action, Create) and action.body["kind"] == PODS.kind
+
+
+def _is_watched(body: Mapping[str, Any]) -> bool:
+    """Whether a watch will tell what becomes of an object: of pods and Services, only Dask's are watched."""
+    is_ours = body["kind"] not in (PODS.kind, SERVICES.kind)
+    return is_ours or CLUSTER_NAME in (body["metadata"].get("labels") or {})

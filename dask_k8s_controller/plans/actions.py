@@ -11,19 +11,25 @@ from typing import Any
 
 Object = dict[str, Any]
 
+NAME_RETRY = 10.0
+"""Seconds between looks whether a name is free that somebody else has: what isn't ours isn't watched."""
+
 
 @dataclass(frozen=True)
 class Create:
     """Create a child under the name that it has."""
 
     body: Object
+    may_be_renamed: bool = False
+    """If somebody else has the name, the next plan chooses another."""
 
 
 @dataclass(frozen=True)
 class Apply:
-    """Apply a child server-side."""
+    """Apply a child server-side, provided that it is still the one with this uid."""
 
     body: Object
+    uid: str
 
 
 @dataclass(frozen=True)
@@ -40,13 +46,14 @@ class Patch:
 
 @dataclass(frozen=True)
 class JsonPatch:
-    """Change an object by operations, which replace whole subtrees, as no merge patch does.
+    """Change the object with this uid by operations, which replace whole subtrees, as no merge patch does.
 
     https://www.rfc-editor.org/rfc/rfc6902
     """
 
     kind: str
     name: str
+    uid: str
     operations: tuple[Object, ...]
 
 
@@ -211,6 +218,8 @@ class Failure:
     what: str
     message: str
     needs_a_person: bool
+    name_is_taken: bool = False
+    """An object that isn't ours is called so."""
 
 
 @dataclass(frozen=True)
@@ -220,6 +229,11 @@ class Outcome:
     failures: tuple[Failure, ...] = ()
     has_conflicts: bool = False
     """Some objects were no longer as they had been observed."""
+
+    @property
+    def requeue_after(self) -> float | None:
+        """When to try again at the latest, in seconds, though nothing tells that it could work by now."""
+        return NAME_RETRY if any(failure.name_is_taken for failure in self.failures) else None
 
     @property
     def is_complete(self) -> bool:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from dask_k8s_controller.plans.actions import Outcome, Remark
+from dask_k8s_controller.plans.actions import Failure, Outcome, Remark
 from dask_k8s_models import labels
 from dask_k8s_models.scalars import to_time
 
@@ -82,7 +82,7 @@ def remarks_of(outcome: Outcome) -> list[Remark]:
     """Tell what became of writes."""
     remarks = [
         Remark(
-            "Refused" if failure.needs_a_person else "ApiServerFails",
+            _reason(failure),
             f"{failure.what}: {failure.message}",
             failure.needs_a_person,
         )
@@ -91,6 +91,12 @@ def remarks_of(outcome: Outcome) -> list[Remark]:
     if outcome.has_conflicts:
         remarks.append(Remark("Conflict", "Objects have changed meanwhile: they are looked at again."))
     return remarks
+
+
+def _reason(failure: Failure) -> str:
+    if failure.name_is_taken:
+        return f"{failure.what.partition(' ')[0].removeprefix('Dask')}NameTaken"
+    return "Refused" if failure.needs_a_person else "ApiServerFails"
 
 
 def summary(is_ready: bool, remarks: Sequence[Remark], waiting_for: Remark) -> tuple[Condition, ...]:

@@ -17,3 +17,15 @@ def owner_reference(kind: str, meta: Meta) -> Object:
         "controller": True,
         "blockOwnerDeletion": True,
     }
+
+
+def is_of_an_earlier(meta: Meta, kind: str, name: str, uid: str) -> bool:
+    """Whether an object belongs to an earlier owner of that kind and name, and is soon gone."""
+    return not meta.belongs_to(uid) and any(
+        (reference.get("kind"), reference.get("name")) == (kind, name) for reference in meta.owner_references
+    )
+
+
+def owner_of(meta: Meta) -> str:
+    """Name the owner of an object, for people."""
+    return f"the {meta.owner.kind} {meta.owner.name}" if meta.owner else "nobody"

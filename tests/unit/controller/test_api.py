@@ -18,6 +18,7 @@ from dask_k8s_controller.kubernetes.errors import Conflict, Refused, Unavailable
 from dask_k8s_controller.kubernetes.resources import CLUSTERS, PODS, SERVICES
 
 POD = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "uid": "u"}}
+SERVICE = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s", "uid": "u"}}
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -128,14 +129,36 @@ class TestCreating:
 
 class TestApplying:
     async def test_is_server_side_and_forced(self, api: Api, server: FakeServer) -> None:
-        service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s"}}
-        server.answers = [gives(service)]
-        await api.apply(SERVICES, "default", service)
-        (request,) = server.requests
+        server.answers = [gives(SERVICE)]
+        await api.apply(SERVICES, "default", SERVICE, "u")
+        _, request = server.requests
         assert (request.method, request.path) == ("PATCH", "/api/v1/namespaces/default/services/s")
         assert request.content_type == "application/apply-patch+yaml"
         assert request.query["force"] == "true"
         assert request.query["fieldManager"] == "dask-k8s-controller"
+        assert server.bodies[-1]["metadata"]["uid"] == "u"
+
+    async def test_another_object_of_that_name_is_left_alone(self, api: Api, server: FakeServer) -> None:
+        server.answers = [gives(SERVICE)]
+        assert await api.apply(SERVICES, "default", SERVICE, "another uid") is None
+        assert [request.method for request in server.requests] == ["GET"]
+
+    async def test_what_we_created_becomes_what_we_apply(self, api: Api, server: FakeServer) -> None:
+        entries = [
+            {"manager": "kube-controller-manager", "operation": "Update"},
+            {"manager": "dask-k8s-controller", "operation": "Update"},
+        ]
+        live = {
+            **SERVICE,
+            "metadata": {"name": "s", "uid": "u", "resourceVersion": "7", "managedFields": entries},
+        }
+        server.answers = [gives(live)]
+        await api.apply(SERVICES, "default", SERVICE, "u")
+        assert server.bodies[1] == [
+            {"op": "replace", "path": "/metadata/resourceVersion", "value": "7"},
+            {"op": "replace", "path": "/metadata/managedFields/1/operation", "value": "Apply"},
+        ]
+        assert [request.method for request in server.requests] == ["GET", "PATCH", "PATCH"]
 
 
 class TestPatching:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
+import pytest
+
 from dask_k8s_controller.cluster.observe import ObservedCluster
 from dask_k8s_controller.cluster.plan import plan_cluster
 from dask_k8s_controller.plans.actions import (
@@ -60,10 +62,8 @@ def reasons(plan: Plan) -> list[str]:
 class TestCreating:
     def test_all_children_are_made_at_once(self) -> None:
         creating = plan(fresh())
-        assert created(creating).keys() == {"Pod", "DaskWorkerGroup"}
-        assert [action.body["kind"] for action in creating.actions if isinstance(action, Apply)] == [
-            "Service"
-        ]
+        assert created(creating).keys() == {"Pod", "Service", "DaskWorkerGroup"}
+        assert len(creating.actions) == 3
 
     def test_a_cluster_that_is_as_it_should_be_is_left_alone(self) -> None:
         assert plan(observed_cluster()) == Plan()
@@ -179,12 +179,22 @@ class TestTheService:
         assert isinstance(action, Apply)
         assert "team" not in action.body["metadata"]["labels"]
 
-    def test_one_of_another_owner_is_left_alone_and_a_person_has_to_act(self) -> None:
-        owner = {"kind": "Other", "name": "somebody", "uid": "x", "controller": True}
-        stuck = plan(observed_cluster(service=service(metadata={"ownerReferences": [owner]})))
+    @pytest.mark.parametrize(
+        ("owners", "who"),
+        [([{"kind": "Other", "name": "x", "uid": "x", "controller": True}], "the Other x"), ([], "nobody")],
+    )
+    def test_one_that_is_not_ours_is_left_alone_and_a_person_has_to_act(
+        self, owners: list[dict[str, Any]], who: str
+    ) -> None:
+        stuck = plan(observed_cluster(service=service(metadata={"ownerReferences": owners})))
         assert stuck.actions == ()
+        assert reasons(stuck) == ["ServiceNameTaken"]
         assert stuck.remarks[0].needs_a_person
-        assert "Other somebody" in stuck.remarks[0].message
+        assert who in stuck.remarks[0].message
+
+    def test_a_name_that_is_taken_is_looked_at_again_after_a_while(self) -> None:
+        stuck = plan(observed_cluster(service=service(metadata={"ownerReferences": []})))
+        assert stuck.requeue_at == NOW + timedelta(seconds=10)
 
 
 class TestReplicas:
@@ -215,6 +225,13 @@ class TestReplicas:
 
 
 class TestTheDefaultGroup:
+    def test_one_that_another_controller_has_made_is_left_alone(self) -> None:
+        owner = {"kind": "Other", "name": "x", "uid": "x", "controller": True}
+        theirs = group(replicas=9, metadata={"ownerReferences": [owner], "annotations": {}})
+        stuck = plan(observed_cluster(groups=(theirs,)))
+        assert "WorkerGroupNameTaken" in reasons(stuck)
+        assert not [action for action in stuck.actions if isinstance(action, JsonPatch)]
+
     def test_a_changed_worker_spec_is_handed_on_without_replicas(self) -> None:
         before = default_group(cluster())
         after = cluster(worker={"spec": pod_spec("worker", "other"), "drainTimeoutSeconds": 5})
@@ -288,7 +305,7 @@ class TestReCreating:
     def test_names_that_are_still_taken_are_waited_for(self) -> None:
         again = cluster(uid="again")
         waiting = plan(observed_cluster(again, service=service()))
-        assert not [action for action in waiting.actions if isinstance(action, Apply)]
+        assert "Service" not in created(waiting)
 
 
 class TestSuspending:
