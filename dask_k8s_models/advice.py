@@ -67,8 +67,6 @@ def _about_scheduler(scheduler: SchedulerSpec, path: Path) -> Advice:
     service = scheduler.service
     if service is None:
         return
-    if service.type == "ExternalName":
-        yield (*path, "service", "type"), "an ExternalName Service doesn't lead to the scheduler"
     if service.ports:
         yield from _about_ports(service, scheduler.spec, (*path, "service", "ports"))
 

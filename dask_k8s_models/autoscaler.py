@@ -19,7 +19,7 @@ from dask_k8s_models.resource import (
     ResourceNames,
     Status,
 )
-from dask_k8s_models.scalars import Count, Int32, Percentage, Positive, Time, Window
+from dask_k8s_models.scalars import Int32, Percentage, Positive, Time, Window, Workers
 
 
 class ScaleUp(RuledModel):
@@ -59,9 +59,9 @@ class AutoscalerSpec(RuledModel):
     """What an autoscaler should do."""
 
     cluster: Annotated[ClusterName, Field(description="Name of the DaskCluster to scale.")]
-    minimum: Annotated[Count, Field(description="There are never fewer workers.")] = 0
+    minimum: Annotated[Workers, Field(description="There are never fewer workers.")] = 0
     maximum: Annotated[
-        Count | None, Field(description="There are never more workers; without it, there is no bound.")
+        Workers | None, Field(description="There are never more workers; without it, 10,000.")
     ] = None
     workerGroup: Annotated[
         GroupName | None,

@@ -20,7 +20,7 @@ from dask_k8s_models.resource import (
     Status,
 )
 from dask_k8s_models.scalars import Count, Int32
-from dask_k8s_models.service import COMPONENT_RULE, cluster_name_rule
+from dask_k8s_models.service import SERVICE_RULES, cluster_name_rule
 from dask_k8s_models.worker import WorkerSpec
 
 
@@ -41,20 +41,23 @@ class SchedulerSpec(RuledModel):
     ] = None
     spec: Annotated[
         PodSpec,
-        Field(description="The scheduler's pod. Its first container, or the one named scheduler, runs it."),
+        Field(
+            description="The scheduler's pod. The container named scheduler, else the one whose command "
+            "says so, runs it."
+        ),
     ]
     service: Annotated[
         ServiceSpec | None,
         Field(
             description="The Service that workers and clients reach the scheduler by. Without a selector or "
-            "ports it gets those of the scheduler."
+            "ports it gets those of the scheduler. It can't be an ExternalName, nor have externalIPs."
         ),
     ] = None
     idleTimeout: Annotated[
         Count | None, Field(description="Another place for the cluster's idleTimeout.")
     ] = None
 
-    rules: ClassVar[tuple[Rule, ...]] = (COMPONENT_RULE,)
+    rules: ClassVar[tuple[Rule, ...]] = SERVICE_RULES
 
 
 def _idle_timeouts_agree(spec: ClusterSpec) -> bool:

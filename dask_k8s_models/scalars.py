@@ -18,6 +18,11 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 INT32_MAX = 2**31 - 1
+MAX_WORKERS = 10_000
+"""Of a group: more than one Dask scheduler serves, so a larger number is a slip or meant to harm.
+
+A Kubernetes cluster has at most 150,000 pods: https://kubernetes.io/docs/setup/best-practices/cluster-large/
+"""
 
 
 def _whole(value: Any) -> Any:
@@ -31,6 +36,8 @@ Int32 = Annotated[StrictInt, Field(le=INT32_MAX), BeforeValidator(_whole)]
 Int64 = Annotated[StrictInt, BeforeValidator(_whole)]
 Count = Annotated[StrictInt, Field(ge=0, le=INT32_MAX), BeforeValidator(_whole)]
 """A number of things, or of seconds."""
+Workers = Annotated[StrictInt, Field(ge=0, le=MAX_WORKERS), BeforeValidator(_whole)]
+"""A number of workers of one group."""
 Positive = Annotated[StrictInt, Field(ge=1, le=INT32_MAX), BeforeValidator(_whole)]
 Percentage = Annotated[StrictInt, Field(ge=1, le=100), BeforeValidator(_whole)]
 Window = Annotated[StrictInt, Field(ge=0, le=3600), BeforeValidator(_whole)]

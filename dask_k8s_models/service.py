@@ -129,6 +129,30 @@ COMPONENT_RULE = Rule(
 )
 
 
+NO_EXTERNAL_NAME_RULE = Rule(
+    cel="!has(self.service) || !has(self.service.externalName) && "
+    "(!has(self.service.type) || self.service.type != 'ExternalName')",
+    message="service must lead to the scheduler, not to another name: take ExternalName and externalName out",
+    holds=lambda scheduler: (
+        scheduler.service is None
+        or (scheduler.service.type != "ExternalName" and scheduler.service.externalName is None)
+    ),
+    field="service.type",
+)
+
+NO_EXTERNAL_IPS_RULE = Rule(
+    cel="!has(self.service) || !has(self.service.externalIPs) || size(self.service.externalIPs) == 0",
+    message="service.externalIPs takes addresses over from everybody: use type LoadBalancer or NodePort, or "
+    "make a second Service yourself",
+    holds=lambda scheduler: not (scheduler.service and scheduler.service.externalIPs),
+    field="service.externalIPs",
+)
+"""https://kubernetes.io/docs/reference/access-authn-authz/admission-controllers/#denyserviceexternalips"""
+
+SERVICE_RULES = (COMPONENT_RULE, NO_EXTERNAL_NAME_RULE, NO_EXTERNAL_IPS_RULE)
+"""The rules about a Service that don't depend on the cluster's name."""
+
+
 def cluster_name_rule(
     scheduler: str, service: Callable[[Any], ServiceSpec | None], optional: str = ""
 ) -> Rule:

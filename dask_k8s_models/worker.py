@@ -11,7 +11,7 @@ from pydantic_core import PydanticCustomError
 from dask_k8s_models._kubernetes import PodSpec
 from dask_k8s_models.base import RuledModel
 from dask_k8s_models.resource import Metadata
-from dask_k8s_models.scalars import INT_OR_STRING, Count, IntOrString
+from dask_k8s_models.scalars import INT_OR_STRING, Count, IntOrString, Workers
 
 PERCENTAGE_PATTERN = "^(100|[1-9][0-9]?)%$"
 
@@ -64,17 +64,21 @@ class WorkerSpec(RuledModel):
     """A group of workers that are all alike."""
 
     replicas: Annotated[
-        Count,
+        Workers,
         Field(
-            description="How many workers to run. Leave it out of manifests that are applied again and again "
-            "where an autoscaler or `kubectl scale` decides."
+            description="How many workers to run, at most 10,000. Leave it out of manifests that are applied "
+            "again and again where an autoscaler or `kubectl scale` decides."
         ),
     ] = 1
     metadata: Annotated[
         Metadata | None, Field(description="Labels and annotations of the group and its pods.")
     ] = None
     spec: Annotated[
-        PodSpec, Field(description="The worker's pod. Its first container, or the one named worker, runs it.")
+        PodSpec,
+        Field(
+            description="The worker's pod. The container named worker, else the one whose command says so, "
+            "runs it."
+        ),
     ]
     updateStrategy: Annotated[
         UpdateStrategy | None, Field(description="How a changed pod spec reaches running workers.")

@@ -148,6 +148,7 @@ def valid() -> Iterator[Case]:
         return Case(name, changed(document or cluster(), path, value))
 
     yield accept("no replicas", "spec worker replicas", ABSENT)
+    yield accept("as many replicas as there may be", "spec worker replicas", 10_000)
     yield accept("zero replicas", "spec worker replicas", 0)
     yield accept("a whole number with a point", "spec idleTimeout", 2.0)
     yield accept("replicas null", "spec worker replicas", None)
@@ -168,6 +169,7 @@ def valid() -> Iterator[Case]:
     yield accept("no service", SERVICE, ABSENT)
     yield accept("a service without selector", f"{SERVICE} selector", ABSENT)
     yield accept("a selector with other labels", f"{SERVICE} selector", {"app": "mine"})
+    yield accept("no external addresses", f"{SERVICE} externalIPs", [])
     yield accept("a LoadBalancer", f"{SERVICE} type", "LoadBalancer")
     yield accept("a node port", f"{SERVICE} ports 0 nodePort", 30786)
     yield accept("no protocol", f"{SERVICE} ports 0 protocol", ABSENT)
@@ -318,6 +320,17 @@ def invalid() -> Iterator[Case]:
     yield refuse("replicas as a fraction", "spec worker replicas", 1.5)
     yield refuse("replicas as a boolean", "spec worker replicas", True)
     yield refuse("more replicas than an int32 holds", "spec worker replicas", 2**31)
+    yield refuse("more replicas than a scheduler serves", "spec worker replicas", 10_001)
+    yield refuse("more replicas of a group", "spec worker replicas", 10_001, group())
+    yield refuse("more replicas of a job's cluster", "spec cluster spec worker replicas", 10_001, job())
+    yield refuse(
+        "a minimum beyond all workers",
+        "spec",
+        {"cluster": "simple", "minimum": 10_001},
+        autoscaler(),
+        field="spec.minimum",
+    )
+    yield refuse("a maximum beyond all workers", "spec maximum", 10_001, autoscaler())
     bare = changed(cluster(), SERVICE, {})
     yield refuse("a name of 54 characters", "metadata name", "a" * 54, bare)
     yield refuse("a name with a dot", "metadata name", "a.b", bare)
@@ -389,6 +402,24 @@ def invalid() -> Iterator[Case]:
     )
     yield refuse(
         "a selector of workers", f"{SERVICE} selector", {"dask.org/component": "worker"}, beyond=True
+    )
+    yield refuse("a service that is another name", f"{SERVICE} type", "ExternalName", beyond=True)
+    yield refuse(
+        "an external name",
+        f"{SERVICE} externalName",
+        "other.example.com",
+        field="spec.scheduler.service.type",
+        beyond=True,
+    )
+    yield refuse(
+        "addresses of others", f"{SERVICE} externalIPs", ["203.0.113.1"], field="externalIPs", beyond=True
+    )
+    yield refuse(
+        "a job whose service is another name",
+        "spec cluster spec scheduler service type",
+        "ExternalName",
+        job(),
+        beyond=True,
     )
     yield refuse("suspend as a word", "spec suspend", "yes")
     for share in (0, -1, "0%", "150%", "half", "5"):

@@ -21,6 +21,7 @@ from dask_k8s_controller.plans.ownership import owner_reference
 from dask_k8s_controller.plans.pod_problems import problem_of
 from dask_k8s_controller.scheduler.answers import Answer, Problem, workers_by_pod
 from dask_k8s_models.autoscaler import AutoscalerSpec
+from dask_k8s_models.scalars import MAX_WORKERS
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Pace:
     look_every: float = 5.0
     answer_age: float = 2.0
     scheduler_retry: float = 5.0
-    largest_demand: int = 10_000
+    largest_demand: int = MAX_WORKERS
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import pytest
 
 from dask_k8s_models import make_autoscaler_spec, make_job_spec, make_worker_group_spec
 from tests.e2e.conftest import DASK_CLUSTERS, WORKER_GROUPS, is_running, pods_of
-from tests.e2e.seed import documented
+from tests.harness.examples import documented
 from tests.harness.kube import Kube, Object
 
 AUTOSCALERS = "daskautoscalers.kubernetes.dask.org"

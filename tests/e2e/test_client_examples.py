@@ -17,18 +17,16 @@ import pytest
 from dask_k8s_client import KubeCluster
 from tests.conftest import is_local
 from tests.e2e.conftest import WORKER_GROUPS, skip_unless_a_scheduler_of_2_gib_fits
-from tests.harness.examples import running_with
+from tests.harness.examples import copied_to, with_image
 from tests.harness.kube import Kube
 
 pytestmark = pytest.mark.usefixtures("controller")
-
-EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 @pytest.fixture(autouse=True)
 def defaults(namespace: str, dask_image: str) -> Iterator[None]:
     config = {"kubernetes.namespace": namespace, "kubernetes.image": dask_image}
-    with dask.config.set(config), running_with(dask_image):
+    with dask.config.set(config):
         yield
 
 
@@ -36,7 +34,7 @@ def run(code: str, **given: Any) -> Iterator[Any]:
     """Run an example, hand out its variables, and close its cluster."""
     scope: dict[str, Any] = {**given}
     try:
-        exec(code, scope)
+        exec(with_image(code, dask.config.get("kubernetes.image")), scope)
         yield scope
     finally:
         for value in list(scope.values()):
@@ -245,12 +243,10 @@ cluster = KubeCluster(custom_cluster_spec="cluster-spec.yml")
 
 
 @pytest.mark.full
-def test_a_file_is_what_kubectl_would_apply(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    manifest = (EXAMPLES / "cluster-spec.yaml").read_text()
-    # The printed commands are those of images before distributed 2026.8, which has them no more.
-    manifest = manifest.replace("[dask-worker,", "[dask, worker,")
-    manifest = manifest.replace("            - dask-scheduler", "            - dask\n            - scheduler")
-    (tmp_path / "cluster-spec.yml").write_text(manifest)
+def test_a_file_is_what_kubectl_would_apply(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dask_image: str
+) -> None:
+    (copied_to(tmp_path, dask_image) / "cluster-spec.yaml").rename(tmp_path / "cluster-spec.yml")
     monkeypatch.chdir(tmp_path)
     for scope in run(FROM_A_FILE):
         assert scope["cluster"].name == "example"

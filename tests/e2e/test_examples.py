@@ -17,15 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from dask_k8s_models import make_cluster_spec
 from tests.e2e.conftest import DASK_CLUSTERS, WORKER_GROUPS, skip_unless_a_scheduler_of_2_gib_fits
-from tests.harness.examples import with_image
+from tests.harness.examples import copied_to, documented
 from tests.harness.kube import Kube, Object
 
-PROJECT = Path(__file__).parents[2]
-EXAMPLES = PROJECT / "examples"
 DASK_AUTOSCALERS = "daskautoscalers.kubernetes.dask.org"
 
 pytestmark = pytest.mark.usefixtures("controller")
@@ -53,8 +50,11 @@ class Traces:
 
 
 @pytest.fixture
-def run(kube: Kube, kubeconfig: Path, namespace: str, dask_image: str) -> Callable[..., Traces]:
+def run(
+    kube: Kube, kubeconfig: Path, namespace: str, dask_image: str, tmp_path: Path
+) -> Callable[..., Traces]:
     """Run a script in its folder, with the image under test, and wait until it and its clusters have gone."""
+    folder = copied_to(tmp_path, dask_image)
 
     def run(script: str, **settings: Any) -> Traces:
         resources = (DASK_CLUSTERS, WORKER_GROUPS, DASK_AUTOSCALERS)
@@ -63,11 +63,10 @@ def run(kube: Kube, kubeconfig: Path, namespace: str, dask_image: str) -> Callab
             for resource in resources
         }
         done = subprocess.run(
-            [sys.executable, "-m", "tests.harness.examples", dask_image, script],
-            cwd=EXAMPLES,
+            [sys.executable, script],
+            cwd=folder,
             env={
                 **os.environ,
-                "PYTHONPATH": str(PROJECT),
                 "KUBECONFIG": str(kubeconfig),
                 "DASK_KUBERNETES__NAMESPACE": namespace,
                 "DASK_KUBERNETES__IMAGE": dask_image,
@@ -90,6 +89,23 @@ def run(kube: Kube, kubeconfig: Path, namespace: str, dask_image: str) -> Callab
         return Traces(done.returncode, done.stdout, events)
 
     return run
+
+
+@pytest.mark.parametrize("name", ["cluster.yaml", "annotations.yaml"])
+def test_a_manifest_becomes_a_cluster_with_workers(
+    kube: Kube, namespace: str, dask_image: str, name: str
+) -> None:
+    manifest = documented(name, dask_image)
+
+    kube.create(manifest, namespace)
+
+    kube.wait(
+        DASK_CLUSTERS,
+        manifest["metadata"]["name"],
+        namespace,
+        until=lambda found: found.get("status", {}).get("readyReplicas") == 2,
+        timeout=120,
+    )
 
 
 def spec_by_default(kube: Kube, manifest: Object, namespace: str) -> Object:
@@ -194,7 +210,7 @@ def test_images_come_from_a_private_registry(run: Callable[..., Traces]) -> None
 
 
 def test_a_classic_pod_spec_becomes_the_workers(run: Callable[..., Traces], dask_image: str) -> None:
-    classic = with_image(yaml.safe_load((EXAMPLES / "worker-spec.yaml").read_text())["spec"], dask_image)
+    classic = documented("worker-spec.yaml", dask_image)["spec"]
 
     traces = run("classic_pod_spec.py")
 
@@ -206,7 +222,7 @@ def test_a_classic_pod_spec_becomes_the_workers(run: Callable[..., Traces], dask
 def test_a_cluster_from_a_file_is_what_kubectl_makes_of_it(
     run: Callable[..., Traces], kube: Kube, namespace: str, dask_image: str
 ) -> None:
-    manifest = with_image(yaml.safe_load((EXAMPLES / "cluster-spec.yaml").read_text()), dask_image)
+    manifest = documented("cluster-spec.yaml", dask_image)
 
     traces = run("cluster_from_file.py", resource_timeout=5)
 

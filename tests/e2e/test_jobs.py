@@ -11,7 +11,7 @@ import pytest
 
 from dask_k8s_models import make_job_spec
 from tests.e2e.conftest import DASK_CLUSTERS, Patience, is_running
-from tests.e2e.seed import documented
+from tests.harness.examples import documented
 from tests.harness.kube import Kube, Object
 
 JOBS = "daskjobs.kubernetes.dask.org"

@@ -13,7 +13,7 @@ import yaml
 
 from tests.conformance.kubectl import Kubectl
 from tests.conformance.waiting import described, eventually
-from tests.e2e.seed import documented
+from tests.harness.examples import documented
 from tests.harness.kube import Kube, Object
 
 GROUP = "kubernetes.dask.org"

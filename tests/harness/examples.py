@@ -1,33 +1,33 @@
-"""Documented examples with the image under test: ``python -m tests.harness.examples IMAGE SCRIPT``."""
+"""The documented examples, with the image under test where that isn't the documented one."""
 
 from __future__ import annotations
 
-import json
-import runpy
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
-from unittest import mock
+import shutil
+from pathlib import Path
 
+import yaml
+
+from tests.harness.kube import Object
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
 DOCUMENTED_IMAGE = "ghcr.io/dask/dask:latest"
 
 
-def with_image(manifest: Any, image: str) -> Any:
-    """Return a manifest with another image than the documented one, which nodes may be unable to pull."""
-    return json.loads(json.dumps(manifest).replace(json.dumps(DOCUMENTED_IMAGE), json.dumps(image)))
+def with_image(text: str, image: str) -> str:
+    """Return an example with another image, for nodes that can't pull the documented one."""
+    return text.replace(DOCUMENTED_IMAGE, image)
 
 
-@contextmanager
-def running_with(image: str) -> Iterator[None]:
-    """Let each KubeCluster that would have the documented image have another one."""
-    from dask_k8s_client import session
-
-    original = session.manifest
-    with mock.patch.object(session, "manifest", lambda options: with_image(original(options), image)):
-        yield
+def documented(name: str, image: str) -> Object:
+    """Read a manifest of examples/."""
+    manifest: Object = yaml.safe_load(with_image((EXAMPLES / name).read_text(), image))
+    return manifest
 
 
-if __name__ == "__main__":
-    with running_with(sys.argv[1]):
-        runpy.run_path(sys.argv[2], run_name="__main__")
+def copied_to(folder: Path, image: str) -> Path:
+    """Copy examples/ to a folder, and return its path there."""
+    copy = folder / "examples"
+    shutil.copytree(EXAMPLES, copy)
+    for path in copy.glob("*.*"):
+        path.write_text(with_image(path.read_text(), image))
+    return copy

@@ -28,7 +28,7 @@ def messages(text: str, severity: Severity = Severity.ERROR) -> list[str]:
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
 def test_example_is_valid_and_comes_back_unchanged(path: Path) -> None:
-    assert messages(path.read_text()) == []
+    assert messages(path.read_text()) == messages(path.read_text(), Severity.WARNING) == []
     written = [
         document for document in yaml.safe_load_all(path.read_text()) if "dask" in document["apiVersion"]
     ]
@@ -157,6 +157,9 @@ def test_what_else_will_hurt_is_warned_about() -> None:
     assert "restartPolicy" in warnings(changed(cluster(), f"{WORKER} restartPolicy", "Always"))[0]
     assert "image" in warnings(changed(cluster(), f"{CONTAINER} image", None))[0]
     assert "minReadyWorkers" in warnings(changed(job(), "spec minReadyWorkers", 3))[0]
-    assert "ExternalName" in warnings(changed(cluster(), f"{SERVICE} type", "ExternalName"))[0]
+    annotated = changed(
+        cluster(), "spec worker metadata", {"annotations": {"kubectl.kubernetes.io/default-container": "x"}}
+    )
+    assert "no container is called x" in warnings(annotated)[0]
     labelled = changed(cluster(), "spec worker metadata", {"labels": {"dask.org/component": "x"}})
     assert "has no effect" in warnings(labelled)[0]
