@@ -29,11 +29,13 @@ check: $(READY)  ## Formatter, linter, types, import contract, generated files
 	$(BIN)/lint-imports
 	$(BIN)/python -m dask_k8s_models.generate --check
 	$(BIN)/python -m dask_k8s_models.crd --check
+	$(BIN)/python chart/generate.py --check
 	$(BIN)/python -m dask_k8s_local.api.generate --check
 
 schemas: $(READY)  ## Regenerate all that is generated
 	$(BIN)/python -m dask_k8s_models.generate
 	$(BIN)/python -m dask_k8s_models.crd
+	$(BIN)/python chart/generate.py
 	$(BIN)/python -m dask_k8s_local.api.generate
 
 format: $(READY)

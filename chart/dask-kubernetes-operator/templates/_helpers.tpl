@@ -1,0 +1,97 @@
+{{- define "dask-kubernetes-operator.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
+{{- end }}
+
+{{- define "dask-kubernetes-operator.fullname" -}}
+{{- if .Values.fullnameOverride }}
+{{- .Values.fullnameOverride | trunc 63 | trimSuffix "-" }}
+{{- else if contains (include "dask-kubernetes-operator.name" .) .Release.Name }}
+{{- .Release.Name | trunc 63 | trimSuffix "-" }}
+{{- else }}
+{{- printf "%s-%s" .Release.Name (include "dask-kubernetes-operator.name" .) | trunc 63 | trimSuffix "-" }}
+{{- end }}
+{{- end }}
+
+{{- define "dask-kubernetes-operator.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "dask-kubernetes-operator.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- define "dask-kubernetes-operator.labels" -}}
+{{- $own := include "dask-kubernetes-operator.selectorLabels" . | fromYaml }}
+{{- $_ := set $own "app.kubernetes.io/version" .Chart.AppVersion }}
+{{- $_ := set $own "app.kubernetes.io/component" "operator" }}
+{{- $_ := set $own "app.kubernetes.io/managed-by" .Release.Service }}
+{{- $_ := set $own "helm.sh/chart" (printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_") }}
+{{- merge $own .Values.labels | toYaml }}
+{{- end }}
+
+{{- define "dask-kubernetes-operator.crdAnnotations" -}}
+{{- /* Argo CD: before everything else, and not by a client-side apply, whose annotation would be too long. */ -}}
+argocd.argoproj.io/sync-options: ServerSideApply=true
+argocd.argoproj.io/sync-wave: "-5"
+{{- if .Values.crds.keep }}
+helm.sh/resource-policy: keep
+{{- end }}
+{{- end }}
+
+{{- define "dask-kubernetes-operator.serviceAccountName" -}}
+{{- if .Values.serviceAccount.create }}
+{{- default (include "dask-kubernetes-operator.fullname" .) .Values.serviceAccount.name }}
+{{- else }}
+{{- default "default" .Values.serviceAccount.name }}
+{{- end }}
+{{- end }}
+
+{{- define "dask-kubernetes-operator.image" -}}
+{{- $tag := default .Chart.AppVersion .Values.image.tag }}
+{{- printf "%s%s%s" .Values.image.name (hasPrefix "sha256:" $tag | ternary "@" ":") $tag }}
+{{- end }}
+
+{{- /* The namespaces that kopfArgs names, as JSON; without any, the release's own. */ -}}
+{{- define "dask-kubernetes-operator.namespaces" -}}
+{{- $found := list }}
+{{- $takes := false }}
+{{- range .Values.kopfArgs }}
+  {{- if $takes }}
+    {{- $found = append $found . }}
+    {{- $takes = false }}
+  {{- else if or (eq . "--namespace") (eq . "-n") }}
+    {{- $takes = true }}
+  {{- else if hasPrefix "--namespace=" . }}
+    {{- $found = append $found (trimPrefix "--namespace=" .) }}
+  {{- else if and (hasPrefix "-n" .) (ne . "-n") }}
+    {{- $found = append $found (trimPrefix "-n" . | trimPrefix "=") }}
+  {{- end }}
+{{- end }}
+{{- default (list .Release.Namespace) $found | uniq | toJson }}
+{{- end }}
+
+{{- /* Where the operator watches everything, or namespaces that only a list of all can tell. */ -}}
+{{- define "dask-kubernetes-operator.isClusterWide" -}}
+{{- if or (has "--all-namespaces" .Values.kopfArgs) (has "-A" .Values.kopfArgs) (contains "*" (include "dask-kubernetes-operator.namespaces" .)) }}true{{ end }}
+{{- end }}
+
+{{- define "dask-kubernetes-operator.validate" -}}
+{{- if and .Values.rbac.create (not .Values.rbac.cluster) (include "dask-kubernetes-operator.isClusterWide" .) }}
+{{- fail (printf "rbac.cluster=false gives rights in single namespaces, but kopfArgs asks for all (%s): add --set kopfArgs='{--namespace=%s}', or leave rbac.cluster=true" (join " " .Values.kopfArgs) .Release.Namespace) }}
+{{- end }}
+{{- if and (gt (int .Values.replicas) 1) (not .Values.leaderElection.enabled) }}
+{{- fail (printf "replicas is %d, but leaderElection.enabled is false: several operators that all act would disturb each other; set leaderElection.enabled=true" (int .Values.replicas)) }}
+{{- end }}
+{{- if and .Values.metrics.scheduler.serviceMonitor.enabled (not .Values.metrics.scheduler.enabled) }}
+{{- fail "metrics.scheduler.serviceMonitor.enabled is true, but metrics.scheduler.enabled is false: set both" }}
+{{- end }}
+{{- if and (or .Values.metrics.worker.podMonitor.enabled .Values.metrics.worker.serviceMonitor.enabled) (not .Values.metrics.worker.enabled) }}
+{{- fail "metrics.worker.podMonitor.enabled is true, but metrics.worker.enabled is false: set both" }}
+{{- end }}
+{{- end }}
+
+{{- /* Namespace and labels of what a monitoring system finds by labels of its own: the root and the values. */ -}}
+{{- define "dask-kubernetes-operator.monitorMetadata" -}}
+{{- $root := index . 0 }}
+{{- $values := index . 1 -}}
+namespace: {{ default $root.Release.Namespace $values.namespace }}
+labels:
+  {{- merge (include "dask-kubernetes-operator.labels" $root | fromYaml) (default dict $values.additionalLabels) | toYaml | nindent 2 }}
+{{- end }}

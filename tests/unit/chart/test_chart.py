@@ -1,0 +1,232 @@
+"""The chart, rendered by Helm's own engine."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import helm_python
+import kubernetes_validate
+import pytest
+import yaml
+
+from dask_k8s_controller.kubernetes.rules import Where, rules
+from dask_k8s_models.definitions import custom_resource_definitions
+from tests.unit.chart.golden import CHART, FOLDER, SETS, Object, notes, rendered, values, without_schemas
+
+OF_OTHERS = "monitoring.coreos.com/v1"
+
+VALUES_OF_OLD = {
+    "image.pullPolicy": "IfNotPresent",
+    "imagePullSecrets": [],
+    "nameOverride": "",
+    "fullnameOverride": "",
+    "serviceAccount.create": True,
+    "serviceAccount.annotations": {},
+    "serviceAccount.name": "",
+    "rbac.create": True,
+    "rbac.cluster": True,
+    "podAnnotations": {},
+    "podSecurityContext": {},
+    "securityContext.capabilities.drop": ["ALL"],
+    "securityContext.runAsNonRoot": True,
+    "securityContext.runAsUser": 1000,
+    "securityContext.allowPrivilegeEscalation": False,
+    "securityContext.readOnlyRootFilesystem": True,
+    "resources": {},
+    "volumes": [],
+    "volumeMounts": [],
+    "extraEnv": [],
+    "nodeSelector": {},
+    "tolerations": [],
+    "affinity": {},
+    "priorityClassName": "",
+    "kopfArgs": ["--all-namespaces"],
+    "metrics.scheduler.enabled": False,
+    "metrics.scheduler.serviceMonitor.enabled": False,
+    "metrics.scheduler.serviceMonitor.namespace": "",
+    "metrics.scheduler.serviceMonitor.namespaceSelector": {},
+    "metrics.scheduler.serviceMonitor.additionalLabels": {},
+    "metrics.scheduler.serviceMonitor.interval": "15s",
+    "metrics.scheduler.serviceMonitor.jobLabel": "",
+    "metrics.scheduler.serviceMonitor.targetLabels": ["dask.org/cluster-name"],
+    "metrics.scheduler.serviceMonitor.metricRelabelings": [],
+    "metrics.worker.enabled": False,
+    "metrics.worker.podMonitor.enabled": False,
+    "metrics.worker.podMonitor.namespace": "",
+    "metrics.worker.podMonitor.namespaceSelector": {},
+    "metrics.worker.podMonitor.additionalLabels": {},
+    "metrics.worker.podMonitor.interval": "15s",
+    "metrics.worker.podMonitor.jobLabel": "",
+    "metrics.worker.podMonitor.podTargetLabels": ["dask.org/cluster-name", "dask.org/workergroup-name"],
+    "metrics.worker.podMonitor.metricRelabelings": [],
+    "workerAllocation.size": None,
+    "workerAllocation.delay": None,
+}
+"""The documented values and their defaults, which users' files may rely on."""
+
+
+def default(path: str) -> Any:
+    found = yaml.safe_load((CHART / "values.yaml").read_text())
+    for key in path.split("."):
+        found = found[key]
+    return found
+
+
+def of_kind(objects: list[Object], kind: str) -> list[Object]:
+    return [item for item in objects if item["kind"] == kind]
+
+
+def refusal(given: Object) -> str:
+    with pytest.raises(helm_python.HelmError) as refused:
+        rendered(given)
+    return str(refused.value)
+
+
+@pytest.mark.parametrize("name", SETS)
+class TestEachSet:
+    """Each set of values."""
+
+    def test_is_as_it_was(self, name: str) -> None:
+        golden = (FOLDER / "golden" / f"{name}.yaml").read_text()
+        assert without_schemas(rendered(values(name))) == golden, "run python -m tests.unit.chart.golden"
+
+    def test_is_valid_to_the_last_field(self, name: str) -> None:
+        for item in rendered(values(name)):
+            # Definitions take long to judge, and are the same in all sets.
+            is_the_same = item["kind"] == "CustomResourceDefinition" and name != "default"
+            if item["apiVersion"] != OF_OTHERS and not is_the_same:
+                kubernetes_validate.validate(item, "1.37.0", strict=True)
+
+    def test_lints(self, name: str) -> None:
+        report = helm_python.lint(CHART, values(name), strict=True, kube_version="v1.30.0")
+        assert report["errors"] == []
+        assert [found for found in report["messages"] if found["severity"] > 1] == []
+
+    def test_has_no_name_twice_and_says_its_namespace(self, name: str) -> None:
+        objects = rendered(values(name))
+        keys = [
+            (item["kind"], item["metadata"].get("namespace"), item["metadata"]["name"]) for item in objects
+        ]
+        assert len(keys) == len(set(keys))
+        cluster_wide = {"CustomResourceDefinition", "ClusterRole", "ClusterRoleBinding"}
+        assert {item["kind"] for item in objects if "namespace" not in item["metadata"]} <= cluster_wide
+
+    def test_tells_what_to_do_next(self, name: str) -> None:
+        text = notes(values(name))
+        assert "kubectl rollout status -n dask-operator deployment/" in text
+        assert "%!" not in text
+
+
+@pytest.mark.parametrize(("path", "expected"), VALUES_OF_OLD.items())
+def test_documented_values_have_their_defaults(path: str, expected: object) -> None:
+    assert default(path) == expected
+
+
+def test_each_value_is_described() -> None:
+    def check(given: Any, schema: Object, path: str) -> Iterator[str]:
+        for key, value in given.items():
+            found = schema["properties"].get(key)
+            if found is None or not (found.get("description") or "properties" in found):
+                yield f"{path}{key}"
+            elif isinstance(value, dict) and "properties" in found:
+                yield from check(value, found, f"{path}{key}.")
+
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    assert list(check(yaml.safe_load((CHART / "values.yaml").read_text()), schema, "")) == []
+
+
+def test_custom_resource_definitions_are_those_of_the_models() -> None:
+    found = {item["metadata"]["name"]: item for item in of_kind(rendered({}), "CustomResourceDefinition")}
+    expected = {item["metadata"]["name"]: item for item in custom_resource_definitions()}
+    assert {name: item["spec"] for name, item in found.items()} == {
+        name: item["spec"] for name, item in expected.items()
+    }
+    for item in found.values():
+        assert item["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
+    removed = of_kind(rendered({"crds": {"keep": False}}), "CustomResourceDefinition")
+    assert all("helm.sh/resource-policy" not in item["metadata"]["annotations"] for item in removed)
+    assert of_kind(rendered({"crds": {"enabled": False}}), "CustomResourceDefinition") == []
+
+
+def test_roles_are_the_table_of_rights() -> None:
+    def granted(found: list[Object]) -> set[tuple[str, str, str]]:
+        return {
+            (group, resource, verb)
+            for rule in found
+            for group in rule["apiGroups"]
+            for resource in rule["resources"]
+            for verb in rule["verbs"]
+        }
+
+    everywhere = rendered({})
+    own, *_ = [item for item in of_kind(everywhere, "ClusterRole") if "user" not in item["metadata"]["name"]]
+    assert granted(own["rules"]) == granted(rules(Where.WATCHED, Where.CLUSTER))
+    (lease,) = of_kind(everywhere, "Role")
+    assert granted(lease["rules"]) == granted(rules(Where.OWN))
+    single = of_kind(rendered(values("single-namespace")), "Role")
+    assert {item["metadata"]["namespace"] for item in single} == {"my-namespace", "dask-operator"}
+    assert granted(single[0]["rules"]) == granted(rules(Where.WATCHED))
+    for item in [*of_kind(everywhere, "ClusterRole"), *of_kind(everywhere, "Role")]:
+        assert "*" not in json.dumps(item["rules"])
+        assert not [one for one in granted(item["rules"]) if one[1].startswith("secrets")]
+
+
+@pytest.mark.parametrize(
+    ("given", "remedy"),
+    [
+        ({"rbac": {"cluster": False}}, "add --set kopfArgs='{--namespace=dask-operator}'"),
+        ({"replicas": 2, "leaderElection": {"enabled": False}}, "set leaderElection.enabled=true"),
+        (
+            {"metrics": {"scheduler": {"serviceMonitor": {"enabled": True}}}},
+            "metrics.scheduler.enabled is false: set both",
+        ),
+        (
+            {"metrics": {"worker": {"podMonitor": {"enabled": True}}}},
+            "metrics.worker.enabled is false: set both",
+        ),
+        ({"replicaCount": 2}, "additional properties 'replicaCount' not allowed"),
+        ({"kopfArgs": "--all-namespaces"}, "at '/kopfArgs': got string, want array"),
+        ({"image": {"pullPolicy": "Sometimes"}}, "'Always', 'IfNotPresent', 'Never'"),
+        ({"workerAllocation": {"size": 0}}, "at '/workerAllocation/size'"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_with_its_remedy(given: Object, remedy: str) -> None:
+    assert remedy in refusal(given)
+
+
+def test_leader_and_budget_come_with_replicas() -> None:
+    one, two = rendered({}), rendered({"replicas": 2})
+    assert not of_kind(one, "PodDisruptionBudget")
+    assert of_kind(two, "PodDisruptionBudget")
+    (alone,) = of_kind(rendered({"leaderElection": {"enabled": False}}), "Deployment")
+    assert alone["spec"]["strategy"]["type"] == "Recreate"
+
+
+def test_pods_meet_the_restricted_pod_security_standard() -> None:
+    (deployment,) = of_kind(rendered({}), "Deployment")
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]},
+        "readOnlyRootFilesystem": True,
+        "runAsNonRoot": True,
+        "runAsUser": 1000,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+
+
+@pytest.mark.parametrize("release", ["dask-kubernetes-operator-1666875935", "x", "a" * 53])
+def test_names_are_valid_whatever_the_release_is_called(release: str) -> None:
+    for item in rendered({}, release=release):
+        assert re.fullmatch(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?", item["metadata"]["name"])
+        if item["kind"] in ("Deployment", "ServiceAccount"):
+            assert len(item["metadata"]["name"]) <= 63
+
+
+def test_the_operators_pods_are_found_by_the_documented_label() -> None:
+    (deployment,) = of_kind(rendered({}), "Deployment")
+    labels = deployment["spec"]["template"]["metadata"]["labels"]
+    assert labels["app.kubernetes.io/name"] == "dask-kubernetes-operator"
