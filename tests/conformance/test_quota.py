@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.conformance.manifests import config_map, waiting_pod
+from tests.conformance.manifests import waiting_pod
 from tests.harness.kube import Kube, Object, Refused
 
 
@@ -79,12 +79,12 @@ def test_what_is_counted_must_be_told(kube: Kube, fresh_namespace: str) -> None:
 
 
 def test_other_objects_are_counted_too(kube: Kube, fresh_namespace: str) -> None:
-    kube.wait("configmaps", "kube-root-ca.crt", fresh_namespace, until=bool)
-    quota(kube, fresh_namespace, **{"count/configmaps": "2"})
-    kube.create(config_map("one"), fresh_namespace)
+    quota(kube, fresh_namespace, **{"count/leases.coordination.k8s.io": "1"})
+    lease = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease"}
+    kube.create({**lease, "metadata": {"name": "one"}}, fresh_namespace)
 
     with pytest.raises(Refused, match="exceeded quota: limited"):
-        kube.create(config_map("two"), fresh_namespace)
+        kube.create({**lease, "metadata": {"name": "two"}}, fresh_namespace)
 
 
 def test_a_limit_range_fills_in_requests_and_limits(kube: Kube, fresh_namespace: str) -> None:

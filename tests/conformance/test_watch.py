@@ -90,12 +90,10 @@ def test_a_watch_from_any_event_tells_exactly_the_later_ones(kube: Kube, namespa
 
 def test_without_a_version_a_watch_begins_with_all_that_exists(kube: Kube, fresh_namespace: str) -> None:
     for name in ("a", "b"):
-        kube.create(config_map(name), fresh_namespace)
+        kube.create(config_map(name, labels={"of": "test"}), fresh_namespace)
 
     for params in ({}, {"resourceVersion": "0"}):
-        with Watch(
-            kube, "configmaps", fresh_namespace, fieldSelector="metadata.name!=kube-root-ca.crt", **params
-        ) as watch:
+        with Watch(kube, "configmaps", fresh_namespace, labelSelector="of=test", **params) as watch:
             watch.until(lambda events: len(events) == 2)
             kube.patch("configmaps", "a", {"metadata": {"annotations": {"n": repr(params)}}}, fresh_namespace)
             events = watch.until_seen("MODIFIED", "a")

@@ -36,9 +36,11 @@ print("closed")
 
 
 @pytest.fixture(scope="session")
-def incumbent(pytestconfig: pytest.Config) -> Path:
-    """The Python of an environment that has the incumbent's package, made once and kept in pytest's cache."""
-    folder = pytestconfig.cache.mkdir(f"incumbent-{sys.version_info.major}.{sys.version_info.minor}")
+def incumbent(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The Python of an environment that has the incumbent's package, in pytest's cache if there is one."""
+    name = f"incumbent-{sys.version_info.major}.{sys.version_info.minor}"
+    has_cache = pytestconfig.pluginmanager.has_plugin("cacheprovider")
+    folder = pytestconfig.cache.mkdir(name) if has_cache else tmp_path_factory.mktemp(name)
     python = folder / "bin" / "python"
     if not (folder / "ready").exists():
         venv.create(folder, with_pip=True, clear=True)
