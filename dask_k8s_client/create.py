@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import copy
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pydantic
 
-from dask_k8s_client.api import CLUSTERS, Kubernetes
+from dask_k8s_client import raw
 from dask_k8s_client.config import ClusterOptions, CreateMode
 from dask_k8s_client.errors import (
     AlreadyExistsError,
@@ -23,10 +23,14 @@ from dask_k8s_client.errors import (
     ValidationError,
     with_remedy,
 )
-from dask_k8s_client.watch import Mirror
+from dask_k8s_client.resources import CLUSTERS
+from dask_k8s_client.watch import Informer
 from dask_k8s_models import make_cluster_spec
 from dask_k8s_models.manifests import ManifestError, model_of
 from dask_k8s_models.problems import field_name, problems_of
+
+if TYPE_CHECKING:
+    from dask_k8s_client.api import Api
 
 Json = dict[str, Any]
 
@@ -79,13 +83,13 @@ def check(body: Json) -> None:
 
 
 async def create_or_connect(
-    api: Kubernetes, namespace: str, options: ClusterOptions, body: Json | None = None
+    api: Api, namespace: str, options: ClusterOptions, body: Json | None = None
 ) -> tuple[Json, bool]:
     """Do what the create mode says.
 
     Parameters
     ----------
-    api : Kubernetes
+    api : Api
         The connection.
     namespace : str
         Where.
@@ -116,10 +120,10 @@ async def create_or_connect(
         raise explained(error, namespace) from error
 
 
-async def _create(api: Kubernetes, namespace: str, options: ClusterOptions, body: Json) -> tuple[Json, bool]:
+async def _create(api: Api, namespace: str, options: ClusterOptions, body: Json) -> tuple[Json, bool]:
     while True:
         try:
-            return await api.create(CLUSTERS.path(namespace), body), True
+            return await raw.create(api, CLUSTERS.path(namespace), body), True
         except AlreadyExistsError:
             existing = await _get(api, namespace, options.name)
         if existing is None:
@@ -134,7 +138,7 @@ async def _create(api: Kubernetes, namespace: str, options: ClusterOptions, body
         return existing, False
 
 
-async def _find(api: Kubernetes, namespace: str, name: str) -> Json:
+async def _find(api: Api, namespace: str, name: str) -> Json:
     existing = await _get(api, namespace, name)
     if existing is None or existing["metadata"].get("deletionTimestamp"):
         what = "doesn't already exist" if existing is None else "is being deleted"
@@ -145,16 +149,16 @@ async def _find(api: Kubernetes, namespace: str, name: str) -> Json:
     return existing
 
 
-async def _get(api: Kubernetes, namespace: str, name: str) -> Json | None:
+async def _get(api: Api, namespace: str, name: str) -> Json | None:
     try:
-        return await api.get(CLUSTERS.path(namespace, name))
+        return await raw.get(api, CLUSTERS.path(namespace, name))
     except NotFoundError as error:
         if error.details.get("name") == name:
             return None
         raise
 
 
-async def _until_gone(api: Kubernetes, namespace: str, cluster: Json, timeout: float) -> None:
+async def _until_gone(api: Api, namespace: str, cluster: Json, timeout: float) -> None:
     try:
         await until_deleted(api, namespace, cluster, timeout)
     except TimeoutError as error:
@@ -165,7 +169,7 @@ async def _until_gone(api: Kubernetes, namespace: str, cluster: Json, timeout: f
         ) from error
 
 
-async def until_deleted(api: Kubernetes, namespace: str, cluster: Json, timeout: float | None) -> None:
+async def until_deleted(api: Api, namespace: str, cluster: Json, timeout: float | None) -> None:
     """Wait until a cluster doesn't exist any more.
 
     Raises
@@ -175,13 +179,14 @@ async def until_deleted(api: Kubernetes, namespace: str, cluster: Json, timeout:
     """
     name, uid = cluster["metadata"]["name"], cluster["metadata"]["uid"]
     pulse = asyncio.Event()
-    mirror = Mirror(api, CLUSTERS.path(namespace), pulse.set, {"fieldSelector": f"metadata.name={name}"})
-    mirror.start_with(cluster)
-    watching = asyncio.create_task(mirror.run(), name=f"{name}: watch deletion")
+    informer = Informer(api, CLUSTERS.path(namespace), pulse.set, {"fieldSelector": f"metadata.name={name}"})
+    informer.start_with(cluster)
+    watching = asyncio.create_task(informer.run(), name=f"{name}: watch deletion")
     try:
         async with asyncio.timeout(timeout):
             while (
-                mirror.objects.get(name, {"metadata": {}})["metadata"].get("uid") == uid and not mirror.error
+                informer.objects.get(name, {"metadata": {}})["metadata"].get("uid") == uid
+                and not informer.error
             ):
                 await pulse.wait()
                 pulse.clear()

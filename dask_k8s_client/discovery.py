@@ -19,16 +19,18 @@ async def discover() -> AsyncIterator[tuple[str, Callable[..., Any]]]:
     >>> [name async for name, _ in discover()]  # doctest: +SKIP
     ['foo']
     """
-    from dask_k8s_client.api import CLUSTERS, Kubernetes
+    from dask_k8s_client import raw
+    from dask_k8s_client.api import Api
     from dask_k8s_client.cluster import KubeCluster
     from dask_k8s_client.errors import ForbiddenError, KubeClusterError
+    from dask_k8s_client.resources import CLUSTERS
 
     try:
-        async with await Kubernetes.connect() as api:
+        async with Api() as api:
             try:
-                answer = await api.get(CLUSTERS.path())
+                answer = await raw.get(api, CLUSTERS.path())
             except ForbiddenError:
-                answer = await api.get(CLUSTERS.path(api.namespace))
+                answer = await raw.get(api, CLUSTERS.path(api.namespace))
     except KubeClusterError as error:
         logger.debug("No Dask clusters on Kubernetes found: %s", error)
         return

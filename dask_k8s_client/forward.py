@@ -9,20 +9,72 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
-
-import aiohttp
+from contextlib import AsyncExitStack, suppress
+from typing import TYPE_CHECKING, Self
 
 from dask_k8s_client.errors import KubeClusterError
-from dask_k8s_client.http import WebSocket as Tunnel
+from dask_k8s_client.websocket import CHUNK, WebSocket
+
+if TYPE_CHECKING:
+    from dask_k8s_client.api import Api
 
 logger = logging.getLogger(__name__)
 
 PROTOCOL = "v4.channel.k8s.io"
 DATA, ERROR = 0, 1
-CHUNK = 2**18
-"""Bytes that are read and sent at once."""
+FRESH = 5.0
+"""Seconds after which a tunnel that nobody has used isn't worth being used: its pod may be gone."""
+
+
+class Tunnel:
+    """A WebSocket to a port of a pod. Make it with `open`, and close it."""
+
+    def __init__(self, socket: WebSocket, stack: AsyncExitStack) -> None:
+        self.socket = socket
+        self._stack = stack
+        self._opened = time.monotonic()
+
+    @classmethod
+    async def open(cls, api: Api, path: str, port: int) -> Self:
+        """Open a tunnel.
+
+        Parameters
+        ----------
+        api : Api
+            The connection.
+        path : str
+            The pod's subresource ``portforward``.
+        port : int
+            The pod's own.
+
+        Raises
+        ------
+        ApiError
+            The API server, or the node behind it, refused it.
+        UnreachableError
+            The API server can't be reached.
+        """
+        async with AsyncExitStack() as stack:
+            opening = api.open_websocket(
+                version="",
+                base=path,
+                params={"ports": str(port)},
+                subprotocols=[PROTOCOL],
+                session_class=WebSocket,
+                is_repeated=False,
+            )
+            return cls(await stack.enter_async_context(opening), stack.pop_all())
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether it has just been opened."""
+        return time.monotonic() - self._opened < FRESH
+
+    async def close(self) -> None:
+        """End it."""
+        await self._stack.aclose()
 
 
 class PortForward:
@@ -31,7 +83,7 @@ class PortForward:
     Parameters
     ----------
     open_tunnel : callable
-        Returns a new WebSocket to the pod's port; called for each connection, so it may lead to another pod
+        Returns a new tunnel to the pod's port; called for each connection, so it may lead to another pod
         each time. It should wait for a while if there is no pod, as those who connect do.
     port : int
         The local port, 0 for any that is free.
@@ -95,10 +147,10 @@ class PortForward:
         try:
             tunnel = await self._open_tunnel()
             try:
-                await _first_of(_send(reader, tunnel), _receive(tunnel, writer))
+                await _first_of(_send(reader, tunnel.socket), _receive(tunnel.socket, writer))
             finally:
                 await tunnel.close()
-        except (KubeClusterError, aiohttp.ClientError, OSError, TimeoutError) as error:
+        except (KubeClusterError, OSError, TimeoutError) as error:
             logger.debug("A forwarded connection ended: %s", error)
         finally:
             writer.close()
@@ -119,23 +171,24 @@ async def _first_of(*coroutines: Awaitable[None]) -> None:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _send(reader: asyncio.StreamReader, tunnel: Tunnel) -> None:
+async def _send(reader: asyncio.StreamReader, socket: WebSocket) -> None:
     while data := await reader.read(CHUNK):
-        await tunnel.send_bytes(b"\0" + data)
+        await socket.send(b"\0" + data)
 
 
-async def _receive(tunnel: Tunnel, writer: asyncio.StreamWriter) -> None:
+async def _receive(socket: WebSocket, writer: asyncio.StreamWriter) -> None:
     greeted: set[int] = set()
-    async for message in tunnel:
-        if message.type is not aiohttp.WSMsgType.BINARY:
-            break
-        content: bytes = message.data
-        channel = content[0]
-        if channel not in greeted:
+    channel, is_greeting = ERROR, True
+    async for content, begins in socket.parts():
+        data = content
+        if begins:
+            channel, data = content[0], content[1:]
+            is_greeting = channel not in greeted
             greeted.add(channel)
-        elif channel == DATA:
-            writer.write(memoryview(content)[1:])
-            await writer.drain()
-        elif channel == ERROR:
-            logger.debug("The port-forward's other end says: %s", content[1:].decode(errors="replace"))
-            break
+        if is_greeting or not data:
+            continue
+        if channel == ERROR:
+            logger.debug("The port-forward's other end says: %s", bytes(data).decode(errors="replace"))
+            return
+        writer.write(data)
+        await writer.drain()

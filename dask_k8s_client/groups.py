@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import secrets
-from typing import Any, SupportsInt
+from typing import TYPE_CHECKING, Any, SupportsInt
 
-from dask_k8s_client.api import AUTOSCALERS, GROUPS, Kubernetes
+from dask_k8s_client import raw
 from dask_k8s_client.errors import (
     AlreadyExistsError,
     ApiError,
@@ -15,7 +15,11 @@ from dask_k8s_client.errors import (
     WorkerGroupNotFoundError,
     with_remedy,
 )
+from dask_k8s_client.resources import AUTOSCALERS, GROUPS
 from dask_k8s_models import API_VERSION, labels, make_autoscaler_spec, make_worker_group_spec, names
+
+if TYPE_CHECKING:
+    from dask_k8s_client.api import Api
 
 Json = dict[str, Any]
 
@@ -25,7 +29,7 @@ class Groups:
 
     Parameters
     ----------
-    api : Kubernetes
+    api : Api
         The connection.
     namespace, cluster : str
         Whose groups.
@@ -33,7 +37,7 @@ class Groups:
         The DaskCluster, which owns what is created here.
     """
 
-    def __init__(self, api: Kubernetes, namespace: str, cluster: str, resource: Json | None = None) -> None:
+    def __init__(self, api: Api, namespace: str, cluster: str, resource: Json | None = None) -> None:
         self._api = api
         self._namespace = namespace
         self._cluster = cluster
@@ -66,7 +70,7 @@ class Groups:
         body = make_worker_group_spec(self._cluster, group, custom_spec=worker)
         body["metadata"] |= {"labels": labels.worker_group(self._cluster, name), **self._owned()}
         try:
-            await self._api.create(GROUPS.path(self._namespace), body)
+            await raw.create(self._api, GROUPS.path(self._namespace), body)
         except AlreadyExistsError as error:
             raise ValidationError(
                 f"The cluster {self._cluster} already has a worker group {group!r}; "
@@ -86,7 +90,7 @@ class Groups:
         """
         name = names.worker_group(self._cluster, group)
         try:
-            await self._api.delete(GROUPS.path(self._namespace, name))
+            await raw.delete(self._api, GROUPS.path(self._namespace, name))
         except NotFoundError as error:
             raise await self._unknown(group) from error
         except ForbiddenError as error:
@@ -108,7 +112,9 @@ class Groups:
         await self.stop_adapting(group)
         name = names.worker_group(self._cluster, group)
         try:
-            await self._api.patch(GROUPS.path(self._namespace, name, "scale"), {"spec": {"replicas": int(n)}})
+            await raw.patch(
+                self._api, GROUPS.path(self._namespace, name, "scale"), {"spec": {"replicas": int(n)}}
+            )
         except NotFoundError as error:
             raise await self._unknown(group) from error
         except ForbiddenError as error:
@@ -135,15 +141,15 @@ class Groups:
             existing = await self.autoscalers(group)
             if existing:
                 # A patch takes null as "no such field".
-                await self._api.patch(AUTOSCALERS.path(self._namespace, existing[0]), {"spec": bounds})
+                await raw.patch(self._api, AUTOSCALERS.path(self._namespace, existing[0]), {"spec": bounds})
                 return
             await self._require(group)
             other = None if group == names.DEFAULT_GROUP else group
             body = make_autoscaler_spec(self._cluster, minimum, maximum, worker_group=other)
             body["metadata"] |= {"labels": labels.autoscaler(self._cluster), **self._owned()}
-            await self._api.create(AUTOSCALERS.path(self._namespace), body)
+            await raw.create(self._api, AUTOSCALERS.path(self._namespace), body)
         except AlreadyExistsError:
-            await self._api.patch(AUTOSCALERS.path(self._namespace, name), {"spec": bounds})
+            await raw.patch(self._api, AUTOSCALERS.path(self._namespace, name), {"spec": bounds})
         except ForbiddenError as error:
             raise with_remedy(error) from error
 
@@ -151,13 +157,13 @@ class Groups:
         """Delete the autoscalers of a group."""
         for name in await self.autoscalers(group):
             try:
-                await self._api.delete(AUTOSCALERS.path(self._namespace, name))
+                await raw.delete(self._api, AUTOSCALERS.path(self._namespace, name))
             except NotFoundError:
                 continue
 
     async def autoscalers(self, group: str) -> list[str]:
         """Return the names of the autoscalers that act on a group, however they were made."""
-        answer = await self._api.get(AUTOSCALERS.path(self._namespace))
+        answer = await raw.get(self._api, AUTOSCALERS.path(self._namespace))
         full_name = names.worker_group(self._cluster, group)
         return [
             item["metadata"]["name"]
@@ -176,13 +182,13 @@ class Groups:
 
     async def _require(self, group: str) -> None:
         try:
-            await self._api.get(GROUPS.path(self._namespace, names.worker_group(self._cluster, group)))
+            await raw.get(self._api, GROUPS.path(self._namespace, names.worker_group(self._cluster, group)))
         except NotFoundError as error:
             raise await self._unknown(group) from error
 
     async def _unknown(self, group: str) -> WorkerGroupNotFoundError:
         try:
-            answer = await self._api.get(GROUPS.path(self._namespace))
+            answer = await raw.get(self._api, GROUPS.path(self._namespace))
         except ApiError:
             return WorkerGroupNotFoundError(f"The cluster {self._cluster} has no worker group {group!r}.")
         prefix = f"{self._cluster}-"

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 
-from dask_k8s_client import connect
-from dask_k8s_client.api import NODES, PODS
+from dask_k8s_client import connect, raw
 from dask_k8s_client.connect import Direct, Forward, Node, Ports
 from dask_k8s_client.errors import (
     ApiError,
@@ -15,9 +14,9 @@ from dask_k8s_client.errors import (
     UnreachableError,
     with_remedy,
 )
-from dask_k8s_client.forward import PROTOCOL, PortForward
-from dask_k8s_client.http import WebSocket as Tunnel
+from dask_k8s_client.forward import PortForward, Tunnel
 from dask_k8s_client.observe import Observer
+from dask_k8s_client.resources import NODES, PODS
 from dask_k8s_client.startup import scheduler_is_ready
 
 HOLD = 60.0
@@ -109,7 +108,7 @@ class Link:
 
     async def _through_node(self, route: Node) -> Direct | Forward:
         try:
-            nodes = (await self._observer.api.get(NODES.path(), limit="100"))["items"]
+            nodes = (await raw.get(self._observer.api, NODES.path(), limit="100"))["items"]
         except ForbiddenError:
             return Forward()
         host = connect.node_host(nodes)
@@ -133,7 +132,11 @@ class Link:
 
     async def _comm_tunnel(self) -> Tunnel:
         tunnel, self._first_tunnel = self._first_tunnel, None
-        return tunnel if tunnel is not None and not tunnel.closed else await self._tunnel("comm")
+        if tunnel is not None and tunnel.is_fresh:
+            return tunnel
+        if tunnel is not None:
+            await tunnel.close()
+        return await self._tunnel("comm")
 
     def _ports(self) -> Ports:
         now = self._observer.now
@@ -168,4 +171,4 @@ class Link:
         assert now.scheduler is not None
         path = PODS.path(self._observer.namespace, now.scheduler["metadata"]["name"], "portforward")
         number = getattr(self._ports(), port)
-        return await self._observer.api.websocket(path, PROTOCOL, ports=str(number))
+        return await Tunnel.open(self._observer.api, path, number)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from dask_k8s_client import pods
-from dask_k8s_client.api import PODS, Kubernetes
+from dask_k8s_client import pods, raw
 from dask_k8s_client.errors import ApiError, ForbiddenError, with_remedy
+from dask_k8s_client.resources import PODS
 from dask_k8s_models import labels
+
+if TYPE_CHECKING:
+    from dask_k8s_client.api import Api
 
 Json = dict[str, Any]
 
@@ -16,12 +19,12 @@ AT_ONCE = 16
 """Logs that are read at the same time."""
 
 
-async def cluster_logs(api: Kubernetes, namespace: str, cluster: str, **options: str) -> dict[str, str]:
+async def cluster_logs(api: Api, namespace: str, cluster: str, **options: str) -> dict[str, str]:
     """Return the logs of a cluster's scheduler and workers by pod name.
 
     Parameters
     ----------
-    api : Kubernetes
+    api : Api
         The connection.
     namespace, cluster : str
         Whose logs.
@@ -44,15 +47,15 @@ async def cluster_logs(api: Kubernetes, namespace: str, cluster: str, **options:
     return {pod["metadata"]["name"]: text for pod, text in zip(dask, texts, strict=True)}
 
 
-async def dask_pods(api: Kubernetes, namespace: str, cluster: str) -> list[Json]:
+async def dask_pods(api: Api, namespace: str, cluster: str) -> list[Json]:
     """Return a cluster's scheduler and workers."""
-    answer = await api.get(PODS.path(namespace), labelSelector=f"{labels.CLUSTER_NAME}={cluster}")
+    answer = await raw.get(api, PODS.path(namespace), labelSelector=f"{labels.CLUSTER_NAME}={cluster}")
     wanted = (labels.Component.SCHEDULER, labels.Component.WORKER)
     found = [pod for pod in answer["items"] if pods.component(pod) in wanted]
     return sorted(found, key=lambda pod: (pods.component(pod), pod["metadata"]["name"]))
 
 
-async def pod_log(api: Kubernetes, namespace: str, pod: Json, **options: str) -> str:
+async def pod_log(api: Api, namespace: str, pod: Json, **options: str) -> str:
     """Return the log of the container that runs Dask, or why there is none."""
     path = PODS.path(namespace, pod["metadata"]["name"], "log")
     parameters = {"container": pods.main_container(pod), **options}
@@ -61,7 +64,7 @@ async def pod_log(api: Kubernetes, namespace: str, pod: Json, **options: str) ->
         # What a person wants to know is in the run that crashed.
         previous = await _read(api, path, {**parameters, "previous": "true"})
     try:
-        current = await api.text(path, **parameters)
+        current = await raw.text(api, path, **parameters)
     except ForbiddenError as error:
         return f"Cannot read the log. {with_remedy(error)}"
     except ApiError as error:
@@ -71,8 +74,8 @@ async def pod_log(api: Kubernetes, namespace: str, pod: Json, **options: str) ->
     return previous or current
 
 
-async def _read(api: Kubernetes, path: str, parameters: dict[str, str]) -> str:
+async def _read(api: Api, path: str, parameters: dict[str, str]) -> str:
     try:
-        return await api.text(path, **parameters)
+        return await raw.text(api, path, **parameters)
     except ApiError:
         return ""

@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dask_k8s_client import pods
-from dask_k8s_client.api import CLUSTERS, EVENTS, GROUPS, PODS, SERVICES, Kubernetes
 from dask_k8s_client.errors import ApiError
-from dask_k8s_client.watch import Mirror
+from dask_k8s_client.resources import CLUSTERS, EVENTS, GROUPS, PODS, SERVICES
+from dask_k8s_client.watch import Informer
 from dask_k8s_models import labels, names
+
+if TYPE_CHECKING:
+    from dask_k8s_client.api import Api
 
 Json = dict[str, Any]
 
@@ -80,7 +83,7 @@ class Observer:
 
     Parameters
     ----------
-    api : Kubernetes
+    api : Api
         The connection.
     namespace : str
         The cluster's namespace.
@@ -88,7 +91,7 @@ class Observer:
         The DaskCluster as it was created or found.
     """
 
-    def __init__(self, api: Kubernetes, namespace: str, cluster: Json) -> None:
+    def __init__(self, api: Api, namespace: str, cluster: Json) -> None:
         self.api = api
         self.namespace = namespace
         self.name: str = cluster["metadata"]["name"]
@@ -98,13 +101,13 @@ class Observer:
         ours = {"labelSelector": f"{labels.CLUSTER_NAME}={self.name}"}
         service = {"fieldSelector": f"metadata.name={names.scheduler(self.name)}"}
         this = {"fieldSelector": f"metadata.name={self.name}"}
-        self._clusters = Mirror(api, CLUSTERS.path(namespace), self._changed, this)
+        self._clusters = Informer(api, CLUSTERS.path(namespace), self._changed, this)
         self._clusters.start_with(cluster)
-        self._pods = Mirror(api, PODS.path(namespace), self._changed, ours)
+        self._pods = Informer(api, PODS.path(namespace), self._changed, ours)
         # Groups made by hand carry no label of their cluster until the operator has adopted them.
-        self._groups = Mirror(api, GROUPS.path(namespace), self._changed)
-        self._services = Mirror(api, SERVICES.path(namespace), self._changed, service)
-        self._events = Mirror(api, EVENTS.path(namespace), self._changed)
+        self._groups = Informer(api, GROUPS.path(namespace), self._changed)
+        self._services = Informer(api, SERVICES.path(namespace), self._changed, service)
+        self._events = Informer(api, EVENTS.path(namespace), self._changed)
 
     def start(self) -> None:
         """Begin to watch."""
@@ -134,7 +137,7 @@ class Observer:
         cluster = self._clusters.objects.get(self.name)
         if cluster is not None and cluster["metadata"]["uid"] != self.uid:
             cluster = None  # somebody deleted ours and created another
-        mirrors = {
+        informers = {
             "cluster": self._clusters,
             "pods": self._pods,
             "groups": self._groups,
@@ -152,7 +155,7 @@ class Observer:
             },
             service=self._services.objects.get(names.scheduler(self.name)),
             events={key: event for key, event in self._events.objects.items() if self._is_ours(event)},
-            refusals={key: mirror.error for key, mirror in mirrors.items() if mirror.error},
+            refusals={key: informer.error for key, informer in informers.items() if informer.error},
         )
 
     async def until(self, is_reached: Callable[[Observed], bool], timeout: float | None = None) -> Observed:

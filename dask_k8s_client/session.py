@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from dask_k8s_client import reaper
-from dask_k8s_client.api import CLUSTERS, Kubernetes
+from dask_k8s_client import raw, reaper
+from dask_k8s_client.api import Api
 from dask_k8s_client.config import ClusterOptions, CreateMode
 from dask_k8s_client.create import create_or_connect, manifest, until_deleted
 from dask_k8s_client.errors import (
@@ -22,6 +22,7 @@ from dask_k8s_client.errors import (
 from dask_k8s_client.groups import Groups
 from dask_k8s_client.link import Link
 from dask_k8s_client.observe import Observed, Observer
+from dask_k8s_client.resources import CLUSTERS
 from dask_k8s_client.views import View
 from dask_k8s_client.wait import until_connectable
 
@@ -79,7 +80,7 @@ class Session:
         self.is_ours = options.shutdown_on_close
         self.resource: Json | None = None
         self.link: Link | None = None
-        self._api: Kubernetes | None = None
+        self._api: Api | None = None
         self._observer: Observer | None = None
         self._keeper: asyncio.Task[None] | None = None
 
@@ -110,7 +111,7 @@ class Session:
             raise
 
     async def _open(self, say: Callable[[str], None], view: View) -> Link:
-        self._api = api = await Kubernetes.connect(*self._kubernetes)
+        self._api = api = await Api(*self._kubernetes)
         # When the event loop ends before anybody closes us, its tasks are cancelled, and this one lets go.
         self._keeper = asyncio.create_task(self._keep(), name=f"{self.name}: keep")
         self.namespace = namespace = self.namespace or api.namespace
@@ -131,7 +132,7 @@ class Session:
         observer.settle()
         return self.link
 
-    async def _create_or_connect(self, api: Kubernetes, namespace: str) -> bool:
+    async def _create_or_connect(self, api: Api, namespace: str) -> bool:
         """Learn what the cluster is, even if we are cancelled meanwhile: it may have to be deleted."""
         finding = asyncio.ensure_future(create_or_connect(api, namespace, self.options, self._manifest))
         try:
@@ -156,7 +157,7 @@ class Session:
             reaper.remember(id(self), leftover)
 
     @property
-    def api(self) -> Kubernetes:
+    def api(self) -> Api:
         """The connection to the API server."""
         if self._api is None:
             raise ValueError(f"The cluster {self.name} isn't running.")
@@ -218,7 +219,7 @@ class Session:
         namespace = str(self.namespace)
         known = self.now.cluster or resource
         try:
-            await self.api.delete(CLUSTERS.path(namespace, self.name), uid=known["metadata"]["uid"])
+            await raw.delete(self.api, CLUSTERS.path(namespace, self.name), uid=known["metadata"]["uid"])
         except (NotFoundError, ConflictError, AlreadyExistsError):
             reaper.forget(id(self))
             return  # gone already; another one may have its name by now

@@ -1,15 +1,18 @@
-"""A mirror of the objects of one kind: filled and kept up to date by a watch."""
+"""What exists of one kind: filled and kept up to date by a watch, across its gaps."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from dask_k8s_client.api import Kubernetes
+from dask_k8s_client import raw
 from dask_k8s_client.errors import ApiError, ForbiddenError, GoneError, NotFoundError, UnreachableError
+
+if TYPE_CHECKING:
+    from dask_k8s_client.api import Api
 
 logger = logging.getLogger(__name__)
 
@@ -19,30 +22,34 @@ FIRST_DELAY, LAST_DELAY = 0.2, 10.0
 """Seconds between attempts to watch again, doubled after each that fails."""
 
 
-class Mirror:
+class Informer:
     """What exists of one kind.
 
     Parameters
     ----------
-    api : Kubernetes
+    api : Api
         The connection.
     path : str
         The list that is watched.
-    changed : callable
+    changed : callable, optional
         Called after each change of `objects` or `error`.
-    params : dict
+    params : dict, optional
         Selectors.
 
     Attributes
     ----------
     objects : dict
-        Object by name.
+        Object by name, or by namespace and name if all namespaces are watched.
     error : ApiError or None
         Why we may not watch: forbidden, or the kind doesn't exist. Nothing comes any more then.
     """
 
     def __init__(
-        self, api: Kubernetes, path: str, changed: Callable[[], None], params: dict[str, str] | None = None
+        self,
+        api: Api,
+        path: str,
+        changed: Callable[[], None] = lambda: None,
+        params: dict[str, str] | None = None,
     ) -> None:
         self.objects: dict[str, Json] = {}
         self.error: ApiError | None = None
@@ -51,12 +58,15 @@ class Mirror:
         self._params = params or {}
         self._changed = changed
         self._version: str | None = None
-        self._has_gap = False
 
     def start_with(self, found: Json) -> None:
         """Begin with this object instead of with what a first watch tells."""
-        self.objects = {found["metadata"]["name"]: found}
+        self.objects = {self._key(found): found}
         self._version = found["metadata"]["resourceVersion"]
+
+    def start_after(self, version: str | None) -> None:
+        """Begin with what changes after this resource version."""
+        self._version = version
 
     async def start_now(self) -> None:
         """Leave out what exists, and begin with what comes from now on.
@@ -66,46 +76,79 @@ class Mirror:
         ApiError
             The list was refused.
         """
-        answer = await self._api.get(self._path, **self._params, limit="1")
+        answer = await raw.get(self._api, self._path, **self._params, limit="1")
         self._version = answer["metadata"]["resourceVersion"]
 
     async def run(self) -> None:
         """Follow the changes until cancelled, or until it is forbidden."""
+        try:
+            async with aclosing(self.changes()) as changes:
+                async for _ in changes:
+                    self._changed()
+        except (ForbiddenError, NotFoundError) as error:
+            self.error = error
+            self._changed()
+
+    async def changes(self) -> AsyncGenerator[tuple[str, Json], None]:
+        """Yield each change, as (type, object), for ever.
+
+        After a gap, what changed meanwhile is told as if it had been watched.
+
+        Raises
+        ------
+        ForbiddenError, NotFoundError
+            We may not watch, or the kind doesn't exist.
+        """
         delay = FIRST_DELAY
+        has_gap = False
         while True:
             try:
-                if self._has_gap:
-                    await self._list()
-                await self._watch_once()
-                delay = FIRST_DELAY
+                if has_gap:
+                    answer = await raw.get(self._api, self._path, **self._params)
+                    self._version = answer["metadata"]["resourceVersion"]
+                    has_gap = False
+                    for kind, found in self._differences(answer["items"]):
+                        self._take(kind, found)
+                        yield kind, found
+                async with aclosing(
+                    raw.watch(self._api, self._path, self._version, **self._params)
+                ) as events:
+                    async for kind, found in events:
+                        self._version = found["metadata"]["resourceVersion"]
+                        delay = FIRST_DELAY
+                        if kind != "BOOKMARK":
+                            self._take(kind, found)
+                            yield kind, found
                 continue
             except GoneError:
-                self._has_gap = True
-            except (ForbiddenError, NotFoundError) as error:
-                self.error = error
-                self._changed()
-                return
+                has_gap = True
+            except (ForbiddenError, NotFoundError):
+                raise
             except (ApiError, UnreachableError, OSError) as error:
                 logger.debug("Watching %s broke off: %s", self._path, error)
             await asyncio.sleep(delay)
             delay = min(delay * 2, LAST_DELAY)
 
-    async def _list(self) -> None:
-        """Learn what exists, and forget what vanished while nobody looked."""
-        answer = await self._api.get(self._path, **self._params)
-        self.objects = {item["metadata"]["name"]: item for item in answer["items"]}
-        self._version = answer["metadata"]["resourceVersion"]
-        self._has_gap = False
-        self._changed()
+    def _take(self, kind: str, found: Json) -> None:
+        if kind == "DELETED":
+            self.objects.pop(self._key(found), None)
+        else:
+            self.objects[self._key(found)] = found
 
-    async def _watch_once(self) -> None:
-        async with aclosing(self._api.watch(self._path, self._version, **self._params)) as events:
-            async for kind, found in events:
-                self._version = found["metadata"]["resourceVersion"]
-                if kind == "BOOKMARK":
-                    continue
-                if kind == "DELETED":
-                    self.objects.pop(found["metadata"]["name"], None)
-                else:
-                    self.objects[found["metadata"]["name"]] = found
-                self._changed()
+    def _differences(self, items: list[Json]) -> Iterator[tuple[str, Json]]:
+        """Compare what exists with what was known."""
+        now = {self._key(item): item for item in items}
+        for key in self.objects.keys() - now.keys():
+            yield "DELETED", self.objects[key]
+        for key, item in now.items():
+            before = self.objects.get(key)
+            if before is None:
+                yield "ADDED", item
+            elif before["metadata"]["resourceVersion"] != item["metadata"]["resourceVersion"]:
+                yield "MODIFIED", item
+
+    def _key(self, found: Json) -> str:
+        metadata = found["metadata"]
+        if "/namespaces/" in self._path:
+            return str(metadata["name"])
+        return f"{metadata.get('namespace', '')}/{metadata['name']}"

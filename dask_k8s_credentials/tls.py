@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
+import socket
 import ssl
 import tempfile
-from typing import Any
 
 from dask_k8s_credentials.errors import CredentialsError
 
@@ -18,16 +18,32 @@ class NamedContext(ssl.SSLContext):
 
     expected_name: str | None = None
 
-    def wrap_bio(self, *args: Any, **options: Any) -> ssl.SSLObject:
+    def wrap_bio(
+        self,
+        incoming: ssl.MemoryBIO,
+        outgoing: ssl.MemoryBIO,
+        server_side: bool = False,
+        server_hostname: str | bytes | None = None,
+        session: ssl.SSLSession | None = None,
+    ) -> ssl.SSLObject:
         """Begin TLS over memory, as asyncio does."""
-        return super().wrap_bio(*args, **self._named(options))
+        name = self.expected_name or server_hostname
+        return super().wrap_bio(incoming, outgoing, server_side, name, session)
 
-    def wrap_socket(self, *args: Any, **options: Any) -> ssl.SSLSocket:
+    def wrap_socket(
+        self,
+        sock: socket.socket,
+        server_side: bool = False,
+        do_handshake_on_connect: bool = True,
+        suppress_ragged_eofs: bool = True,
+        server_hostname: str | bytes | None = None,
+        session: ssl.SSLSession | None = None,
+    ) -> ssl.SSLSocket:
         """Begin TLS over a socket."""
-        return super().wrap_socket(*args, **self._named(options))
-
-    def _named(self, options: dict[str, Any]) -> dict[str, Any]:
-        return {**options, "server_hostname": self.expected_name} if self.expected_name else options
+        name = self.expected_name or server_hostname
+        return super().wrap_socket(
+            sock, server_side, do_handshake_on_connect, suppress_ragged_eofs, name, session
+        )
 
 
 def context(

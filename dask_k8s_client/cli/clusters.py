@@ -9,7 +9,7 @@ import click
 from dask_k8s_client.cli.common import connection_options, output_option, run, show, show_table
 
 if TYPE_CHECKING:
-    from dask_k8s_client.api import Kubernetes
+    from dask_k8s_client.api import Api
 
 Json = dict[str, Any]
 
@@ -26,11 +26,12 @@ def list_clusters(
     context: str | None,
 ) -> None:
     """List Dask clusters."""
-    from dask_k8s_client.api import CLUSTERS
+    from dask_k8s_client import raw
+    from dask_k8s_client.resources import CLUSTERS
 
-    async def read(api: Kubernetes) -> tuple[Json, str]:
+    async def read(api: Api) -> tuple[Json, str]:
         where = None if all_namespaces else namespace or api.namespace
-        return await api.get(CLUSTERS.path(where)), where or "any namespace"
+        return await raw.get(api, CLUSTERS.path(where)), where or "any namespace"
 
     answer, where = run(read, kubeconfig, context)
     if output in ("json", "yaml"):
@@ -89,7 +90,7 @@ def scale(
     """Set the number of WORKERS of a CLUSTER, and end its autoscaling."""
     from dask_k8s_client.groups import Groups
 
-    async def patch(api: Kubernetes) -> None:
+    async def patch(api: Api) -> None:
         await Groups(api, namespace or api.namespace, cluster).scale(workers, group)
 
     run(patch, kubeconfig, context)
@@ -112,15 +113,16 @@ def delete(
     """Delete CLUSTERS, with all that belongs to them."""
     import asyncio
 
-    from dask_k8s_client.api import CLUSTERS
+    from dask_k8s_client import raw
     from dask_k8s_client.create import until_deleted
     from dask_k8s_client.errors import NotFoundError
+    from dask_k8s_client.resources import CLUSTERS
 
-    async def remove(api: Kubernetes, name: str) -> None:
+    async def remove(api: Api, name: str) -> None:
         where = namespace or api.namespace
         try:
-            cluster = await api.get(CLUSTERS.path(where, name))
-            await api.delete(CLUSTERS.path(where, name), uid=cluster["metadata"]["uid"])
+            cluster = await raw.get(api, CLUSTERS.path(where, name))
+            await raw.delete(api, CLUSTERS.path(where, name), uid=cluster["metadata"]["uid"])
         except NotFoundError as error:
             raise click.ClickException(
                 f"There is no cluster {name} in the namespace {where}; "
@@ -130,7 +132,7 @@ def delete(
             await until_deleted(api, where, cluster, timeout)
         click.echo(f"daskcluster {name} deleted")
 
-    async def remove_all(api: Kubernetes) -> None:
+    async def remove_all(api: Api) -> None:
         outcomes = await asyncio.gather(*(remove(api, name) for name in clusters), return_exceptions=True)
         failures = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
         for failure in failures[1:]:

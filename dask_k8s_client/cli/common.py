@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from dask_k8s_client.api import Kubernetes
+    from dask_k8s_client.api import Api
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -35,15 +35,15 @@ def output_option(*formats: str) -> Callable[[F], F]:
     return click.option("-o", "--output", type=click.Choice(formats), help="Form of the output.")
 
 
-def run(work: Callable[[Kubernetes], Awaitable[T]], kubeconfig: str | None, context: str | None) -> T:
+def run(work: Callable[[Api], Awaitable[T]], kubeconfig: str | None, context: str | None) -> T:
     """Do something with a connection; an error becomes a message and exit code 1."""
     import asyncio
 
-    from dask_k8s_client.api import Kubernetes
+    from dask_k8s_client.api import Api
     from dask_k8s_client.errors import ForbiddenError, KubeClusterError, with_remedy
 
     async def connected() -> T:
-        async with await Kubernetes.connect(kubeconfig, context) as api:
+        async with Api(kubeconfig, context) as api:
             return await work(api)
 
     try:

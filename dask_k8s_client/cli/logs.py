@@ -9,7 +9,7 @@ import click
 from dask_k8s_client.cli.common import connection_options, run
 
 if TYPE_CHECKING:
-    from dask_k8s_client.api import Kubernetes
+    from dask_k8s_client.api import Api
 
 
 @click.command(short_help="Print the logs of scheduler and workers.")
@@ -40,7 +40,7 @@ def logs(
 
     options = {} if tail is None else {"tailLines": str(tail)}
 
-    async def read(api: Kubernetes) -> None:
+    async def read(api: Api) -> None:
         where = namespace or api.namespace
         chosen = [
             pod
@@ -70,13 +70,14 @@ def _component(pod: dict[str, Any]) -> str:
 
 
 async def _follow(
-    api: Kubernetes, namespace: str, pod: dict[str, Any], with_name: bool, options: dict[str, str]
+    api: Api, namespace: str, pod: dict[str, Any], with_name: bool, options: dict[str, str]
 ) -> None:
-    from dask_k8s_client.api import PODS
+    from dask_k8s_client import raw
     from dask_k8s_client.pods import main_container
+    from dask_k8s_client.resources import PODS
 
     name = pod["metadata"]["name"]
     path = PODS.path(namespace, name, "log")
     prefix = f"[{name}] " if with_name else ""
-    async for line in api.lines(path, container=main_container(pod), follow="true", **options):
+    async for line in raw.lines(api, path, container=main_container(pod), follow="true", **options):
         click.echo(f"{prefix}{line}")

@@ -6,14 +6,19 @@ import asyncio
 import gc
 import socket
 import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
 
-import aiohttp
 import pytest
+from aiohttp import web
 from distributed import Client
 
 from dask_k8s_client import KubeCluster
 from tests.e2e.conftest import DASK_CLUSTERS
 from tests.harness.kube import Kube
+from tests.harness.proxy import ApiProxy
 
 pytestmark = pytest.mark.usefixtures("controller")
 
@@ -57,18 +62,54 @@ async def test_a_start_that_is_cancelled_leaves_nothing(kube: Kube, namespace: s
         await cluster
 
 
+class CountingProxy(ApiProxy):
+    """An API server that counts what it is asked, and by whom."""
+
+    def __init__(self, upstream: Path) -> None:
+        super().__init__(upstream)
+        self.asked: list[str] = []
+        self.askers: set[str] = set()
+
+    async def _start(self) -> None:
+        # Its threads must be told from the client's.
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(thread_name_prefix="api-proxy"))
+        await super()._start()
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        self.asked.append(f"{request.method} {request.rel_url}")
+        self.askers.add(request.headers.get("User-Agent", ""))
+        if request.headers.get("Upgrade", "").lower() != "websocket":
+            return await super()._handle(request)
+        protocols = request.headers["Sec-WebSocket-Protocol"].split(", ")
+        near = web.WebSocketResponse(protocols=protocols, max_msg_size=0)
+        opening = self._session.ws_connect(
+            f"{self._server}{request.raw_path}", protocols=protocols, max_msg_size=0
+        )
+        async with opening as far:
+            await near.prepare(request)
+            there, back = asyncio.ensure_future(_relay(near, far)), asyncio.ensure_future(_relay(far, near))
+            await asyncio.wait((there, back), return_when=asyncio.FIRST_COMPLETED)
+            for task in (there, back):
+                task.cancel()
+            await asyncio.gather(there, back, return_exceptions=True)
+        return near
+
+
+async def _relay(source: Any, target: Any) -> None:
+    async for message in source:
+        await target.send_bytes(message.data)
+
+
+@pytest.fixture
+def counting_proxy(kubeconfig: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[CountingProxy]:
+    with CountingProxy(kubeconfig) as proxy:
+        monkeypatch.setenv("KUBECONFIG", str(proxy.kubeconfig))
+        yield proxy
+
+
 def test_a_cluster_has_the_port_that_was_asked_for_takes_few_requests_and_leaves_no_thread(
-    kube: Kube, namespace: str, dask_image: str, monkeypatch: pytest.MonkeyPatch
+    counting_proxy: CountingProxy, kube: Kube, namespace: str, dask_image: str
 ) -> None:
-    requests: list[str] = []
-    request = aiohttp.ClientSession._request
-
-    async def counted(self: aiohttp.ClientSession, method: str, url: str, **kwargs: object) -> object:
-        if "/api" in str(url):  # not the probes of the local Kubernetes, which runs in this process
-            requests.append(f"{method} {url}")
-        return await request(self, method, url, **kwargs)
-
-    monkeypatch.setattr(aiohttp.ClientSession, "_request", counted)
     threads = set(threading.enumerate())
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -82,7 +123,7 @@ def test_a_cluster_has_the_port_that_was_asked_for_takes_few_requests_and_leaves
         scheduler_forward_port=port,
         quiet=True,
     )
-    to_create = list(requests)
+    to_create = list(counting_proxy.asked)
     with Client(cluster) as client:
         assert cluster.forwarded_dashboard_port == str(port)
         assert client.submit(sum, [10, 1]).result(timeout=120) == 11
@@ -94,11 +135,13 @@ def test_a_cluster_has_the_port_that_was_asked_for_takes_few_requests_and_leaves
     # The cluster itself; five watches, and a list where that of the events begins; two tunnels.
     assert sum(one.startswith("POST") for one in to_create) == 1
     assert len(to_create) <= 10, "\n".join(to_create)
-    assert len(requests) <= 16, "\n".join(requests)
+    assert len(counting_proxy.asked) <= 16, "\n".join(counting_proxy.asked)
+    assert counting_proxy.askers == {"dask-k8s-client"}, "who else sends requests?"
     kube.gone(DASK_CLUSTERS, "counted", namespace, timeout=5)
     gc.collect()
     # Dask's own pool of threads for serialization belongs to the process.
-    left = [one for one in set(threading.enumerate()) - threads if "Dask-Offload" not in one.name]
+    others = ("Dask-Offload", "api-proxy")
+    left = [one for one in set(threading.enumerate()) - threads if not one.name.startswith(others)]
     for thread in left:
         thread.join(timeout=5)  # An event loop tells its threads to end, and doesn't wait for them.
     assert [thread.name for thread in left if thread.is_alive()] == []

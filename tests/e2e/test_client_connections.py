@@ -16,11 +16,13 @@ import pytest
 from distributed import Client
 
 import dask_k8s_client
+import dask_k8s_credentials
 import dask_k8s_models
 from dask_k8s_client import KubeCluster, connect, make_cluster_spec
-from dask_k8s_client.api import PODS, Kubernetes
+from dask_k8s_client.api import Api
 from dask_k8s_client.errors import ResourceTimeoutError
-from dask_k8s_client.forward import PROTOCOL, PortForward
+from dask_k8s_client.forward import PortForward, Tunnel
+from dask_k8s_client.resources import PODS
 from tests.conformance.pods import Pods, python
 from tests.conftest import is_local
 from tests.e2e.conftest import DASK_CLUSTERS, Patience, is_running
@@ -36,7 +38,7 @@ IN_A_POD = """
     if importlib.util.find_spec("dask_k8s_client") is None:
         zipfile.ZipFile("/client/client.zip").extractall("/tmp/client")
         sys.path.insert(0, "/tmp/client")
-    missing = [name for name in ("aiohttp", "pydantic") if importlib.util.find_spec(name) is None]
+    missing = [name for name in ("kr8s", "pydantic") if importlib.util.find_spec(name) is None]
     if missing:
         print(json.dumps({"missing": missing}))
         sys.exit()
@@ -60,7 +62,7 @@ def client_for_pods() -> Object:
     """Our packages as a ConfigMap, for images that lack them."""
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
-        for package in (dask_k8s_client, dask_k8s_models):
+        for package in (dask_k8s_client, dask_k8s_credentials, dask_k8s_models):
             folder = Path(package.__path__[0])
             for path in sorted(folder.rglob("*")):
                 if path.is_file() and path.suffix != ".pyc":
@@ -117,11 +119,11 @@ def balanced(manifest: Object, comm: int = 8786, dashboard: int = 8787) -> Objec
 @asynccontextmanager
 async def load_balancer(namespace: str, pod: str) -> AsyncIterator[tuple[int, int]]:
     """Ports of this machine that lead to a scheduler's two, by way of the API server."""
-    async with await Kubernetes.connect() as api:
+    async with Api() as api:
 
         def leading_to(port: int) -> PortForward:
             path = PODS.path(namespace, pod, "portforward")
-            return PortForward(lambda: api.websocket(path, PROTOCOL, ports=str(port)))
+            return PortForward(lambda: Tunnel.open(api, path, port))
 
         comm, dashboard = leading_to(8786), leading_to(8787)
         try:

@@ -10,7 +10,7 @@ from typing import Any, Self
 import trustme
 from aiohttp import web
 
-from dask_k8s_client.api import Kubernetes
+from dask_k8s_client.api import Api
 from dask_k8s_credentials import Credentials
 
 Json = dict[str, Any]
@@ -27,9 +27,14 @@ class ScriptedServer:
         A function of the request, or what it would return: a response or an object. The last is repeated.
     authority
         Who certifies that it is the server; without one it speaks plain HTTP.
+    name
+        What its certificate says.
     """
 
-    def __init__(self, *answers: Handler | Answer, authority: trustme.CA | None = None) -> None:
+    def __init__(
+        self, *answers: Handler | Answer, authority: trustme.CA | None = None, name: str = "127.0.0.1"
+    ) -> None:
+        self._name = name
         self._answers = list(answers)
         self._authority = authority
         self.requests: list[tuple[str, str, Json | None]] = []
@@ -40,12 +45,12 @@ class ScriptedServer:
         application.router.add_route("*", "/{path:.*}", self._answer)
         self._runner = web.AppRunner(application, shutdown_timeout=1)
         await self._runner.setup()
-        mine, theirs = (None, None) if self._authority is None else tls(self._authority)
+        mine, theirs = (None, None) if self._authority is None else tls(self._authority, self._name)
         site = web.TCPSite(self._runner, "127.0.0.1", 0, ssl_context=mine)
         await site.start()
         self.port = self._runner.addresses[0][1]
         self.url = f"{'https' if mine else 'http'}://127.0.0.1:{self.port}"
-        self.api = Kubernetes(Credentials(self.url, ssl_context=theirs))
+        self.api = await Api(loader=lambda: Credentials(self.url, ssl_context=theirs))
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -62,10 +67,10 @@ class ScriptedServer:
         return answer if isinstance(answer, web.StreamResponse) else web.json_response(answer)
 
 
-def tls(authority: trustme.CA) -> tuple[ssl.SSLContext, ssl.SSLContext]:
+def tls(authority: trustme.CA, name: str = "127.0.0.1") -> tuple[ssl.SSLContext, ssl.SSLContext]:
     """Return what a server on the loopback address and its clients need."""
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("127.0.0.1").configure_cert(server)
+    authority.issue_cert(name).configure_cert(server)
     client = ssl.create_default_context()
     authority.configure_trust(client)
     return server, client

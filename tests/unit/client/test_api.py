@@ -1,9 +1,8 @@
-"""The client of the API server: retries, errors, watches."""
+"""The seam to the API server: repetition, limits, credentials, errors, streams."""
 
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 from typing import Any
 
 import psutil
@@ -11,8 +10,9 @@ import pytest
 import trustme
 from aiohttp import web
 
-from dask_k8s_client import http
-from dask_k8s_client.api import CLUSTERS, NODES, PODS, Kubernetes
+from dask_k8s_client import api as api_module
+from dask_k8s_client import raw
+from dask_k8s_client.api import Api
 from dask_k8s_client.errors import (
     AlreadyExistsError,
     ApiError,
@@ -21,16 +21,18 @@ from dask_k8s_client.errors import (
     GoneError,
     InvalidError,
     NotFoundError,
+    UnauthorizedError,
     UnreachableError,
     with_remedy,
 )
+from dask_k8s_client.resources import CLUSTERS, NODES, PODS
 from dask_k8s_credentials import Credentials
 from tests.unit.client.server import ScriptedServer, an_object, refusal, watch
 
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http, "RETRY_DELAYS", (0, 0, 0))
+    monkeypatch.setattr(api_module, "RETRY_DELAYS", (0, 0, 0))
 
 
 async def broken(request: web.Request) -> web.Response:
@@ -38,6 +40,29 @@ async def broken(request: web.Request) -> web.Response:
     assert request.transport is not None
     request.transport.close()
     return web.Response()
+
+
+async def unanswered(_: web.Request) -> web.Response:
+    """Take a request and say nothing."""
+    await asyncio.Event().wait()
+    return web.Response()
+
+
+async def silence(request: web.Request) -> web.StreamResponse:
+    """Begin an answer and say nothing more."""
+    response = web.StreamResponse()
+    await response.prepare(request)
+    await asyncio.Event().wait()
+    return response
+
+
+async def echo(request: web.Request) -> web.StreamResponse:
+    """Send back what comes."""
+    socket = web.WebSocketResponse()
+    await socket.prepare(request)
+    async for message in socket:
+        await socket.send_bytes(message.data)
+    return socket
 
 
 def test_paths() -> None:
@@ -48,7 +73,7 @@ def test_paths() -> None:
 
 async def test_objects_are_created_strictly() -> None:
     async with ScriptedServer(an_object()) as server:
-        await server.api.create("/x", {"a": 1})
+        await raw.create(server.api, "/x", {"a": 1})
     assert server.requests == [("POST", "/x", {"a": 1})]
     assert server.queries[0]["fieldValidation"] == "Strict"
 
@@ -56,14 +81,14 @@ async def test_objects_are_created_strictly() -> None:
 @pytest.mark.parametrize("code", [429, 500, 503])
 async def test_what_may_pass_is_tried_again(code: int) -> None:
     async with ScriptedServer(refusal(code, "Busy"), refusal(code, "Busy"), an_object()) as server:
-        assert await server.api.get("/x") == an_object()
+        assert await raw.get(server.api, "/x") == an_object()
     assert len(server.requests) == 3
 
 
 async def test_what_does_not_pass_is_raised_in_the_end() -> None:
     async with ScriptedServer(refusal(503, "Busy", "come back")) as server:
         with pytest.raises(ApiError, match="come back"):
-            await server.api.get("/x")
+            await raw.get(server.api, "/x")
     assert len(server.requests) == 4
 
 
@@ -82,7 +107,7 @@ async def test_what_does_not_pass_is_raised_in_the_end() -> None:
 async def test_refusals_are_errors_of_their_kind(code: int, reason: str, error: type[ApiError]) -> None:
     async with ScriptedServer(refusal(code, reason, "this and that", name="foo")) as server:
         with pytest.raises(error, match="this and that") as caught:
-            await server.api.get("/x")
+            await raw.get(server.api, "/x")
     assert (caught.value.code, caught.value.reason, caught.value.details) == (code, reason, {"name": "foo"})
     assert len(server.requests) == 1
 
@@ -90,7 +115,7 @@ async def test_refusals_are_errors_of_their_kind(code: int, reason: str, error: 
 async def test_an_answer_that_is_no_status_is_quoted() -> None:
     async with ScriptedServer(web.Response(status=404, text="<html>proxy</html>")) as server:
         with pytest.raises(NotFoundError, match="proxy"):
-            await server.api.get("/x")
+            await raw.get(server.api, "/x")
 
 
 def test_forbidden_says_which_rule_helps() -> None:
@@ -101,7 +126,7 @@ def test_forbidden_says_which_rule_helps() -> None:
 
 async def test_a_read_is_repeated_when_the_connection_breaks() -> None:
     async with ScriptedServer(broken, an_object()) as server:
-        assert await server.api.get("/x") == an_object()
+        assert await raw.get(server.api, "/x") == an_object()
 
 
 async def test_an_object_whose_creation_was_not_answered_is_known_again() -> None:
@@ -111,7 +136,7 @@ async def test_an_object_whose_creation_was_not_answered_is_known_again() -> Non
         return created
 
     async with ScriptedServer(broken, refusal(409, "AlreadyExists"), mine) as server:
-        created = await server.api.create("/x", {"metadata": {"name": "foo"}})
+        created = await raw.create(server.api, "/x", {"metadata": {"name": "foo"}})
     assert created["metadata"]["uid"] == "uid-of-foo"
     assert server.requests[2][:2] == ("GET", "/x/foo")
 
@@ -119,15 +144,15 @@ async def test_an_object_whose_creation_was_not_answered_is_known_again() -> Non
 async def test_an_object_of_that_name_may_also_be_somebody_elses() -> None:
     async with ScriptedServer(broken, refusal(409, "AlreadyExists"), an_object("foo")) as server:
         with pytest.raises(AlreadyExistsError):
-            await server.api.create("/x", {"metadata": {"name": "foo"}})
+            await raw.create(server.api, "/x", {"metadata": {"name": "foo"}})
 
 
 async def test_a_deletion_that_was_not_answered_is_done_when_nothing_is_found() -> None:
     async with ScriptedServer(broken, refusal(404, "NotFound")) as server:
-        await server.api.delete("/x/foo")
+        await raw.delete(server.api, "/x/foo")
     async with ScriptedServer(refusal(404, "NotFound")) as server:
         with pytest.raises(NotFoundError):
-            await server.api.delete("/x/foo")
+            await raw.delete(server.api, "/x/foo")
 
 
 async def test_a_log_that_breaks_off_is_read_again() -> None:
@@ -140,37 +165,156 @@ async def test_a_log_that_breaks_off_is_read_again() -> None:
         return response
 
     async with ScriptedServer(half, web.Response(text="whole")) as server:
-        assert await server.api.text("/x") == "whole"
+        assert await raw.text(server.api, "/x") == "whole"
 
 
 async def test_an_unreachable_server_is_named(unused_tcp_port: int) -> None:
-    async with Kubernetes(Credentials(f"http://127.0.0.1:{unused_tcp_port}")) as api:
+    async with Api(loader=lambda: Credentials(f"http://127.0.0.1:{unused_tcp_port}")) as api:
         with pytest.raises(UnreachableError, match=f"127.0.0.1:{unused_tcp_port}"):
-            await api.get("/x")
+            await raw.get(api, "/x")
+
+
+class Expiring:
+    """Credentials of which the first are no longer accepted."""
+
+    def __init__(self, *tokens: str) -> None:
+        self.tokens = list(tokens)
+        self.url = ""
+        self.loads = 0
+
+    def __call__(self) -> Credentials:
+        self.loads += 1
+        token = self.tokens.pop(0) if len(self.tokens) > 1 else self.tokens[0]
+        return Credentials(self.url, headers=(("Authorization", f"Bearer {token}"),))
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        if request.headers.get("Authorization") != "Bearer new":
+            return web.json_response({"reason": "Unauthorized"}, status=401)
+        if "upgrade" in request.headers.get("Connection", "").lower():
+            return await echo(request)
+        return web.json_response(an_object())
 
 
 async def test_expired_credentials_are_loaded_anew() -> None:
-    async def answer(request: web.Request) -> web.StreamResponse:
-        if request.headers.get("Authorization") != "Bearer new":
-            return web.json_response({"reason": "Unauthorized"}, status=401)
-        return web.json_response(an_object())
+    loader = Expiring("old", "new")
+    async with ScriptedServer(loader.answer) as server:
+        loader.url = server.url
+        async with Api(loader=loader) as api:
+            assert await raw.get(api, "/x") == an_object()
+    assert (len(server.requests), loader.loads) == (2, 2)
 
-    async with ScriptedServer(answer) as server:
 
-        async def reload() -> Credentials:
-            return Credentials(server.url, headers=(("Authorization", "Bearer new"),))
+async def test_expired_credentials_are_loaded_anew_for_websockets() -> None:
+    loader = Expiring("old", "new")
+    async with ScriptedServer(loader.answer) as server:
+        loader.url = server.url
+        async with Api(loader=loader) as api, api.open_websocket(version="", base="/x") as socket:
+            await socket.send_bytes(b"hello")
+            assert await socket.receive_bytes() == b"hello"
+    assert (len(server.requests), loader.loads) == (2, 2)
 
-        async with Kubernetes(
-            Credentials(server.url, headers=(("Authorization", "Bearer old"),)), reload
-        ) as api:
-            assert await api.get("/x") == an_object()
+
+async def test_those_who_are_refused_at_once_load_credentials_once() -> None:
+    loader = Expiring("old", "new")
+    async with ScriptedServer(loader.answer) as server:
+        loader.url = server.url
+        async with Api(loader=loader) as api:
+            await asyncio.gather(*(raw.get(api, f"/{number}") for number in range(10)))
+    assert loader.loads == 2
+    assert len(server.requests) <= 20
+
+
+async def test_credentials_that_stay_refused_are_loaded_once_a_request() -> None:
+    loader = Expiring("old")
+    async with ScriptedServer(loader.answer) as server:
+        loader.url = server.url
+        async with Api(loader=loader) as api:
+            with pytest.raises(UnauthorizedError):
+                await raw.get(api, "/x")
+    assert (len(server.requests), loader.loads) == (2, 2)
+
+
+async def test_what_is_open_outlives_new_credentials() -> None:
+    loader = Expiring("new", "old", "new")
+    async with ScriptedServer(loader.answer) as server:
+        loader.url = server.url
+        async with Api(loader=loader) as api, api.open_websocket(version="", base="/x") as socket:
+            await api.auth.reauthenticate()
+            await api._create_session()
+            await raw.get(api, "/x")
+            await socket.send_bytes(b"still here")
+            assert await socket.receive_bytes() == b"still here"
+
+
+async def test_a_websocket_that_is_refused_says_why() -> None:
+    async with ScriptedServer(refusal(403, "Forbidden", "may not forward ports")) as server:
+        with pytest.raises(ForbiddenError, match="may not forward ports"):
+            async with server.api.open_websocket(version="", base="/x"):
+                pass
+    assert len(server.requests) == 1
+
+
+async def test_what_is_no_websocket_says_so() -> None:
+    async with ScriptedServer({}) as server:
+        with pytest.raises(ApiError, match="no WebSocket"):
+            async with server.api.open_websocket(version="", base="/x"):
+                pass
+
+
+async def test_a_websocket_that_breaks_raises_our_error_and_no_group() -> None:
+    async def cut(request: web.Request) -> web.StreamResponse:
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        assert request.transport is not None
+        request.transport.abort()
+        return socket
+
+    async with ScriptedServer(cut) as server:
+        with pytest.raises(UnreachableError, match="127"):
+            async with server.api.open_websocket(version="", base="/x") as socket:
+                await socket.receive_bytes()
+
+
+async def test_what_is_raised_inside_a_websockets_block_comes_out_as_it_is() -> None:
+    async with ScriptedServer(echo) as server:
+        with pytest.raises(KeyError):
+            async with server.api.open_websocket(version="", base="/x"):
+                raise KeyError("mine")
+
+
+async def test_a_request_that_is_not_answered_ends() -> None:
+    async with ScriptedServer(unanswered) as server:
+        with pytest.raises(UnreachableError, match="can't be reached"):
+            async with server.api.call_api(version="", base="/x", timeout=0.05):
+                pass
+    assert len(server.requests) == 4
+
+
+async def test_a_request_that_took_all_its_time_is_sent_once_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(api_module, "REQUEST_TIMEOUT", 0.1)
+    async with ScriptedServer(unanswered, an_object()) as server:
+        assert await raw.get(server.api, "/x") == an_object()
     assert len(server.requests) == 2
+
+
+async def test_a_watch_that_goes_silent_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(raw, "WATCH_SECONDS", -29.8)
+    async with ScriptedServer(silence) as server:
+        with pytest.raises(UnreachableError, match="can't be reached"):
+            await anext(raw.watch(server.api, "/x"))
+
+
+async def test_a_log_is_followed_line_by_line_whatever_unicode_calls_a_line() -> None:
+    text = "one\x85still one\u2028still one\x0bstill one\rstill one\ntwo\n\nthree"
+    async with ScriptedServer(web.Response(text=text)) as server:
+        lines = [line async for line in raw.lines(server.api, "/x", follow="true")]
+    assert lines == ["one\x85still one\u2028still one\x0bstill one\rstill one", "two", "three"]
 
 
 async def test_a_watch_yields_events_of_any_size() -> None:
     big = an_object("big", payload="x" * 3_000_000)
     async with ScriptedServer(watch(("ADDED", an_object()), ("MODIFIED", big))) as server:
-        events = [event async for event in server.api.watch("/x", "7", labelSelector="a=b")]
+        events = [event async for event in raw.watch(server.api, "/x", "7", labelSelector="a=b")]
     assert events == [("ADDED", an_object()), ("MODIFIED", big)]
     assert server.queries[0]["resourceVersion"] == "7"
     assert server.queries[0]["labelSelector"] == "a=b"
@@ -180,7 +324,7 @@ async def test_a_watch_yields_events_of_any_size() -> None:
 async def test_a_watch_that_is_too_old_says_so() -> None:
     async with ScriptedServer(watch(("ERROR", {"code": 410, "message": "too old"}))) as server:
         with pytest.raises(GoneError, match="too old"):
-            await anext(server.api.watch("/x", "1"))
+            await anext(raw.watch(server.api, "/x", "1"))
 
 
 async def test_an_abandoned_watch_closes_its_connection() -> None:
@@ -198,7 +342,7 @@ async def test_an_abandoned_watch_closes_its_connection() -> None:
             raise
 
     async with ScriptedServer(endless) as server:
-        events = server.api.watch("/x")
+        events = raw.watch(server.api, "/x")
         await anext(events)
         await events.aclose()
         await asyncio.wait_for(ended.wait(), 5)
@@ -207,26 +351,15 @@ async def test_an_abandoned_watch_closes_its_connection() -> None:
 async def test_closing_waits_for_nobody_to_say_good_bye_on_a_cancelled_requests_connection() -> None:
     begun = asyncio.Event()
 
-    async def unanswered(_: web.Request) -> web.Response:
+    async def begin(request: web.Request) -> web.StreamResponse:
         begun.set()
-        await asyncio.Event().wait()
-        return web.Response()
+        return await unanswered(request)
 
-    async with ScriptedServer(unanswered, authority=trustme.CA()) as server:
-        reading = asyncio.create_task(server.api.get("/x"))
+    async with ScriptedServer(begin, authority=trustme.CA()) as server:
+        reading = asyncio.create_task(raw.get(server.api, "/x"))
         await begun.wait()
         reading.cancel()
         await asyncio.wait([reading])
         await server.api.close()
         mine = psutil.Process().net_connections("tcp")
         assert [each for each in mine if each.raddr and each.raddr.port == server.port] == []
-
-
-async def test_connect_reads_the_kubeconfig_and_sends_nothing(tmp_path: Path) -> None:
-    path = tmp_path / "config"
-    path.write_text(
-        "current-context: c\ncontexts: [{name: c, context: {cluster: c, namespace: blue}}]\n"
-        "clusters: [{name: c, cluster: {server: 'http://127.0.0.1:1'}}]\n"
-    )
-    async with await Kubernetes.connect(path) as api:
-        assert (api.namespace, api.in_cluster, api.requests) == ("blue", False, 0)

@@ -36,7 +36,7 @@ async def forward() -> AsyncIterator[PortForward]:
     async with ScriptedServer(echo) as server:
 
         async def tunnel() -> Tunnel:
-            return await server.api.websocket("/portforward", PROTOCOL, ports="8786")
+            return await Tunnel.open(server.api, "/portforward", 8786)
 
         forward = PortForward(tunnel)
         await forward.start()

@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 
 from dask_k8s_client import link as link_module
-from dask_k8s_client.api import Kubernetes
+from dask_k8s_client.api import Api
 from dask_k8s_client.errors import ForbiddenError, ResourceTimeoutError
 from dask_k8s_client.forward import PROTOCOL
 from dask_k8s_client.link import Link
@@ -27,7 +27,7 @@ class StagedObserver:
 
     namespace = "default"
 
-    def __init__(self, api: Kubernetes, now: Observed) -> None:
+    def __init__(self, api: Api, now: Observed) -> None:
         self.api = api
         self.now = now
         self.pulse = asyncio.Event()
@@ -110,9 +110,9 @@ async def test_what_may_not_be_forwarded_is_told_with_the_rule() -> None:
 
 
 async def test_what_cannot_be_reached_in_time_is_told_with_the_reason() -> None:
-    async with ScriptedServer(refusal(502, "BadGateway")) as server:
-        with pytest.raises(ResourceTimeoutError, match="answered 502"):
-            await opened(StagedObserver(server.api, READY_SCHEDULER), limit=0.1)
+    async with ScriptedServer(refusal(502, "BadGateway", "the node is gone")) as server:
+        with pytest.raises(ResourceTimeoutError, match="the node is gone"):
+            await opened(StagedObserver(server.api, READY_SCHEDULER), limit=1)
 
 
 async def test_a_load_balancer_needs_no_forwarding() -> None:
