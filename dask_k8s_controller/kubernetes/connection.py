@@ -49,6 +49,7 @@ class Credentials:
     def connect(self, trace: aiohttp.TraceConfig | None = None) -> Connection:
         """Open a session; the number of connections is not limited here."""
         session = aiohttp.ClientSession(
+            cookie_jar=aiohttp.DummyCookieJar(),  # Schedulers behind the proxy are not to be recognised.
             connector=aiohttp.TCPConnector(limit=0, ssl=self.info.as_ssl_context()),
             headers={"User-Agent": "dask-k8s-controller", **self.info.as_http_headers()},
             proxy=self.info.proxy_url,

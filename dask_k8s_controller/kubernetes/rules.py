@@ -94,7 +94,6 @@ RIGHTS: dict[str, tuple[Right, ...]] = {
         ),
         Right("coordination.k8s.io", "leases", ("get", "create", "patch"), "its Lease", Where.OWN),
         Right("", "pods/proxy", ("get", "create"), "the way to schedulers", Where.OUTSIDE),
-        Right("", "services/proxy", ("get", "create"), "the way to schedulers", Where.OUTSIDE),
     ),
 }
 """What is needed, by the kind that it is needed for."""

@@ -8,21 +8,24 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import aiohttp
+from yarl import URL
 
 from dask_k8s_controller.cache.objects import Pod
-from dask_k8s_controller.cluster import children
 from dask_k8s_controller.cluster.spec import Cluster
 from dask_k8s_controller.kubernetes.api import Api
 from dask_k8s_controller.kubernetes.errors import BadAnswer, NoSuchRoute, Unreachable
 from dask_k8s_controller.scheduler.answers import Worker
-from dask_k8s_models import names
+from dask_k8s_models import pods
+
+logger = logging.getLogger(__name__)
 
 PRELOADED = "/dask-k8s/v1"
 """Where the routes of `scheduler_preload` are."""
@@ -34,7 +37,7 @@ SIZE_PER_WORKER = 16 * 1024
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where a scheduler serves HTTP.
+    """Where a scheduler serves HTTP: at its pod's own address, never where a user's Service points to.
 
     Parameters
     ----------
@@ -42,62 +45,54 @@ class Endpoint:
         Its namespace.
     uid : str
         The uid of its pod: what one scheduler said is not true of its successor.
-    service : str
-        The Service of the scheduler.
-    service_port : int or None
-        The Service's port for the dashboard; None if it offers none, then the pod is asked.
-    pod, pod_ip, pod_port : str, str, int
-        The pod.
+    pod, ip : str
+        The pod's name and address.
+    port : int
+        Its port.
+    prefix : str
+        What precedes all paths.
     workers : int
         How many workers it may tell of: bounds the answers.
     """
 
     namespace: str
     uid: str
-    service: str
-    service_port: int | None
     pod: str
-    pod_ip: str
-    pod_port: int
+    ip: str
+    port: int
+    prefix: str = ""
     workers: int = 0
 
     @classmethod
     def of(cls, cluster: Cluster, scheduler: Pod, workers: int) -> Endpoint:
         """Find out where a cluster's scheduler answers."""
-        raw = cluster.raw_spec["scheduler"]
+        spec, annotations = cluster.raw_spec["scheduler"]["spec"], scheduler.meta.annotations
         return cls(
             namespace=cluster.meta.namespace,
             uid=scheduler.meta.uid,
-            service=names.scheduler(cluster.name),
-            service_port=children.service_ports(raw.get("service")).dashboard,
             pod=scheduler.name,
-            pod_ip=scheduler.ip,
-            pod_port=_dashboard_container_port(raw["spec"]),
+            ip=scheduler.ip,
+            port=pods.dashboard_port(spec, annotations),
+            prefix=_quoted(pods.dashboard_prefix(spec, annotations)),
             workers=workers,
         )
 
     @property
     def proxy_path(self) -> str:
         """The path under which the API server hands requests on to the scheduler."""
-        if self.service_port is None:
-            return f"/api/v1/namespaces/{self.namespace}/pods/{self.pod}:{self.pod_port}/proxy"
-        return f"/api/v1/namespaces/{self.namespace}/services/{self.service}:{self.service_port}/proxy"
+        return f"/api/v1/namespaces/{self.namespace}/pods/{self.pod}:{self.port}/proxy{self.prefix}"
 
     @property
     def direct_url(self) -> str:
         """The URL that only pods of the same Kubernetes cluster can reach."""
-        if self.service_port is None:
-            host = f"[{self.pod_ip}]" if ":" in self.pod_ip else self.pod_ip
-            return f"http://{host}:{self.pod_port}"
-        return f"http://{self.service}.{self.namespace}.svc:{self.service_port}"
+        host = f"[{self.ip}]" if ":" in self.ip else self.ip
+        return f"http://{host}:{self.port}{self.prefix}"
 
 
-def _dashboard_container_port(pod_spec: Mapping[str, Any]) -> int:
-    for container in pod_spec.get("containers") or ():
-        for port in container.get("ports") or ():
-            if port.get("name") == children.HTTP_DASHBOARD:
-                return int(port["containerPort"])
-    return names.DASHBOARD_PORT
+def _quoted(prefix: str) -> str:
+    """Quote a path that a user chose: it must lead nowhere but to the user's own pod."""
+    parts = prefix.split("/")
+    return "" if {".", ".."} & set(parts) else "/".join(quote(part, safe="") for part in parts)
 
 
 @dataclass(frozen=True)
@@ -184,7 +179,7 @@ class SchedulerClient:
     ) -> Any:
         limit = BASE_SIZE + SIZE_PER_WORKER * endpoint.workers
         session, base = await self._way_to(endpoint)
-        url = base + path
+        url = URL(base + path, encoded=True)
         try:
             async with (
                 asyncio.timeout(timeout or self._patience.answer),
@@ -195,8 +190,9 @@ class SchedulerClient:
         except TimeoutError as error:
             raise Unreachable(f"the scheduler {endpoint.pod} does not answer {path} in time") from error
         except (aiohttp.ClientError, OSError) as error:
-            what = str(error) or type(error).__name__
-            raise Unreachable(f"the scheduler {endpoint.pod} can't be reached: {what}") from error
+            # Users read this in a status: it says nothing of the network.
+            logger.debug("%s/%s: %s", endpoint.namespace, endpoint.pod, error)
+            raise Unreachable(f"the scheduler {endpoint.pod} can't be reached") from error
 
     async def _way_to(self, endpoint: Endpoint) -> tuple[aiohttp.ClientSession, str]:
         """Return how to reach a scheduler: a session and a base URL."""
@@ -235,7 +231,9 @@ def _decode(status: int, path: str, content: bytes) -> Any:
             raise BadAnswer(f"the scheduler's answer to {path} is not JSON") from error
     is_from_api_server = isinstance(answer, dict) and answer.get("kind") == "Status"
     if is_from_api_server and status >= 400:
-        raise Unreachable(str(answer.get("message") or f"HTTP {status}")[:300])
+        if status == 403:
+            raise Unreachable("the API server does not let the controller through: grant it pods/proxy")
+        raise Unreachable(f"the API server can't reach the scheduler's pod (HTTP {status})")
     if status in (404, 405):
         raise NoSuchRoute(
             f"the scheduler has no {path}: add distributed.http.scheduler.api to its "

@@ -104,11 +104,8 @@ def everything_that_users_do(
     kube.create(make_autoscaler_spec("all", name="more", minimum=2, maximum=2), namespace)
     await_workers(kube, namespace, 2)
 
-    # The next one's Service hasn't the dashboard's port.
     kube.delete(AUTOSCALERS, "more", namespace)
     kube.delete(DASK_CLUSTERS, "all", namespace)
-    service = cluster["spec"]["scheduler"]["service"]
-    service["ports"] = [port for port in service["ports"] if port["name"] == "tcp-comm"]
     kube.create(cluster, namespace)
     await_workers(kube, namespace, 2)
     scale(kube, namespace, 1)

@@ -128,12 +128,12 @@ def test_what_a_cluster_no_longer_says_of_its_service_goes(
     cluster = idle_cluster_manifest("fewer", n_workers=0)
     ports = [{"name": name, "port": port} for name, port in (("tcp-comm", 8786), ("http-dashboard", 8787))]
     extra = {"name": "extra", "port": 9000}
-    cluster["spec"]["scheduler"]["service"] = {"ports": [*ports, extra], "externalIPs": ["192.0.2.7"]}
+    cluster["spec"]["scheduler"]["service"] = {"ports": [*ports, extra], "publishNotReadyAddresses": True}
     kube.create(cluster, namespace)
     kube.wait(DASK_CLUSTERS, "fewer", namespace, until=is_running)
-    fewer = {"scheduler": {"service": {"ports": ports, "externalIPs": None}}}
+    fewer = {"scheduler": {"service": {"ports": ports, "publishNotReadyAddresses": None}}}
     kube.patch(DASK_CLUSTERS, "fewer", {"spec": fewer}, namespace)
     found = kube.wait(
         "services", "fewer-scheduler", namespace, until=lambda found: len(found["spec"]["ports"]) == 2
     )
-    assert "externalIPs" not in found["spec"]
+    assert not found["spec"].get("publishNotReadyAddresses")

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import aiohttp
+import kopf
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from dask_k8s_controller.kubernetes.api import Api
-from dask_k8s_controller.kubernetes.connection import Connection
+from dask_k8s_controller.kubernetes.connection import Connection, Credentials
 from dask_k8s_controller.kubernetes.errors import BadAnswer, NoSuchRoute, SchedulerError, Unreachable
 from dask_k8s_controller.scheduler.answers import Worker
 from dask_k8s_controller.scheduler.client import (
@@ -106,7 +108,7 @@ class TestAFriendlyScheduler:
             ),
         )
         assert scheduler.requests[0].path == (
-            "/api/v1/namespaces/default/services/c-scheduler:8787/proxy/json/identity.json"
+            "/api/v1/namespaces/default/pods/c-scheduler:8787/proxy/json/identity.json"
         )
 
     async def test_retires_workers_by_address(self, client: SchedulerClient, scheduler: Scheduler) -> None:
@@ -194,15 +196,31 @@ class TestAnOldScheduler:
 
 
 class TestAnAbsentScheduler:
-    async def test_without_endpoints(self, client: SchedulerClient, scheduler: Scheduler) -> None:
-        scheduler.answer = says(503, '{"kind": "Status", "message": "no endpoints available"}')
-        with pytest.raises(Unreachable, match="no endpoints available"):
+    @pytest.mark.parametrize(
+        ("status", "told"),
+        [(404, "pod"), (500, "pod"), (502, "pod"), (503, "pod"), (403, "grant it pods/proxy")],
+    )
+    async def test_that_the_api_server_does_not_reach_tells_nothing_of_the_network(
+        self, client: SchedulerClient, scheduler: Scheduler, status: int, told: str
+    ) -> None:
+        secret = "dial tcp 10.9.9.9:5432: connect: connection refused"
+        scheduler.answer = says(status, json.dumps({"kind": "Status", "message": secret}))
+        with pytest.raises(Unreachable, match=told) as caught:
             await client.workers(ENDPOINT)
+        assert "10.9.9.9" not in str(caught.value)
+        assert "refused" not in str(caught.value)
 
-    async def test_without_a_service(self, client: SchedulerClient, scheduler: Scheduler) -> None:
-        scheduler.answer = says(404, '{"kind": "Status", "message": "services not found"}')
-        with pytest.raises(Unreachable, match="services not found"):
-            await client.workers(ENDPOINT)
+    async def test_whose_port_is_closed_tells_nothing_of_the_network(self, unused_tcp_port: int) -> None:
+        async def log_in() -> Connection:
+            return Connection(
+                f"http://127.0.0.1:{unused_tcp_port}", aiohttp.ClientSession(), False, "default"
+            )
+
+        api = Api(log_in)
+        with pytest.raises(Unreachable) as caught:
+            await SchedulerClient(api).workers(ENDPOINT)
+        await api.close()
+        assert str(caught.value) == "the scheduler c-scheduler can't be reached"
 
     async def test_that_never_answers(self, client: SchedulerClient, scheduler: Scheduler) -> None:
         async def never(_: web.Request) -> web.StreamResponse:
@@ -283,16 +301,59 @@ class TestAHostileScheduler:
 
 
 class TestWhereItAnswers:
-    def test_at_the_service(self) -> None:
-        assert ENDPOINT.direct_url == "http://c-scheduler.default.svc:8787"
+    @pytest.mark.parametrize(
+        "service",
+        [{"type": "ExternalName", "externalName": "10.9.9.9"}, {"selector": {"app": "other"}}, None],
+    )
+    def test_at_its_pod_whatever_the_service_points_to(self, service: dict[str, Any] | None) -> None:
+        of = cluster(scheduler={"service": service} if service else {})
+        endpoint = Endpoint.of(of, scheduler_pod(ip="10.0.0.5"), workers=0)
+        assert endpoint.direct_url == "http://10.0.0.5:8787"
+        assert endpoint.proxy_path == "/api/v1/namespaces/default/pods/c-scheduler:8787/proxy"
 
-    def test_at_the_pod_if_the_service_offers_no_dashboard(self) -> None:
-        spec = pod_spec("scheduler")
+    def test_at_the_port_and_under_the_prefix_that_its_pod_says(self) -> None:
+        spec = pod_spec("scheduler", "dask", "scheduler", "--dashboard-prefix", "/user/me")
         spec["containers"][0]["ports"] = [{"name": "http-dashboard", "containerPort": 9787}]
-        of = cluster(scheduler={"spec": spec, "service": {"ports": [{"port": 8786}]}})
-        endpoint = Endpoint.of(of, scheduler_pod(ip="fd00::1"), workers=0)
-        assert endpoint.direct_url == "http://[fd00::1]:9787"
-        assert endpoint.proxy_path == "/api/v1/namespaces/default/pods/c-scheduler:9787/proxy"
+        endpoint = Endpoint.of(cluster(scheduler={"spec": spec}), scheduler_pod(ip="fd00::1"), workers=0)
+        assert endpoint.direct_url == "http://[fd00::1]:9787/user/me"
+        assert endpoint.proxy_path == "/api/v1/namespaces/default/pods/c-scheduler:9787/proxy/user/me"
+
+    @pytest.mark.parametrize(
+        ("prefix", "path"),
+        [
+            ("../../../../secrets", ""),
+            ("a/./b", ""),
+            ("%2e%2e/x", "/%252e%252e/x"),
+            ("x?y#z", "/x%3Fy%23z"),
+        ],
+    )
+    async def test_under_no_prefix_that_leads_elsewhere(
+        self, client: SchedulerClient, scheduler: Scheduler, prefix: str, path: str
+    ) -> None:
+        spec = pod_spec("scheduler", "dask", "scheduler", f"--dashboard-prefix={prefix}")
+        endpoint = Endpoint.of(cluster(scheduler={"spec": spec}), scheduler_pod(ip="10.0.0.5"), workers=0)
+        await client.workers(endpoint)
+        proxy = "/api/v1/namespaces/default/pods/c-scheduler:8787/proxy"
+        assert scheduler.requests[-1].raw_path == f"{proxy}{path}/json/identity.json"
+
+
+async def test_its_cookies_are_sent_to_nobody(scheduler: Scheduler) -> None:
+    # Addresses without a name have no cookies.
+    info = kopf.ConnectionInfo(server=scheduler.url.replace("127.0.0.1", "localhost"))
+
+    async def log_in() -> Connection:
+        return Credentials(info, in_cluster=False).connect()
+
+    scheduler.answer = says(200, '{"workers": {}}', **{"Set-Cookie": "theirs=1; Path=/"})
+    api = Api(log_in)
+    client = SchedulerClient(api)
+    try:
+        for _ in range(2):
+            await client.workers(ENDPOINT)
+        assert all("Cookie" not in request.headers for request in scheduler.requests)
+    finally:
+        await client.close()
+        await api.close()
 
 
 async def test_within_the_cluster_it_never_sees_the_controllers_credentials(
