@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 from pathlib import Path
 
 import yaml
@@ -31,11 +32,16 @@ def kubeconfig(url: str, authority: Path, token: str) -> dict[str, object]:
 
 def write_private(path: Path, content: str) -> None:
     """Write a file that only its owner can read, at once or not at all."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with open(descriptor, "w") as file:
-        file.write(content)
-    draft.replace(path)
+    # The folder may be everybody's: nobody else's file or link is ever written through.
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    try:
+        with open(descriptor, "w") as file:
+            file.write(content)
+        draft.replace(path)
+    except BaseException:
+        draft.unlink()
+        raise
 
 
 def refuse_foreign(path: Path) -> None:

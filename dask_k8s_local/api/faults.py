@@ -6,7 +6,8 @@ Faults concern requests from outside only; what runs in the server's own event l
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
@@ -69,6 +70,44 @@ class Fault:
         return True
 
 
+class RequestLog:
+    """The latest requests; a position is that among all there ever were, so that it stays what it was.
+
+    Parameters
+    ----------
+    limit : int, default 50,000
+        How many are kept.
+    """
+
+    def __init__(self, limit: int = 50_000) -> None:
+        self._kept: deque[Request] = deque(maxlen=limit)
+        self._total = 0
+
+    def __len__(self) -> int:
+        """Return how many requests there were, the forgotten ones as well."""
+        return self._total
+
+    def __iter__(self) -> Iterator[Request]:
+        """Yield what is kept."""
+        return iter(list(self._kept))
+
+    def __getitem__(self, positions: slice) -> list[Request]:
+        """Return a part; raise LookupError if its beginning is forgotten."""
+        first, last, step = positions.indices(self._total)
+        forgotten = self._total - len(self._kept)
+        if first < min(forgotten, last):
+            raise LookupError(f"of {self._total} requests only the last {len(self._kept)} are kept")
+        return list(self._kept)[max(first - forgotten, 0) : max(last - forgotten, 0) : step]
+
+    def append(self, request: Request) -> None:
+        self._total += 1
+        self._kept.append(request)
+
+    def clear(self) -> None:
+        self._total = 0
+        self._kept.clear()
+
+
 def _is_write(request: Request) -> bool:
     return request.is_write
 
@@ -80,8 +119,8 @@ class Faults:
 
     Attributes
     ----------
-    log : list of Request
-        Every request from outside in the order of arrival.
+    log : RequestLog
+        The requests from outside in the order of arrival.
     """
 
     def __init__(self, store: Store, watches: Watches) -> None:
@@ -89,7 +128,7 @@ class Faults:
         self._watches = watches
         self._faults: list[Fault] = []
         self._loop: asyncio.AbstractEventLoop | None = None
-        self.log: list[Request] = []
+        self.log = RequestLog()
 
     @property
     def writes(self) -> list[Request]:

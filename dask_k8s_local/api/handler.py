@@ -8,8 +8,9 @@ import logging
 from aiohttp import web
 
 from dask_k8s_local.api import errors
+from dask_k8s_local.api.access.impersonation import impersonated
 from dask_k8s_local.api.access.rbac import Attributes, Authorizer
-from dask_k8s_local.api.access.users import User, Users, user_of
+from dask_k8s_local.api.access.users import User, Users
 from dask_k8s_local.api.discovery.groups import Discovery
 from dask_k8s_local.api.faults import Faults
 from dask_k8s_local.api.http import lists, watches
@@ -79,11 +80,7 @@ class Handler:
         user = self._users.authenticate(request.headers.get("Authorization", ""))
         if user is None:
             raise errors.unauthorized()
-        name = request.headers.get("Impersonate-User")
-        if not name:
-            return user
-        self._authorizer.authorize(user, Attributes("impersonate", "", "users", name=name))
-        return user_of(name, request.headers.getall("Impersonate-Group", []))
+        return impersonated(user, request, self._authorizer)
 
     async def _answer(
         self,

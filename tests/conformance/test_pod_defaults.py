@@ -227,6 +227,71 @@ def test_a_container_that_makes_no_sense_is_refused(
     assert causes(status).get(f"spec.containers[0].{field}") == reason, status["message"]
 
 
+def volume_with(path: str) -> dict[str, Object]:
+    """Return volumes with a file at a path, by where that stands."""
+    keys = {"items": [{"key": "k", "path": path}]}
+    fields = {"items": [{"path": path, "fieldRef": {"fieldPath": "metadata.name"}}]}
+    token = {"serviceAccountToken": {"path": path}}
+    return {
+        "configMap.items[0]": {"configMap": {"name": "c", **keys}},
+        "secret.items[0]": {"secret": {"secretName": "s", **keys}},
+        "downwardAPI.items[0]": {"downwardAPI": fields},
+        "projected.sources[0].serviceAccountToken": {"projected": {"sources": [token]}},
+        "projected.sources[0].configMap.items[0]": {
+            "projected": {"sources": [{"configMap": {"name": "c", **keys}}]}
+        },
+    }
+
+
+@pytest.mark.parametrize("path", ["/etc/passwd", "../up", "a/../../b", "..", "..data", ""])
+@pytest.mark.parametrize("field", volume_with(""))
+def test_files_of_a_volume_stay_inside_it(
+    kube: Kube, namespace: str, name: str, field: str, path: str
+) -> None:
+    volumes = [{"name": "v", **volume_with(path)[field]}]
+    with pytest.raises(Refused) as refusal:
+        kube.create(waiting_pod(name, volumes=volumes), namespace)
+
+    assert (refusal.value.code, refusal.value.reason) == (422, "Invalid")
+    reason = "FieldValueInvalid" if path else "FieldValueRequired"
+    assert causes(refusal.value.status).get(f"spec.volumes[0].{field}.path") == reason, refusal.value
+
+
+@pytest.mark.parametrize(
+    ("volume", "field"),
+    [
+        ({"hostPath": {"path": "/tmp/../etc"}}, "hostPath.path"),
+        ({"configMap": {"name": "c", "defaultMode": 0o1000}}, "configMap.defaultMode"),
+        (
+            {"projected": {"sources": [{"serviceAccountToken": {"path": "t", "expirationSeconds": 60}}]}},
+            "projected.sources[0].serviceAccountToken.expirationSeconds",
+        ),
+    ],
+)
+def test_a_volume_that_makes_no_sense_is_refused(
+    kube: Kube, namespace: str, name: str, volume: Object, field: str
+) -> None:
+    with pytest.raises(Refused) as refusal:
+        kube.create(waiting_pod(name, volumes=[{"name": "v", **volume}]), namespace)
+
+    assert causes(refusal.value.status).get(f"spec.volumes[0].{field}") == "FieldValueInvalid", refusal.value
+
+
+@pytest.mark.parametrize("path", ["/etc", "..", "a/../b"])
+@pytest.mark.parametrize("key", ["subPath", "subPathExpr"])
+def test_what_is_mounted_of_a_volume_is_in_it(
+    kube: Kube, namespace: str, name: str, key: str, path: str
+) -> None:
+    mount = {"name": "v", "mountPath": "/v", key: path}
+    with pytest.raises(Refused) as refusal:
+        created(
+            kube, namespace, name, container(volumeMounts=[mount]), volumes=[{"name": "v", "emptyDir": {}}]
+        )
+
+    field = f"spec.containers[0].volumeMounts[0].{key}"
+    assert causes(refusal.value.status).get(field) == "FieldValueInvalid", refusal.value
+
+
 @pytest.mark.parametrize(
     ("spec", "field", "reason"),
     [

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 ADMIN = "kubernetes-admin"
 MASTERS = "system:masters"
 AUTHENTICATED = "system:authenticated"
-_SERVICE_ACCOUNT = "system:serviceaccount:"
+SERVICE_ACCOUNT = "system:serviceaccount:"
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,8 @@ class User:
 def user_of(name: str, groups: Iterable[str] = ()) -> User:
     """Return a user with the groups that follow from his name."""
     own = {AUTHENTICATED, *groups}
-    if name.startswith(_SERVICE_ACCOUNT):
-        namespace = name.removeprefix(_SERVICE_ACCOUNT).partition(":")[0]
+    if name.startswith(SERVICE_ACCOUNT):
+        namespace = name.removeprefix(SERVICE_ACCOUNT).partition(":")[0]
         own |= {"system:serviceaccounts", f"system:serviceaccounts:{namespace}"}
     return User(name, frozenset(own))
 
@@ -62,4 +62,4 @@ class Users:
 
 def service_account(namespace: str, name: str) -> str:
     """Return the name that a service account has as a user."""
-    return f"{_SERVICE_ACCOUNT}{namespace}:{name}"
+    return f"{SERVICE_ACCOUNT}{namespace}:{name}"

@@ -27,7 +27,11 @@ class DataStrategy(Strategy):
         for part in ("data", "binaryData"):
             for key, value in (body.get(part) or {}).items():
                 total += len(value)
-                if not _KEY.fullmatch(key) or len(key) > 253 or key in (".", ".."):
+                if key == "." or key.startswith(".."):
+                    word = "be" if key in (".", "..") else "start with"
+                    detail = f"must not {word} '{key[:2]}'"
+                    yield errors.invalid_value(f"{part}[{key}]", key, detail)
+                elif not _KEY.fullmatch(key) or len(key) > 253:
                     yield errors.invalid_value(
                         f"{part}[{key}]",
                         key,

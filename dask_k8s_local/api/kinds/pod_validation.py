@@ -9,6 +9,7 @@ from typing import Any
 from dask_k8s_local import quantity
 from dask_k8s_local.api import errors
 from dask_k8s_local.api.errors import Cause
+from dask_k8s_local.api.kinds.volume_validation import mount_problems, name_problems, volume_problems
 from dask_k8s_local.api.meta import names
 from dask_k8s_local.interfaces import Object
 
@@ -36,7 +37,7 @@ def pod_spec_problems(spec: Object, path: str = "spec") -> Iterator[Cause]:
     for key in ("hostname", "subdomain"):
         if spec.get(key) and (problem := names.label_problem(spec[key])):
             yield errors.invalid_value(f"{path}.{key}", spec[key], problem)
-    yield from _volume_problems(spec.get("volumes") or (), f"{path}.volumes")
+    yield from volume_problems(spec.get("volumes") or (), f"{path}.volumes")
     volumes = {volume.get("name", "") for volume in spec.get("volumes") or ()}
     seen: set[str] = set()
     for kind in ("initContainers", "containers"):
@@ -72,30 +73,8 @@ def _label_problems(labels: dict[str, str], path: str) -> Iterator[Cause]:
             yield errors.invalid_value(path, value, problem)
 
 
-def _name_problems(name: Any, seen: set[str], path: str) -> Iterator[Cause]:
-    if not name:
-        yield errors.required(path)
-    elif problem := names.label_problem(name):
-        yield errors.invalid_value(path, name, problem)
-    elif name in seen:
-        yield errors.duplicate(path, name)
-    else:
-        seen.add(name)
-
-
-def _volume_problems(volumes: Any, path: str) -> Iterator[Cause]:
-    seen: set[str] = set()
-    for index, volume in enumerate(volumes):
-        yield from _name_problems(volume.get("name"), seen, f"{path}[{index}].name")
-        if len(volume) > 2:
-            second = [key for key in volume if key != "name"][1]
-            yield errors.forbidden_field(
-                f"{path}[{index}].{second}", "may not specify more than 1 volume type"
-            )
-
-
 def _container_problems(container: Object, volumes: set[str], seen: set[str], path: str) -> Iterator[Cause]:
-    yield from _name_problems(container.get("name"), seen, f"{path}.name")
+    yield from name_problems(container.get("name"), seen, f"{path}.name")
     image = container.get("image")
     if not image:
         yield errors.required(f"{path}.image")
@@ -113,16 +92,7 @@ def _container_problems(container: Object, volumes: set[str], seen: set[str], pa
             )
     mounted: set[str] = set()
     for index, mount in enumerate(container.get("volumeMounts") or ()):
-        place = f"{path}.volumeMounts[{index}]"
-        if not mount.get("name"):
-            yield errors.required(f"{place}.name")
-        elif mount["name"] not in volumes:
-            yield Cause("FieldValueNotFound", f"{place}.name", f"Not found: {errors.show(mount['name'])}")
-        if not mount.get("mountPath"):
-            yield errors.required(f"{place}.mountPath")
-        elif mount["mountPath"] in mounted:
-            yield errors.invalid_value(f"{place}.mountPath", mount["mountPath"], "must be unique")
-        mounted.add(mount.get("mountPath", ""))
+        yield from mount_problems(mount, volumes, mounted, f"{path}.volumeMounts[{index}]")
 
 
 def _port_problems(ports: Any, path: str) -> Iterator[Cause]:

@@ -137,6 +137,8 @@ def write_atomically(directory: Path, files: Files) -> None:
     fresh = directory / datetime.now(UTC).strftime("..%Y_%m_%d_%H_%M_%S.%f")
     for name, (content, mode) in files.items():
         path = fresh / name
+        if ".." in path.parts or not path.is_relative_to(fresh):
+            raise VolumeError(f"the path {name!r} leads out of the volume: name one inside it")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
         path.chmod(mode)

@@ -10,6 +10,7 @@ import aiohttp
 import pytest
 
 from dask_k8s_local.api import ApiServer, Request
+from dask_k8s_local.api.faults import RequestLog
 from tests.unit.local.api.http import Http
 from tests.unit.local.api.objects import MAPS, PODS, config_map, pod
 
@@ -64,7 +65,7 @@ async def test_faults_can_be_for_one_client_only(server: ApiServer, client: Call
 async def test_the_server_itself_is_never_disturbed(server: ApiServer) -> None:
     server.faults.fail(500)
     await server.client.create("configmaps", "default", config_map())
-    assert server.faults.log == []
+    assert len(server.faults.log) == 0
 
 
 async def test_a_connection_breaks_after_the_effect(http: Http, server: ApiServer) -> None:
@@ -120,6 +121,18 @@ async def test_requests_are_logged(client: Callable[..., Http], server: ApiServe
     assert second.user_agent == "tool/2 (linux)"
     server.faults.clear_log()
     assert server.faults.writes == []
+
+
+def test_only_the_latest_requests_are_kept() -> None:
+    log = RequestLog(limit=3)
+    for number in range(5):
+        log.append(Request("get", "GET", f"/{number}", "", "", "", "", "", "", ""))
+    assert len(log) == 5
+    assert [request.path for request in log] == ["/2", "/3", "/4"]
+    assert [request.path for request in log[3:]] == [request.path for request in log[-2:]] == ["/3", "/4"]
+    assert log[5:] == []
+    with pytest.raises(LookupError, match="of 5 requests only the last 3 are kept"):
+        log[1:]
 
 
 async def test_faults_may_be_asked_for_from_another_thread(http: Http, server: ApiServer) -> None:

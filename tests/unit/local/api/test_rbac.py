@@ -130,3 +130,13 @@ async def test_administrators_can_ask_in_the_name_of_others(http: Http, client: 
     headers = {"Impersonate-User": "kubernetes-admin", "Impersonate-Group": "system:masters"}
     async with alice.session.get(alice.url + PODS, headers=headers) as response:
         assert 'cannot impersonate resource "users"' in (await response.json())["message"]
+    async with http.session.get(http.url + PODS, headers={"Impersonate-Group": "one"}) as response:
+        assert response.status == 500
+
+
+async def test_nobody_asks_about_others_without_a_right(http: Http, client: Callable[..., Http]) -> None:
+    review = {"spec": {"user": "bob", "resourceAttributes": {"verb": "list", "resource": "pods"}}}
+    path = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
+    alice = client(user="alice", groups=())
+    assert (await alice.post(path, review)).status == 403
+    assert (await http.post(path, review)).status == 201
