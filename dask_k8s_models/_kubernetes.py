@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from dask_k8s_models.base import KubernetesModel
 from dask_k8s_models.markers import AtomicMap, ListMap, ListSet
-from dask_k8s_models.scalars import Int32, Int64, IntOrString, Quantity, Time
+from dask_k8s_models.scalars import Int32, Int64, IntOrString, Quantity, ResourceName, Time
 from pydantic import ConfigDict, Field
 
 
@@ -320,8 +320,8 @@ class ResourceRequirements(KubernetesModel):
         list[ResourceClaim] | None,
         ListMap("name"),
     ] = None
-    limits: dict[str, Quantity] | None = None
-    requests: dict[str, Quantity] | None = None
+    limits: dict[ResourceName, Quantity] | None = None
+    requests: dict[ResourceName, Quantity] | None = None
 
 
 class SELinuxOptions(KubernetesModel):
@@ -460,8 +460,8 @@ class VolumeMount(KubernetesModel):
 
 
 class VolumeResourceRequirements(KubernetesModel):
-    limits: dict[str, Quantity] | None = None
-    requests: dict[str, Quantity] | None = None
+    limits: dict[ResourceName, Quantity] | None = None
+    requests: dict[ResourceName, Quantity] | None = None
 
 
 class VsphereVirtualDiskVolumeSource(KubernetesModel):
@@ -966,7 +966,7 @@ class PodSpec(KubernetesModel):
     nodeName: str | None = None
     nodeSelector: Annotated[dict[str, str] | None, AtomicMap()] = None
     os: PodOS | None = None
-    overhead: dict[str, Quantity] | None = None
+    overhead: dict[ResourceName, Quantity] | None = None
     preemptionPolicy: Literal["Never", "PreemptLowerPriority"] | None = None
     priority: Int32 | None = None
     priorityClassName: str | None = None

@@ -9,6 +9,7 @@ from typing import Any
 
 from dask_k8s_models import names, pods
 from dask_k8s_models.pods import HTTP_DASHBOARD, TCP_COMM
+from dask_k8s_models.scalars import misspelt_resource
 
 Json = dict[str, Any]
 Env = Sequence[Mapping[str, Any]] | Mapping[str, Any]
@@ -80,7 +81,7 @@ def checked_resources(resources: Resources | None) -> Json:
     TypeError
         If ``resources``, or its limits or requests, are no mappings.
     ValueError
-        If there is any other key.
+        If there is any other key, or ``CPU`` where ``cpu`` is meant.
     """
     if resources is None:
         return {}
@@ -91,10 +92,14 @@ def checked_resources(resources: Resources | None) -> Json:
             f"resources has unknown field {sorted(unknown)[0]!r}: use limits, requests or claims"
         )
     for field in ("limits", "requests"):
-        if not isinstance(resources.get(field, {}), Mapping):
+        amounts = resources.get(field, {})
+        if not isinstance(amounts, Mapping):
             raise TypeError(
-                f"resources[{field!r}] must be a dict such as {{'memory': '2Gi'}}, not {resources[field]!r}"
+                f"resources[{field!r}] must be a dict such as {{'memory': '2Gi'}}, not {amounts!r}"
             )
+        for name in amounts:
+            if meant := misspelt_resource(str(name)):
+                raise ValueError(f"resources[{field!r}] has {name!r}: did you mean {meant!r}?")
     return copy.deepcopy(dict(resources))
 
 

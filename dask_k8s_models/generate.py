@@ -106,7 +106,7 @@ def generated() -> str:
         base_class="dask_k8s_models.base.KubernetesModel",
         additional_imports=[
             *(f"dask_k8s_models.markers.{name}" for name in ("AtomicMap", "ListMap", "ListSet")),
-            *(f"dask_k8s_models.scalars.{name}" for name in ("Int32", "Int64")),
+            *(f"dask_k8s_models.scalars.{name}" for name in ("Int32", "Int64", "ResourceName")),
         ],
         type_overrides={name: f"dask_k8s_models.scalars.{scalar}" for name, scalar in SCALARS.items()},
         field_extra_keys=set(MARKERS),
@@ -123,6 +123,7 @@ def generated() -> str:
         formatters=[Formatter.BUILTIN],
     )
     assert isinstance(source, str)
+    source = source.replace("dict[str, Quantity]", "dict[ResourceName, Quantity]")
     return formatted(with_release(with_markers(source), release))
 
 

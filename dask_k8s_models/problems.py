@@ -56,7 +56,7 @@ def _message(details: ErrorDetails, kind: str) -> str:
             return f"unknown field {str(details['loc'][-1])!r}{_proposal(kind, details['loc'])}"
         case "missing":
             return "is required, but missing"
-        case "rule" | "duplicate" | "quantity" | "time" | "number_or_percentage":
+        case "rule" | "duplicate" | "quantity" | "resource_name" | "time" | "number_or_percentage":
             return details["msg"]
     message = details["msg"].replace("Input should", "must")
     value = details["input"]
@@ -64,9 +64,20 @@ def _message(details: ErrorDetails, kind: str) -> str:
 
 
 def _proposal(kind: str, path: Path) -> str:
-    known = known_fields(kind, path[:-1])
-    close = difflib.get_close_matches(str(path[-1]), known, n=1)
-    return f": did you mean {close[0]!r}?" if close else ""
+    """Say where the field belongs, or how it is spelt, if either is sure enough."""
+    *around, wrong = path
+    known = known_fields(kind, tuple(around))
+    above = [tuple(around[:end]) for end in range(len(around) - 1, -1, -1) if isinstance(around[end], str)]
+    for place in [*((*around, name) for name in known), *above]:
+        if wrong in known_fields(kind, place):
+            return f": it belongs into {field_name(place) or 'the object itself'}"
+    plain = {_plain(name): name for name in known}
+    close = difflib.get_close_matches(_plain(str(wrong)), plain, n=1, cutoff=0.75)
+    return f": did you mean {plain[close[0]]!r}?" if close else ""
+
+
+def _plain(name: str) -> str:
+    return name.replace("_", "").replace("-", "").lower()
 
 
 def known_fields(kind: str, path: Path) -> list[str]:

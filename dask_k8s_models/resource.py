@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -38,6 +38,9 @@ class Metadata(KubernetesModel):
         Field(
             description="Annotations of the objects made from here. They win over those of the object itself."
         ),
+    ] = None
+    creationTimestamp: Annotated[
+        Time | None, Field(description="Ignored; tools that write pod templates leave it as null.")
     ] = None
 
 
@@ -152,3 +155,27 @@ CLUSTER_NAME_RULE = name_rule(
     names.CLUSTER_NAME_MESSAGE,
 )
 NAME_RULE = name_rule(names.problem_with_name, names.NAME_PATTERN, names.MAX_NAME_LENGTH, names.NAME_MESSAGE)
+
+
+def problem_with_name_in(model: type[Resource], content: Mapping[str, Any]) -> str | None:
+    """Say what is wrong with the name of an object in which other things may be wrong as well.
+
+    Parameters
+    ----------
+    model : type of Resource
+        The model of the object's kind.
+    content : mapping
+        The object as it was written.
+
+    Returns
+    -------
+    str or None
+        None if the name is valid, or if metadata isn't what it should be at all.
+    """
+    metadata = content.get("metadata")
+    if not isinstance(metadata, Mapping):
+        return None
+    given = {key: metadata[key] for key in ("name", "generateName") if isinstance(metadata.get(key), str)}
+    resource = model.model_construct(kind=model.__name__, metadata=ObjectMeta.model_construct(**given))
+    rules = [rule for rule in model.rules if rule.field == "metadata.name"]
+    return next((rule.message for rule in rules if not rule.holds(resource)), None)

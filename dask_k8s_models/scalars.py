@@ -66,6 +66,10 @@ _QUANTITY = re.compile(QUANTITY_PATTERN.strip("^$"))
 
 
 def _check_quantity(value: Any) -> int | str:
+    if isinstance(value, float) and not value.is_integer():
+        raise PydanticCustomError(
+            "quantity", 'must be an integer or a string: write "{value}"', {"value": str(value)}
+        )
     quantity = _check_int_or_string(value)
     if isinstance(quantity, str) and not _QUANTITY.fullmatch(quantity):
         raise PydanticCustomError(
@@ -82,6 +86,30 @@ Quantity = Annotated[
     WithJsonSchema({**INT_OR_STRING, "pattern": QUANTITY_PATTERN}),
 ]
 """An amount of a resource: ``1``, ``"500m"``, ``"64Gi"``."""
+
+RESOURCES = ("cpu", "memory", "ephemeral-storage")
+"""The resources of a container that every Kubernetes knows, but for the sizes of huge pages."""
+
+
+def misspelt_resource(name: str) -> str | None:
+    """Return the resource that is meant by a name that only looks like it, e.g. ``cpu`` for ``CPU``."""
+    plain = re.sub("[-_ ]", "", name).lower()
+    meant = next((resource for resource in RESOURCES if resource.replace("-", "") == plain), None)
+    return None if meant == name else meant
+
+
+def _check_resource_name(name: str) -> str:
+    if meant := misspelt_resource(name):
+        raise PydanticCustomError(
+            "resource_name",
+            "{name} is no resource, so no pod could be made: did you mean {meant}?",
+            {"name": repr(name), "meant": repr(meant)},
+        )
+    return name
+
+
+ResourceName = Annotated[str, AfterValidator(_check_resource_name)]
+"""What there may be an amount of: ``cpu``, ``memory``, ``nvidia.com/gpu``."""
 
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
 

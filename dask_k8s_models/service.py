@@ -163,7 +163,7 @@ def cluster_name_rule(
     scheduler : str
         Path of the scheduler in the object, e.g. ``spec.scheduler``.
     service : callable
-        Finds the same scheduler's Service in a model. A model without a name yet is not judged.
+        Finds the same scheduler's Service in a model.
     optional : str
         Path of the part of ``scheduler`` that an object need not have.
     """
@@ -175,8 +175,9 @@ def cluster_name_rule(
     ]
 
     def holds(resource: Any) -> bool:
-        name = resource.name
-        return not name or selector_of(service(resource)).get(labels.CLUSTER_NAME, name) == name
+        selected = selector_of(service(resource)).get(labels.CLUSTER_NAME)
+        # A name that is yet to be generated can't be known.
+        return selected is None or (selected == resource.name != "")
 
     return Rule(
         cel=" || ".join(

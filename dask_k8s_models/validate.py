@@ -12,13 +12,16 @@ from pydantic import ValidationError
 from dask_k8s_models.advice import advice_on
 from dask_k8s_models.manifests import Document, ManifestError, documents, is_ours, model_of, objects
 from dask_k8s_models.problems import Path, field_name, problems_of
+from dask_k8s_models.resource import problem_with_name_in
+
+NAME = ("metadata", "name")
 
 
 class Severity(StrEnum):
     """How bad a problem is."""
 
     ERROR = "error"
-    """The API server would refuse the object."""
+    """The API server would refuse the object, or every pod that it describes."""
     WARNING = "warning"
     """It would take it, and the user would be sorry."""
     SKIPPED = "skipped"
@@ -102,15 +105,18 @@ def _problems_of_object(content: Any) -> Iterator[tuple[Path, Severity, str]]:
         yield (), Severity.SKIPPED, f"{content['apiVersion']} {content['kind']} is not one of ours"
         return
     try:
-        resource = model_of(content).model_validate(content)
+        model = model_of(content)
+        resource = model.model_validate(content)
     except ManifestError as error:
-        yield (
-            ("apiVersion",) if "apiVersion" in error.message[:10] else ("kind",),
-            Severity.ERROR,
-            error.message,
-        )
+        yield (error.field,), Severity.ERROR, error.message
     except ValidationError as error:
-        for path, message in problems_of(error, content["kind"]):
+        problems = problems_of(error, content["kind"])
+        # Rules about several fields wait until each field is right; the name can be judged at once.
+        if (problem := problem_with_name_in(model, content)) and not any(
+            path[:1] == NAME[:1] for path, _ in problems
+        ):
+            yield NAME, Severity.ERROR, problem
+        for path, message in problems:
             yield path, Severity.ERROR, message
     else:
         for path, message in advice_on(resource):

@@ -186,6 +186,21 @@ def valid() -> Iterator[Case]:
     yield accept(
         "metadata of workers", "spec worker metadata", {"labels": {"a": "b"}, "annotations": {"c/d": "e f"}}
     )
+    yield accept(
+        "metadata as tools write it",
+        "spec worker metadata",
+        {"creationTimestamp": None, "labels": {"a": "b"}},
+    )
+    yield accept("a creation time null", "metadata creationTimestamp", None)
+    yield accept("an empty status", "status", {})
+    yield accept("an empty service", SERVICE, {})
+    yield accept("an empty service of a job's cluster", "spec cluster spec scheduler service", {}, job())
+    yield accept(
+        "a name to be generated",
+        "metadata",
+        {"generateName": "simple-"},
+        changed(job(), "spec cluster spec scheduler service selector", ABSENT),
+    )
     yield accept("an empty label", "spec worker metadata labels", {"a": ""})
     yield accept("workers updated on delete", "spec worker updateStrategy", {"type": "OnDelete"})
     yield accept("two unavailable", "spec worker updateStrategy", {"rollingUpdate": {"maxUnavailable": 2}})
@@ -421,6 +436,15 @@ def invalid() -> Iterator[Case]:
         job(),
         beyond=True,
     )
+    for document in (cluster(), job()):
+        yield refuse(
+            f"a selector of a name before the name of a {document['kind']} is generated",
+            "metadata",
+            {"generateName": "simple-"},
+            document,
+            field="selector",
+            beyond=True,
+        )
     yield refuse("suspend as a word", "spec suspend", "yes")
     for share in (0, -1, "0%", "150%", "half", "5"):
         strategy = {"rollingUpdate": {"maxUnavailable": share}}

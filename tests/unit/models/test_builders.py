@@ -240,3 +240,9 @@ def test_typed_twins_give_the_same_and_check_it() -> None:
         build_cluster_spec("a" * 54)
     with pytest.raises(ValidationError, match="maximum"):
         build_autoscaler_spec("simple", 10, 2)
+
+
+@pytest.mark.parametrize("field", ["limits", "requests"])
+def test_resources_in_another_case_are_refused_before_anything_is_sent(field: str) -> None:
+    with pytest.raises(ValueError, match=r"has 'CPU': did you mean 'cpu'\?"):
+        make_cluster_spec("a", resources={field: {"CPU": "1"}})

@@ -163,3 +163,66 @@ def test_what_else_will_hurt_is_warned_about() -> None:
     assert "no container is called x" in warnings(annotated)[0]
     labelled = changed(cluster(), "spec worker metadata", {"labels": {"dask.org/component": "x"}})
     assert "has no effect" in warnings(labelled)[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("CPU", "cpu"),
+        ("Cpu", "cpu"),
+        ("Memory", "memory"),
+        ("MEMORY", "memory"),
+        ("Ephemeral-Storage", "ephemeral-storage"),
+        ("ephemeralStorage", "ephemeral-storage"),
+        ("ephemeral_storage", "ephemeral-storage"),
+    ],
+)
+@pytest.mark.parametrize("field", ["limits", "requests"])
+def test_resources_that_no_pod_can_have_are_refused(field: str, name: str, meant: str) -> None:
+    document = changed(cluster(), f"{CONTAINER} resources", {field: {name: "1"}})
+
+    [message] = messages(to_yaml(document))
+
+    assert f"resources.{field}.{name}: " in message
+    assert f"did you mean {meant!r}?" in message
+
+
+def test_other_resources_are_left_alone() -> None:
+    limits = {"nvidia.com/gpu": 1, "hugepages-2Mi": "4Mi", "example.com/CPU": 1, "cpu": 1}
+    assert messages(to_yaml(changed(cluster(), f"{CONTAINER} resources", {"limits": limits}))) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "hint"),
+    [
+        (f"{CONTAINER} imagePullSecrets", [], "it belongs into spec.worker.spec"),
+        (f"{CONTAINER} nodeSelector", {}, "it belongs into spec.worker.spec"),
+        (f"{CONTAINER} replicas", 1, "it belongs into spec.worker"),
+        ("spec worker containers", [], "it belongs into spec.worker.spec"),
+        (f"{CONTAINER} limits", {}, "it belongs into spec.worker.spec.containers[0].resources"),
+        ("spec replicas", 1, "it belongs into spec.worker"),
+        (f"{CONTAINER} image_pull_policy", "Always", "did you mean 'imagePullPolicy'?"),
+        (f"{CONTAINER} imagepullpolicy", "Always", "did you mean 'imagePullPolicy'?"),
+        ("spec wroker", {}, "did you mean 'worker'?"),
+        (f"{CONTAINER} resources", {"limits": {"cpu": 0.5}}, 'write "0.5"'),
+    ],
+)
+def test_hints_lead_to_what_is_meant(path: str, value: object, hint: str) -> None:
+    [message] = messages(to_yaml(changed(cluster(), path, value)))
+
+    assert message.endswith(hint)
+
+
+def test_fields_that_are_like_nothing_get_no_hint() -> None:
+    [message] = messages(to_yaml(changed(cluster(), f"{CONTAINER} colour", "red")))
+
+    assert message.endswith("unknown field 'colour'")
+
+
+def test_a_bad_name_is_told_with_all_the_rest() -> None:
+    document = changed(changed(cluster("Bad_Name"), "spec worker replicas", "x"), "spec worker spec foo", 1)
+    document["spec"]["scheduler"]["service"] = {}
+
+    fields = [message.split(": ")[3] for message in messages(to_yaml(document))]
+
+    assert fields == ["metadata.name", "spec.worker.replicas", "spec.worker.spec.foo"]
