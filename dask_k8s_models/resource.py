@@ -12,6 +12,7 @@ from dask_k8s_models import names
 from dask_k8s_models._kubernetes import ObjectMeta
 from dask_k8s_models.base import KubernetesModel, RuledModel
 from dask_k8s_models.markers import ListMap, Rule
+from dask_k8s_models.metadata import LABEL_VALUE_PATTERN
 from dask_k8s_models.scalars import Int64, Time
 
 GROUP = "kubernetes.dask.org"
@@ -23,7 +24,7 @@ ClusterName = Annotated[
 ]
 GroupName = Annotated[str, Field(min_length=1, max_length=names.MAX_NAME_LENGTH, pattern=names.NAME_PATTERN)]
 
-LabelValue = Annotated[str, Field(max_length=63, pattern=r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$")]
+LabelValue = Annotated[str, Field(max_length=63, pattern=LABEL_VALUE_PATTERN)]
 
 
 class Metadata(KubernetesModel):

@@ -115,7 +115,11 @@ _TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\
 
 
 def _check_time(value: str) -> str:
-    if not _TIME.fullmatch(value):
+    try:
+        is_time = bool(_TIME.fullmatch(value) and datetime.fromisoformat(value.upper()))
+    except ValueError:  # E.g. a month that doesn't exist.
+        is_time = False
+    if not is_time:
         raise PydanticCustomError("time", "{value} is not a time like 2026-11-23T09:00:00Z", {"value": value})
     return value
 

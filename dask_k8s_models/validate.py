@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from dask_k8s_models.advice import advice_on
 from dask_k8s_models.manifests import Document, ManifestError, documents, is_ours, model_of, objects
+from dask_k8s_models.metadata import metadata_problems
 from dask_k8s_models.problems import Path, field_name, problems_of
 from dask_k8s_models.resource import problem_with_name_in
 
@@ -106,15 +107,20 @@ def _problems_of_object(content: Any) -> Iterator[tuple[Path, Severity, str]]:
         return
     try:
         model = model_of(content)
-        resource = model.model_validate(content)
     except ManifestError as error:
         yield (error.field,), Severity.ERROR, error.message
+        return
+    metadata = content.get("metadata")
+    if isinstance(metadata, dict):
+        for path, message in metadata_problems(metadata):
+            yield ("metadata", *path), Severity.ERROR, message
+    try:
+        # Whoever creates an object can't set its status: the API server drops it, whatever it is.
+        resource = model.model_validate({key: value for key, value in content.items() if key != "status"})
     except ValidationError as error:
         problems = problems_of(error, content["kind"])
         # Rules about several fields wait until each field is right; the name can be judged at once.
-        if (problem := problem_with_name_in(model, content)) and not any(
-            path[:1] == NAME[:1] for path, _ in problems
-        ):
+        if (problem := problem_with_name_in(model, content)) and all(path != NAME for path, _ in problems):
             yield NAME, Severity.ERROR, problem
         for path, message in problems:
             yield path, Severity.ERROR, message

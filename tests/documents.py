@@ -495,4 +495,40 @@ def invalid() -> Iterator[Case]:
     )
 
 
+def of_metadata() -> Iterator[Case]:
+    """Yield what the validator has to judge as the API server does, though models don't look at it."""
+
+    def judge(name: str, path: str, value: Any, field: str = "") -> Case:
+        return Case(name, changed(cluster(), path, value), field)
+
+    def owner(name: str, **more: Any) -> Json:
+        return {"apiVersion": "v1", "kind": "ConfigMap", "name": name, "uid": f"uid-of-{name}", **more}
+
+    yield judge("a label with a domain", "metadata labels", {"example.com/a": "B.c_d-e"})
+    yield judge("a label with a blank in it", "metadata labels", {"a": "b c"}, "metadata.labels")
+    yield judge("a label of 64 letters", "metadata labels", {"a": "b" * 64}, "metadata.labels")
+    yield judge("a blank in a label's key", "metadata labels", {"a b": "c"}, "metadata.labels")
+    yield judge("a domain in capitals", "metadata labels", {"Example.com/a": "b"}, "metadata.labels")
+    yield judge("any text in an annotation", "metadata annotations", {"Example.com/a": "b c\n{}"})
+    yield judge("a blank in an annotation's key", "metadata annotations", {"a b": ""}, "metadata.annotations")
+    yield judge("two domains of an annotation", "metadata annotations", {"a/b/c": ""}, "metadata.annotations")
+    yield judge("annotations too large", "metadata annotations", {"a": "b" * 262_144}, "metadata.annotations")
+    yield judge("a finalizer", "metadata finalizers", ["example.com/a"])
+    yield judge("a finalizer with a blank", "metadata finalizers", ["a b"], "metadata.finalizers")
+    owners = "metadata ownerReferences"
+    yield judge("an owner", owners, [owner("a", controller=True), owner("b")])
+    yield judge("an owner without name", owners, [owner("")], "metadata.ownerReferences")
+    both = [owner("a", controller=True), owner("b", controller=True)]
+    yield judge("two controllers", owners, both, "metadata.ownerReferences")
+    yield judge(
+        "a time in a month that doesn't exist",
+        "metadata creationTimestamp",
+        "2026-13-01T00:00:00Z",
+        "2026-13-01T00:00:00Z",
+    )
+    for status in ({"phase": 5}, {"conditions": [{"type": "Ready"}]}, {"ours": "theirs"}):
+        yield judge(f"a status that is dropped: {status}", "status", status)
+
+
 CASES: tuple[Case, ...] = (*valid(), *invalid())
+METADATA_CASES: tuple[Case, ...] = tuple(of_metadata())

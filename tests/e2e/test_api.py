@@ -19,7 +19,7 @@ from dask_k8s_models import GROUP, KINDS, custom_resource_definitions
 from dask_k8s_models.resource import Resource
 from tests.conformance.kubectl import Kubectl
 from tests.conformance.waiting import described, eventually
-from tests.documents import CASES, Case, autoscaler, changed, cluster, group, job
+from tests.documents import CASES, METADATA_CASES, Case, autoscaler, changed, cluster, group, job
 from tests.e2e.conftest import WORKER_GROUPS
 from tests.harness.kube import Kube, Object, Refused
 
@@ -123,7 +123,7 @@ def managed_by(manager: str, found: Object) -> list[Object]:
     return [entry for entry in found["metadata"]["managedFields"] if entry["manager"] == manager]
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("case", [*CASES, *METADATA_CASES], ids=str)
 def test_the_table_of_documents(case: Case, kube: Kube, namespace: str) -> None:
     if case.is_valid:
         created = kube.create(case.document, namespace, dryRun="All")

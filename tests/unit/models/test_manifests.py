@@ -226,3 +226,9 @@ def test_a_bad_name_is_told_with_all_the_rest() -> None:
     fields = [message.split(": ")[3] for message in messages(to_yaml(document))]
 
     assert fields == ["metadata.name", "spec.worker.replicas", "spec.worker.spec.foo"]
+
+
+def test_a_version_must_not_be_there_when_an_object_is_created() -> None:
+    [message] = messages(to_yaml(changed(cluster(), "metadata resourceVersion", "5")))
+
+    assert "metadata.resourceVersion: must not be there" in message
