@@ -9,24 +9,27 @@ from typing import Any
 
 from benchmarks.autoscaler_simulation import Cluster, Heartbeat, Pod, Worker
 from dask_k8s_controller.autoscaler.observe import GroupOfWorkers, ObservedAutoscaler
-from dask_k8s_controller.autoscaler.plan import Pace, plan_autoscaler
+from dask_k8s_controller.autoscaler.plan import plan as plan_autoscaler
 from dask_k8s_controller.autoscaler.spec import Autoscaler
-from dask_k8s_controller.autoscaler.status import autoscaler_status
+from dask_k8s_controller.autoscaler.status import status as autoscaler_status
 from dask_k8s_controller.cache import objects
 from dask_k8s_controller.cluster.spec import Cluster as DaskCluster
 from dask_k8s_controller.plans.actions import (
+    AskDemand,
     AskWorkers,
     Create,
     Delete,
+    Outcome,
     Patch,
     Plan,
-    Policy,
     Resume,
     Retire,
+    SetScale,
 )
 from dask_k8s_controller.scheduler import answers
+from dask_k8s_controller.settings import Policy
 from dask_k8s_controller.worker_group.observe import ObservedGroup
-from dask_k8s_controller.worker_group.plan import plan_group
+from dask_k8s_controller.worker_group.plan import plan as plan_group
 from dask_k8s_controller.worker_group.spec import WorkerGroup
 from dask_k8s_models.builders import make_autoscaler_spec, make_cluster_spec, make_worker_group_spec
 
@@ -46,7 +49,7 @@ class Ours:
 
     def start(self, cluster: Cluster) -> None:
         self._cluster = cluster
-        self._pace, self._policy = Pace(), Policy()
+        self._policy = Policy()
         self._dask_cluster = DaskCluster.of(_existing(make_cluster_spec("simulated"), "cluster"))
         self._group = WorkerGroup.of(
             _existing(make_worker_group_spec("simulated", "default", n_workers=cluster.replicas), "group")
@@ -76,16 +79,11 @@ class Ours:
             demand=self._demand,
             workers=self._workers,
         )
-        planned = plan_autoscaler(observed, self._pace)
-        if planned.scale is not None:
-            self._cluster.set_replicas(planned.scale.replicas)
-            self._group = _scaled(self._group, planned.scale.replicas)
-        status = autoscaler_status(observed, planned, was_scaled=planned.scale is not None)
+        planned = plan_autoscaler(observed, self._policy)
+        status = autoscaler_status(observed, planned, Outcome())
         self._autoscaler = replace(self._autoscaler, status=status)
-        if planned.asks_demand:
-            self._ask("demand")
-        self._execute(planned.plan, "autoscaler")
-        if planned.scale is not None:
+        self._execute(planned, "autoscaler")
+        if any(isinstance(action, SetScale) for action in planned.actions):
             self._group_turn()
 
     def _group_turn(self) -> None:
@@ -112,10 +110,15 @@ class Ours:
                     pod.annotations |= body["metadata"]["annotations"]
                 case Delete("Pod", name):
                     self._cluster.delete_pod(by_name[name])
+                case SetScale(replicas=replicas):
+                    self._cluster.set_replicas(replicas)
+                    self._group = _scaled(self._group, replicas)
                 case Patch("Pod", name, _, patch):
                     _annotate(by_name[name], patch)
         for question in plan.questions:
             match question:
+                case AskDemand():
+                    self._ask("demand")
                 case AskWorkers():
                     self._ask(f"workers for {who}")
                 case Retire(pods, patient):

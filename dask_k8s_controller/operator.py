@@ -4,53 +4,49 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
-import kopf
-
-from dask_k8s_controller.autoscaler.demand import Demands
-from dask_k8s_controller.autoscaler.reconcile import AutoscalerReconciler, autoscaler_keys
-from dask_k8s_controller.autoscaler.spec import Autoscaler
+from dask_k8s_controller.autoscaler.kind import AUTOSCALER
 from dask_k8s_controller.cache.cache import Cache
-from dask_k8s_controller.cache.objects import Pod, Service
-from dask_k8s_controller.cluster.spec import Cluster
-from dask_k8s_controller.job.reconcile import JobReconciler, job_keys
-from dask_k8s_controller.job.spec import Job
-from dask_k8s_controller.kubernetes.api import Api, Limits
+from dask_k8s_controller.cluster.kind import CLUSTER
+from dask_k8s_controller.job.kind import JOB
+from dask_k8s_controller.kubernetes.api import Api
 from dask_k8s_controller.kubernetes.connection import Connection, Credentials, find_credentials
 from dask_k8s_controller.kubernetes.errors import ApiError
+from dask_k8s_controller.kubernetes.executor import Executor
 from dask_k8s_controller.kubernetes.recorder import EventRecorder
 from dask_k8s_controller.kubernetes.resources import (
-    AUTOSCALERS,
-    CLUSTERS,
-    GROUPS,
-    JOBS,
     PODS,
-    SERVICES,
+    WATCHED,
     Key,
 )
-from dask_k8s_controller.reconciler import Reconciler
+from dask_k8s_controller.kubernetes.status_writer import StatusWriter
+from dask_k8s_controller.plans.kind import Kind
 from dask_k8s_controller.runtime.clock import Clock, RealClock
 from dask_k8s_controller.runtime.health import HealthServer
 from dask_k8s_controller.runtime.lease import LeaderLease
 from dask_k8s_controller.runtime.loop_lag import LoopLag
 from dask_k8s_controller.runtime.metrics import Metrics
-from dask_k8s_controller.runtime.queue import Requeue, WorkQueue
+from dask_k8s_controller.runtime.queue import WorkQueue
+from dask_k8s_controller.runtime.reconciler import Reconciler
 from dask_k8s_controller.scheduler.client import SchedulerClient
 from dask_k8s_controller.scheduler.conversations import Conversations, Schedulers
-from dask_k8s_controller.settings import LeaderElection, Settings
+from dask_k8s_controller.settings import LeaderElection, Limits, Settings
 from dask_k8s_controller.watching.relists import Listing, RelistMonitor
-from dask_k8s_controller.worker_group.spec import WorkerGroup
-from dask_k8s_models import labels
+from dask_k8s_controller.worker_group.kind import WORKER_GROUP
 from dask_k8s_models.autoscaler import AutoscalerSpec
 from dask_k8s_models.cluster import ClusterSpec
 from dask_k8s_models.job import JobSpec
 from dask_k8s_models.worker_group import WorkerGroupSpec
 
+if TYPE_CHECKING:
+    import kopf
+
 logger = logging.getLogger(__name__)
 
-WATCHED = (CLUSTERS, GROUPS, JOBS, AUTOSCALERS, PODS, SERVICES)
+KINDS: tuple[Kind[Any, Any], ...] = (CLUSTER, WORKER_GROUP, JOB, AUTOSCALER)
+"""The kinds of objects that the controller reconciles."""
 
 
 class Operator:
@@ -76,20 +72,22 @@ class Operator:
         self.api = Api(self._log_in, limits=settings.limits, on_request=self.metrics.request_done)
         self.schedulers: Schedulers = schedulers or SchedulerClient(self.api, settings.patience)
         self.conversations = Conversations(self.schedulers, self.clock, self._answered)
-        self.cache = Cache(self.clock, self.conversations)
-        self.events = EventRecorder(self.api, self.clock, settings.events)
+        self.cache = Cache({kind.resource.kind: kind.parse for kind in KINDS}, self.clock, self.conversations)
+        self.recorder = EventRecorder(self.api, self.clock, settings.events)
         self.reconciler = Reconciler(
-            self.cache, self.api, self.conversations, self.clock, settings, self.events, self.metrics
-        )
-        self.demands = Demands(self.schedulers, self.clock, self._answered)
-        self.jobs = JobReconciler(self.cache, self.api, self.clock, settings, self.events)
-        self.autoscalers = AutoscalerReconciler(
-            self.cache, self.api, self.conversations, self.demands, self.clock, settings, self.events
+            {kind.resource.kind: kind for kind in KINDS},
+            cache=self.cache,
+            executor=Executor(self.cache, self.api, settings.writes_per_object),
+            statuses=StatusWriter(self.cache, self.api, self.clock, settings.status_interval),
+            recorder=self.recorder,
+            conversations=self.conversations,
+            metrics=self.metrics,
+            policy=settings.policy,
         )
         self.queue = WorkQueue(
-            self._reconcile,
+            self.reconciler.reconcile,
             clock=self.clock,
-            concurrency=settings.turns,
+            concurrency=settings.concurrency,
             spacing=settings.spacing,
             backoff=settings.backoff,
             on_reconcile=self.metrics.reconcile_done,
@@ -137,14 +135,13 @@ class Operator:
         self._lease.start()
 
     async def stop(self) -> None:
-        """Let turns finish, then stop."""
+        """Let reconciles finish, then stop."""
         await self.queue.stop(self.settings.stop_grace)
         if self._lease is not None and self._lease_api is not None:
             await self._lease.stop()
             await self._lease_api.close()
-        await self.events.stop()
+        await self.recorder.stop()
         await self.conversations.stop()
-        await self.demands.stop()
         await self.relists.stop()
         self.loop_lag.stop()
         await self.health.stop()
@@ -160,74 +157,26 @@ class Operator:
         self.cache.see(body)
 
     def changed(self, kind: str, event: str | None, body: Mapping[str, Any]) -> None:
-        """Give what depends on an object its turn."""
+        """Reconcile what depends on an object that a watch shows."""
         metadata = body["metadata"]
         uid = metadata.get("uid") or ""
+        store = self.cache.store(kind)
+        changed = store.forget(uid) if event == "DELETED" else store.get(uid)
+        if changed is None:
+            return
         if event == "DELETED":
-            facts = self.cache.store(kind).forget(uid)
-            if facts is not None:
-                self._gone(facts)
-        else:
-            facts = next((found for found in self.cache.named(kind, metadata) if found.meta.uid == uid), None)
-        if facts is not None:
-            self._enqueue(facts)
+            self._forget(changed)
+        self._enqueue(changed)
 
-    def _gone(self, facts: Any) -> None:
-        match facts:
-            case Pod(meta=meta):
-                self.conversations.forget(meta.uid)
-                self.demands.forget(meta.uid)
-                if meta.owner is not None:
-                    self.conversations.forget_pod(meta.owner.uid, meta.uid)
-            case Cluster() | WorkerGroup():
-                self.reconciler.forget(facts.meta.uid)
-            case Job():
-                self.jobs.forget(facts.meta.uid)
-            case Autoscaler():
-                self.autoscalers.forget(facts.meta.uid)
+    def _forget(self, gone: Any) -> None:
+        self.reconciler.forget(gone.meta.uid)
+        if gone.kind == PODS.kind and gone.meta.owner is not None:
+            self.conversations.forget_pod(gone.meta.owner.uid, gone.meta.uid)
 
-    def _enqueue(self, facts: Any) -> None:
-        keys = (
-            *self._keys_of(facts),
-            *job_keys(self.cache, facts),
-            *autoscaler_keys(self.cache, facts),
-        )
-        for key in keys:
-            self.queue.add(key)
-
-    def _keys_of(self, facts: Any) -> Iterable[Key]:
-        namespace = facts.meta.namespace
-        match facts:
-            case Cluster(name=name):
-                yield Key(CLUSTERS.kind, namespace, name)
-                yield from self._group_keys(namespace, name)
-            case WorkerGroup(name=name, cluster=cluster):
-                yield Key(GROUPS.kind, namespace, name)
-                yield Key(CLUSTERS.kind, namespace, cluster)
-            case Autoscaler(cluster=cluster):
-                yield Key(CLUSTERS.kind, namespace, cluster)
-            case Pod(meta=meta) | Service(meta=meta):
-                cluster = meta.labels.get(labels.CLUSTER_NAME, "")
-                match meta.labels.get(labels.COMPONENT):
-                    case labels.Component.SCHEDULER:
-                        yield Key(CLUSTERS.kind, namespace, cluster)
-                        if isinstance(facts, Pod):
-                            yield from self._group_keys(namespace, cluster)
-                    case labels.Component.WORKER:
-                        group = meta.labels.get(labels.WORKER_GROUP_NAME, "")
-                        yield Key(GROUPS.kind, namespace, group)
-
-    def _group_keys(self, namespace: str, cluster: str) -> Iterable[Key]:
-        for group in self.cache.groups_of(namespace, cluster):
-            yield Key(GROUPS.kind, namespace, group.name)
-
-    async def _reconcile(self, key: Key) -> Requeue:
-        match key.kind:
-            case JOBS.kind:
-                return await self.jobs.reconcile(key)
-            case AUTOSCALERS.kind:
-                return await self.autoscalers.reconcile(key)
-        return await self.reconciler.reconcile(key)
+    def _enqueue(self, changed: Any) -> None:
+        for kind in KINDS:
+            for key in kind.keys(self.cache, changed):
+                self.queue.add(key)
 
     def _answered(self, key: Key) -> None:
         self.queue.add(key)
@@ -252,5 +201,5 @@ class Operator:
             lambda facts: listing.namespace in (None, facts.meta.namespace),
         )
         for facts in gone:
-            self._gone(facts)
+            self._forget(facts)
             self._enqueue(facts)

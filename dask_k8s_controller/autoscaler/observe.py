@@ -1,18 +1,74 @@
-"""What an autoscaler's plan is made from: everything about one DaskAutoscaler at one moment.
-
-Pure: no kopf, no HTTP.
-"""
+"""What an autoscaler's plan is made from: everything about one DaskAutoscaler at one moment."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from dask_k8s_controller.autoscaler.spec import Autoscaler
+from dask_k8s_controller.cache.cache import Cache
 from dask_k8s_controller.cache.objects import Pod, moment
+from dask_k8s_controller.cluster.observe import endpoint_of, live_scheduler
 from dask_k8s_controller.cluster.spec import Cluster
+from dask_k8s_controller.kubernetes.resources import Key
 from dask_k8s_controller.scheduler.answers import Answer, Worker
+from dask_k8s_controller.scheduler.endpoint import Endpoint
 from dask_k8s_controller.worker_group.spec import WorkerGroup
+from dask_k8s_models import labels
+
+
+def observe(cache: Cache, key: Key) -> ObservedAutoscaler | None:
+    """Gather what an autoscaler's plan needs; None if there is no such autoscaler."""
+    namespace = key.namespace
+    autoscaler = cache.get(Autoscaler, namespace, key.name)
+    if autoscaler is None:
+        return None
+    cluster = cache.get(Cluster, namespace, autoscaler.cluster)
+    scheduler = live_scheduler(cache, cluster)
+    target = cache.get(WorkerGroup, namespace, autoscaler.worker_group)
+    return ObservedAutoscaler(
+        autoscaler=autoscaler,
+        now=cache.now(),
+        cluster=cluster,
+        scheduler=scheduler,
+        target=_with_pods(cache, target) if target is not None else None,
+        others=tuple(
+            _with_pods(cache, group)
+            for group in cache.find(WorkerGroup, "cluster", namespace, autoscaler.cluster)
+            if group.name != autoscaler.worker_group and not group.meta.is_deleting
+        ),
+        rivals=tuple(
+            other
+            for other in cache.find(Autoscaler, "cluster", namespace, autoscaler.cluster)
+            if other.meta.uid != autoscaler.meta.uid and other.worker_group == autoscaler.worker_group
+        ),
+        demand=cache.answers.demand(scheduler.meta.uid) if scheduler else None,
+        workers=cache.answers.workers(scheduler.meta.uid) if scheduler else None,
+        endpoint=endpoint_of(cache, cluster),
+    )
+
+
+def keys(cache: Cache, changed: Any) -> Iterable[Key]:
+    """Name the autoscalers that a change of an object concerns."""
+    namespace = changed.meta.namespace
+    match changed:
+        case Cluster(name=cluster) | WorkerGroup(cluster=cluster):
+            pass
+        case Autoscaler(name=name, cluster=cluster):
+            yield Key(Autoscaler.kind, namespace, name)
+        case Pod(meta=meta) if meta.labels.get(labels.COMPONENT) == labels.Component.SCHEDULER:
+            cluster = meta.labels.get(labels.CLUSTER_NAME, "")
+        case _:
+            return
+    for autoscaler in cache.find(Autoscaler, "cluster", namespace, cluster):
+        yield Key(Autoscaler.kind, namespace, autoscaler.name)
+
+
+def _with_pods(cache: Cache, group: WorkerGroup) -> GroupOfWorkers:
+    pods = cache.find(Pod, "group", group.meta.namespace, group.name)
+    return GroupOfWorkers(group, tuple(pod for pod in pods if pod.meta.is_child_of(group.meta.uid)))
 
 
 @dataclass(frozen=True)
@@ -62,6 +118,8 @@ class ObservedAutoscaler:
         How many workers the scheduler could use when it was asked last.
     workers : Answer, optional
         The workers that the scheduler knew when it was asked last.
+    endpoint : Endpoint, optional
+        Where the scheduler answers, if there is one.
     """
 
     autoscaler: Autoscaler
@@ -73,6 +131,12 @@ class ObservedAutoscaler:
     rivals: tuple[Autoscaler, ...] = ()
     demand: Answer[int] | None = None
     workers: Answer[tuple[Worker, ...]] | None = None
+    endpoint: Endpoint | None = None
+
+    @property
+    def subject(self) -> Autoscaler:
+        """The object itself."""
+        return self.autoscaler
 
     @property
     def replicas(self) -> int:

@@ -16,43 +16,12 @@ from dask_k8s_controller.autoscaler.policy import (
     wanted,
 )
 from dask_k8s_controller.cache.objects import Pod
-from dask_k8s_controller.plans.actions import AskWorkers, Draft, Patch, Plan
-from dask_k8s_controller.plans.ownership import owner_reference
+from dask_k8s_controller.plans.actions import AskDemand, AskWorkers, Draft, Plan, SetScale
+from dask_k8s_controller.plans.ownership import adoption, is_of_an_earlier_owner
 from dask_k8s_controller.plans.pod_problems import problem_of
 from dask_k8s_controller.scheduler.answers import Answer, Problem, workers_by_pod
+from dask_k8s_controller.settings import Policy
 from dask_k8s_models.autoscaler import AutoscalerSpec
-from dask_k8s_models.scalars import MAX_WORKERS
-
-
-@dataclass(frozen=True)
-class Pace:
-    """The waits of autoscaling that are no part of a DaskAutoscaler, and other choices.
-
-    Parameters
-    ----------
-    look_every : float
-        Seconds between looks at the demand.
-    answer_age : float
-        An answer of a scheduler may be so old, in seconds, when something is changed because of it.
-    scheduler_retry : float
-        Wait, in seconds, before a scheduler that failed to answer is asked again.
-    largest_demand : int
-        Believe no scheduler that it could use more workers than this.
-    """
-
-    look_every: float = 5.0
-    answer_age: float = 2.0
-    scheduler_retry: float = 5.0
-    largest_demand: int = MAX_WORKERS
-
-
-@dataclass(frozen=True)
-class Scale:
-    """Set a group's replicas through its scale subresource, if the group is still at that version."""
-
-    group: str
-    replicas: int
-    version: str
 
 
 @dataclass(frozen=True)
@@ -71,6 +40,8 @@ class Decision:
         Workers that others than this group's lasting ones offer.
     waits_until : datetime, optional
         When the number may change again.
+    replicas : int
+        What the group has before the step.
     """
 
     want: Step
@@ -78,6 +49,7 @@ class Decision:
     demand: int
     others: int
     waits_until: datetime | None = None
+    replicas: int = 0
 
     @property
     def limit(self) -> Limit:
@@ -86,59 +58,49 @@ class Decision:
 
 
 @dataclass(frozen=True)
-class AutoscalerPlan:
+class AutoscalerPlan(Plan):
     """What to do next about an autoscaler.
 
     Parameters
     ----------
-    plan : Plan
-        Writes, questions, remarks, and when to look again.
-    asks_demand : bool
-        Ask the scheduler how many workers it could use.
-    scale : Scale, optional
-        The change of the group.
     decision : Decision, optional
         What it is based on; None without an answer of the scheduler.
     """
 
-    plan: Plan
-    asks_demand: bool = False
-    scale: Scale | None = None
     decision: Decision | None = None
 
 
 @dataclass
 class _Draft(Draft):
-    asks_demand: bool = False
-    scale: Scale | None = None
     decision: Decision | None = None
 
-    def whole(self) -> AutoscalerPlan:
-        return AutoscalerPlan(self.done(), self.asks_demand, self.scale, self.decision)
+    def done(self) -> AutoscalerPlan:
+        return AutoscalerPlan(**vars(super().done()), decision=self.decision)
 
 
-def plan_autoscaler(observed: ObservedAutoscaler, pace: Pace) -> AutoscalerPlan:
+def plan(observed: ObservedAutoscaler, policy: Policy) -> AutoscalerPlan:
     """Decide what to do next about an autoscaler.
 
     Parameters
     ----------
     observed : ObservedAutoscaler
         The autoscaler, its group, and what the scheduler says.
-    pace : Pace
+    policy : Policy
         How long to wait for what.
     """
     draft = _Draft(observed.now)
     autoscaler, cluster, target = observed.autoscaler, observed.cluster, observed.target
     if autoscaler.meta.is_deleting:
-        return draft.whole()
+        return draft.done()
     if autoscaler.spec is None:
         draft.remark("InvalidSpec", autoscaler.problem, needs_a_person=True)
     elif cluster is None:
         draft.remark("ClusterNotFound", f"Waiting for the DaskCluster {autoscaler.cluster}.")
-    elif cluster.meta.is_deleting or _is_of_an_earlier_cluster(observed):
+    elif cluster.meta.is_deleting or is_of_an_earlier_owner(autoscaler, cluster):
         draft.remark("ClusterTerminating", f"The DaskCluster {autoscaler.cluster} is being deleted.")
     else:
-        _adopt(draft, observed)
+        if patch := adoption(autoscaler, cluster):
+            draft.actions.append(patch)
         if target is None or target.group.meta.is_deleting:
             draft.remark("WorkerGroupNotFound", f"Waiting for the DaskWorkerGroup {autoscaler.worker_group}.")
         elif target.group.cluster != autoscaler.cluster:
@@ -162,84 +124,62 @@ def plan_autoscaler(observed: ObservedAutoscaler, pace: Pace) -> AutoscalerPlan:
                 "SchedulerNotReady", "Waiting for the scheduler, which has to say what there is to do."
             )
         else:
-            _follow_demand(draft, observed, autoscaler.spec, target, pace)
-    return draft.whole()
-
-
-def _is_of_an_earlier_cluster(observed: ObservedAutoscaler) -> bool:
-    owner = observed.autoscaler.meta.owner
-    cluster = observed.cluster
-    return (
-        owner is not None
-        and cluster is not None
-        and (owner.kind, owner.name) == ("DaskCluster", cluster.name)
-        and owner.uid != cluster.meta.uid
-    )
-
-
-def _adopt(draft: _Draft, observed: ObservedAutoscaler) -> None:
-    """Make the autoscaler go with its cluster."""
-    meta, cluster = observed.autoscaler.meta, observed.cluster
-    if cluster is None or meta.belongs_to(cluster.meta.uid):
-        return
-    reference = owner_reference("DaskCluster", cluster.meta)
-    if meta.owner is not None:
-        reference["controller"] = False
-    patch = {"metadata": {"ownerReferences": [*meta.owner_references, reference]}}
-    draft.actions.append(Patch("DaskAutoscaler", meta.name, meta.uid, patch, meta.version))
+            _follow_demand(draft, observed, autoscaler.spec, target, policy)
+    return draft.done()
 
 
 def _follow_demand(
-    draft: _Draft, observed: ObservedAutoscaler, spec: AutoscalerSpec, target: GroupOfWorkers, pace: Pace
+    draft: _Draft, observed: ObservedAutoscaler, spec: AutoscalerSpec, target: GroupOfWorkers, policy: Policy
 ) -> None:
     answer = observed.demand
     if answer is None:
-        draft.asks_demand = True
+        draft.ask(AskDemand())
         return
     if answer.problem is not Problem.NONE or answer.value is None:
-        _wait_for_scheduler(draft, answer, "The number of workers stays as it is", pace)
+        _wait_for_scheduler(draft, answer, "The number of workers stays as it is", policy)
         return
-    load = _load(draft, observed, target, min(answer.value, pace.largest_demand))
+    load = _load(draft, observed, target, min(answer.value, policy.largest_demand))
     want = wanted(spec, load)
     others = load.others_there
     may_change_at = _may_change_at(observed, spec, want.replicas, target.group.replicas)
     draft.decision = Decision(want, Step(observed.replicas), load.demand, others, may_change_at)
     if want.replicas == observed.replicas:
-        _look_at(draft, answer.at + timedelta(seconds=pace.look_every))
+        _look_at(draft, answer.at + timedelta(seconds=policy.demand_poll))
         return
     if may_change_at is not None:
         draft.requeue_no_later_than(may_change_at)
-        _look_at(draft, answer.at + timedelta(seconds=pace.look_every))
+        _look_at(draft, answer.at + timedelta(seconds=policy.demand_poll))
         return
     if observed.changed_at is not None and answer.at <= observed.changed_at:
         # It was said before the last change: nothing is decided on it twice.
-        _look_at(draft, answer.at + timedelta(seconds=pace.look_every))
+        _look_at(draft, answer.at + timedelta(seconds=policy.demand_poll))
         return
-    if answer.age(observed.now) > pace.answer_age:
-        draft.asks_demand = True
+    if answer.age(observed.now) > policy.answer_age:
+        draft.ask(AskDemand())
         return
-    step = _next_step(draft, observed, spec, target, want.replicas, pace)
+    step = _next_step(draft, observed, spec, target, want.replicas, policy)
     if step is not None:
-        draft.decision = Decision(want, step, load.demand, others)
+        draft.decision = Decision(want, step, load.demand, others, replicas=observed.replicas)
         if step.replicas != observed.replicas:
-            draft.scale = Scale(target.group.name, step.replicas, target.group.meta.version)
-    _look_at(draft, answer.at + timedelta(seconds=pace.look_every))
+            group = target.group
+            draft.actions.append(SetScale(group.kind, group.name, step.replicas, group.meta.version))
+    _look_at(draft, answer.at + timedelta(seconds=policy.demand_poll))
 
 
-def _wait_for_scheduler(draft: _Draft, answer: Answer[int], consequence: str, pace: Pace) -> None:
+def _wait_for_scheduler(draft: _Draft, answer: Answer[int], consequence: str, policy: Policy) -> None:
     draft.remark(
         answer.problem.value,
         f"{consequence}: {answer.message}",
         needs_a_person=answer.problem is Problem.NO_ROUTE,
     )
-    _look_at(draft, answer.at + timedelta(seconds=pace.scheduler_retry))
+    _look_at(draft, answer.at + timedelta(seconds=policy.scheduler_retry))
 
 
 def _look_at(draft: _Draft, due: datetime) -> None:
     if due > draft.now:
         draft.requeue_no_later_than(due)
     else:
-        draft.asks_demand = True
+        draft.ask(AskDemand())
 
 
 def _load(draft: _Draft, observed: ObservedAutoscaler, target: GroupOfWorkers, demand: int) -> Load:
@@ -284,24 +224,24 @@ def _next_step(
     spec: AutoscalerSpec,
     target: GroupOfWorkers,
     want: int,
-    pace: Pace,
+    policy: Policy,
 ) -> Step | None:
     """Return the next step; None while it isn't known what it would cost."""
     if want > observed.replicas:
         return grow(spec, observed.replicas, want)
-    loss = _loss(draft, observed, target, pace)
+    loss = _loss(draft, observed, target, policy)
     if loss is None or observed.demand is None or observed.workers is None:
         return None
     if observed.demand.at < observed.workers.at:
         # Workers say what they do by heartbeats, the demand knows it all: the last word is the demand's.
-        draft.asks_demand = True
+        draft.ask(AskDemand())
         return None
     return shrink(spec, observed.replicas, want, loss)
 
 
-def _loss(draft: _Draft, observed: ObservedAutoscaler, target: GroupOfWorkers, pace: Pace) -> Loss | None:
+def _loss(draft: _Draft, observed: ObservedAutoscaler, target: GroupOfWorkers, policy: Policy) -> Loss | None:
     answer = observed.workers
-    if answer is None or answer.age(observed.now) > pace.look_every:
+    if answer is None or answer.age(observed.now) > policy.demand_poll:
         draft.ask(AskWorkers())
         return None
     if answer.problem is not Problem.NONE or answer.value is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from dask_k8s_controller.cache.custom import Custom, parsed
 from dask_k8s_controller.cache.objects import JsonObject, Meta
@@ -12,6 +13,8 @@ from dask_k8s_models.autoscaler import AutoscalerSpec
 @dataclass(frozen=True)
 class Autoscaler(Custom[AutoscalerSpec]):
     """A DaskAutoscaler."""
+
+    kind: ClassVar[str] = "DaskAutoscaler"
 
     @classmethod
     def of(cls, body: JsonObject) -> Autoscaler:

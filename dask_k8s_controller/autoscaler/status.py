@@ -2,63 +2,54 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
 
 from dask_k8s_controller.autoscaler.observe import ObservedAutoscaler
 from dask_k8s_controller.autoscaler.plan import AutoscalerPlan, Decision
 from dask_k8s_controller.autoscaler.policy import Limit
-from dask_k8s_controller.plans.actions import Outcome, Remark
-from dask_k8s_controller.plans.conditions import Condition, remarks_of, summary, written
+from dask_k8s_controller.plans.actions import Outcome, Remark, SetScale
+from dask_k8s_controller.plans.conditions import Condition, Status, remarks_of, summary, written
+from dask_k8s_controller.plans.notices import Notice, changes
 from dask_k8s_models.autoscaler import AutoscalerSpec
 from dask_k8s_models.scalars import to_time
 
-Status = dict[str, Any]
 
-
-def autoscaler_status(
-    observed: ObservedAutoscaler,
-    planned: AutoscalerPlan,
-    outcome: Outcome | None = None,
-    *,
-    was_scaled: bool = False,
-) -> Status:
-    """The status of an autoscaler.
-
-    Parameters
-    ----------
-    observed : ObservedAutoscaler
-        What the plan was made from.
-    planned : AutoscalerPlan
-        The plan.
-    outcome : Outcome, optional
-        What became of its writes.
-    was_scaled : bool
-        The group was set to the planned replicas.
-    """
+def status(observed: ObservedAutoscaler, plan: AutoscalerPlan, outcome: Outcome) -> Status:
+    """The status of an autoscaler."""
     previous, meta = observed.autoscaler.status, observed.autoscaler.meta
-    decision = planned.decision
-    remarks = [*planned.plan.remarks, *remarks_of(outcome or Outcome())]
+    decision = plan.decision
+    remarks = [*plan.remarks, *remarks_of(outcome)]
     waiting = Remark("WaitingForScheduler", "The scheduler is asked how many workers it could use.")
     conditions = [*summary(decision is not None and not remarks, remarks, waiting)]
     if decision is not None and observed.autoscaler.spec is not None:
         conditions += [_able_to_scale(decision, observed.autoscaler.spec), _limited(decision)]
-    status: Status = {
-        "observedGeneration": meta.generation,
-        "conditions": written(conditions, previous, meta.generation, observed.now),
-    }
+    status: Status = {key: previous[key] for key in ("desiredReplicas", "lastScaleTime") if key in previous}
+    status["observedGeneration"] = meta.generation
+    status["conditions"] = written(conditions, previous, meta.generation, observed.now)
     if decision is not None:
         status["desiredReplicas"] = decision.want.replicas
+    scale = _has_scaled(plan, outcome)
     if observed.target is not None:
-        status["currentReplicas"] = observed.replicas
-        if observed.was_changed:
-            status["lastScaleTime"] = observed.now.isoformat()
-    if was_scaled and planned.scale is not None:
-        status["currentReplicas"] = planned.scale.replicas
+        status["currentReplicas"] = scale.replicas if scale else observed.replicas
+    if observed.was_changed or scale:
         status["lastScaleTime"] = observed.now.isoformat()
-    return {
-        **{key: previous[key] for key in ("desiredReplicas", "lastScaleTime") if key in previous},
-        **status,
-    }
+    return status
+
+
+def notices(
+    observed: ObservedAutoscaler, plan: AutoscalerPlan, outcome: Outcome, status: Status
+) -> Iterable[Notice]:
+    """Find what is worth an Event: a group that was scaled, and what a person must act upon."""
+    if scale := _has_scaled(plan, outcome):
+        before = plan.decision.replicas if plan.decision else 0
+        message = f"{scale.name} has {scale.replicas} workers now, before {before}."
+        yield Notice("SuccessfulRescale", message)
+    yield from (notice for notice in changes(observed.autoscaler.status, status) if notice.is_warning)
+
+
+def _has_scaled(plan: AutoscalerPlan, outcome: Outcome) -> SetScale | None:
+    scales = (action for action in plan.actions if isinstance(action, SetScale))
+    return next(scales, None) if outcome.is_complete else None
 
 
 def _able_to_scale(decision: Decision, spec: AutoscalerSpec) -> Condition:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from dask_k8s_controller.cache.objects import JsonObject, Meta
+from dask_k8s_controller.cache.objects import By, JsonObject, Meta
 from dask_k8s_models._kubernetes import PodSpec
 from dask_k8s_models.markers import without_nulls
 
@@ -35,6 +35,8 @@ class Custom(Generic[S]):
         What the models have against the spec.
     """
 
+    kind: ClassVar[str]
+
     meta: Meta
     spec: S | None
     raw_spec: JsonObject = field(default_factory=dict)
@@ -45,6 +47,12 @@ class Custom(Generic[S]):
     def name(self) -> str:
         """The object's name."""
         return self.meta.name
+
+    def index(self) -> Iterable[By]:
+        """Return the keys by which the object is found: its name, and the cluster that it names."""
+        yield By("name", self.meta.namespace, self.meta.name)
+        if cluster := getattr(self, "cluster", ""):
+            yield By("cluster", self.meta.namespace, cluster)
 
 
 def parsed(model: type[S], body: JsonObject) -> tuple[S | None, JsonObject, str]:

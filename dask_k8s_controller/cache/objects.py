@@ -6,14 +6,23 @@ Pure: no kopf, no HTTP. Plans are made of these and of nothing else.
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar, NamedTuple
 
 from dask_k8s_models import labels
 
 JsonObject = Mapping[str, Any]
+
+
+class By(NamedTuple):
+    """A key by which objects are found: what of them has which value, in which namespace."""
+
+    what: str
+    namespace: str
+    value: str
+    more: str = ""
 
 
 @dataclass(frozen=True)
@@ -106,6 +115,8 @@ class Container:
 class Pod:
     """A scheduler's, a worker's or a job's pod."""
 
+    kind: ClassVar[str] = "Pod"
+
     meta: Meta
     phase: str = "Pending"
     is_ready: bool = False
@@ -142,6 +153,18 @@ class Pod:
             ended=_ended(status.get("containerStatuses") or ()),
             restart_policy=spec.get("restartPolicy") or "Always",
         )
+
+    def index(self) -> Iterable[By]:
+        """Return the keys by which the pod is found: its name, its cluster and component, its group."""
+        namespace = self.meta.namespace
+        cluster = self.meta.labels.get(labels.CLUSTER_NAME)
+        component = self.meta.labels.get(labels.COMPONENT)
+        group = self.meta.labels.get(labels.WORKER_GROUP_NAME)
+        yield By("name", namespace, self.meta.name)
+        if cluster and component:
+            yield By("component", namespace, cluster, component)
+        if group and component == labels.Component.WORKER:
+            yield By("group", namespace, group)
 
     @property
     def name(self) -> str:
@@ -202,6 +225,8 @@ def _ended(statuses: Any) -> datetime | None:
 class Service:
     """A scheduler's Service."""
 
+    kind: ClassVar[str] = "Service"
+
     meta: Meta
     spec: JsonObject = field(default_factory=dict)
     has_ingress: bool = False
@@ -213,3 +238,7 @@ class Service:
         status = body.get("status") or {}
         has_ingress = bool((status.get("loadBalancer") or {}).get("ingress"))
         return cls(Meta.of(body), body.get("spec") or {}, has_ingress)
+
+    def index(self) -> Iterable[By]:
+        """Return the key by which the Service is found: its name."""
+        yield By("name", self.meta.namespace, self.meta.name)

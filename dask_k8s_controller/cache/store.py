@@ -6,13 +6,15 @@ So a plan never misses our last writes, however late the watch is: a stale cache
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from dask_k8s_controller.cache.objects import Meta
 
 
 class HasMeta(Protocol):
-    """Facts of an object."""
+    """An object, parsed."""
+
+    kind: ClassVar[str]
 
     @property
     def meta(self) -> Meta: ...
@@ -93,6 +95,10 @@ class Store(Generic[T]):
         for facts in gone:
             self.forget(facts.meta.uid)
         return gone
+
+    def get(self, uid: str) -> T | None:
+        """Return the object with this uid, if it is known."""
+        return self._facts.get(uid)
 
     def find(self, key: Hashable) -> tuple[T, ...]:
         """Return the facts that have this key, the oldest uid first seen first."""

@@ -84,7 +84,7 @@ def scheduler_service(cluster: Cluster) -> Object:
         "namespace": cluster.meta.namespace,
         "labels": labels.merged(cluster.meta.labels, own.labels, labels.scheduler(cluster.name)),
         "annotations": labels.merged(cluster.meta.annotations, own.annotations),
-        "ownerReferences": [owner_reference("DaskCluster", cluster.meta)],
+        "ownerReferences": [owner_reference(cluster)],
     }
     service = {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec}
     metadata["annotations"][labels.APPLIED] = digest(service)
@@ -144,7 +144,7 @@ def scheduler_pod(cluster: Cluster, suffix: str = "") -> Object:
         metadata["annotations"][labels.RESTART] = cluster.meta.annotations[labels.RESTART]
     metadata["name"] = names.scheduler(cluster.name, suffix)
     metadata["namespace"] = cluster.meta.namespace
-    metadata["ownerReferences"] = [owner_reference("DaskCluster", cluster.meta)]
+    metadata["ownerReferences"] = [owner_reference(cluster)]
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
 
 
@@ -177,7 +177,7 @@ def default_group(cluster: Cluster) -> Object:
     metadata["annotations"][labels.CLUSTER_REPLICAS] = str(replicas)
     metadata["name"] = cluster.default_group
     metadata["namespace"] = cluster.meta.namespace
-    metadata["ownerReferences"] = [owner_reference("DaskCluster", cluster.meta)]
+    metadata["ownerReferences"] = [owner_reference(cluster)]
     return {
         "apiVersion": API_VERSION,
         "kind": "DaskWorkerGroup",

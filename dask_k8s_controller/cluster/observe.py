@@ -1,20 +1,106 @@
-"""What a plan is made from: everything about one object at one moment.
-
-Pure: no kopf, no HTTP.
-"""
+"""What a cluster's plan is made from: everything about one DaskCluster at one moment."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import secrets
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from typing import Any
+from urllib.parse import quote
 
+from dask_k8s_controller.autoscaler.spec import Autoscaler
+from dask_k8s_controller.cache.cache import Cache
 from dask_k8s_controller.cache.objects import Pod, Service
 from dask_k8s_controller.cluster.spec import Cluster
+from dask_k8s_controller.kubernetes.resources import Key
 from dask_k8s_controller.scheduler.answers import Answer
+from dask_k8s_controller.scheduler.endpoint import Endpoint
 from dask_k8s_controller.worker_group.spec import WorkerGroup
+from dask_k8s_models import labels, names, pods
+
+
+def observe(cache: Cache, key: Key) -> ObservedCluster | None:
+    """Gather what a cluster's plan needs; None if there is no such cluster."""
+    namespace, name = key.namespace, key.name
+    cluster = cache.get(Cluster, namespace, name)
+    if cluster is None:
+        return None
+    pods = cache.find(Pod, "component", namespace, name, labels.Component.SCHEDULER)
+    holders = cache.find(Pod, "name", namespace, names.scheduler(name))
+    scheduler = scheduler_of(cluster, pods)
+    autoscalers = cache.find(Autoscaler, "cluster", namespace, name)
+    return ObservedCluster(
+        cluster=cluster,
+        now=cache.now(),
+        pods=pods,
+        name_is_taken=cache.is_taken(namespace, names.scheduler(name))
+        or not {pod.meta.uid for pod in holders} <= {pod.meta.uid for pod in pods},
+        service=cache.get(Service, namespace, names.scheduler(name)),
+        groups=cache.find(WorkerGroup, "cluster", namespace, name),
+        autoscaled=frozenset(one.worker_group for one in autoscalers if not one.meta.is_deleting),
+        idle=cache.answers.idleness(scheduler.meta.uid) if scheduler else None,
+        endpoint=endpoint_of(cache, cluster),
+        entropy=secrets.token_hex(8),
+    )
+
+
+def keys(cache: Cache, changed: Any) -> Iterable[Key]:
+    """Name the clusters that a change of an object concerns."""
+    namespace = changed.meta.namespace
+    match changed:
+        case Cluster(name=name):
+            yield Key(Cluster.kind, namespace, name)
+        case WorkerGroup(cluster=cluster) | Autoscaler(cluster=cluster):
+            yield Key(Cluster.kind, namespace, cluster)
+        case Pod(meta=meta) | Service(meta=meta) if (
+            meta.labels.get(labels.COMPONENT) == labels.Component.SCHEDULER
+        ):
+            yield Key(Cluster.kind, namespace, meta.labels.get(labels.CLUSTER_NAME, ""))
+
+
+def scheduler_of(cluster: Cluster, pods: Iterable[Pod]) -> Pod | None:
+    """Return the pod of a cluster's scheduler: a live one, rather ready than not, rather old than new."""
+    live = [pod for pod in pods if pod.is_live and pod.meta.is_child_of(cluster.meta.uid)]
+    return min(live, key=lambda pod: (not pod.is_ready, _created(pod), pod.name), default=None)
+
+
+def live_scheduler(cache: Cache, cluster: Cluster | None) -> Pod | None:
+    """Return the pod of a cluster's scheduler, as the cache knows it."""
+    if cluster is None:
+        return None
+    namespace, component = cluster.meta.namespace, labels.Component.SCHEDULER
+    return scheduler_of(cluster, cache.find(Pod, "component", namespace, cluster.name, component))
+
+
+def endpoint_of(cache: Cache, cluster: Cluster | None) -> Endpoint | None:
+    """Return where a cluster's scheduler answers HTTP; None if there is no scheduler."""
+    scheduler = live_scheduler(cache, cluster)
+    if cluster is None or scheduler is None or cluster.spec is None:
+        return None
+    workers = cache.find(Pod, "component", cluster.meta.namespace, cluster.name, labels.Component.WORKER)
+    return endpoint(cluster, scheduler, len(workers))
+
+
+def endpoint(cluster: Cluster, scheduler: Pod, workers: int) -> Endpoint:
+    """Return where a scheduler's pod answers HTTP, whose answers may tell of so many workers."""
+    spec, annotations = cluster.raw_spec["scheduler"]["spec"], scheduler.meta.annotations
+    return Endpoint(
+        namespace=cluster.meta.namespace,
+        uid=scheduler.meta.uid,
+        pod=scheduler.name,
+        ip=scheduler.ip,
+        port=pods.dashboard_port(spec, annotations),
+        prefix=_quoted(pods.dashboard_prefix(spec, annotations)),
+        workers=workers,
+    )
+
+
+def _quoted(prefix: str) -> str:
+    """Quote a path that a user chose: it must lead nowhere but to the user's own pod."""
+    parts = prefix.split("/")
+    return "" if {".", ".."} & set(parts) else "/".join(quote(part, safe="") for part in parts)
 
 
 @dataclass(frozen=True)
@@ -39,6 +125,8 @@ class ObservedCluster:
         Names of the groups that a DaskAutoscaler targets.
     idle : Answer, optional
         Since when the scheduler has been idle, as it said last; a value of None means that it is busy.
+    endpoint : Endpoint, optional
+        Where the scheduler answers, if there is one.
     entropy : str
         Makes new names; another string at every observation.
     """
@@ -51,7 +139,13 @@ class ObservedCluster:
     groups: tuple[WorkerGroup, ...] = ()
     autoscaled: frozenset[str] = frozenset()
     idle: Answer[datetime] | None = None
+    endpoint: Endpoint | None = None
     entropy: str = ""
+
+    @property
+    def subject(self) -> Cluster:
+        """The object itself."""
+        return self.cluster
 
     @cached_property
     def own_pods(self) -> tuple[Pod, ...]:
@@ -60,9 +154,8 @@ class ObservedCluster:
 
     @cached_property
     def scheduler(self) -> Pod | None:
-        """The scheduler's pod: a live one, rather ready than not, rather old than new."""
-        live = [pod for pod in self.own_pods if pod.is_live]
-        return min(live, key=lambda pod: (not pod.is_ready, _created(pod), pod.name), default=None)
+        """The scheduler's pod."""
+        return scheduler_of(self.cluster, self.pods)
 
     @property
     def raw_scheduler_spec(self) -> Mapping[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from datetime import datetime, timedelta
 
-from dask_k8s_controller.cache.objects import Meta, Pod
+from dask_k8s_controller.cache.objects import Pod, Service
 from dask_k8s_controller.cluster import children
 from dask_k8s_controller.cluster.observe import ObservedCluster
 from dask_k8s_controller.plans.actions import (
@@ -13,16 +13,22 @@ from dask_k8s_controller.plans.actions import (
     Apply,
     AskIdle,
     Create,
-    Delete,
     Draft,
     JsonPatch,
     Patch,
     Plan,
-    Policy,
 )
 from dask_k8s_controller.plans.metadata import metadata_patch
-from dask_k8s_controller.plans.ownership import is_of_an_earlier, owner_of, owner_reference
+from dask_k8s_controller.plans.notices import Notice
+from dask_k8s_controller.plans.ownership import (
+    adoption,
+    delete,
+    delete_leftovers,
+    is_of_an_earlier_owner,
+    owner_of,
+)
 from dask_k8s_controller.scheduler.answers import Answer, Problem
+from dask_k8s_controller.settings import Policy
 from dask_k8s_controller.worker_group.spec import WorkerGroup
 from dask_k8s_models import labels, names
 from dask_k8s_models.cluster import ClusterSpec
@@ -30,7 +36,7 @@ from dask_k8s_models.cluster import ClusterSpec
 LONGEST_IDLE_POLL = 60.0
 
 
-def plan_cluster(observed: ObservedCluster, policy: Policy) -> Plan:
+def plan(observed: ObservedCluster, policy: Policy) -> Plan:
     """Decide what to do next about a cluster.
 
     Parameters
@@ -44,7 +50,8 @@ def plan_cluster(observed: ObservedCluster, policy: Policy) -> Plan:
     cluster = observed.cluster
     if cluster.meta.is_deleting:
         return draft.done()
-    _delete_leftovers(draft, observed)
+    service = (observed.service,) if observed.service else ()
+    delete_leftovers(draft, cluster, (*observed.pods, *service, *observed.groups))
     if cluster.spec is None:
         draft.remark("InvalidSpec", cluster.problem, needs_a_person=True)
         return draft.done()
@@ -59,42 +66,24 @@ def plan_cluster(observed: ObservedCluster, policy: Policy) -> Plan:
     return draft.done()
 
 
-def _is_of_an_earlier_cluster(observed: ObservedCluster, meta: Meta) -> bool:
-    cluster = observed.cluster
-    return is_of_an_earlier(meta, "DaskCluster", cluster.name, cluster.meta.uid)
-
-
-def _delete_leftovers(draft: Draft, observed: ObservedCluster) -> None:
-    """Delete what an earlier cluster of the same name has left, before ours takes the names."""
-    why = "it belongs to an earlier cluster of this name"
-    for pod in observed.pods:
-        if _is_of_an_earlier_cluster(observed, pod.meta) and not pod.meta.is_deleting:
-            draft.actions.append(Delete("Pod", pod.name, pod.meta.uid, why))
-    service = observed.service
-    if service and _is_of_an_earlier_cluster(observed, service.meta) and not service.meta.is_deleting:
-        draft.actions.append(Delete("Service", service.meta.name, service.meta.uid, why))
-    for group in observed.groups:
-        if _is_of_an_earlier_cluster(observed, group.meta) and not group.meta.is_deleting:
-            draft.actions.append(Delete("DaskWorkerGroup", group.name, group.meta.uid, why))
-
-
 def _shape_service(draft: Draft, observed: ObservedCluster) -> None:
     desired = children.scheduler_service(observed.cluster)
     live = observed.service
     if live is None:
         draft.actions.append(Create(desired))
-    elif live.meta.is_deleting or _is_of_an_earlier_cluster(observed, live.meta):
+    elif live.meta.is_deleting or is_of_an_earlier_owner(live, observed.cluster):
         return  # Its name is free soon.
     elif not live.meta.belongs_to(observed.cluster.meta.uid):
-        _name_is_taken(draft, "Service", live.meta)
+        _name_is_taken(draft, live)
     elif not children.is_applied(desired, live):
         draft.actions.append(Apply(desired, live.meta.uid))
 
 
-def _name_is_taken(draft: Draft, kind: str, live: Meta) -> None:
+def _name_is_taken(draft: Draft, live: Service | WorkerGroup) -> None:
+    name, owner = live.meta.name, owner_of(live.meta)
     draft.remark(
-        f"{kind.removeprefix('Dask')}NameTaken",
-        f"The {kind} {live.name} isn't the cluster's, it belongs to {owner_of(live)}: rename one of them.",
+        f"{live.kind.removeprefix('Dask')}NameTaken",
+        f"The {live.kind} {name} isn't the cluster's, it belongs to {owner}: rename one of them.",
         needs_a_person=True,
     )
     draft.requeue_after(NAME_RETRY)
@@ -105,10 +94,10 @@ def _shape_default_group(draft: Draft, observed: ObservedCluster, spec: ClusterS
     if live is None:
         draft.actions.append(Create(children.default_group(observed.cluster)))
         return
-    if live.meta.is_deleting or _is_of_an_earlier_cluster(observed, live.meta):
+    if live.meta.is_deleting or is_of_an_earlier_owner(live, observed.cluster):
         return
     if live.meta.owner is not None and not live.meta.belongs_to(observed.cluster.meta.uid):
-        _name_is_taken(draft, "DaskWorkerGroup", live.meta)
+        _name_is_taken(draft, live)
         return
     # One after the other, and the template first: no worker shall be added as it was before.
     if operations := _template_operations(observed, live):
@@ -148,22 +137,16 @@ def _template_operations(observed: ObservedCluster, live: WorkerGroup) -> list[d
 def _adopt_groups(draft: Draft, observed: ObservedCluster) -> None:
     """Make groups that were made by hand go with their cluster."""
     for group in observed.groups:
-        meta = group.meta
-        is_ours = meta.belongs_to(observed.cluster.meta.uid)
-        if is_ours or meta.is_deleting or _is_of_an_earlier_cluster(observed, meta):
+        if group.meta.is_deleting or is_of_an_earlier_owner(group, observed.cluster):
             continue
-        reference = owner_reference("DaskCluster", observed.cluster.meta)
-        if meta.owner is not None:
-            reference["controller"] = False
-        references = [*meta.owner_references, reference]
-        patch = {"metadata": {"ownerReferences": references}}
-        draft.actions.append(Patch("DaskWorkerGroup", group.name, meta.uid, patch, meta.version))
+        if patch := adoption(group, observed.cluster):
+            draft.actions.append(patch)
 
 
 def _suspend(draft: Draft, observed: ObservedCluster) -> None:
     for pod in observed.own_pods:
         if not pod.meta.is_deleting:
-            draft.actions.append(_delete(pod, "the cluster is suspended"))
+            draft.actions.append(delete(pod, "the cluster is suspended"))
     draft.remark("Suspended", "spec.suspend is true: there are no pods until it becomes false.")
 
 
@@ -174,7 +157,7 @@ def _run_scheduler(draft: Draft, observed: ObservedCluster, policy: Policy) -> N
         if pod.has_ended:
             _replace_ended(draft, pod, policy)
         elif pod is not scheduler:
-            draft.actions.append(_delete(pod, "there is another scheduler"))
+            draft.actions.append(delete(pod, "there is another scheduler"))
     # Never two that run: clients choke on them. An old one has to be on its way out first.
     if not staying:
         body = children.scheduler_pod(observed.cluster, _suffix(observed))
@@ -193,7 +176,7 @@ def _replace_ended(draft: Draft, pod: Pod, policy: Policy) -> None:
         if lived < policy.short_life and due > draft.now:
             draft.requeue_no_later_than(due)
             return
-    draft.actions.append(_delete(pod, "it has ended"))
+    draft.actions.append(delete(pod, "it has ended"))
 
 
 def _suffix(observed: ObservedCluster) -> str:
@@ -211,11 +194,11 @@ def _replace_outdated(draft: Draft, observed: ObservedCluster, scheduler: Pod, p
     restart = cluster.meta.annotations.get(labels.RESTART)
     is_asked_for = restart is not None and restart != scheduler.meta.annotations.get(labels.RESTART)
     if is_asked_for or not scheduler.is_ready:
-        draft.actions.append(_delete(scheduler, "its spec has changed"))
+        draft.actions.append(delete(scheduler, "its spec has changed"))
         return
     answer = _fresh_idleness(draft, observed, policy)
     if answer is not None and answer.value is not None:
-        draft.actions.append(_delete(scheduler, "its spec has changed and the cluster is idle"))
+        draft.actions.append(delete(scheduler, "its spec has changed and the cluster is idle"))
         return
     draft.remark(
         "SchedulerChangePending",
@@ -260,9 +243,9 @@ def _watch_idleness(draft: Draft, observed: ObservedCluster, spec: ClusterSpec, 
     elif answer.age(observed.now) > policy.answer_age:
         draft.ask(AskIdle())
     else:
-        meta = observed.cluster.meta
         why = f"its scheduler has been idle for {spec.idle_timeout()} s"
-        draft.actions.append(Delete("DaskCluster", meta.name, meta.uid, why))
+        draft.actions.append(delete(observed.cluster, why))
+        draft.notices.append(Notice("IdleTimeout", f"Deleting the cluster: {why}."))
 
 
 def _ask_idle_at(draft: Draft, due: datetime) -> None:
@@ -270,7 +253,3 @@ def _ask_idle_at(draft: Draft, due: datetime) -> None:
         draft.requeue_no_later_than(due)
     else:
         draft.ask(AskIdle())
-
-
-def _delete(pod: Pod, why: str) -> Delete:
-    return Delete("Pod", pod.name, pod.meta.uid, why)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import ClassVar
 
 from dask_k8s_controller.cache.custom import Custom, parsed, template_hash
 from dask_k8s_controller.cache.objects import JsonObject, Meta
@@ -17,6 +18,8 @@ from dask_k8s_models.cluster import ClusterSpec
 @dataclass(frozen=True)
 class Cluster(Custom[ClusterSpec]):
     """A DaskCluster."""
+
+    kind: ClassVar[str] = "DaskCluster"
 
     @classmethod
     def of(cls, body: JsonObject) -> Cluster:

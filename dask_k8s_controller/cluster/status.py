@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 from dask_k8s_controller.cluster import children
 from dask_k8s_controller.cluster.observe import ObservedCluster
@@ -11,22 +10,24 @@ from dask_k8s_controller.plans.actions import Outcome, Plan, Remark
 from dask_k8s_controller.plans.conditions import (
     WAITING,
     Condition,
+    Status,
     holds,
     remarks_of,
     selector,
     summary,
     written,
 )
+from dask_k8s_controller.plans.notices import Notice, changes
 from dask_k8s_controller.plans.pod_problems import command_of, problem_of
 from dask_k8s_controller.worker_group.spec import WorkerGroup
 from dask_k8s_models import names
 from dask_k8s_models.cluster import ClusterPhase
 
-Status = dict[str, Any]
 
-
-def created_status(observed: ObservedCluster) -> Status:
+def first_status(observed: ObservedCluster) -> Status | None:
     """The first status of a cluster, written before anything is created: it tells that a controller acts."""
+    if observed.cluster.status.get("phase"):
+        return None
     waiting = Remark("Created", "The controller has taken note of the cluster.")
     meta = observed.cluster.meta
     return {
@@ -38,7 +39,7 @@ def created_status(observed: ObservedCluster) -> Status:
     }
 
 
-def cluster_status(observed: ObservedCluster, plan: Plan, outcome: Outcome) -> Status:
+def status(observed: ObservedCluster, plan: Plan, outcome: Outcome) -> Status:
     """The status of a cluster."""
     cluster, previous = observed.cluster, observed.cluster.status
     generation = cluster.meta.generation
@@ -60,7 +61,7 @@ def cluster_status(observed: ObservedCluster, plan: Plan, outcome: Outcome) -> S
         workers,
         Condition("Suspended", cluster.is_suspended, "Suspended" if cluster.is_suspended else "NotSuspended"),
     )
-    status: Status = {
+    desired: Status = {
         "phase": _phase(observed),
         "observedGeneration": generation,
         "conditions": written(conditions, previous, generation, observed.now),
@@ -68,17 +69,24 @@ def cluster_status(observed: ObservedCluster, plan: Plan, outcome: Outcome) -> S
     }
     default = observed.default_group
     counts = default.status if default is not None else {}
-    status["replicas"] = counts.get("replicas") or 0
-    status["readyReplicas"] = counts.get("readyReplicas") or 0
-    status["selector"] = selector(cluster.name, cluster.default_group)
+    desired["replicas"] = counts.get("replicas") or 0
+    desired["readyReplicas"] = counts.get("readyReplicas") or 0
+    desired["selector"] = selector(cluster.name, cluster.default_group)
     if cluster.spec is not None:
         ports = children.service_ports(cluster.raw_spec["scheduler"].get("service"))
-        status["schedulerAddress"] = names.scheduler_address(cluster.name, cluster.meta.namespace, ports.comm)
+        desired["schedulerAddress"] = names.scheduler_address(
+            cluster.name, cluster.meta.namespace, ports.comm
+        )
         if ports.dashboard is not None:
-            status["dashboardAddress"] = names.dashboard_address(
+            desired["dashboardAddress"] = names.dashboard_address(
                 cluster.name, cluster.meta.namespace, ports.dashboard
             )
-    return status
+    return desired
+
+
+def notices(observed: ObservedCluster, plan: Plan, outcome: Outcome, status: Status) -> list[Notice]:
+    """Find what is worth an Event."""
+    return changes(observed.cluster.status, status)
 
 
 def _phase(observed: ObservedCluster) -> str:

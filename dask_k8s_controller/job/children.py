@@ -20,7 +20,7 @@ def job_cluster(job: Job) -> Object:
     metadata = job_cluster_metadata(job)
     metadata["name"] = job.cluster
     metadata["namespace"] = job.meta.namespace
-    metadata["ownerReferences"] = [owner_reference("DaskJob", job.meta)]
+    metadata["ownerReferences"] = [owner_reference(job)]
     return {
         "apiVersion": API_VERSION,
         "kind": "DaskCluster",
@@ -70,7 +70,7 @@ def runner_pod(job: Job, attempt: int, cluster: Cluster, scheduler: Pod, failure
     metadata["annotations"] |= {SCHEDULER: incarnation(scheduler), FAILURES: str(failures)}
     metadata["name"] = names.runner(job.name, attempt)
     metadata["namespace"] = job.meta.namespace
-    metadata["ownerReferences"] = [owner_reference("DaskJob", job.meta)]
+    metadata["ownerReferences"] = [owner_reference(job)]
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
 
 

@@ -1,23 +1,67 @@
-"""What a job's plan is made from: everything about one DaskJob at one moment.
-
-Pure: no kopf, no HTTP.
-"""
+"""What a job's plan is made from: everything about one DaskJob at one moment."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
+from dask_k8s_controller.cache.cache import Cache
 from dask_k8s_controller.cache.objects import Container, Pod
+from dask_k8s_controller.cluster.observe import live_scheduler
 from dask_k8s_controller.cluster.spec import Cluster
 from dask_k8s_controller.job.spec import Job
+from dask_k8s_controller.kubernetes.resources import Key
+from dask_k8s_models import labels, names
 
 SCHEDULER = "dask.org/scheduler"
 """Annotation of a job's pod: the very scheduler that it works with."""
 
 FAILURES = "dask.org/failures"
 """Annotation of a job's pod: how many failures had preceded it."""
+
+
+def observe(cache: Cache, key: Key) -> ObservedJob | None:
+    """Gather what a job's plan needs; None if there is no such job."""
+    namespace = key.namespace
+    job = cache.get(Job, namespace, key.name)
+    if job is None:
+        return None
+    cluster = cache.get(Cluster, namespace, job.cluster)
+    workers = cache.find(Pod, "component", namespace, job.cluster, labels.Component.WORKER)
+    observed = ObservedJob(
+        job=job,
+        now=cache.now(),
+        cluster=cluster,
+        scheduler=live_scheduler(cache, cluster),
+        ready_workers=sum(pod.is_ready and pod.is_live for pod in workers),
+        pods=cache.find(Pod, "component", namespace, job.cluster, labels.Component.JOB_RUNNER),
+    )
+    next_name = names.runner(job.name, observed.attempts + 1)
+    return replace(observed, strangers=cache.find(Pod, "name", namespace, next_name))
+
+
+def keys(cache: Cache, changed: Any) -> Iterable[Key]:
+    """Name the jobs that a change of an object concerns."""
+    namespace = changed.meta.namespace
+    match changed:
+        case Job(name=name):
+            yield Key(Job.kind, namespace, name)
+        case Cluster(name=cluster):
+            yield from _keys_of(cache, namespace, cluster)
+        case Pod(meta=meta):
+            component = meta.labels.get(labels.COMPONENT)
+            if component == labels.Component.JOB_RUNNER and meta.owner is not None:
+                yield Key(Job.kind, namespace, meta.owner.name)
+            elif component in (labels.Component.SCHEDULER, labels.Component.WORKER):
+                yield from _keys_of(cache, namespace, meta.labels.get(labels.CLUSTER_NAME, ""))
+
+
+def _keys_of(cache: Cache, namespace: str, cluster: str) -> Iterable[Key]:
+    for job in cache.find(Job, "cluster", namespace, cluster):
+        yield Key(Job.kind, namespace, job.name)
 
 
 @dataclass(frozen=True)
@@ -49,6 +93,12 @@ class ObservedJob:
     ready_workers: int = 0
     pods: tuple[Pod, ...] = ()
     strangers: tuple[Pod, ...] = ()
+    endpoint: None = None
+
+    @property
+    def subject(self) -> Job:
+        """The object itself."""
+        return self.job
 
     @property
     def own_pods(self) -> tuple[Pod, ...]:

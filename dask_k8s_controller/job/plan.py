@@ -6,52 +6,37 @@ whoever restarts the controller in between finds the reason.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from dask_k8s_controller.cache.objects import Meta, Pod
+from dask_k8s_controller.cache.objects import Pod
 from dask_k8s_controller.cluster.spec import Cluster
 from dask_k8s_controller.job.children import job_cluster, job_cluster_metadata, runner_metadata, runner_pod
 from dask_k8s_controller.job.observe import SCHEDULER, ObservedJob, failures, has_lost_scheduler, incarnation
 from dask_k8s_controller.job.verdict import counted, deadline, verdict
-from dask_k8s_controller.plans.actions import NAME_RETRY, Create, Delete, Draft, Patch, Plan
+from dask_k8s_controller.plans.actions import NAME_RETRY, Create, Draft, Patch, Plan
 from dask_k8s_controller.plans.metadata import metadata_patch
+from dask_k8s_controller.plans.ownership import delete, delete_leftovers, is_of_an_earlier_owner
+from dask_k8s_controller.settings import Policy, Retry
 from dask_k8s_models.job import JobSpec
 
 
-@dataclass(frozen=True)
-class Retry:
-    """The waits before a failed attempt is followed by another: they double with every failure.
-
-    Parameters
-    ----------
-    first, longest : float
-        Seconds; those of a Kubernetes Job by default.
-    """
-
-    first: float = 10.0
-    longest: float = 360.0
-
-    def delay(self, failed: int) -> float:
-        """Return the wait after so many failures, in seconds."""
-        return min(self.longest, self.first * 2.0 ** min(max(failed - 1, 0), 30))
-
-
-def plan_job(observed: ObservedJob, retry: Retry) -> Plan:
+def plan(observed: ObservedJob, policy: Policy) -> Plan:
     """Decide what to do next about a job.
 
     Parameters
     ----------
     observed : ObservedJob
         The job, its pods and its cluster.
-    retry : Retry
+    policy : Policy
         How long to wait between attempts.
     """
     draft = Draft(observed.now)
     job = observed.job
     if job.meta.is_deleting:
         return draft.done()
-    _delete_leftovers(draft, observed)
+    pods = {pod.meta.uid: pod for pod in (*observed.pods, *observed.strangers)}
+    cluster = (observed.cluster,) if observed.cluster else ()
+    delete_leftovers(draft, job, (*pods.values(), *cluster))
     if job.spec is None:
         draft.remark("InvalidSpec", job.problem, needs_a_person=True)
     elif job.has_finished:
@@ -60,46 +45,26 @@ def plan_job(observed: ObservedJob, retry: Retry) -> Plan:
         if job.is_suspended:
             _suspend(draft, observed)
         elif not job.was_suspended:
-            _run(draft, observed, job.spec, retry)
+            _run(draft, observed, job.spec, policy.retry)
         _follow_metadata(draft, observed)
     return draft.done()
-
-
-def _is_of_an_earlier_job(observed: ObservedJob, meta: Meta) -> bool:
-    owner = meta.owner
-    return (
-        owner is not None
-        and (owner.kind, owner.name) == ("DaskJob", observed.job.name)
-        and owner.uid != observed.job.meta.uid
-    )
-
-
-def _delete_leftovers(draft: Draft, observed: ObservedJob) -> None:
-    """Delete what an earlier job of the same name has left, before ours takes the names."""
-    why = "it belongs to an earlier job of this name"
-    for pod in {pod.meta.uid: pod for pod in (*observed.pods, *observed.strangers)}.values():
-        if _is_of_an_earlier_job(observed, pod.meta) and not pod.meta.is_deleting:
-            draft.actions.append(_delete(pod, why))
-    cluster = observed.cluster
-    if cluster is not None and _is_of_an_earlier_job(observed, cluster.meta) and not cluster.meta.is_deleting:
-        draft.actions.append(_delete_cluster(cluster, why))
 
 
 def _clean_up(draft: Draft, observed: ObservedJob, spec: JobSpec) -> None:
     job, cluster = observed.job, observed.own_cluster
     for pod in observed.own_pods:
         if pod.is_live:
-            draft.actions.append(_delete(pod, "the job has finished"))
+            draft.actions.append(delete(pod, "the job has finished"))
     goes = spec.cleanupPolicy == "Always" or (spec.cleanupPolicy == "OnSuccess" and job.was_successful)
     if cluster is not None and goes and not cluster.meta.is_deleting:
-        draft.actions.append(_delete_cluster(cluster, "the job has finished"))
+        draft.actions.append(delete(cluster, "the job has finished"))
     if spec.ttlSecondsAfterFinished is not None:
         due = (job.ended or observed.now) + timedelta(seconds=spec.ttlSecondsAfterFinished)
         if due > observed.now:
             draft.requeue_no_later_than(due)
         else:
             why = f"it finished {spec.ttlSecondsAfterFinished} s ago"
-            draft.actions.append(Delete("DaskJob", job.name, job.meta.uid, why))
+            draft.actions.append(delete(job, why))
 
 
 def _suspend(draft: Draft, observed: ObservedJob) -> None:
@@ -108,10 +73,10 @@ def _suspend(draft: Draft, observed: ObservedJob) -> None:
         return  # The status says so first: pods that go now have not failed.
     for pod in observed.own_pods:
         if pod.is_live:
-            draft.actions.append(_delete(pod, "the job is suspended"))
+            draft.actions.append(delete(pod, "the job is suspended"))
     cluster = observed.own_cluster
     if cluster is not None and not cluster.meta.is_deleting:
-        draft.actions.append(_delete_cluster(cluster, "the job is suspended"))
+        draft.actions.append(delete(cluster, "the job is suspended"))
 
 
 def _run(draft: Draft, observed: ObservedJob, spec: JobSpec, retry: Retry) -> None:
@@ -121,9 +86,9 @@ def _run(draft: Draft, observed: ObservedJob, spec: JobSpec, retry: Retry) -> No
     running = [pod for pod in observed.own_pods if pod.is_live]
     for pod in running:
         if pod is not observed.latest:
-            draft.actions.append(_delete(pod, "a later attempt has taken its place"))
+            draft.actions.append(delete(pod, "a later attempt has taken its place"))
         elif has_lost_scheduler(observed, pod):
-            draft.actions.append(_delete(pod, "it has lost its scheduler"))
+            draft.actions.append(delete(pod, "it has lost its scheduler"))
         elif pod.phase == "Pending":
             _note_scheduler(draft, observed, pod)
     if not running:
@@ -139,7 +104,7 @@ def _have_cluster(draft: Draft, observed: ObservedJob) -> None:
             draft.remark("ClusterTerminating", f"The DaskCluster {job.cluster} is being deleted.")
     elif cluster is None:
         draft.actions.append(Create(job_cluster(job)))
-    elif observed.own_cluster is None and not _is_of_an_earlier_job(observed, cluster.meta):
+    elif observed.own_cluster is None and not is_of_an_earlier_owner(cluster, observed.job):
         draft.remark(
             "ClusterNameTaken",
             f"There is a DaskCluster {job.cluster} already, and it isn't the job's: use it by "
@@ -178,7 +143,7 @@ def _start(draft: Draft, observed: ObservedJob, spec: JobSpec, retry: Retry) -> 
         holder = next((pod for pod in observed.strangers if not pod.meta.is_deleting), None)
         if holder is None:
             draft.actions.append(Create(pod))
-        elif not _is_of_an_earlier_job(observed, holder.meta):
+        elif not is_of_an_earlier_owner(holder, observed.job):
             draft.remark(
                 "PodNameTaken",
                 f"There is a pod {holder.name} already, and it isn't the job's: rename one of them.",
@@ -211,11 +176,3 @@ def _follow_metadata(draft: Draft, observed: ObservedJob) -> None:
     for pod in observed.own_pods:
         if pod.is_live and (patch := metadata_patch(pod.meta, desired)):
             draft.actions.append(Patch("Pod", pod.name, pod.meta.uid, patch))
-
-
-def _delete(pod: Pod, why: str) -> Delete:
-    return Delete("Pod", pod.name, pod.meta.uid, why)
-
-
-def _delete_cluster(cluster: Cluster, why: str) -> Delete:
-    return Delete("DaskCluster", cluster.name, cluster.meta.uid, why)

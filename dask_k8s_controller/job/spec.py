@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 
 from dask_k8s_controller.cache.custom import Custom, parsed
 from dask_k8s_controller.cache.objects import JsonObject, Meta, moment
@@ -23,6 +23,8 @@ SUSPENDED = "Suspended"
 @dataclass(frozen=True)
 class Job(Custom[JobSpec]):
     """A DaskJob."""
+
+    kind: ClassVar[str] = "DaskJob"
 
     @classmethod
     def of(cls, body: JsonObject) -> Job:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
@@ -9,16 +10,17 @@ from dask_k8s_controller.job.observe import ObservedJob, failures
 from dask_k8s_controller.job.spec import COMPLETE, FAILED, SUSPENDED, Job
 from dask_k8s_controller.job.verdict import Verdict, counted, last_failure, verdict
 from dask_k8s_controller.plans.actions import Outcome, Plan, Remark
-from dask_k8s_controller.plans.conditions import Condition, remarks_of, summary, written
+from dask_k8s_controller.plans.conditions import Condition, Status, remarks_of, summary, written
+from dask_k8s_controller.plans.notices import Notice, changes
 from dask_k8s_controller.plans.pod_problems import command_of, problem_of
 from dask_k8s_models.job import JobStatusWord
 from dask_k8s_models.scalars import to_time
 
-Status = dict[str, Any]
 
-
-def created_job_status(observed: ObservedJob) -> Status:
-    """The first status of a job, written before anything is created."""
+def first_status(observed: ObservedJob) -> Status | None:
+    """The first status of a job, written before anything is created: it tells that a controller acts."""
+    if observed.job.status.get("jobStatus"):
+        return None
     noted = Remark("JobCreated", "The controller has taken note of the job.")
     return {
         "jobStatus": JobStatusWord.JOB_CREATED.value,
@@ -27,7 +29,7 @@ def created_job_status(observed: ObservedJob) -> Status:
     }
 
 
-def job_status(observed: ObservedJob, plan: Plan, outcome: Outcome) -> Status:
+def status(observed: ObservedJob, plan: Plan, outcome: Outcome) -> Status:
     """The status of a job; a field that is None is to be removed."""
     job, ended = observed.job, verdict(observed)
     remarks = [*plan.remarks, *remarks_of(outcome)]
@@ -35,23 +37,31 @@ def job_status(observed: ObservedJob, plan: Plan, outcome: Outcome) -> Status:
         conditions = _summary_of_the_end(observed, remarks)
         generation = job.meta.generation
         return {"observedGeneration": generation, "conditions": _written(observed, conditions)}
-    status: Status = {"observedGeneration": job.meta.generation, "attempts": observed.attempts}
+    desired: Status = {"observedGeneration": job.meta.generation, "attempts": observed.attempts}
     if ended is not None:
-        status |= _start(observed)
-        status["jobStatus"] = (JobStatusWord.SUCCESSFUL if ended.is_success else JobStatusWord.FAILED).value
-        status["endTime"] = to_time(ended.at)
+        desired |= _start(observed)
+        desired["jobStatus"] = (JobStatusWord.SUCCESSFUL if ended.is_success else JobStatusWord.FAILED).value
+        desired["endTime"] = to_time(ended.at)
         conditions = (_end(ended), *_summary_of_verdict(ended, remarks), *_suspended(job))
     elif job.is_suspended:
-        status |= {"jobStatus": JobStatusWord.JOB_CREATED.value, "startTime": None, "jobRunnerPodName": None}
-        status["clusterName"] = None if job.has_own_cluster else job.cluster
+        desired |= {"jobStatus": JobStatusWord.JOB_CREATED.value, "startTime": None, "jobRunnerPodName": None}
+        desired["clusterName"] = None if job.has_own_cluster else job.cluster
         conditions = (*summary(False, remarks, Remark(SUSPENDED, "")), *_suspended(job))
     else:
-        status |= _start(observed)
-        status["jobStatus"] = _word(observed, status).value
+        desired |= _start(observed)
+        desired["jobStatus"] = _word(observed, desired).value
         remarks += _problems(observed)
         conditions = (*summary(False, remarks, _progress(observed)), *_suspended(job))
-    status["conditions"] = _written(observed, conditions)
-    return status
+    desired["conditions"] = _written(observed, conditions)
+    return desired
+
+
+def notices(observed: ObservedJob, plan: Plan, outcome: Outcome, status: Status) -> Iterable[Notice]:
+    """Find what is worth an Event: how the job ended, and what a person must act upon."""
+    ended = verdict(observed)
+    if ended is not None and ended.is_success:
+        yield Notice(ended.reason, ended.message)
+    yield from (notice for notice in changes(observed.job.status, status) if notice.is_warning)
 
 
 def _start(observed: ObservedJob) -> Status:

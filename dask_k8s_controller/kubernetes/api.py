@@ -10,7 +10,6 @@ import asyncio
 import json
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
@@ -18,6 +17,7 @@ import aiohttp
 from dask_k8s_controller.kubernetes.connection import Connection
 from dask_k8s_controller.kubernetes.errors import ApiError, Conflict, Refused, Unavailable
 from dask_k8s_controller.kubernetes.resources import Resource
+from dask_k8s_controller.settings import Limits
 
 Object = dict[str, Any]
 Body = Object | list[Object]
@@ -29,31 +29,6 @@ JSON_PATCH = "application/json-patch+json"
 APPLY_PATCH = "application/apply-patch+yaml"
 
 RETRIED_CODES = frozenset({408, 429, 500, 502, 503, 504})
-
-
-@dataclass(frozen=True)
-class Limits:
-    """How much, how long and how often the API server is asked.
-
-    Parameters
-    ----------
-    concurrency : int
-        Requests at the same time.
-    timeout : float
-        Seconds that one request may take.
-    attempts : int
-        How often a request is sent before its turn fails; then the key backs off and looks again.
-    first_delay : float
-        Seconds before the second attempt; it doubles with each.
-    longest_delay : float
-        Bound of the delays, of those that the API server asks for as well.
-    """
-
-    concurrency: int = 100
-    timeout: float = 15.0
-    attempts: int = 3
-    first_delay: float = 0.2
-    longest_delay: float = 10.0
 
 
 OnRequest = Callable[[str, str, int], None]

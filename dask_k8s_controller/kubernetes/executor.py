@@ -22,6 +22,7 @@ from dask_k8s_controller.plans.actions import (
     JsonPatch,
     Outcome,
     Patch,
+    SetScale,
 )
 from dask_k8s_controller.plans.ownership import is_of_an_earlier, owner_of
 from dask_k8s_models.labels import CLUSTER_NAME
@@ -91,7 +92,7 @@ class Executor:
                 progress.has_conflicts = True
                 await self._look_closely(progress, action)
             except Refused as error:
-                if error.code == 404 and isinstance(action, Patch | JsonPatch):
+                if error.code == 404 and isinstance(action, Patch | JsonPatch | SetScale):
                     progress.has_conflicts = True
                     await self._look_closely(progress, action)
                 else:
@@ -124,6 +125,8 @@ class Executor:
                 operations = ({"op": "replace", "path": "/metadata/uid", "value": uid}, *operations)
                 self._cache.see(await self._api.json_patch(BY_KIND[kind], key.namespace, name, operations))
                 logger.info("%s: changed the %s %s.", key, kind, name)
+            case SetScale():
+                await self._set_scale(progress.key, action)
             case Delete(kind, name, uid, why):
                 left = await self._api.delete(BY_KIND[kind], key.namespace, name, uid)
                 if left is None:
@@ -139,12 +142,12 @@ class Executor:
             answer = await self._api.create(BY_KIND[kind], progress.key.namespace, dict(body))
         except Unavailable:
             if kind == PODS.kind:
-                self._cache.undecided(progress.uid, name)
+                self._cache.creation_is_open(progress.uid, name)
             raise
         except ApiError:
-            self._cache.decided(progress.uid, name)
+            self._cache.creation_is_answered(progress.uid, name)
             raise
-        self._cache.decided(progress.uid, name)
+        self._cache.creation_is_answered(progress.uid, name)
         if _is_watched(answer):
             self._cache.see(answer)
         self._check_owner(progress, action, Meta.of(answer))
@@ -162,11 +165,21 @@ class Executor:
             raise Conflict(f"the {kind} {meta.name} is somebody else's")
         raise NameTaken(f"it isn't the {key.kind}'s, it belongs to {owner_of(meta)}: rename one of them.")
 
+    async def _set_scale(self, key: Key, action: SetScale) -> None:
+        """Set replicas as ``kubectl scale`` does."""
+        resource = BY_KIND[action.kind]
+        patch = {"metadata": {"resourceVersion": action.version}, "spec": {"replicas": action.replicas}}
+        await self._api.patch(resource, key.namespace, action.name, patch, "scale")
+        logger.info("%s: scaled the %s %s to %s.", key, action.kind, action.name, action.replicas)
+        # The scale subresource shows only a part of the object.
+        if (body := await self._api.get(resource, key.namespace, action.name)) is not None:
+            self._cache.see(body)
+
     def _note_failure(self, progress: _Progress, action: Action, error: ApiError) -> None:
         match action:
             case Create(body) | Apply(body):
                 what = f"{body['kind']} {body['metadata']['name']}"
-            case Patch(kind, name) | JsonPatch(kind, name) | Delete(kind, name):
+            case Patch(kind, name) | JsonPatch(kind, name) | Delete(kind, name) | SetScale(kind, name):
                 what = f"{kind} {name}"
         logger.warning("%s: %s: %s", progress.key, what, error)
         is_taken = isinstance(error, NameTaken)
@@ -174,7 +187,7 @@ class Executor:
 
     async def _look_closely(self, progress: _Progress, action: Action) -> None:
         """Read the object that was not as expected: the watch may be late."""
-        if not isinstance(action, Patch | JsonPatch):
+        if not isinstance(action, Patch | JsonPatch | SetScale):
             return
         try:
             body = await self._api.get(BY_KIND[action.kind], progress.key.namespace, action.name)
@@ -183,7 +196,7 @@ class Executor:
             return
         if body is not None:
             self._cache.see(body)
-        else:
+        elif not isinstance(action, SetScale):
             self._cache.store(action.kind).forget(action.uid)
 
 

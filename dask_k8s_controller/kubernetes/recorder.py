@@ -9,17 +9,18 @@ import asyncio
 import logging
 import secrets
 import socket
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dask_k8s_controller.cache.objects import Meta
 from dask_k8s_controller.kubernetes.api import FIELD_MANAGER, Api
 from dask_k8s_controller.kubernetes.errors import ApiError
 from dask_k8s_controller.kubernetes.resources import EVENTS, Resource
-from dask_k8s_controller.runtime.clock import Clock
+from dask_k8s_controller.plans.notices import Notice
 from dask_k8s_controller.settings import EventSettings
 from dask_k8s_models.scalars import to_time
+
+if TYPE_CHECKING:
+    from dask_k8s_controller.runtime.clock import Clock
 
 logger = logging.getLogger(__name__)
 
@@ -27,47 +28,6 @@ SILENCE = 60.0
 """Seconds for which the same is not said again about the same object."""
 
 LONGEST_MESSAGE = 1024
-
-
-@dataclass(frozen=True)
-class Notice:
-    """What an Event says."""
-
-    reason: str
-    message: str
-    is_warning: bool = False
-
-
-def notices(previous: Mapping[str, Any], present: Mapping[str, Any]) -> list[Notice]:
-    """Find what is worth an Event in the step from one status to the next.
-
-    Parameters
-    ----------
-    previous, present : mapping
-        The two statuses.
-    """
-    before, now = _conditions(previous), _conditions(present)
-    found = []
-    if _turned(before, now, "Stalled", "True"):
-        stalled = now["Stalled"]
-        found.append(Notice(stalled["reason"], stalled["message"], is_warning=True))
-    if _turned(before, now, "Ready", "True"):
-        found.append(Notice("Ready", now["Ready"]["message"]))
-    elif before.get("Ready", {}).get("status") == "True" and _turned(before, now, "Ready", "False"):
-        ready = now["Ready"]
-        if ready["reason"] not in {notice.reason for notice in found}:
-            found.append(Notice(ready["reason"], ready["message"], is_warning=ready["reason"] != "Suspended"))
-    return found
-
-
-def _conditions(status: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    return {item["type"]: item for item in status.get("conditions") or ()}
-
-
-def _turned(
-    before: Mapping[str, Mapping[str, Any]], now: Mapping[str, Mapping[str, Any]], name: str, status: str
-) -> bool:
-    return now.get(name, {}).get("status") == status != before.get(name, {}).get("status")
 
 
 class EventRecorder:
@@ -93,7 +53,7 @@ class EventRecorder:
     def record(self, resource: Resource, meta: Meta, notice: Notice) -> None:
         """Write an Event about an object, unless the same was said just now or nobody wants it."""
         level = logging.WARNING if notice.is_warning else logging.INFO
-        if not self._settings.enabled or level < self._settings.level:
+        if not self._settings.enabled or level < self._settings.least_level:
             return
         now = self._clock.monotonic()
         self._said = {what: at for what, at in self._said.items() if now - at < SILENCE}

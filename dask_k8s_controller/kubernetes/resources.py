@@ -46,6 +46,8 @@ GROUPS = Resource("kubernetes.dask.org", "v1", "daskworkergroups", "DaskWorkerGr
 JOBS = Resource("kubernetes.dask.org", "v1", "daskjobs", "DaskJob")
 AUTOSCALERS = Resource("kubernetes.dask.org", "v1", "daskautoscalers", "DaskAutoscaler")
 
+WATCHED = (CLUSTERS, GROUPS, JOBS, AUTOSCALERS, PODS, SERVICES)
+
 BY_KIND = {
     resource.kind: resource
     for resource in (PODS, SERVICES, EVENTS, LEASES, CLUSTERS, GROUPS, JOBS, AUTOSCALERS)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dask_k8s_controller.cache.cache import Cache
 from dask_k8s_controller.cache.objects import Meta
 from dask_k8s_controller.kubernetes.api import Api
 from dask_k8s_controller.kubernetes.errors import ApiError, Refused
 from dask_k8s_controller.kubernetes.resources import BY_KIND, Key
-from dask_k8s_controller.runtime.clock import Clock
+
+if TYPE_CHECKING:
+    from dask_k8s_controller.runtime.clock import Clock
 
 logger = logging.getLogger(__name__)
 

@@ -1,4 +1,4 @@
-"""What a plan is made of: writes, questions to a scheduler, remarks for the status, and when to look again.
+"""What a plan is made of: writes, questions to a scheduler, remarks for the status, and when to requeue.
 
 Pure: no kopf, no HTTP.
 """
@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
+
+from dask_k8s_controller.plans.notices import Notice
 
 Object = dict[str, Any]
 
@@ -67,7 +69,17 @@ class Delete:
     why: str
 
 
-Action = Create | Apply | Patch | JsonPatch | Delete
+@dataclass(frozen=True)
+class SetScale:
+    """Set an object's replicas through its scale subresource, if it is still at that version."""
+
+    kind: str
+    name: str
+    replicas: int
+    version: str
+
+
+Action = Create | Apply | Patch | JsonPatch | Delete | SetScale
 
 
 @dataclass(frozen=True)
@@ -78,6 +90,11 @@ class AskWorkers:
 @dataclass(frozen=True)
 class AskIdle:
     """Ask the scheduler since when it has been idle."""
+
+
+@dataclass(frozen=True)
+class AskDemand:
+    """Ask the scheduler how many workers it could use."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +115,7 @@ class Resume:
     addresses: tuple[str, ...]
 
 
-Question = AskWorkers | AskIdle | Retire | Resume
+Question = AskWorkers | AskIdle | AskDemand | Retire | Resume
 
 
 @dataclass(frozen=True)
@@ -120,63 +137,20 @@ class Plan:
     actions : tuple of Action
         Writes, independent of each other: they are carried out at the same time.
     questions : tuple of Question
-        Asked in the background; the answers give the object another turn.
+        Asked in the background; the object is reconciled when the answers come.
     remarks : tuple of Remark
         For the status, the most important first.
     requeue_at : datetime, optional
-        When the object needs a turn though nothing changes.
+        When the object is to be reconciled though nothing changes.
+    notices : tuple of Notice
+        Events to record once the writes are done.
     """
 
     actions: tuple[Action, ...] = ()
     questions: tuple[Question, ...] = ()
     remarks: tuple[Remark, ...] = ()
     requeue_at: datetime | None = None
-
-
-@dataclass(frozen=True)
-class Policy:
-    """The waits that plans make, in seconds, and other choices of whoever runs the controller.
-
-    Parameters
-    ----------
-    answer_age : float
-        An answer of a scheduler may be so old when a plan relies on it.
-    scheduler_retry : float
-        Wait before a scheduler that failed to answer is asked again.
-    drain_poll : float
-        Wait between looks at a worker that is finishing its tasks.
-    heartbeat : float
-        What an idle worker is said to do may be so old, where the scheduler can't drain.
-    retire_patience : float
-        Wait for a retirement that an earlier process of the controller may have begun.
-    refusal_memory : float
-        A worker that the scheduler would not retire isn't asked for again so long.
-    short_life : float
-        A pod that ended sooner after its start is replaced only after ``failure_delay``.
-    failure_delay : float
-        See ``short_life``.
-    idle_poll : float
-        The least wait between looks at whether a busy scheduler has become idle.
-    burst : int
-        Create at most so many pods in one reconcile, however many are asked for, as a ReplicaSet does.
-    batch_size : int, optional
-        Create at most so many workers of a group at a time; None has no bound.
-    batch_delay : float
-        Wait between such batches.
-    """
-
-    answer_age: float = 2.0
-    scheduler_retry: float = 5.0
-    drain_poll: float = 1.0
-    heartbeat: float = 1.0
-    retire_patience: float = 30.0
-    refusal_memory: float = 30.0
-    short_life: float = 10.0
-    failure_delay: float = 10.0
-    idle_poll: float = 1.0
-    burst: int = 500
-    batch_size: int | None = None
-    batch_delay: float = 0.0
+    notices: tuple[Notice, ...] = ()
 
 
 @dataclass
@@ -188,13 +162,14 @@ class Draft:
     questions: list[Question] = field(default_factory=list)
     remarks: list[Remark] = field(default_factory=list)
     requeue_at: datetime | None = None
+    notices: list[Notice] = field(default_factory=list)
 
     def requeue_no_later_than(self, moment: datetime) -> None:
-        """Look again at that time, or earlier if that was asked for already."""
+        """Reconcile again at that time, or earlier if that was asked for already."""
         self.requeue_at = min(moment, self.requeue_at) if self.requeue_at else moment
 
     def requeue_after(self, seconds: float) -> None:
-        """Look again after so many seconds, or earlier."""
+        """Reconcile again after so many seconds, or earlier."""
         self.requeue_no_later_than(self.now + timedelta(seconds=seconds))
 
     def ask(self, question: Question) -> None:
@@ -208,7 +183,13 @@ class Draft:
 
     def done(self) -> Plan:
         """Return the plan."""
-        return Plan(tuple(self.actions), tuple(self.questions), tuple(self.remarks), self.requeue_at)
+        return Plan(
+            tuple(self.actions),
+            tuple(self.questions),
+            tuple(self.remarks),
+            self.requeue_at,
+            tuple(self.notices),
+        )
 
 
 @dataclass(frozen=True)

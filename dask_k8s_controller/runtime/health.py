@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 
@@ -11,7 +12,9 @@ from dask_k8s_controller.kubernetes.errors import ControllerError
 from dask_k8s_controller.runtime.metrics import Metrics
 from dask_k8s_controller.runtime.queue import WorkQueue
 from dask_k8s_controller.settings import DEFAULT_HEALTH_PORT, Settings
-from dask_k8s_controller.watching.relists import RelistMonitor
+
+if TYPE_CHECKING:
+    from dask_k8s_controller.watching.relists import RelistMonitor
 
 logger = logging.getLogger(__name__)
 

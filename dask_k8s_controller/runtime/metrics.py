@@ -6,7 +6,7 @@ from datetime import datetime
 
 import prometheus_client as prometheus
 
-from dask_k8s_controller.kubernetes.resources import Key
+from dask_k8s_controller.kubernetes.resources import CLUSTERS, Key
 
 
 class Metrics:
@@ -55,9 +55,9 @@ class Metrics:
         """Count a request."""
         self.api_requests.labels(verb, kind, str(code)).inc()
 
-    def cluster_started(self, created: datetime | None, now: datetime) -> None:
-        """Note that a cluster has become ready for the first time."""
-        if created is not None:
+    def became_ready(self, kind: str, created: datetime | None, now: datetime) -> None:
+        """Note that an object has become ready for the first time."""
+        if kind == CLUSTERS.kind and created is not None:
             self.cluster_start_seconds.observe(max(0.0, (now - created).total_seconds()))
 
     def exposition(self) -> bytes:

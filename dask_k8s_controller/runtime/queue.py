@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from dask_k8s_controller.kubernetes.resources import Key
 from dask_k8s_controller.runtime.clock import Clock, Timer
+from dask_k8s_controller.settings import Backoff
 
 logger = logging.getLogger(__name__)
 
@@ -38,20 +38,6 @@ class Requeue:
     def on_change(cls) -> Requeue:
         """Wait for a change."""
         return cls()
-
-
-@dataclass(frozen=True)
-class Backoff:
-    """Delays that double with every failure in a row, in seconds."""
-
-    first: float = 0.25
-    longest: float = 60.0
-
-    def delay(self, failures: int) -> float:
-        """Return the delay after so many failures in a row."""
-        # Spread by a quarter, so that what failed together doesn't come back together.
-        delay = min(self.longest, self.first * 2.0 ** min(failures - 1, 30))
-        return delay * random.uniform(0.75, 1.0)
 
 
 Process = Callable[[Key], Awaitable[Requeue]]

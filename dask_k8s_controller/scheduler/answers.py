@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from dask_k8s_controller.cache.objects import Pod
 
@@ -81,6 +81,18 @@ class Retirement:
     """When the scheduler last said that a pod's workers, though drained, still run tasks."""
     failed: Answer[None] | None = None
     """The last call, if it failed."""
+
+
+class Answers(Protocol):
+    """What schedulers said last, by the uid of the scheduler's pod; of retirements, by that of the group."""
+
+    def workers(self, scheduler_uid: str) -> Answer[tuple[Worker, ...]] | None: ...
+
+    def idleness(self, scheduler_uid: str) -> Answer[datetime] | None: ...
+
+    def demand(self, scheduler_uid: str) -> Answer[int] | None: ...
+
+    def retirement(self, group_uid: str) -> Retirement: ...
 
 
 def workers_by_pod(pods: Iterable[Pod], workers: Iterable[Worker]) -> dict[str, tuple[Worker, ...]]:

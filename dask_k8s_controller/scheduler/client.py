@@ -10,20 +10,18 @@ import asyncio
 import json
 import logging
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 import aiohttp
 from yarl import URL
 
-from dask_k8s_controller.cache.objects import Pod
-from dask_k8s_controller.cluster.spec import Cluster
 from dask_k8s_controller.kubernetes.api import Api
 from dask_k8s_controller.kubernetes.errors import BadAnswer, NoSuchRoute, Unreachable
 from dask_k8s_controller.scheduler.answers import Worker
-from dask_k8s_models import pods
+from dask_k8s_controller.scheduler.endpoint import Endpoint
+from dask_k8s_controller.settings import Patience
 
 logger = logging.getLogger(__name__)
 
@@ -33,74 +31,6 @@ PRELOADED = "/dask-k8s/v1"
 BASE_SIZE = 256 * 1024
 SIZE_PER_WORKER = 16 * 1024
 """An answer may have so many bytes; a worker's entry in ``identity.json`` takes about 3 KiB."""
-
-
-@dataclass(frozen=True)
-class Endpoint:
-    """Where a scheduler serves HTTP: at its pod's own address, never where a user's Service points to.
-
-    Parameters
-    ----------
-    namespace : str
-        Its namespace.
-    uid : str
-        The uid of its pod: what one scheduler said is not true of its successor.
-    pod, ip : str
-        The pod's name and address.
-    port : int
-        Its port.
-    prefix : str
-        What precedes all paths.
-    workers : int
-        How many workers it may tell of: bounds the answers.
-    """
-
-    namespace: str
-    uid: str
-    pod: str
-    ip: str
-    port: int
-    prefix: str = ""
-    workers: int = 0
-
-    @classmethod
-    def of(cls, cluster: Cluster, scheduler: Pod, workers: int) -> Endpoint:
-        """Find out where a cluster's scheduler answers."""
-        spec, annotations = cluster.raw_spec["scheduler"]["spec"], scheduler.meta.annotations
-        return cls(
-            namespace=cluster.meta.namespace,
-            uid=scheduler.meta.uid,
-            pod=scheduler.name,
-            ip=scheduler.ip,
-            port=pods.dashboard_port(spec, annotations),
-            prefix=_quoted(pods.dashboard_prefix(spec, annotations)),
-            workers=workers,
-        )
-
-    @property
-    def proxy_path(self) -> str:
-        """The path under which the API server hands requests on to the scheduler."""
-        return f"/api/v1/namespaces/{self.namespace}/pods/{self.pod}:{self.port}/proxy{self.prefix}"
-
-    @property
-    def direct_url(self) -> str:
-        """The URL that only pods of the same Kubernetes cluster can reach."""
-        host = f"[{self.ip}]" if ":" in self.ip else self.ip
-        return f"http://{host}:{self.port}{self.prefix}"
-
-
-def _quoted(prefix: str) -> str:
-    """Quote a path that a user chose: it must lead nowhere but to the user's own pod."""
-    parts = prefix.split("/")
-    return "" if {".", ".."} & set(parts) else "/".join(quote(part, safe="") for part in parts)
-
-
-@dataclass(frozen=True)
-class Patience:
-    """How long, in seconds, a scheduler may take."""
-
-    answer: float = 10.0
-    retire: float = 600.0
 
 
 class SchedulerClient:

@@ -1,6 +1,6 @@
 """Conversations with schedulers: questions are asked in the background, answers are kept for the plans.
 
-A plan never waits for a scheduler. It finds an answer, or asks; when that comes, the object has its turn.
+A plan never waits for a scheduler. It finds an answer, or asks; when that comes, the object is reconciled.
 """
 
 from __future__ import annotations
@@ -11,14 +11,16 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from dask_k8s_controller.kubernetes.errors import NoSuchRoute, SchedulerError, Unreachable
 from dask_k8s_controller.kubernetes.resources import Key
-from dask_k8s_controller.plans.actions import AskIdle, AskWorkers, Question, Resume, Retire
-from dask_k8s_controller.runtime.clock import Clock
+from dask_k8s_controller.plans.actions import AskDemand, AskIdle, AskWorkers, Question, Resume, Retire
 from dask_k8s_controller.scheduler.answers import Answer, Problem, Retirement, Worker
-from dask_k8s_controller.scheduler.client import Endpoint
+from dask_k8s_controller.scheduler.endpoint import Endpoint
+
+if TYPE_CHECKING:
+    from dask_k8s_controller.runtime.clock import Clock
 
 logger = logging.getLogger(__name__)
 
@@ -75,6 +77,7 @@ class Conversations:
         self._on_answer = on_answer
         self._workers: dict[str, Answer[tuple[Worker, ...]]] = {}
         self._idleness: dict[str, Answer[datetime]] = {}
+        self._demand: dict[str, Answer[int]] = {}
         self._retirements: dict[str, _Retirements] = {}
         self._waiting: dict[tuple[str, str], set[Key]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -87,11 +90,15 @@ class Conversations:
         """Return what the scheduler said last about its being idle."""
         return self._idleness.get(scheduler_uid)
 
-    def retirement(self, group_uid: str) -> Retirement | None:
+    def demand(self, scheduler_uid: str) -> Answer[int] | None:
+        """Return how many workers the scheduler said last that it could use."""
+        return self._demand.get(scheduler_uid)
+
+    def retirement(self, group_uid: str) -> Retirement:
         """Return what is known of the retirement of a group's workers."""
         known = self._retirements.get(group_uid)
         if known is None:
-            return None
+            return Retirement()
         return Retirement(
             under_way=frozenset(known.under_way),
             done=frozenset(known.done),
@@ -110,7 +117,7 @@ class Conversations:
         endpoint : Endpoint
             Whom.
         key : Key
-            The object that gets a turn when the answer is there.
+            The object to reconcile when the answer is there.
         uid : str
             The object's uid.
         """
@@ -119,6 +126,8 @@ class Conversations:
                 self._share("workers", endpoint, key, partial(self._ask_workers, endpoint))
             case AskIdle():
                 self._share("idle", endpoint, key, partial(self._ask_idle, endpoint))
+            case AskDemand():
+                self._share("demand", endpoint, key, partial(self._ask_demand, endpoint))
             case Retire():
                 self._start(self._retire(question, endpoint, key, uid))
             case Resume():
@@ -129,6 +138,7 @@ class Conversations:
         self._retirements.pop(uid, None)
         self._workers.pop(uid, None)
         self._idleness.pop(uid, None)
+        self._demand.pop(uid, None)
         self._schedulers.forget(uid)
 
     def forget_pod(self, group_uid: str, pod_uid: str) -> None:
@@ -171,6 +181,9 @@ class Conversations:
 
     async def _ask_idle(self, endpoint: Endpoint) -> None:
         self._idleness[endpoint.uid] = await self._answer(self._schedulers.idle_since(endpoint))
+
+    async def _ask_demand(self, endpoint: Endpoint) -> None:
+        self._demand[endpoint.uid] = await self._answer(self._schedulers.adaptive_target(endpoint))
 
     async def _resume(self, question: Resume, endpoint: Endpoint) -> None:
         try:

@@ -11,18 +11,19 @@ import gc
 import logging
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import click
 import kopf
 
-from dask_k8s_controller.kubernetes.resources import PODS, SERVICES, Resource
-from dask_k8s_controller.operator import WATCHED, Operator
-from dask_k8s_controller.settings import Settings
+from dask_k8s_controller.kubernetes.resources import PODS, SERVICES, WATCHED, Resource
 from dask_k8s_controller.watching.plugins import NoDiffs, keep_diffs, watched_by_others
 from dask_k8s_controller.watching.rights import may_scan
 from dask_k8s_models import labels
+
+if TYPE_CHECKING:
+    from dask_k8s_controller.operator import Operator
 
 logger = logging.getLogger(__name__)
 
@@ -30,22 +31,15 @@ FINALIZER = "kubernetes.dask.org/controller"
 """kopf removes the finalizer of its configured name where it needs none; the usual one may be another's."""
 
 
-def operator_from_config() -> Operator:
-    """Make the controller as Dask's configuration wants it."""
-    return Operator(Settings.from_config())
-
-
-def register(
-    registry: kopf.OperatorRegistry, make_operator: Callable[[], Operator] = operator_from_config
-) -> None:
+def register_handlers(registry: kopf.OperatorRegistry, make_operator: Callable[[], Operator]) -> None:
     """Register all handlers of the controller.
 
     Parameters
     ----------
     registry : kopf.OperatorRegistry
         Where to.
-    make_operator : callable, optional
-        Makes the controller when kopf starts; by default one with the settings of Dask's configuration.
+    make_operator : callable
+        Makes the controller when kopf starts.
     """
 
     async def start(settings: kopf.OperatorSettings, memo: Any, **_: Any) -> None:

@@ -26,7 +26,7 @@ class WorkerTemplate:
         metadata = worker_pod_metadata(group)
         metadata["annotations"][labels.TEMPLATE_HASH] = group.worker_hash
         metadata["namespace"] = group.meta.namespace
-        metadata["ownerReferences"] = [owner_reference("DaskWorkerGroup", group.meta)]
+        metadata["ownerReferences"] = [owner_reference(group)]
         self._metadata = metadata
         self._spec = dict(group.raw_spec["worker"]["spec"])
         # A worker that was retired exits with 0: it must not be started again.

@@ -2,14 +2,73 @@
 
 from __future__ import annotations
 
+import secrets
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
+from typing import Any
 
+from dask_k8s_controller.cache.cache import Cache
 from dask_k8s_controller.cache.objects import Pod
+from dask_k8s_controller.cluster.observe import endpoint_of, live_scheduler
 from dask_k8s_controller.cluster.spec import Cluster
+from dask_k8s_controller.kubernetes.resources import Key
 from dask_k8s_controller.scheduler.answers import Answer, Retirement, Worker
+from dask_k8s_controller.scheduler.endpoint import Endpoint
 from dask_k8s_controller.worker_group.spec import WorkerGroup
+from dask_k8s_models import labels
+
+
+def observe(cache: Cache, key: Key) -> ObservedGroup | None:
+    """Gather what a group's plan needs; None if there is no such group."""
+    group = cache.get(WorkerGroup, key.namespace, key.name)
+    if group is None:
+        return None
+    cluster = cache.get(Cluster, key.namespace, group.cluster)
+    scheduler = live_scheduler(cache, cluster)
+    return ObservedGroup(
+        group=group,
+        now=cache.now(),
+        cluster=cluster,
+        scheduler=scheduler,
+        pods=cache.find(Pod, "group", key.namespace, key.name),
+        others_remain=_others_remain(cache, group),
+        workers=cache.answers.workers(scheduler.meta.uid) if scheduler else None,
+        retirement=cache.answers.retirement(group.meta.uid),
+        undecided=cache.undecided(group.meta.uid),
+        endpoint=endpoint_of(cache, cluster),
+        entropy=secrets.token_hex(8),
+    )
+
+
+def keys(cache: Cache, changed: Any) -> Iterable[Key]:
+    """Name the groups that a change of an object concerns."""
+    namespace = changed.meta.namespace
+    match changed:
+        case WorkerGroup(name=name):
+            yield Key(WorkerGroup.kind, namespace, name)
+        case Cluster(name=cluster):
+            yield from _keys_of(cache, namespace, cluster)
+        case Pod(meta=meta):
+            match meta.labels.get(labels.COMPONENT):
+                case labels.Component.SCHEDULER:
+                    yield from _keys_of(cache, namespace, meta.labels.get(labels.CLUSTER_NAME, ""))
+                case labels.Component.WORKER:
+                    yield Key(WorkerGroup.kind, namespace, meta.labels.get(labels.WORKER_GROUP_NAME, ""))
+
+
+def _keys_of(cache: Cache, namespace: str, cluster: str) -> Iterable[Key]:
+    for group in cache.find(WorkerGroup, "cluster", namespace, cluster):
+        yield Key(WorkerGroup.kind, namespace, group.name)
+
+
+def _others_remain(cache: Cache, group: WorkerGroup) -> bool:
+    workers = cache.find(Pod, "component", group.meta.namespace, group.cluster, labels.Component.WORKER)
+    return any(
+        pod.is_live and not pod.is_retiring and pod.meta.labels.get(labels.WORKER_GROUP_NAME) != group.name
+        for pod in workers
+    )
 
 
 @dataclass(frozen=True)
@@ -36,6 +95,8 @@ class ObservedGroup:
         The retirements that were asked for.
     undecided : tuple of str
         Names of pods that were sent to the API server with an unknown fate: they are to be sent again first.
+    endpoint : Endpoint, optional
+        Where the cluster's scheduler answers, if there is one.
     entropy : str
         Makes new names; another string at every observation.
     """
@@ -49,7 +110,13 @@ class ObservedGroup:
     workers: Answer[tuple[Worker, ...]] | None = None
     retirement: Retirement = field(default_factory=Retirement)
     undecided: tuple[str, ...] = ()
+    endpoint: Endpoint | None = None
     entropy: str = ""
+
+    @property
+    def subject(self) -> WorkerGroup:
+        """The object itself."""
+        return self.group
 
     @cached_property
     def own_pods(self) -> tuple[Pod, ...]:

@@ -16,20 +16,20 @@ from dask_k8s_controller.cluster.children import service_ports
 from dask_k8s_controller.cluster.spec import Cluster
 from dask_k8s_controller.plans.actions import (
     Create,
-    Delete,
     Draft,
     Patch,
     Plan,
-    Policy,
 )
 from dask_k8s_controller.plans.metadata import metadata_patch
+from dask_k8s_controller.plans.ownership import delete, delete_leftovers, is_of_an_earlier_owner
+from dask_k8s_controller.settings import Policy
 from dask_k8s_controller.worker_group import children
 from dask_k8s_controller.worker_group.observe import ObservedGroup
 from dask_k8s_controller.worker_group.retirement import plan_retirement, plan_rollout, plan_shrinking
 from dask_k8s_models import names
 
 
-def plan_group(observed: ObservedGroup, policy: Policy) -> Plan:
+def plan(observed: ObservedGroup, policy: Policy) -> Plan:
     """Decide what to do next about a group of workers.
 
     Parameters
@@ -43,12 +43,12 @@ def plan_group(observed: ObservedGroup, policy: Policy) -> Plan:
     group, cluster = observed.group, observed.cluster
     if group.meta.is_deleting:
         return draft.done()
-    _delete_leftovers(draft, observed)
+    delete_leftovers(draft, group, observed.pods)
     if group.spec is None:
         draft.remark("InvalidSpec", group.problem, needs_a_person=True)
     elif cluster is None:
         draft.remark("ClusterNotFound", f"Waiting for the DaskCluster {group.cluster}.")
-    elif cluster.meta.is_deleting or _is_of_an_earlier_cluster(observed, cluster):
+    elif cluster.meta.is_deleting or is_of_an_earlier_owner(group, cluster):
         draft.remark("ClusterTerminating", f"The DaskCluster {group.cluster} is being deleted.")
     elif cluster.spec is None:
         draft.remark("ClusterInvalid", f"The spec of the DaskCluster {group.cluster} is invalid.")
@@ -59,25 +59,11 @@ def plan_group(observed: ObservedGroup, policy: Policy) -> Plan:
     return draft.done()
 
 
-def _is_of_an_earlier_cluster(observed: ObservedGroup, cluster: Cluster) -> bool:
-    owner = observed.group.meta.owner
-    return owner is not None and owner.kind == "DaskCluster" and owner.uid != cluster.meta.uid
-
-
-def _delete_leftovers(draft: Draft, observed: ObservedGroup) -> None:
-    """Delete the pods of an earlier group of the same name, which would be taken for ours."""
-    for pod in observed.pods:
-        owner = pod.meta.owner
-        is_strange = owner is not None and owner.uid != observed.group.meta.uid
-        if owner and is_strange and owner.kind == "DaskWorkerGroup" and not pod.meta.is_deleting:
-            draft.actions.append(_delete(pod, "it belongs to an earlier group of this name"))
-
-
 def _suspend(draft: Draft, observed: ObservedGroup) -> None:
     # At once and without retiring: the scheduler and all its workers go together.
     for pod in observed.own_pods:
         if not pod.meta.is_deleting:
-            draft.actions.append(_delete(pod, "the cluster is suspended"))
+            draft.actions.append(delete(pod, "the cluster is suspended"))
     draft.remark("Suspended", f"The DaskCluster {observed.group.cluster} is suspended.")
 
 
@@ -115,7 +101,7 @@ def _replace_ended(draft: Draft, observed: ObservedGroup, policy: Policy) -> int
         if pod.has_ended and not pod.meta.is_deleting:
             due = _replaced_at(pod, observed.scheduler, policy)
             if pod.is_retiring or due is None or due <= observed.now:
-                draft.actions.append(_delete(pod, "it has ended"))
+                draft.actions.append(delete(pod, "it has ended"))
             else:
                 draft.requeue_no_later_than(due)
                 kept += 1
@@ -169,7 +155,3 @@ def _update_metadata(draft: Draft, observed: ObservedGroup) -> None:
     for pod in observed.own_pods:
         if pod.is_live and (patch := metadata_patch(pod.meta, desired)):
             draft.actions.append(Patch("Pod", pod.name, pod.meta.uid, patch))
-
-
-def _delete(pod: Pod, why: str) -> Delete:
-    return Delete("Pod", pod.name, pod.meta.uid, why)

@@ -12,14 +12,14 @@ from datetime import datetime, timedelta
 from dask_k8s_controller.cache.objects import Pod, moment
 from dask_k8s_controller.plans.actions import (
     AskWorkers,
-    Delete,
     Draft,
     Patch,
-    Policy,
     Resume,
     Retire,
 )
+from dask_k8s_controller.plans.ownership import delete
 from dask_k8s_controller.scheduler.answers import Problem, Worker, workers_by_pod
+from dask_k8s_controller.settings import Policy
 from dask_k8s_controller.worker_group.observe import ObservedGroup
 from dask_k8s_controller.worker_group.scale_down import choose, choose_unstarted, holds_nothing, is_busy
 from dask_k8s_models import labels
@@ -46,11 +46,11 @@ def plan_shrinking(
     if observed.scheduler is None or not someone_stays:
         nothing = "no scheduler has anything to lose" if observed.scheduler is None else "no worker stays"
         for pod in choose(active, surplus, {}, outdated).at_once:
-            draft.actions.append(_delete(pod, nothing))
+            draft.actions.append(delete(pod, nothing))
         return someone_stays
     unstarted = choose_unstarted(active, surplus)
     for pod in unstarted:
-        draft.actions.append(_delete(pod, "it is too many and has not started"))
+        draft.actions.append(delete(pod, "it is too many and has not started"))
     if surplus > len(unstarted):
         chosen = {pod.meta.uid for pod in unstarted}
         rest = [pod for pod in active if pod.meta.uid not in chosen]
@@ -75,14 +75,14 @@ def plan_rollout(
     old = [pod for pod in active if pod.meta.uid in outdated]
     unstarted = choose_unstarted(old, len(old))
     for pod in unstarted:
-        draft.actions.append(_delete(pod, "its template is outdated and it has not started"))
+        draft.actions.append(delete(pod, "its template is outdated and it has not started"))
     started = [pod for pod in old if pod not in unstarted]
     ready = [pod for pod in active if pod.is_ready]
     may_go = spec.worker.max_unavailable() - (observed.group.replicas - len(ready))
     is_alone = observed.group.replicas == 1 and not any(pod.meta.uid not in outdated for pod in ready)
     if observed.scheduler is None:
         for pod in started[: max(may_go, 0)]:
-            draft.actions.append(_delete(pod, "its template is outdated"))
+            draft.actions.append(delete(pod, "its template is outdated"))
     elif started and may_go > 0 and not is_alone:
         _replace_started(draft, observed, policy, active, started, outdated)
     return someone_stays
@@ -137,7 +137,7 @@ def _choose_started(
         draft.requeue_no_later_than(min(refused.values()))
     choice = choose(willing, count, workers, outdated)
     for pod in choice.at_once:
-        draft.actions.append(_delete(pod, "it is no worker of the scheduler's"))
+        draft.actions.append(delete(pod, "it is no worker of the scheduler's"))
     for pod in choice.to_retire:
         mark = {"metadata": {"annotations": {labels.RETIRING: observed.now.isoformat()}}}
         draft.actions.append(Patch("Pod", pod.name, pod.meta.uid, mark))
@@ -151,12 +151,12 @@ def plan_retirement(
     """Bring the pods that were chosen on their way: drain, retire, delete."""
     if observed.scheduler is None or nobody_stays:
         for pod in marked:
-            draft.actions.append(_delete(pod, "nobody is left to take its results over"))
+            draft.actions.append(delete(pod, "nobody is left to take its results over"))
         return
     waiting = []
     for pod in marked:
         if pod.meta.uid in observed.retirement.done:
-            draft.actions.append(_delete(pod, "the scheduler has retired its workers"))
+            draft.actions.append(delete(pod, "the scheduler has retired its workers"))
         elif pod.meta.uid not in observed.retirement.under_way:
             waiting.append(pod)
     if not waiting:
@@ -174,7 +174,7 @@ def _can_be_retired(
     uid = pod.meta.uid
     of_pod = workers.get(uid, ())
     if not of_pod:
-        draft.actions.append(_delete(pod, "its workers have left the scheduler"))
+        draft.actions.append(delete(pod, "its workers have left the scheduler"))
         return False
     marked_at = _marked_at(pod, observed.now)
     refused_at = observed.retirement.refused.get(uid)
@@ -228,7 +228,7 @@ def _retire(
     if failed is not None and failed.problem is Problem.NO_ROUTE:
         for pod in pods:
             if holds_nothing(workers[pod.meta.uid]):
-                draft.actions.append(_delete(pod, "its workers hold nothing"))
+                draft.actions.append(delete(pod, "its workers hold nothing"))
         pods = [pod for pod in pods if not holds_nothing(workers[pod.meta.uid])]
     if not pods:
         return
@@ -283,7 +283,3 @@ def _marked_at(pod: Pod, now: datetime) -> datetime:
     except ValueError:
         return now
     return marked_at if marked_at.tzinfo else now
-
-
-def _delete(pod: Pod, why: str) -> Delete:
-    return Delete("Pod", pod.name, pod.meta.uid, why)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import ClassVar
 
 from dask_k8s_controller.cache.custom import Custom, parsed, template_hash
 from dask_k8s_controller.cache.objects import JsonObject, Meta
@@ -13,6 +14,8 @@ from dask_k8s_models.worker_group import WorkerGroupSpec
 @dataclass(frozen=True)
 class WorkerGroup(Custom[WorkerGroupSpec]):
     """A DaskWorkerGroup."""
+
+    kind: ClassVar[str] = "DaskWorkerGroup"
 
     @classmethod
     def of(cls, body: JsonObject) -> WorkerGroup:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dask_k8s_controller.plans.actions import Outcome, Plan, Remark
 from dask_k8s_controller.plans.conditions import WAITING, Status, remarks_of, selector, summary, written
+from dask_k8s_controller.plans.notices import Notice, changes
 from dask_k8s_controller.plans.pod_problems import command_of, problems_of
 from dask_k8s_controller.worker_group.observe import ObservedGroup
 from dask_k8s_controller.worker_group.spec import WorkerGroup
 
 
-def group_status(observed: ObservedGroup, plan: Plan, outcome: Outcome) -> Status:
+def status(observed: ObservedGroup, plan: Plan, outcome: Outcome) -> Status:
     """The status of a group of workers."""
     group = observed.group
     live = [pod for pod in observed.own_pods if pod.is_live]
@@ -36,3 +37,9 @@ def group_status(observed: ObservedGroup, plan: Plan, outcome: Outcome) -> Statu
 
 def _rolls(group: WorkerGroup) -> bool:
     return group.spec is not None and group.spec.worker.update_strategy().type == "RollingUpdate"
+
+
+def notices(observed: ObservedGroup, plan: Plan, outcome: Outcome, status: Status) -> list[Notice]:
+    """Find what is worth an Event: only what goes wrong, as a group that grows is not ready for a while."""
+    news = changes(observed.group.status, status)
+    return [notice for notice in news if notice.is_warning and notice.reason != WAITING]

@@ -15,16 +15,13 @@ import aiohttp
 import kopf
 import yaml
 
-from dask_k8s_controller.kubernetes.api import Limits
 from dask_k8s_controller.kubernetes.connection import Connection, Credentials
 from dask_k8s_controller.kubernetes.resources import Key
 from dask_k8s_controller.operator import Operator
-from dask_k8s_controller.plans.actions import Policy
-from dask_k8s_controller.runtime.queue import Backoff
 from dask_k8s_controller.scheduler.answers import Worker
-from dask_k8s_controller.scheduler.conversations import Endpoint
-from dask_k8s_controller.settings import Settings
-from dask_k8s_controller.watching.handlers import register
+from dask_k8s_controller.scheduler.endpoint import Endpoint
+from dask_k8s_controller.settings import Backoff, Limits, Policy, Settings
+from dask_k8s_controller.watching.handlers import register_handlers
 from tests.harness.kube import Kube
 
 HASTY = Settings(
@@ -217,7 +214,7 @@ class EmbeddedController:
             self.operator = _OperatorOf(self._kubeconfig, self._settings, self._schedulers)
             return self.operator
 
-        register(registry, make)
+        register_handlers(registry, make)
         settings = kopf.OperatorSettings()
         settings.queueing.exit_timeout = 0.1
         settings.networking.error_backoffs = (0.1,)

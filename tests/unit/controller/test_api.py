@@ -12,10 +12,11 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from dask_k8s_controller.kubernetes.api import Api, Limits
+from dask_k8s_controller.kubernetes.api import Api
 from dask_k8s_controller.kubernetes.connection import Connection
 from dask_k8s_controller.kubernetes.errors import Conflict, Refused, Unavailable
 from dask_k8s_controller.kubernetes.resources import CLUSTERS, PODS, SERVICES
+from dask_k8s_controller.settings import Limits
 
 POD = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "uid": "u"}}
 SERVICE = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s", "uid": "u"}}

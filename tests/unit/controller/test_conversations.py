@@ -9,16 +9,17 @@ from typing import Any
 
 import pytest
 
+from dask_k8s_controller.cluster.observe import endpoint
 from dask_k8s_controller.kubernetes.errors import BadAnswer, NoSuchRoute, SchedulerError, Unreachable
 from dask_k8s_controller.kubernetes.resources import Key
-from dask_k8s_controller.plans.actions import AskIdle, AskWorkers, Resume, Retire
-from dask_k8s_controller.scheduler.answers import Problem, Worker
-from dask_k8s_controller.scheduler.client import Endpoint
+from dask_k8s_controller.plans.actions import AskDemand, AskIdle, AskWorkers, Resume, Retire
+from dask_k8s_controller.scheduler.answers import Problem, Retirement, Worker
 from dask_k8s_controller.scheduler.conversations import Conversations
+from dask_k8s_controller.scheduler.endpoint import Endpoint
 from tests.unit.controller.builders import NOW, cluster, scheduler_pod, worker
 from tests.unit.controller.clocks import ManualClock
 
-ENDPOINT = Endpoint.of(cluster(), scheduler_pod("s"), workers=2)
+ENDPOINT = endpoint(cluster(), scheduler_pod("s"), workers=2)
 GROUP = Key("DaskWorkerGroup", "default", "c-default")
 OTHER = Key("DaskWorkerGroup", "default", "c-extra")
 
@@ -32,6 +33,7 @@ class FakeSchedulers:
         self.error: SchedulerError | None = None
         self.known: tuple[Worker, ...] = (worker("10.0.0.1:1"),)
         self.idle: datetime | None = None
+        self.demand = 7
         self.retires: frozenset[str] = frozenset()
         self.tasks: dict[str, int] = {}
         self.asked: list[Any] = []
@@ -50,7 +52,7 @@ class FakeSchedulers:
         return await self._answer("idle", self.idle)  # type: ignore[no-any-return]
 
     async def adaptive_target(self, endpoint: Endpoint) -> int:
-        raise AssertionError
+        return await self._answer("demand", self.demand)  # type: ignore[no-any-return]
 
     async def retire(self, endpoint: Endpoint, addresses: Iterable[str]) -> frozenset[str]:
         return await self._answer(sorted(addresses), self.retires)  # type: ignore[no-any-return]
@@ -115,6 +117,16 @@ async def test_a_question_is_asked_once_for_all_that_want_to_know(
     await settle()
     assert schedulers.asked == ["workers"]
     assert sorted(turns) == [GROUP, OTHER]
+
+
+async def test_demand_is_remembered_until_its_scheduler_is_gone(conversations: Conversations) -> None:
+    conversations.ask(AskDemand(), ENDPOINT, Key("DaskAutoscaler", "default", "a"), "autoscaler")
+    await settle()
+    answer = conversations.demand("s")
+    assert answer is not None
+    assert answer.value == 7
+    conversations.forget("s")
+    assert conversations.demand("s") is None
 
 
 async def test_a_busy_scheduler_has_not_been_idle(conversations: Conversations) -> None:
@@ -211,7 +223,7 @@ class TestRetiring:
         assert known is not None
         assert known.done == frozenset()
         conversations.forget("group")
-        assert conversations.retirement("group") is None
+        assert conversations.retirement("group") == Retirement()
 
 
 class TestDraining:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import Any
 
 from dask_k8s_controller.kubernetes.errors import Unavailable
-from dask_k8s_controller.kubernetes.recorder import EventRecorder, Notice, notices
+from dask_k8s_controller.kubernetes.recorder import EventRecorder
 from dask_k8s_controller.kubernetes.resources import CLUSTERS
+from dask_k8s_controller.plans.notices import Notice, changes
 from dask_k8s_controller.settings import EventSettings
 from tests.unit.controller.builders import cluster
 from tests.unit.controller.clocks import ManualClock
@@ -29,24 +29,24 @@ READY = status(Ready=(True, "Ready"), Stalled=(False, "NotStalled"))
 class TestWhatIsWorthAnEvent:
     def test_becoming_ready(self) -> None:
         before = status(Ready=(False, "WorkersNotReady"))
-        assert notices(before, READY) == [Notice("Ready", "Ready!")]
+        assert changes(before, READY) == [Notice("Ready", "Ready!")]
 
     def test_no_longer_being_ready(self) -> None:
         after = status(Ready=(False, "SchedulerMissing"))
-        assert notices(READY, after) == [Notice("SchedulerMissing", "SchedulerMissing!", is_warning=True)]
+        assert changes(READY, after) == [Notice("SchedulerMissing", "SchedulerMissing!", is_warning=True)]
 
     def test_being_suspended_is_no_warning(self) -> None:
-        assert notices(READY, status(Ready=(False, "Suspended"))) == [Notice("Suspended", "Suspended!")]
+        assert changes(READY, status(Ready=(False, "Suspended"))) == [Notice("Suspended", "Suspended!")]
 
     def test_being_stalled_is_told_once(self) -> None:
         after = status(Ready=(False, "Refused"), Stalled=(True, "Refused"))
-        assert notices(READY, after) == [Notice("Refused", "Refused!", is_warning=True)]
+        assert changes(READY, after) == [Notice("Refused", "Refused!", is_warning=True)]
 
     def test_nothing_while_nothing_changes(self) -> None:
-        assert notices(READY, READY) == []
+        assert changes(READY, READY) == []
 
     def test_nothing_while_it_starts(self) -> None:
-        assert notices({}, status(Ready=(False, "WorkersNotReady"))) == []
+        assert changes({}, status(Ready=(False, "WorkersNotReady"))) == []
 
 
 class Recorder:
@@ -98,7 +98,7 @@ class TestWriting:
 
     async def test_warnings_alone_if_nobody_wants_others(self) -> None:
         recorder = Recorder()
-        events, _ = writer(recorder, level=logging.WARNING)
+        events, _ = writer(recorder, level="WARNING")
         events.record(CLUSTERS, self.meta, Notice("Ready", ""))
         events.record(CLUSTERS, self.meta, Notice("Refused", "", is_warning=True))
         await events.stop()

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import subprocess
 import sys
+import textwrap
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -18,15 +21,16 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from dask_k8s_controller import __main__
-from dask_k8s_controller.kubernetes.resources import CLUSTERS, PODS, SERVICES, Key
+from dask_k8s_controller.kubernetes.resources import CLUSTERS, PODS, SERVICES, WATCHED, Key
+from dask_k8s_controller.operator import Operator
 from dask_k8s_controller.runtime.clock import RealClock
 from dask_k8s_controller.runtime.health import HealthServer, PortTaken
 from dask_k8s_controller.runtime.loop_lag import LoopLag
 from dask_k8s_controller.runtime.metrics import Metrics
 from dask_k8s_controller.runtime.queue import Requeue, WorkQueue
-from dask_k8s_controller.settings import InvalidSetting, Settings
+from dask_k8s_controller.settings import InvalidSetting, Settings, settings_of
 from dask_k8s_controller.watching import plugins
-from dask_k8s_controller.watching.handlers import register
+from dask_k8s_controller.watching.handlers import register_handlers
 from dask_k8s_controller.watching.relists import Listing, RelistMonitor
 from tests.unit.controller.clocks import ManualClock
 
@@ -64,6 +68,33 @@ class TestSettings:
             pytest.raises(InvalidSetting, match=f"kubernetes.controller.{key} is {value!r}: write "),
         ):
             Settings.from_config()
+
+    def test_are_all_documented(self) -> None:
+        documented = Path("docs/controller.md").read_text()
+        missing = [key for key, _, _ in settings_of(Settings) if f"`{key}`" not in documented]
+        assert not missing
+
+    def test_are_keyed_once_each(self) -> None:
+        keys = [key for key, _, _ in settings_of(Settings)]
+        assert len(keys) == len(set(keys))
+
+
+class TestImport:
+    def test_of_the_package_registers_nothing_and_loads_no_plugin(self) -> None:
+        script = "import sys, dask_k8s_controller; print(*sys.modules)"
+        loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+        packages = {module.partition(".")[0] for module in loaded.stdout.split()}
+        assert not packages & {"kopf", "dask", "distributed", "aiohttp", "pydantic"}
+
+    def test_by_kopf_run_registers_the_handlers(self) -> None:
+        script = """
+                        with kopf.cli.run.make_context("kopf run", ["-m", "dask_k8s_controller"]):
+                import dask_k8s_controller
+            print(len(kopf.get_default_registry()._watching.get_all_handlers()))
+        """
+        command = [sys.executable, "-c", textwrap.dedent(script)]
+        registered = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        assert int(registered) == len(WATCHED)
 
 
 async def nothing(_: Key) -> Requeue:
@@ -250,7 +281,7 @@ class TestPlugins:
     @pytest.fixture
     def registry(self) -> kopf.OperatorRegistry:
         registry = kopf.OperatorRegistry()
-        register(registry)
+        register_handlers(registry, lambda: Operator(Settings()))
         return registry
 
     async def handle(self, **_: Any) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from dask_k8s_controller.cluster.observe import ObservedCluster
-from dask_k8s_controller.cluster.plan import plan_cluster
+from dask_k8s_controller.cluster.plan import plan as plan_cluster
 from dask_k8s_controller.plans.actions import (
     Apply,
     AskIdle,
@@ -17,9 +17,9 @@ from dask_k8s_controller.plans.actions import (
     JsonPatch,
     Patch,
     Plan,
-    Policy,
 )
 from dask_k8s_controller.scheduler.answers import Answer, Problem
+from dask_k8s_controller.settings import Policy
 from dask_k8s_models import labels
 from tests.unit.controller.builders import (
     NOW,

@@ -12,10 +12,10 @@ from dask_k8s_controller.plans.actions import (
     Delete,
     Patch,
     Plan,
-    Policy,
 )
+from dask_k8s_controller.settings import Policy
 from dask_k8s_controller.worker_group.observe import ObservedGroup
-from dask_k8s_controller.worker_group.plan import plan_group
+from dask_k8s_controller.worker_group.plan import plan as plan_group
 from dask_k8s_controller.worker_group.spec import WorkerGroup
 from dask_k8s_models import labels
 from tests.unit.controller.builders import (

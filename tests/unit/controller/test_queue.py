@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 
 from dask_k8s_controller.kubernetes.resources import Key
-from dask_k8s_controller.runtime.queue import Backoff, Requeue, WorkQueue
+from dask_k8s_controller.runtime.queue import Requeue, WorkQueue
+from dask_k8s_controller.settings import Backoff
 from tests.unit.controller.clocks import ManualClock
 
 A = Key("DaskCluster", "default", "a")

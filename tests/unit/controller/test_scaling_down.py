@@ -6,8 +6,9 @@ from datetime import timedelta
 from typing import Any
 
 from dask_k8s_controller.cache.objects import Pod
-from dask_k8s_controller.plans.actions import AskWorkers, Policy, Resume, Retire
+from dask_k8s_controller.plans.actions import AskWorkers, Resume, Retire
 from dask_k8s_controller.scheduler.answers import Answer, Problem, Retirement, workers_by_pod
+from dask_k8s_controller.settings import Policy
 from dask_k8s_controller.worker_group.observe import ObservedGroup
 from dask_k8s_models import labels
 from tests.unit.controller.builders import (

@@ -13,17 +13,18 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from dask_k8s_controller.cluster.observe import endpoint
 from dask_k8s_controller.kubernetes.api import Api
 from dask_k8s_controller.kubernetes.connection import Connection, Credentials
 from dask_k8s_controller.kubernetes.errors import BadAnswer, NoSuchRoute, SchedulerError, Unreachable
 from dask_k8s_controller.scheduler.answers import Worker
 from dask_k8s_controller.scheduler.client import (
-    Endpoint,
-    Patience,
     SchedulerClient,
     parse_idle_since,
     parse_workers,
 )
+from dask_k8s_controller.scheduler.endpoint import Endpoint
+from dask_k8s_controller.settings import Patience
 from tests.unit.controller.builders import cluster, pod_spec, scheduler_pod
 
 Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -85,7 +86,7 @@ async def client(scheduler: Scheduler) -> AsyncIterator[SchedulerClient]:
     await api.close()
 
 
-ENDPOINT = Endpoint.of(cluster(), scheduler_pod(ip="10.0.0.5"), workers=2)
+ENDPOINT = endpoint(cluster(), scheduler_pod(ip="10.0.0.5"), workers=2)
 
 
 def says(status: int, text: str, **headers: str) -> Answer:
@@ -307,16 +308,16 @@ class TestWhereItAnswers:
     )
     def test_at_its_pod_whatever_the_service_points_to(self, service: dict[str, Any] | None) -> None:
         of = cluster(scheduler={"service": service} if service else {})
-        endpoint = Endpoint.of(of, scheduler_pod(ip="10.0.0.5"), workers=0)
-        assert endpoint.direct_url == "http://10.0.0.5:8787"
-        assert endpoint.proxy_path == "/api/v1/namespaces/default/pods/c-scheduler:8787/proxy"
+        found = endpoint(of, scheduler_pod(ip="10.0.0.5"), workers=0)
+        assert found.direct_url == "http://10.0.0.5:8787"
+        assert found.proxy_path == "/api/v1/namespaces/default/pods/c-scheduler:8787/proxy"
 
     def test_at_the_port_and_under_the_prefix_that_its_pod_says(self) -> None:
         spec = pod_spec("scheduler", "dask", "scheduler", "--dashboard-prefix", "/user/me")
         spec["containers"][0]["ports"] = [{"name": "http-dashboard", "containerPort": 9787}]
-        endpoint = Endpoint.of(cluster(scheduler={"spec": spec}), scheduler_pod(ip="fd00::1"), workers=0)
-        assert endpoint.direct_url == "http://[fd00::1]:9787/user/me"
-        assert endpoint.proxy_path == "/api/v1/namespaces/default/pods/c-scheduler:9787/proxy/user/me"
+        found = endpoint(cluster(scheduler={"spec": spec}), scheduler_pod(ip="fd00::1"), workers=0)
+        assert found.direct_url == "http://[fd00::1]:9787/user/me"
+        assert found.proxy_path == "/api/v1/namespaces/default/pods/c-scheduler:9787/proxy/user/me"
 
     @pytest.mark.parametrize(
         ("prefix", "path"),
@@ -331,8 +332,8 @@ class TestWhereItAnswers:
         self, client: SchedulerClient, scheduler: Scheduler, prefix: str, path: str
     ) -> None:
         spec = pod_spec("scheduler", "dask", "scheduler", f"--dashboard-prefix={prefix}")
-        endpoint = Endpoint.of(cluster(scheduler={"spec": spec}), scheduler_pod(ip="10.0.0.5"), workers=0)
-        await client.workers(endpoint)
+        found = endpoint(cluster(scheduler={"spec": spec}), scheduler_pod(ip="10.0.0.5"), workers=0)
+        await client.workers(found)
         proxy = "/api/v1/namespaces/default/pods/c-scheduler:8787/proxy"
         assert scheduler.requests[-1].raw_path == f"{proxy}{path}/json/identity.json"
 

@@ -14,9 +14,11 @@ import pytest
 from distributed import Client, Event, Scheduler, Worker
 
 from dask_k8s_controller.cluster import children
+from dask_k8s_controller.cluster.observe import endpoint
 from dask_k8s_controller.kubernetes.api import Api
 from dask_k8s_controller.kubernetes.connection import Connection
-from dask_k8s_controller.scheduler.client import Endpoint, SchedulerClient
+from dask_k8s_controller.scheduler.client import SchedulerClient
+from dask_k8s_controller.scheduler.endpoint import Endpoint
 from tests.unit.controller.builders import cluster, scheduler_pod
 
 CONFIG = {
@@ -61,7 +63,7 @@ async def client(scheduler: Scheduler) -> AsyncIterator[SchedulerClient]:
     await api.close()
 
 
-ENDPOINT = replace(Endpoint.of(cluster(), scheduler_pod(), workers=2))
+ENDPOINT = replace(endpoint(cluster(), scheduler_pod(), workers=2))
 
 
 async def until(holds: Callable[[], bool]) -> None:

@@ -9,11 +9,12 @@ import pytest
 
 from dask_k8s_controller.cache.objects import Service
 from dask_k8s_controller.cluster.observe import ObservedCluster
-from dask_k8s_controller.cluster.status import cluster_status, created_status
+from dask_k8s_controller.cluster.status import first_status
+from dask_k8s_controller.cluster.status import status as cluster_status
 from dask_k8s_controller.kubernetes.status_writer import differs, only_counts_differ
 from dask_k8s_controller.plans.actions import Failure, Outcome, Plan, Remark
 from dask_k8s_controller.worker_group.observe import ObservedGroup
-from dask_k8s_controller.worker_group.status import group_status
+from dask_k8s_controller.worker_group.status import status as group_status
 from dask_k8s_models import labels
 from dask_k8s_models.cluster import ClusterStatus
 from dask_k8s_models.worker_group import WorkerGroupStatus
@@ -68,7 +69,7 @@ def complete(of: Any = None) -> ObservedCluster:
 
 class TestPhase:
     def test_created_is_the_first_word(self) -> None:
-        assert created_status(observed_cluster(cluster(status={})))["phase"] == "Created"
+        assert first_status(observed_cluster(cluster(status={})))["phase"] == "Created"
 
     @pytest.mark.parametrize("missing", [{"pods": ()}, {"service": None}, {"groups": ()}])
     def test_pending_until_scheduler_service_and_group_exist(self, missing: dict[str, Any]) -> None:
@@ -337,6 +338,6 @@ class TestWriting:
 
 
 def test_a_time_in_a_status_is_as_kubernetes_writes_it() -> None:
-    status = created_status(observed_cluster(cluster(status={})))
+    status = first_status(observed_cluster(cluster(status={})))
     assert condition(status, "Ready")["lastTransitionTime"] == "2026-11-23T12:00:00Z"
     assert time() != "2026-11-23T12:00:00Z"

@@ -6,10 +6,13 @@ from datetime import timedelta
 from typing import Any
 
 from dask_k8s_controller.autoscaler.observe import GroupOfWorkers, ObservedAutoscaler
-from dask_k8s_controller.autoscaler.plan import AutoscalerPlan, Pace, plan_autoscaler
+from dask_k8s_controller.autoscaler.plan import AutoscalerPlan
+from dask_k8s_controller.autoscaler.plan import plan as plan_autoscaler
 from dask_k8s_controller.autoscaler.spec import Autoscaler
 from dask_k8s_controller.cache.objects import Pod
+from dask_k8s_controller.plans.actions import AskDemand, SetScale
 from dask_k8s_controller.scheduler.answers import Answer, Problem
+from dask_k8s_controller.settings import Policy
 from dask_k8s_controller.worker_group.spec import WorkerGroup
 from tests.unit.controller.builders import (
     NOW,
@@ -79,20 +82,29 @@ def with_members(of: Autoscaler, wants: int, replicas: int, **members_are: int) 
     return observed(of, target=target, workers=workers, demand=demand(wants))
 
 
-def plan(seen: ObservedAutoscaler, **pace: Any) -> AutoscalerPlan:
-    return plan_autoscaler(seen, Pace(**pace))
+def plan(seen: ObservedAutoscaler, **policy: Any) -> AutoscalerPlan:
+    return plan_autoscaler(seen, Policy(**policy))
+
+
+def scale_of(planned: AutoscalerPlan) -> SetScale | None:
+    return next((action for action in planned.actions if isinstance(action, SetScale)), None)
 
 
 def scaled_to(planned: AutoscalerPlan) -> int | None:
-    return planned.scale.replicas if planned.scale is not None else None
+    scale = scale_of(planned)
+    return scale.replicas if scale is not None else None
+
+
+def asks_demand(planned: AutoscalerPlan) -> bool:
+    return AskDemand() in planned.questions
 
 
 def reasons(planned: AutoscalerPlan) -> list[str]:
-    return [remark.reason for remark in planned.plan.remarks]
+    return [remark.reason for remark in planned.remarks]
 
 
 def stalled(planned: AutoscalerPlan) -> list[str]:
-    return [remark.reason for remark in planned.plan.remarks if remark.needs_a_person]
+    return [remark.reason for remark in planned.remarks if remark.needs_a_person]
 
 
 def changed(seconds_ago: float, replicas: int) -> dict[str, Any]:

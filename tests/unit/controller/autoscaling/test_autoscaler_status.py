@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from dask_k8s_controller.autoscaler.observe import ObservedAutoscaler
-from dask_k8s_controller.autoscaler.status import autoscaler_status
+from dask_k8s_controller.autoscaler.status import status as autoscaler_status
 from dask_k8s_controller.cache.objects import moment
 from dask_k8s_controller.plans.actions import Failure, Outcome
 from dask_k8s_controller.scheduler.answers import Problem
@@ -22,22 +22,24 @@ from tests.unit.controller.autoscaling.builders import (
 )
 from tests.unit.controller.builders import NOW, time
 
+DONE = Outcome()
 
-def status(seen: ObservedAutoscaler, **more: Any) -> dict[str, Any]:
-    written = autoscaler_status(seen, plan(seen), **more)
+
+def status(seen: ObservedAutoscaler, outcome: Outcome = DONE) -> dict[str, Any]:
+    written = autoscaler_status(seen, plan(seen), outcome)
     AutoscalerStatus.model_validate(written)
     return written
 
 
-def conditions(seen: ObservedAutoscaler, **more: Any) -> dict[str, tuple[str, str, str]]:
+def conditions(seen: ObservedAutoscaler, outcome: Outcome = DONE) -> dict[str, tuple[str, str, str]]:
     return {
         item["type"]: (item["status"], item["reason"], item["message"])
-        for item in status(seen, **more)["conditions"]
+        for item in status(seen, outcome)["conditions"]
     }
 
 
 def test_it_tells_what_it_wants_and_what_there_is() -> None:
-    written = status(with_members(autoscaler(), 10, 4), was_scaled=True)
+    written = status(with_members(autoscaler(), 10, 4))
     assert (written["desiredReplicas"], written["currentReplicas"]) == (10, 10)
     assert moment(written["lastScaleTime"]) == NOW
 

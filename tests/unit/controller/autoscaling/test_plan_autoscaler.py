@@ -14,6 +14,7 @@ from dask_k8s_controller.plans.actions import AskWorkers, Patch
 from dask_k8s_controller.scheduler.answers import Answer, Problem
 from dask_k8s_controller.worker_group.spec import WorkerGroup
 from tests.unit.controller.autoscaling.builders import (
+    asks_demand,
     autoscaler,
     changed,
     demand,
@@ -22,6 +23,7 @@ from tests.unit.controller.autoscaling.builders import (
     observed,
     plan,
     reasons,
+    scale_of,
     scaled_to,
     stalled,
     unready,
@@ -61,36 +63,36 @@ class TestFollowingTheDemand:
 
     def test_a_change_goes_to_the_group_at_the_version_that_was_seen(self) -> None:
         seen = with_members(autoscaler(), 10, 4)
-        scale = plan(seen).scale
+        scale = scale_of(plan(seen))
         assert scale is not None
         assert seen.target is not None
-        assert (scale.group, scale.version) == ("c-default", seen.target.group.meta.version)
+        assert (scale.name, scale.version) == ("c-default", seen.target.group.meta.version)
 
     def test_the_scheduler_is_asked_every_five_seconds(self) -> None:
-        assert plan(observed(demand=None)).asks_demand
-        assert plan(observed(demand=demand(4, age=5))).asks_demand
+        assert asks_demand(plan(observed(demand=None)))
+        assert asks_demand(plan(observed(demand=demand(4, age=5))))
         rested = plan(observed(demand=demand(4, age=3)))
-        assert not rested.asks_demand
-        assert rested.plan.requeue_at == NOW + timedelta(seconds=2)
+        assert not asks_demand(rested)
+        assert rested.requeue_at == NOW + timedelta(seconds=2)
 
     def test_nothing_changes_because_of_an_old_answer(self) -> None:
         planned = plan(replace(with_members(autoscaler(), 10, 4), demand=demand(10, age=3)))
-        assert planned.scale is None
-        assert planned.asks_demand
+        assert scale_of(planned) is None
+        assert asks_demand(planned)
 
 
 class TestStabilization:
     def test_nothing_changes_within_the_window_after_a_change(self) -> None:
         for wants in (0, 10):
             planned = plan(with_members(autoscaler(status=changed(9, replicas=4)), wants, 4))
-            assert planned.scale is None
+            assert scale_of(planned) is None
             assert planned.decision is not None
             assert planned.decision.waits_until == NOW + timedelta(seconds=6)
-            assert planned.plan.requeue_at == NOW + timedelta(seconds=5)
+            assert planned.requeue_at == NOW + timedelta(seconds=5)
 
     def test_the_window_ends_exactly(self) -> None:
         seen = with_members(autoscaler(status=changed(14, replicas=4)), 10, 4)
-        assert plan(seen).plan.requeue_at == NOW + timedelta(seconds=1)
+        assert plan(seen).requeue_at == NOW + timedelta(seconds=1)
         assert scaled_to(plan(with_members(autoscaler(status=changed(15, replicas=4)), 10, 4))) == 10
 
     def test_each_direction_has_its_own_window(self) -> None:
@@ -106,8 +108,8 @@ class TestStabilization:
         behavior = {"scaleDown": {"stabilizationWindowSeconds": 0}}
         scaler = autoscaler(behavior=behavior, status=changed(0, replicas=3))
         planned = plan(with_members(scaler, 0, 3))
-        assert planned.scale is None
-        assert planned.plan.requeue_at == NOW + timedelta(seconds=5)
+        assert scale_of(planned) is None
+        assert planned.requeue_at == NOW + timedelta(seconds=5)
 
     def test_the_bounds_hold_at_once(self) -> None:
         just_changed = changed(1, replicas=4)
@@ -117,12 +119,12 @@ class TestStabilization:
     def test_a_change_by_somebody_else_begins_a_window_too(self) -> None:
         seen = with_members(autoscaler(status=changed(60, replicas=2)), 10, 4)
         assert seen.was_changed
-        assert plan(seen).scale is None
+        assert scale_of(plan(seen)) is None
 
     def test_a_controller_that_was_killed_after_scaling_does_not_scale_again(self) -> None:
         """The status still has the number from before."""
         seen = with_members(autoscaler(status=changed(60, replicas=8)), 0, 6)
-        assert plan(seen).scale is None
+        assert scale_of(plan(seen)) is None
 
 
 class TestNoWorkIsLost:
@@ -130,7 +132,7 @@ class TestNoWorkIsLost:
         planned = plan(with_members(autoscaler(), 0, 8, busy=7))
         assert scaled_to(planned) == 7
         planned = plan(with_members(autoscaler(), 0, 8, busy=8))
-        assert planned.scale is None
+        assert scale_of(planned) is None
         assert planned.decision is not None
         assert planned.decision.limit is Limit.BUSY
 
@@ -139,11 +141,11 @@ class TestNoWorkIsLost:
         other, _ = members(5, name="c-other")
         target, workers = members(5, busy=5)
         seen = observed(target=target, others=(other,), workers=workers, demand=demand(5))
-        assert plan(seen).scale is None
+        assert scale_of(plan(seen)) is None
 
     def test_never_to_zero_while_results_are_held(self) -> None:
         planned = plan(with_members(autoscaler(), 0, 1, holding=1))
-        assert planned.scale is None
+        assert scale_of(planned) is None
         assert planned.decision is not None
         assert planned.decision.limit is Limit.RESULTS_HELD
 
@@ -158,21 +160,21 @@ class TestNoWorkIsLost:
 
     def test_workers_are_asked_before_any_goes(self) -> None:
         planned = plan(replace(with_members(autoscaler(), 0, 4), workers=None))
-        assert planned.scale is None
-        assert planned.plan.questions == (AskWorkers(),)
+        assert scale_of(planned) is None
+        assert planned.questions == (AskWorkers(),)
 
     def test_the_last_word_before_any_goes_is_the_demand(self) -> None:
         """Workers report by heartbeats; tasks that came since only the demand knows."""
         seen = with_members(autoscaler(), 0, 4)
         assert seen.workers is not None
         planned = plan(replace(seen, demand=demand(0, age=1)))
-        assert planned.scale is None
-        assert planned.asks_demand
+        assert scale_of(planned) is None
+        assert asks_demand(planned)
 
     def test_workers_that_nobody_can_tell_about_stay(self) -> None:
         unknown: Answer[Any] = Answer(NOW, None, Problem.UNREACHABLE, "connection refused")
         planned = plan(replace(with_members(autoscaler(), 0, 4), workers=unknown))
-        assert planned.scale is None
+        assert scale_of(planned) is None
         assert reasons(planned) == ["SchedulerUnreachable"]
 
     def test_what_goes_already_needs_no_successor(self) -> None:
@@ -180,7 +182,7 @@ class TestNoWorkIsLost:
         target, workers = members(6, busy=6)
         fewer = WorkerGroup.of(group_body("c-default", uid="c-default", replicas=4))
         seen = observed(target=GroupOfWorkers(fewer, target.pods), workers=workers, demand=demand(6))
-        assert plan(seen).scale is None
+        assert scale_of(plan(seen)) is None
 
 
 class TestOtherGroups:
@@ -191,8 +193,8 @@ class TestOtherGroups:
     def test_workers_on_their_way_keep_it_from_growing_but_it_shrinks_when_they_are_there(self) -> None:
         other, _ = members(3, name="c-other")
         starting = GroupOfWorkers(other.group, tuple(map(unready, other.pods)))
-        assert plan(observed(others=(starting,), demand=demand(7))).scale is None
-        assert plan(observed(others=(starting,), demand=demand(4))).scale is None
+        assert scale_of(plan(observed(others=(starting,), demand=demand(7)))) is None
+        assert scale_of(plan(observed(others=(starting,), demand=demand(4)))) is None
         assert scaled_to(plan(observed(others=(other,), demand=demand(4)))) == 3
 
     def test_pods_that_no_node_takes_are_no_help(self) -> None:
@@ -207,20 +209,20 @@ class TestOtherGroups:
         group = WorkerGroup.of(group_body("c-default", uid="c-default", replicas=2))
         seen = observed(target=GroupOfWorkers(group, pods), workers=workers)
         assert scaled_to(plan(replace(seen, demand=demand(9)))) == 5
-        assert plan(replace(seen, demand=demand(4))).scale is None
+        assert scale_of(plan(replace(seen, demand=demand(4)))) is None
 
     def test_any_group_can_be_scaled(self) -> None:
         target, workers = members(2, name="c-gpu")
         seen = observed(autoscaler(workerGroup="c-gpu"), target=target, workers=workers, demand=demand(5))
-        scale = plan(seen).scale
+        scale = scale_of(plan(seen))
         assert scale is not None
-        assert (scale.group, scale.replicas) == ("c-gpu", 5)
+        assert (scale.name, scale.replicas) == ("c-gpu", 5)
 
     def test_a_group_of_another_cluster_is_left_alone(self) -> None:
         group = WorkerGroup.of(group_body("d-default", of="d"))
         planned = plan(observed(autoscaler(workerGroup="d-default"), target=GroupOfWorkers(group)))
         assert stalled(planned) == ["WorkerGroupOfAnotherCluster"]
-        assert planned.scale is None
+        assert scale_of(planned) is None
 
 
 class TestWaiting:
@@ -229,7 +231,7 @@ class TestWaiting:
         younger = autoscaler("second", "second", metadata={"creationTimestamp": time(-10)})
         planned = plan(observed(younger, rivals=(older,), demand=demand(10)))
         assert stalled(planned) == ["GroupHasAutoscaler"]
-        assert planned.scale is None
+        assert scale_of(planned) is None
         assert scaled_to(plan(observed(older, rivals=(younger,), demand=demand(10)))) == 10
 
     def test_the_younger_takes_over_when_the_older_goes(self) -> None:
@@ -252,25 +254,25 @@ class TestWaiting:
     def test_it_says_what_it_waits_for_and_asks_nobody(self, seen: dict[str, Any], reason: str) -> None:
         planned = plan(observed(**{"demand": None, **seen}))
         assert reasons(planned) == [reason]
-        assert not planned.asks_demand
-        assert not planned.plan.questions
-        assert planned.scale is None
-        assert planned.plan.requeue_at is None
+        assert not asks_demand(planned)
+        assert not planned.questions
+        assert scale_of(planned) is None
+        assert planned.requeue_at is None
 
     def test_a_scheduler_that_does_not_answer_changes_nothing_and_is_asked_again(self) -> None:
         planned = plan(observed(demand=no_demand(Problem.UNREACHABLE, age=1)))
         assert reasons(planned) == ["SchedulerUnreachable"]
         assert stalled(planned) == []
-        assert planned.scale is None
-        assert planned.plan.requeue_at == NOW + timedelta(seconds=4)
-        assert plan(observed(demand=no_demand(Problem.UNREACHABLE, age=5))).asks_demand
+        assert scale_of(planned) is None
+        assert planned.requeue_at == NOW + timedelta(seconds=4)
+        assert asks_demand(plan(observed(demand=no_demand(Problem.UNREACHABLE, age=5))))
 
     def test_a_scheduler_without_the_route_needs_a_person(self) -> None:
         assert stalled(plan(observed(demand=no_demand(Problem.NO_ROUTE)))) == ["SchedulerRoutesMissing"]
 
     def test_an_autoscaler_made_by_hand_goes_with_its_cluster(self) -> None:
         planned = plan(observed(autoscaler(metadata={"ownerReferences": []})))
-        (patch,) = planned.plan.actions
+        (patch,) = planned.actions
         assert isinstance(patch, Patch)
         (reference,) = patch.patch["metadata"]["ownerReferences"]
         assert (patch.kind, reference["uid"], reference["controller"]) == ("DaskAutoscaler", "cluster", True)
@@ -279,7 +281,7 @@ class TestWaiting:
     def test_one_that_somebody_owns_keeps_its_owner(self) -> None:
         theirs = {"apiVersion": "v1", "kind": "Other", "name": "other", "uid": "other", "controller": True}
         planned = plan(observed(autoscaler(metadata={"ownerReferences": [theirs]})))
-        (patch,) = planned.plan.actions
+        (patch,) = planned.actions
         assert isinstance(patch, Patch)
         first, second = patch.patch["metadata"]["ownerReferences"]
         assert first == theirs
@@ -287,10 +289,10 @@ class TestWaiting:
 
     def test_one_that_is_going_does_nothing(self) -> None:
         planned = plan(observed(autoscaler(metadata={"deletionTimestamp": time()}), demand=demand(10)))
-        assert planned.scale is None
-        assert not planned.asks_demand
+        assert scale_of(planned) is None
+        assert not asks_demand(planned)
 
     def test_an_invalid_spec_needs_a_person(self) -> None:
         planned = plan(observed(autoscaler(minimum=10, maximum=2), demand=demand(10)))
         assert stalled(planned) == ["InvalidSpec"]
-        assert "maximum" in planned.plan.remarks[0].message
+        assert "maximum" in planned.remarks[0].message

@@ -13,14 +13,12 @@ from typing import Any, Self
 import aiohttp
 import kopf
 
-from dask_k8s_controller.kubernetes.api import Limits
 from dask_k8s_controller.kubernetes.connection import find_credentials
 from dask_k8s_controller.operator import Operator
-from dask_k8s_controller.plans.actions import Policy
-from dask_k8s_controller.runtime.queue import Backoff
-from dask_k8s_controller.scheduler.client import Endpoint, Patience, SchedulerClient
-from dask_k8s_controller.settings import LeaderElection, Settings
-from dask_k8s_controller.watching.handlers import register
+from dask_k8s_controller.scheduler.client import SchedulerClient
+from dask_k8s_controller.scheduler.endpoint import Endpoint
+from dask_k8s_controller.settings import Backoff, LeaderElection, Limits, Patience, Policy, Settings
+from dask_k8s_controller.watching.handlers import register_handlers
 from dask_k8s_models import labels
 
 CONTEXT = multiprocessing.get_context("forkserver")
@@ -100,7 +98,7 @@ async def _run(orders: Orders) -> None:
         return Operator(orders.settings, schedulers=schedulers)
 
     registry = kopf.OperatorRegistry()
-    register(registry, make)
+    register_handlers(registry, make)
     settings = kopf.OperatorSettings()
     settings.networking.error_backoffs = [0.05] * 20
     settings.watching.reconnect_backoff = 0.01

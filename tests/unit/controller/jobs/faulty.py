@@ -18,8 +18,8 @@ import pytest
 
 from dask_k8s_controller.kubernetes.errors import Unreachable
 from dask_k8s_controller.operator import Operator
-from dask_k8s_controller.scheduler.client import Endpoint
-from dask_k8s_controller.watching.handlers import register
+from dask_k8s_controller.scheduler.endpoint import Endpoint
+from dask_k8s_controller.watching.handlers import register_handlers
 from dask_k8s_local.api import Fault, Request
 from dask_k8s_local.interfaces import ApiError, Object
 from dask_k8s_models import labels
@@ -72,7 +72,7 @@ async def _run(orders: Orders) -> None:
         return Operator(orders.settings, schedulers=schedulers)
 
     registry = kopf.OperatorRegistry()
-    register(registry, make)
+    register_handlers(registry, make)
     settings = kopf.OperatorSettings()
     settings.networking.error_backoffs = [0.05] * 20
     settings.watching.reconnect_backoff = 0.01

@@ -12,10 +12,12 @@ from dask_k8s_controller.cache.objects import Pod
 from dask_k8s_controller.cluster.observe import ObservedCluster
 from dask_k8s_controller.cluster.spec import Cluster
 from dask_k8s_controller.job.observe import ObservedJob
-from dask_k8s_controller.job.plan import Retry, plan_job
+from dask_k8s_controller.job.plan import plan as plan_job
 from dask_k8s_controller.job.spec import Job
-from dask_k8s_controller.job.status import created_job_status, job_status
+from dask_k8s_controller.job.status import first_status as created_job_status
+from dask_k8s_controller.job.status import status as job_status
 from dask_k8s_controller.plans.actions import Action, Create, Delete, Outcome, Patch, Plan
+from dask_k8s_controller.settings import Policy
 from dask_k8s_models import labels, names
 from dask_k8s_models.job import JobStatus
 from tests.unit.controller.builders import NOW, cluster_body, metadata, pod_body, pod_spec, time
@@ -145,7 +147,7 @@ class Story:
         if not observed.job.status.get("jobStatus"):
             self._write_status(created_job_status(observed))
             observed = self.observe()
-        self.plan = plan_job(observed, Retry())
+        self.plan = plan_job(observed, Policy())
         for action in self.plan.actions:
             self._write(action)
             if self.job is None:

@@ -1,0 +1,79 @@
+"""What the controller needs to know of a kind of objects: one way through it for all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+
+from dask_k8s_controller.cache.cache import Cache
+from dask_k8s_controller.cache.custom import Custom
+from dask_k8s_controller.plans.actions import Outcome, Plan
+from dask_k8s_controller.plans.conditions import Status
+from dask_k8s_controller.plans.notices import Notice
+from dask_k8s_controller.settings import Policy
+
+if TYPE_CHECKING:
+    from dask_k8s_controller.kubernetes.resources import Key, Resource
+    from dask_k8s_controller.scheduler.endpoint import Endpoint
+
+
+class Observed(Protocol):
+    """Everything about one object at one moment: what its plan is made from."""
+
+    @property
+    def now(self) -> datetime: ...
+
+    @property
+    def subject(self) -> Custom[Any]:
+        """The object itself."""
+        ...
+
+    @property
+    def endpoint(self) -> Endpoint | None:
+        """Where the scheduler answers that the plan may ask; None if there is none."""
+        ...
+
+
+O = TypeVar("O", bound=Observed)  # noqa: E741
+P = TypeVar("P", bound=Plan)
+
+
+def no_first_status(observed: Any) -> Status | None:
+    """Write nothing before the first plan."""
+    return None
+
+
+@dataclass(frozen=True)
+class Kind(Generic[O, P]):
+    """A kind of objects, and what is done about one of them.
+
+    Parameters
+    ----------
+    resource : Resource
+        What the API server calls it.
+    parse : callable
+        Makes an object of its JSON.
+    observe : callable
+        Gathers, from the cache, what a plan needs; None if there is no such object. Changes nothing.
+    plan : callable
+        Decides what to do next. Pure.
+    status : callable
+        Says how the object stands after its plan was carried out. Pure.
+    keys : callable
+        Names the objects of this kind that a change of any object concerns.
+    notices : callable
+        Finds what is worth an Event in a new status: of what was observed, the plan, its outcome, the status.
+    first_status : callable
+        The status to write before anything is done, as it tells that a controller acts; None if that is past.
+    """
+
+    resource: Resource
+    parse: Callable[[Mapping[str, Any]], Custom[Any]]
+    observe: Callable[[Cache, Key], O | None]
+    plan: Callable[[O, Policy], P]
+    status: Callable[[O, P, Outcome], Status]
+    keys: Callable[[Cache, Any], Iterable[Key]]
+    notices: Callable[[O, P, Outcome, Status], Iterable[Notice]]
+    first_status: Callable[[O], Status | None] = no_first_status

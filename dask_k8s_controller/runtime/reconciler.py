@@ -1,0 +1,126 @@
+"""How an object is reconciled, whatever its kind: observe, plan, execute, write the status, requeue."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from dask_k8s_controller.cache.cache import Cache
+from dask_k8s_controller.kubernetes.executor import Executor
+from dask_k8s_controller.kubernetes.recorder import EventRecorder
+from dask_k8s_controller.kubernetes.resources import Key
+from dask_k8s_controller.kubernetes.status_writer import StatusWriter, Written
+from dask_k8s_controller.plans.actions import Outcome, Plan
+from dask_k8s_controller.plans.conditions import holds
+from dask_k8s_controller.plans.kind import Kind
+from dask_k8s_controller.plans.notices import Notice
+from dask_k8s_controller.runtime.metrics import Metrics
+from dask_k8s_controller.runtime.queue import Requeue
+from dask_k8s_controller.scheduler.conversations import Conversations
+from dask_k8s_controller.settings import Policy
+
+
+class Reconciler:
+    """Reconciles objects of all kinds.
+
+    Parameters
+    ----------
+    kinds : mapping
+        The kinds, by name.
+    cache : Cache
+        What is known of the API server's objects.
+    executor : Executor
+        Carries plans out.
+    statuses : StatusWriter
+        Writes statuses.
+    recorder : EventRecorder
+        Writes Events.
+    conversations : Conversations
+        Where schedulers are asked.
+    metrics : Metrics
+        Told when a cluster has become ready.
+    policy : Policy
+        What plans depend on besides what is observed.
+    """
+
+    def __init__(
+        self,
+        kinds: Mapping[str, Kind[Any, Any]],
+        *,
+        cache: Cache,
+        executor: Executor,
+        statuses: StatusWriter,
+        recorder: EventRecorder,
+        conversations: Conversations,
+        metrics: Metrics,
+        policy: Policy,
+    ) -> None:
+        self._kinds = kinds
+        self._cache = cache
+        self._executor = executor
+        self._statuses = statuses
+        self._recorder = recorder
+        self._conversations = conversations
+        self._metrics = metrics
+        self._policy = policy
+        self._new: set[str] = set()
+
+    async def reconcile(self, key: Key) -> Requeue:
+        """Bring an object a step closer to what it should be.
+
+        Parameters
+        ----------
+        key : Key
+            Which object.
+
+        Returns
+        -------
+        Requeue
+            When it is to be reconciled again, if nothing changes before.
+        """
+        kind = self._kinds[key.kind]
+        observed = kind.observe(self._cache, key)
+        if observed is None or observed.subject.meta.is_deleting:
+            return Requeue.on_change()
+        meta = observed.subject.meta
+        if (first := kind.first_status(observed)) is not None:
+            # Before anything else: it tells clients that a controller acts.
+            self._new.add(meta.uid)
+            await self._statuses.write(key, meta, first, observed.subject.status)
+            observed = kind.observe(self._cache, key) or observed
+        plan = kind.plan(observed, self._policy)
+        outcome = await self._executor.execute(key, meta.uid, plan.actions)
+        if observed.endpoint is not None:
+            for question in plan.questions:
+                self._conversations.ask(question, observed.endpoint, key, meta.uid)
+        self._record(kind, observed, plan.notices)
+        after = kind.observe(self._cache, key)
+        if after is None or after.subject.meta.is_deleting:
+            return Requeue.on_change()
+        status = kind.status(after, plan, outcome)
+        written = await self._statuses.write(key, meta, status, after.subject.status)
+        if written.is_done:
+            self._record(kind, after, kind.notices(after, plan, outcome, status))
+        if meta.uid in self._new and holds(status, "Ready", meta.generation):
+            self._new.discard(meta.uid)
+            self._metrics.became_ready(key.kind, meta.created, after.now)
+        return self._requeue(plan, outcome, written)
+
+    def forget(self, uid: str) -> None:
+        """Drop what is remembered of an object that is gone."""
+        self._new.discard(uid)
+        self._statuses.forget(uid)
+        self._cache.forget(uid)
+        self._conversations.forget(uid)
+
+    def _record(self, kind: Kind[Any, Any], observed: Any, notices: Iterable[Notice]) -> None:
+        for notice in notices:
+            self._recorder.record(kind.resource, observed.subject.meta, notice)
+
+    def _requeue(self, plan: Plan, outcome: Outcome, written: Written) -> Requeue:
+        waits = [written.later] if written.later is not None else []
+        if plan.requeue_at is not None:
+            waits.append(max(0.0, (plan.requeue_at - self._cache.now()).total_seconds()))
+        if outcome.requeue_after is not None:
+            waits.append(outcome.requeue_after)
+        return Requeue(min(waits, default=None), written.has_failed or not outcome.is_complete)

@@ -1,0 +1,45 @@
+"""Where a scheduler serves HTTP. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Where a scheduler serves HTTP: at its pod's own address, never where a user's Service points to.
+
+    Parameters
+    ----------
+    namespace : str
+        Its namespace.
+    uid : str
+        The uid of its pod: what one scheduler said is not true of its successor.
+    pod, ip : str
+        The pod's name and address.
+    port : int
+        Its port.
+    prefix : str
+        What precedes all paths.
+    workers : int
+        How many workers it may tell of: bounds the answers.
+    """
+
+    namespace: str
+    uid: str
+    pod: str
+    ip: str
+    port: int
+    prefix: str = ""
+    workers: int = 0
+
+    @property
+    def proxy_path(self) -> str:
+        """The path under which the API server hands requests on to the scheduler."""
+        return f"/api/v1/namespaces/{self.namespace}/pods/{self.pod}:{self.port}/proxy{self.prefix}"
+
+    @property
+    def direct_url(self) -> str:
+        """The URL that only pods of the same Kubernetes cluster can reach."""
+        host = f"[{self.ip}]" if ":" in self.ip else self.ip
+        return f"http://{host}:{self.port}{self.prefix}"
