@@ -15,6 +15,8 @@ import click
 import dask.config
 import kopf.cli
 
+import dask_k8s_controller
+
 PROGRAM = "python -m dask_k8s_controller"
 VARIABLES = "KOPF_RUN"
 """Flags may come from environment variables that begin so, as kopf's do."""
@@ -36,6 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if not chosen and not os.environ.get(f"{VARIABLES}_NAMESPACE"):
         flags.append("--all-namespaces")
     flags = _serve_liveness(flags, context)
+    dask_k8s_controller.register()
     kopf.cli.run.main(
         ["--module", "dask_k8s_controller", *flags], prog_name=PROGRAM, auto_envvar_prefix=VARIABLES
     )

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from dask_k8s_controller.cache.cache import Cache
-from dask_k8s_controller.cluster.observe import ObservedCluster
+from dask_k8s_controller.cluster.observe import ObservedCluster, observe
 from dask_k8s_controller.kubernetes.errors import Refused, Unavailable
 from dask_k8s_controller.kubernetes.executor import Executor
 from dask_k8s_controller.kubernetes.resources import Key, Resource
+from dask_k8s_controller.operator import KINDS
 from dask_k8s_controller.plans.actions import Apply, Create, Outcome
 from dask_k8s_controller.plans.conditions import remarks_of
 from dask_k8s_controller.scheduler.conversations import Conversations
@@ -57,7 +58,11 @@ def server() -> Server:
 @pytest.fixture
 def cache() -> Cache:
     clock = ManualClock()
-    return Cache(clock, Conversations(None, clock, lambda key: None))  # type: ignore[arg-type]
+    return Cache(
+        {kind.resource.kind: kind.parse for kind in KINDS},
+        clock,
+        Conversations(None, clock, lambda key: None),
+    )  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -113,7 +118,7 @@ class TestANameThatSomebodyElseHas:
         server.there = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata("p0")}
         outcome = await executor.execute(KEY, "group", pods(1))
         assert [remark.reason for remark in remarks_of(outcome)] == ["PodNameTaken"]
-        assert len(cache.pods) == 0
+        assert len(cache.store("Pod")) == 0
         assert outcome.requeue_after == 10
 
     async def test_of_an_earlier_owner_is_free_soon(self, executor: Executor, server: Server) -> None:
@@ -135,6 +140,6 @@ class TestANameThatSomebodyElseHas:
 
 
 def observed(cache: Cache, key: Key) -> ObservedCluster:
-    found = cache.observe_cluster(key)
+    found = observe(cache, key)
     assert found is not None
     return found

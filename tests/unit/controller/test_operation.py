@@ -88,7 +88,8 @@ class TestImport:
 
     def test_by_kopf_run_registers_the_handlers(self) -> None:
         script = """
-                        with kopf.cli.run.make_context("kopf run", ["-m", "dask_k8s_controller"]):
+            import kopf.cli
+            with kopf.cli.run.make_context("kopf run", ["-m", "dask_k8s_controller"]):
                 import dask_k8s_controller
             print(len(kopf.get_default_registry()._watching.get_all_handlers()))
         """
