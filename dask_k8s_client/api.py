@@ -29,6 +29,7 @@ from kr8s._objects import get_class
 from dask_k8s_client.auth import Auth
 from dask_k8s_client.errors import ApiError, CredentialsError, UnreachableError, api_error
 from dask_k8s_client.kr8s_errors import TimedOutError, known_to_kr8s
+from dask_k8s_client.network import use_asyncio
 from dask_k8s_client.raw import USER_AGENT
 from dask_k8s_client.watch import Informer
 from dask_k8s_client.websocket import upgrade
@@ -291,7 +292,7 @@ class Api(Kr8sApi):
         except (ImportError, ValueError, httpx.InvalidURL) as error:
             raise CredentialsError(f"{credentials.server} can't be spoken to: {error}") from error
         former, self._sessions = self._sessions, [_Session(credentials, client)]
-        self._session = client
+        self._session = use_asyncio(client)
         for session in former:
             if session.users:
                 self._sessions.append(session)

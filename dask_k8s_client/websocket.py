@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import functools
 import os
 import time
 from collections.abc import AsyncIterator
@@ -24,6 +25,8 @@ HEARTBEAT = 10.0
 """Seconds of silence after which the other side is asked whether it is there."""
 SILENCE = 25.0
 """Seconds of silence after which it isn't: a network may forget a connection without closing it."""
+GOOD_BYE = 2.0
+"""Seconds that closing may take."""
 CONTINUATION, BINARY, CLOSE, PING, PONG = 0, 2, 8, 9, 10
 FINAL, MASKED = 0x80, 0x80
 CONTROL = 8
@@ -86,7 +89,13 @@ class WebSocket:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if not self._has_ended:
             with suppress(TimeoutError, UnreachableError):
-                await asyncio.wait_for(self._write(CLOSE, (1000).to_bytes(2, "big")), 1)
+                await asyncio.wait_for(self._say_good_bye(), GOOD_BYE)
+
+    async def _say_good_bye(self) -> None:
+        """Wait until the other side has taken all that was sent before."""
+        await self._write(CLOSE, (1000).to_bytes(2, "big"))
+        while await self._read():
+            pass
 
     async def send(self, content: bytes) -> None:
         """Send a binary message.
@@ -199,6 +208,13 @@ def _frame(opcode: int, content: bytes) -> bytes:
     else:
         head = bytes((FINAL | opcode, MASKED | 127)) + size.to_bytes(8, "big")
     key = os.urandom(4)
-    # As one big number: a loop over bytes takes a hundred times as long.
-    mask = int.from_bytes((key * (size // 4 + 1))[:size], "little")
-    return b"".join((head, key, (int.from_bytes(content, "little") ^ mask).to_bytes(size, "little")))
+    masked = bytearray(size)
+    for place, byte in enumerate(key):
+        # By translation: a loop over bytes takes a hundred times as long, and one big integer twice.
+        masked[place::4] = content[place::4].translate(_mask(byte))
+    return b"".join((head, key, masked))
+
+
+@functools.cache
+def _mask(byte: int) -> bytes:
+    return bytes(each ^ byte for each in range(256))

@@ -195,7 +195,8 @@ async def test_a_watch_that_is_always_too_old_does_not_loop() -> None:
     delays: list[float] = []
 
     async def note(seconds: float) -> None:
-        delays.append(seconds)
+        if seconds:  # a connection that closes lets others run
+            delays.append(seconds)
         if len(delays) == 4:
             raise asyncio.CancelledError
 
