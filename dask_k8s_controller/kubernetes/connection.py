@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, replace
 
 import aiohttp
 import kopf
@@ -77,9 +78,15 @@ def find_credentials(settings: kopf.OperatorSettings | None = None) -> Credentia
     """
     settings = settings or kopf.OperatorSettings()
     if info := kopf.login_with_service_account(settings=settings, logger=logger):
-        return Credentials(info, in_cluster=True)
+        return Credentials(replace(info, server=_server(info.server)), in_cluster=True)
     if info := kopf.login_with_kubeconfig(settings=settings, logger=logger):
         return Credentials(info, in_cluster=False)
     raise NoCredentials(
         "no credentials for a Kubernetes API server: run in a pod with a service account, or set KUBECONFIG"
     )
+
+
+def _server(by_name: str) -> str:
+    """Return the API server's address as pods are told it, which needs no DNS."""
+    host, port = os.environ.get("KUBERNETES_SERVICE_HOST"), os.environ.get("KUBERNETES_SERVICE_PORT", "443")
+    return f"https://{f'[{host}]' if ':' in host else host}:{port}" if host else by_name

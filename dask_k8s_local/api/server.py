@@ -9,7 +9,7 @@ from typing import Any
 
 from aiohttp import web
 
-from dask_k8s_local.api.access.rbac import CLUSTER_ROLES
+from dask_k8s_local.api.access.rbac import CLUSTER_ROLES, cluster_role
 from dask_k8s_local.api.access.tls import Certificates
 from dask_k8s_local.api.access.users import ADMIN, MASTERS, Users, service_account
 from dask_k8s_local.api.admission.chain import Admission
@@ -100,9 +100,8 @@ class ApiServer:
     async def start(self) -> None:
         for name in _NAMESPACES:
             await self.client.create("namespaces", None, {"metadata": {"name": name}})
-        for name, rules in CLUSTER_ROLES.items():
-            role = {"metadata": {"name": name}, "rules": rules}
-            await self.client.create("clusterroles.rbac.authorization.k8s.io", None, role)
+        for name in CLUSTER_ROLES:
+            await self.client.create("clusterroles.rbac.authorization.k8s.io", None, cluster_role(name))
         self._tasks = [
             asyncio.create_task(self._garbage.queue.run(), name="garbage collector"),
             asyncio.create_task(self._namespaces.queue.run(), name="namespace lifecycle"),

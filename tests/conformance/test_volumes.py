@@ -187,3 +187,17 @@ def test_a_pod_reaches_the_api_server_with_it(pods: Pods) -> None:
     name = pods.run(python(code))
 
     assert pods.output(name).startswith("v1.")
+
+
+def test_a_volume_may_be_at_tmp_beside_others(kube: Kube, pods: Pods, name: str) -> None:
+    kube.create(config_map(name, {"a.txt": "one"}), pods.namespace)
+    script = """
+        import os, tempfile
+        with tempfile.NamedTemporaryFile(dir="/tmp") as file:
+            print(open("/data/a.txt").read(), os.path.dirname(file.name), os.path.isdir(os.getcwd()))
+    """
+    mounts = [{"name": "scratch", "mountPath": "/tmp"}, {"name": "data", "mountPath": "/data"}]
+    volumes = [{"name": "scratch", "emptyDir": {}}, {"name": "data", "configMap": {"name": name}}]
+    found = pods.run(python(script), volumes=volumes, container={"volumeMounts": mounts})
+
+    assert pods.output(found) == "one /tmp True\n"

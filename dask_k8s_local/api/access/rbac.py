@@ -57,6 +57,22 @@ CLUSTER_ROLES: dict[str, list[Object]] = {
     "view": _VIEW,
 }
 """The roles that every cluster has, with what users' bindings rely on."""
+
+
+_AGGREGATED = ("admin", "edit", "view")
+"""Each of them has the rules of those after it as well."""
+
+
+def cluster_role(name: str) -> Object:
+    """Return one of them, with the selectors of roles that are added to it."""
+    role: Object = {"metadata": {"name": name}, "rules": CLUSTER_ROLES[name]}
+    if name in _AGGREGATED:
+        names = _AGGREGATED[_AGGREGATED.index(name) :]
+        selectors = [{"matchLabels": {f"{_GROUP}/aggregate-to-{one}": "true"}} for one in names]
+        role["aggregationRule"] = {"clusterRoleSelectors": selectors}
+    return role
+
+
 _FOR_EVERYBODY = ("authentication.k8s.io", "authorization.k8s.io")
 
 
@@ -121,8 +137,15 @@ class Authorizer:
         resource = f"clusterroles.{_GROUP}" if is_cluster_role else f"roles.{_GROUP}"
         namespace = "" if is_cluster_role else binding["metadata"]["namespace"]
         role = self._store.collection(resource).get((namespace, reference["name"]))
-        rules: list[Object] = (role.object.get("rules") or []) if role else []
-        return rules
+        return [*self._aggregated(role.object), *(role.object.get("rules") or [])] if role else []
+
+    def _aggregated(self, role: Object) -> Iterator[Object]:
+        """Yield the rules of the cluster roles that a role's selectors gather."""
+        for selector in (role.get("aggregationRule") or {}).get("clusterRoleSelectors") or ():
+            wanted = (selector.get("matchLabels") or {}).items()
+            for one in self._store.collection(f"clusterroles.{_GROUP}").revisions():
+                if wanted <= (one.object["metadata"].get("labels") or {}).items():
+                    yield from one.object.get("rules") or ()
 
 
 def _is_subject(subject: Object, user: User) -> bool:

@@ -135,24 +135,36 @@ def enter_container(hostname: str, mounts: list[dict[str, str]], scratch: str) -
         ``source``, ``target``, and ``readOnly`` if not empty.
     scratch : str
         An empty directory, where this process makes missing mount points appear. Nothing stays there, so that
-        all processes may share it.
+        all processes may share it. The directory that it is in stays visible even below a volume at ``/tmp``.
     """
     unshare(CLONE_NEWNS | CLONE_NEWUTS)
     name = os.fsencode(hostname)
     _check(_libc.sethostname(name, ctypes.c_size_t(len(name))), "sethostname")
     mirrors: dict[str, str] = {}
+    if mounts:
+        # Nothing to remove afterwards: it ends with the last process that sees it.
+        mount("tmpfs", scratch, "tmpfs", 0)
+    node = os.path.dirname(scratch)
+    scratch, held_node = _held(scratch), _held(node)
     # Outer mount points first, whatever the order in which they are listed.
-    for number, entry in enumerate(sorted(mounts, key=lambda entry: entry["target"].count("/"))):
+    ordered = sorted(mounts, key=lambda entry: entry["target"].count("/"))
+    sources = [_held(entry["source"]) for entry in ordered]
+    for number, (entry, source) in enumerate(zip(ordered, sources, strict=True)):
         target = os.path.realpath(entry["target"])
         if not os.path.exists(target):
-            if not mirrors:
-                # Nothing to remove afterwards: it ends with the last process that sees it.
-                mount("tmpfs", scratch, "tmpfs", 0)
-            _make_mount_point(entry["source"], target, os.path.join(scratch, str(number)), mirrors)
-        mount(entry["source"], target, None, MS_BIND | MS_REC)
+            _make_mount_point(source, target, os.path.join(scratch, str(number)), mirrors)
+        mount(source, target, None, MS_BIND | MS_REC)
         if entry.get("readOnly"):
             kept = os.statvfs(target).f_flag & KEPT_FLAGS
             mount("none", target, None, MS_REMOUNT | MS_BIND | MS_RDONLY | kept)
+    if not os.path.exists(node):
+        os.makedirs(node)
+        mount(held_node, node, None, MS_BIND | MS_REC)
+
+
+def _held(path: str) -> str:
+    """Return another path of a file or directory, which stays right whatever is mounted over the first."""
+    return f"/proc/self/fd/{os.open(path, os.O_PATH)}"
 
 
 def _make_mount_point(source: str, target: str, mirror: str, mirrors: dict[str, str]) -> None:

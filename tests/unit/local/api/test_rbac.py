@@ -29,6 +29,9 @@ def binding(subject: dict[str, str], kind: str = "Role", name: str = "r") -> dic
     return {"metadata": {"name": "b"}, "roleRef": reference, "subjects": [subject]}
 
 
+LEASES = "/apis/coordination.k8s.io/v1/namespaces/default/leases"
+
+
 async def test_without_a_role_everything_is_forbidden(client: Callable[..., Http]) -> None:
     http = client(user="alice", groups=())
     answer = await http.get(PODS)
@@ -91,6 +94,22 @@ async def test_cluster_roles_hold_everywhere_or_where_they_are_bound(
     everywhere = {"kind": "User", "name": "boss", "apiGroup": GROUP}
     await http.post(f"{RBAC}/clusterrolebindings", binding(everywhere, "ClusterRole", "cluster-admin"))
     assert (await client(user="boss", groups=()).get("/api/v1/nodes")).status == 200
+
+
+async def test_roles_of_others_are_added_to_edit_by_their_labels(
+    http: Http, client: Callable[..., Http]
+) -> None:
+    await http.post(
+        BINDINGS, binding({"kind": "User", "name": "alice", "apiGroup": GROUP}, "ClusterRole", "edit")
+    )
+    alice = client(user="alice", groups=())
+    assert (await alice.get(LEASES)).status == 403
+    more = {
+        "metadata": {"name": "more", "labels": {f"{GROUP}/aggregate-to-view": "true"}},
+        "rules": [{"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["list"]}],
+    }
+    await http.post(f"{RBAC}/clusterroles", more)
+    assert (await alice.get(LEASES)).status == 200
 
 
 async def test_service_accounts_are_users(http: Http, server: ApiServer, client: Callable[..., Http]) -> None:

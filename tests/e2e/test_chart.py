@@ -1,0 +1,212 @@
+"""The chart, installed by Helm: the operator runs from its Deployment, with the rights of its own account."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import helm_python
+import pytest
+
+from dask_k8s_local import LocalKubernetes
+from tests.conftest import is_local
+from tests.e2e.conftest import DASK_CLUSTERS, is_running, pods_of
+from tests.harness.accounts import RBAC, is_allowed
+from tests.harness.kube import Kube, Object
+from tests.unit.chart.golden import CHART, SETS, rendered, values
+
+CRDS = "customresourcedefinitions.apiextensions.k8s.io"
+DEPLOYMENTS = "deployments.apps"
+LEASES = "leases.coordination.k8s.io"
+RELEASE = "dask-kubernetes-operator"
+SYSTEM = "dask-operator"
+
+KINDS = ("daskautoscalers", "daskclusters", "daskjobs", "daskworkergroups")
+
+
+class Helm:
+    """Helm for a kubeconfig, with the commands that the documentation shows."""
+
+    def __init__(self, kubeconfig: Path) -> None:
+        self.kubeconfig = kubeconfig
+
+    def __call__(self, command: str, *arguments: Any, namespace: str = SYSTEM, **options: Any) -> Object:
+        with helm_python.Config(kubeconfig_path=self.kubeconfig, namespace=namespace) as config:
+            done: Object = getattr(config, command)(*arguments, **options)
+            return done
+
+
+@pytest.fixture(scope="module")
+def empty(request: pytest.FixtureRequest) -> Iterator[LocalKubernetes]:
+    """A Kubernetes in which there is nothing of ours, whose nodes can run the operator as they are."""
+    if not is_local(request.config):
+        pytest.skip("another Kubernetes needs an image of this version, and has definitions of its own")
+    with LocalKubernetes(addons=()) as kubernetes:
+        yield kubernetes
+
+
+@pytest.fixture(scope="module")
+def here(empty: LocalKubernetes) -> Iterator[Kube]:
+    with Kube.from_kubeconfig(empty.kubeconfig) as kube:
+        yield kube
+
+
+@pytest.fixture(scope="module")
+def helm(empty: LocalKubernetes) -> Helm:
+    return Helm(empty.kubeconfig)
+
+
+@pytest.fixture
+def chart_before(tmp_path: Path) -> Path:
+    """The chart as if of an earlier version, whose kinds lack a field and whose operator lacks a setting."""
+    folder = tmp_path / CHART.name
+    shutil.copytree(CHART, folder)
+    metadata = folder / "Chart.yaml"
+    metadata.write_text(metadata.read_text().replace("0.1.0", "0.0.9"))
+    template = folder / "templates" / "crds" / "daskautoscalers.yaml"
+    text = template.read_text()
+    template.write_text(text.replace("shortNames:\n    - daskautoscaler", "shortNames:\n    - old"))
+    return folder
+
+
+def await_operator(kube: Kube, name: str = RELEASE, namespace: str = SYSTEM, replicas: int = 1) -> None:
+    """Wait as ``kubectl rollout status`` does."""
+
+    def is_rolled_out(deployment: Object) -> bool:
+        status = deployment.get("status", {})
+        return (
+            status.get("observedGeneration") == deployment["metadata"]["generation"]
+            and status.get("updatedReplicas") == status.get("replicas") == replicas
+            and status.get("availableReplicas") == replicas
+        )
+
+    kube.wait(DEPLOYMENTS, name, namespace, until=is_rolled_out)
+
+
+def of_dask(kube: Kube, cluster: str) -> dict[str, tuple[str, int]]:
+    """The uids of a cluster's pods, and how often their containers have started anew."""
+    return {
+        pod["metadata"]["name"]: (
+            pod["metadata"]["uid"],
+            sum(status["restartCount"] for status in pod["status"]["containerStatuses"]),
+        )
+        for pod in pods_of(kube, cluster, "default")
+    }
+
+
+def await_workers(kube: Kube, cluster: str, count: int) -> None:
+    def is_so(found: Object) -> bool:
+        status = found.get("status", {})
+        return is_running(found) and status.get("readyReplicas") == status.get("replicas") == count
+
+    kube.wait(DASK_CLUSTERS, cluster, "default", until=is_so)
+
+
+def scale(kube: Kube, cluster: str, count: int) -> None:
+    kube.patch(DASK_CLUSTERS, cluster, {"spec": {"worker": {"replicas": count}}}, "default")
+    await_workers(kube, cluster, count)
+
+
+def test_a_life_from_the_first_install_to_the_next(
+    helm: Helm, here: Kube, chart_before: Path, cluster_manifest: Callable[..., Object]
+) -> None:
+    installed = helm("install", chart_before, RELEASE, create_namespace=True)
+    assert installed["status"] == "deployed"
+    await_operator(here)
+    (secret,) = here.list("secrets", SYSTEM, "owner=helm")
+    assert len(secret["data"]["release"]) < 700_000, "of a Secret's 1,048,576 bytes"
+    here.create(cluster_manifest("simple", n_workers=1), "default")
+    await_workers(here, "simple", 1)
+    before = of_dask(here, "simple")
+
+    helm("upgrade", CHART, RELEASE, {"replicas": 2, "podAnnotations": {"example.com/upgraded": "yes"}})
+    await_operator(here, replicas=2)
+    assert of_dask(here, "simple") == before, "an upgrade touches no Dask pod"
+    names = here.get(CRDS, "daskautoscalers.kubernetes.dask.org")["spec"]["names"]
+    assert "old" not in names["shortNames"], "an upgrade of the chart upgrades the definitions"
+    here.get("poddisruptionbudgets.policy", RELEASE, SYSTEM)
+    pods = {pod["metadata"]["name"] for pod in here.list("pods", SYSTEM)}
+    holder = here.wait(
+        LEASES,
+        RELEASE,
+        SYSTEM,
+        until=lambda found: found["spec"]["holderIdentity"].rpartition("_")[0] in pods,
+    )
+    assert holder
+    scale(here, "simple", 2)
+
+    helm("uninstall", RELEASE)
+    here.wait_all("pods", SYSTEM, until=lambda found: not found)
+    after = of_dask(here, "simple")
+    assert before.items() <= after.items()
+    assert len(after) == 3
+    assert here.find(DEPLOYMENTS, RELEASE, SYSTEM) is None
+    assert here.list(f"clusterroles.{RBAC}", selector=f"app.kubernetes.io/instance={RELEASE}") == []
+    assert {item["spec"]["names"]["plural"] for item in here.list(CRDS)} == set(KINDS)
+
+    helm("install", CHART, RELEASE)
+    await_operator(here)
+    scale(here, "simple", 1)
+    assert of_dask(here, "simple").items() <= after.items()
+
+    secrets = {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}
+    assert not is_allowed(here, SYSTEM, secrets, RELEASE)
+    helm("uninstall", RELEASE)
+
+
+def test_users_who_may_edit_pods_may_edit_clusters(helm: Helm, here: Kube) -> None:
+    helm("install", CHART, RELEASE, {"replicas": 0}, create_namespace=True)
+    for role in ("edit", "view"):
+        here.apply({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": role}}, "default")
+        binding = {
+            "apiVersion": f"{RBAC}/v1",
+            "kind": "RoleBinding",
+            "metadata": {"name": role},
+            "roleRef": {"apiGroup": RBAC, "kind": "ClusterRole", "name": role},
+            "subjects": [{"kind": "ServiceAccount", "name": role, "namespace": "default"}],
+        }
+        here.apply(binding, "default")
+
+    def may(role: str, verb: str, resource: str) -> bool:
+        rule = {"apiGroups": ["kubernetes.dask.org"], "resources": [resource], "verbs": [verb]}
+        return is_allowed(here, "default", rule, role)
+
+    for kind in KINDS:
+        assert may("edit", "create", kind)
+        assert may("edit", "delete", kind)
+        assert may("view", "list", kind)
+        assert not may("view", "patch", kind)
+        assert not may("edit", "patch", f"{kind}/status"), "statuses are the operator's"
+    assert may("edit", "patch", "daskworkergroups/scale")
+    helm("uninstall", RELEASE)
+
+
+def test_a_single_namespace_as_documented(
+    helm: Helm, here: Kube, idle_cluster_manifest: Callable[..., Object]
+) -> None:
+    own, other = "my-namespace", "not-my-namespace"
+    here.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": other}})
+    given = {"crds": {"enabled": False}, **values("single-namespace")}
+    helm("install", CHART, RELEASE, given, namespace=own, create_namespace=True)
+    await_operator(here, namespace=own)
+    for namespace in (own, other):
+        here.create(idle_cluster_manifest("simple", n_workers=1), namespace)
+    here.wait(DASK_CLUSTERS, "simple", own, until=is_running)
+    here.wait_all("pods", own, until=lambda found: len(found) == 3, labelSelector="")
+    assert here.list("pods", other) == []
+    rule = {"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]}
+    assert is_allowed(here, own, rule, RELEASE)
+    helm("uninstall", RELEASE, namespace=own)
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_an_api_server_takes_what_is_rendered(kube: Kube, namespace: str, name: str) -> None:
+    """All that is rendered of kinds that every Kubernetes has, to the last field; nothing is made."""
+    for item in rendered(values(name), namespace=namespace):
+        if item["apiVersion"].startswith("monitoring.") or item["kind"] == "CustomResourceDefinition":
+            continue
+        if "namespace" in item["metadata"]:
+            item = {**item, "metadata": {**item["metadata"], "namespace": namespace}}
+        kube.apply(item, dryRun="All")
