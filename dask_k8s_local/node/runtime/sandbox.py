@@ -140,7 +140,6 @@ def enter_container(hostname: str, mounts: list[dict[str, str]], scratch: str) -
     unshare(CLONE_NEWNS | CLONE_NEWUTS)
     name = os.fsencode(hostname)
     _check(_libc.sethostname(name, ctypes.c_size_t(len(name))), "sethostname")
-    mirrors: dict[str, str] = {}
     if mounts:
         # Nothing to remove afterwards: it ends with the last process that sees it.
         mount("tmpfs", scratch, "tmpfs", 0)
@@ -152,7 +151,7 @@ def enter_container(hostname: str, mounts: list[dict[str, str]], scratch: str) -
     for number, (entry, source) in enumerate(zip(ordered, sources, strict=True)):
         target = os.path.realpath(entry["target"])
         if not os.path.exists(target):
-            _make_mount_point(source, target, os.path.join(scratch, str(number)), mirrors)
+            _make_mount_point(source, target, os.path.join(scratch, str(number)))
         mount(source, target, None, MS_BIND | MS_REC)
         if entry.get("readOnly"):
             kept = os.statvfs(target).f_flag & KEPT_FLAGS
@@ -167,7 +166,7 @@ def _held(path: str) -> str:
     return f"/proc/self/fd/{os.open(path, os.O_PATH)}"
 
 
-def _make_mount_point(source: str, target: str, mirror: str, mirrors: dict[str, str]) -> None:
+def _make_mount_point(source: str, target: str, mirror: str) -> None:
     """Make a path exist for this process alone, without touching the machine's files.
 
     The nearest directory that exists is replaced by a mirror of it: a directory with every entry bound into
@@ -176,8 +175,8 @@ def _make_mount_point(source: str, target: str, mirror: str, mirrors: dict[str, 
     existing = os.path.dirname(target)
     while not os.path.isdir(existing):
         existing = os.path.dirname(existing)
-    if any(_is_inside(existing, directory, copy) for directory, copy in mirrors.items()):
-        _make_point(source, target)
+    if os.stat(existing).st_dev == os.stat(os.path.dirname(mirror)).st_dev:
+        _make_point(source, target)  # It is in a mirror itself, not in an entry that is bound into it.
         return
     os.makedirs(mirror)
     with os.scandir(existing) as entries:
@@ -187,15 +186,6 @@ def _make_mount_point(source: str, target: str, mirror: str, mirrors: dict[str, 
                 _bind_entry(entry, os.path.join(mirror, entry.name))
     _make_point(source, os.path.join(mirror, os.path.relpath(target, existing)))
     _replace(existing, mirror)
-    mirrors[existing] = mirror
-
-
-def _is_inside(path: str, directory: str, mirror: str) -> bool:
-    """Return whether a path is in the mirror itself, not in an entry that is bound into it."""
-    if os.path.commonpath([path, directory]) != directory:
-        return False
-    original = os.path.normpath(os.path.join(mirror, os.path.relpath(path, directory)))
-    return os.path.isdir(original) and os.path.samefile(path, original)
 
 
 def _make_point(source: str, point: str) -> None:
