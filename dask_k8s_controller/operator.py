@@ -130,9 +130,15 @@ class Operator:
             election,
             election.namespace or namespace,
             on_lead=self.queue.start,
-            on_follow=self.queue.pause,
+            on_follow=self._follow,
         )
         self._lease.start()
+
+    def _follow(self) -> None:
+        """Give up all that is under way: another replica may act by now."""
+        self.queue.pause()
+        self.conversations.cancel()
+        self.recorder.cancel()
 
     async def stop(self) -> None:
         """Let reconciles finish, then stop."""

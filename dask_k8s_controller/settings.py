@@ -57,7 +57,7 @@ class Limits:
     Parameters
     ----------
     concurrency : int
-        Requests at the same time.
+        Requests at the same time; one namespace has at most three quarters of them.
     timeout : float
         Seconds that one request may take.
     attempts : int

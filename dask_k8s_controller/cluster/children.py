@@ -19,6 +19,7 @@ from dask_k8s_controller.cluster.spec import Cluster
 from dask_k8s_controller.plans.metadata import main_container, remembered, sub_resource, with_env
 from dask_k8s_controller.plans.ownership import owner_reference
 from dask_k8s_models import labels, names
+from dask_k8s_models.commands import option
 from dask_k8s_models.resource import API_VERSION
 
 Object = dict[str, Any]
@@ -128,14 +129,9 @@ def scheduler_pod(cluster: Cluster, suffix: str = "") -> Object:
     """The pod of the scheduler; with a suffix if its name is still held by a dying one."""
     spec = copy.deepcopy(cluster.raw_spec["scheduler"]["spec"])
     spec.setdefault("enableServiceLinks", False)
-    variables = {
-        HTTP_ROUTES: repr(list(SCHEDULER_ROUTES)),
-        PRELOADS: repr([PRELOAD]),
-        PRELOAD_SOURCE: preload_source(),
-    }
     chosen = main_container(spec["containers"], "scheduler")
     spec["containers"] = [
-        with_env(container, variables) if index == chosen else container
+        with_env(container, _scheduler_env(container)) if index == chosen else container
         for index, container in enumerate(spec["containers"])
     ]
     metadata = scheduler_pod_metadata(cluster)
@@ -146,6 +142,14 @@ def scheduler_pod(cluster: Cluster, suffix: str = "") -> Object:
     metadata["namespace"] = cluster.meta.namespace
     metadata["ownerReferences"] = [owner_reference(cluster)]
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
+
+
+def _scheduler_env(container: Object) -> dict[str, str]:
+    has_own_preloads = any(variable["name"] == PRELOADS for variable in container.get("env") or ())
+    if has_own_preloads or option(container, "--preload"):
+        # Then ours isn't loaded, which adds to the routes that there are.
+        return {HTTP_ROUTES: repr(list(SCHEDULER_ROUTES))}
+    return {PRELOADS: repr([PRELOAD]), PRELOAD_SOURCE: preload_source()}
 
 
 @cache

@@ -17,6 +17,7 @@ import aiohttp
 from dask_k8s_controller.kubernetes.connection import Connection
 from dask_k8s_controller.kubernetes.errors import ApiError, Conflict, Refused, Unavailable
 from dask_k8s_controller.kubernetes.resources import Resource
+from dask_k8s_controller.kubernetes.slots import Slots, share
 from dask_k8s_controller.settings import Limits
 
 Object = dict[str, Any]
@@ -61,6 +62,7 @@ class Api:
         self._limits = limits or Limits()
         self._on_request = on_request
         self._slots = asyncio.Semaphore(self._limits.concurrency)
+        self._slots_of_each = Slots(share(self._limits.concurrency))
         self._login_lock = asyncio.Lock()
         self._connection: Connection | None = None
 
@@ -217,6 +219,7 @@ class Api:
         headers = {"Accept": JSON} | ({"Content-Type": content_type} if data is not None else {})
         try:
             async with (
+                self._slots_of_each.of(_namespace_of(path)),
                 self._slots,
                 asyncio.timeout(self._limits.timeout),
                 connection.session.request(
@@ -263,6 +266,10 @@ def _as_applied(live: Object) -> list[Object]:
             path = f"/metadata/managedFields/{index}/operation"
             return [version, {"op": "replace", "path": path, "value": "Apply"}]
     return []
+
+
+def _namespace_of(path: str) -> str:
+    return path.partition("/namespaces/")[2].partition("/")[0]
 
 
 _VERBS = {"GET": "get", "POST": "create", "PATCH": "patch", "DELETE": "delete"}

@@ -140,7 +140,7 @@ class Executor:
         kind, name = body["kind"], body["metadata"]["name"]
         try:
             answer = await self._api.create(BY_KIND[kind], progress.key.namespace, dict(body))
-        except Unavailable:
+        except (Unavailable, asyncio.CancelledError):
             if kind == PODS.kind:
                 self._cache.creation_is_open(progress.uid, name)
             raise

@@ -64,6 +64,11 @@ class EventRecorder:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
+    def cancel(self) -> None:
+        """Write no more of what has been recorded."""
+        for task in self._tasks:
+            task.cancel()
+
     async def stop(self) -> None:
         """Let the last Events be written."""
         if self._tasks:

@@ -16,7 +16,7 @@ from typing import Any
 from dask_k8s_controller.kubernetes.api import Api
 from dask_k8s_controller.kubernetes.errors import ApiError, Conflict
 from dask_k8s_controller.kubernetes.resources import LEASES
-from dask_k8s_controller.runtime.clock import Clock
+from dask_k8s_controller.runtime.clock import Clock, Timer
 from dask_k8s_controller.settings import LeaderElection
 
 logger = logging.getLogger(__name__)
@@ -39,7 +39,8 @@ class LeaderLease:
     namespace : str
         Where the Lease is.
     on_lead, on_follow : callable
-        Called when this replica begins, or ceases, to lead.
+        Called when this replica begins, or ceases, to lead: whatever is under way then has to be given up at
+        once, as another may act from now on.
     """
 
     def __init__(
@@ -60,7 +61,7 @@ class LeaderLease:
         self._namespace = namespace
         self._on_lead = on_lead
         self._on_follow = on_follow
-        self._renewed_at = 0.0
+        self._expiry: Timer | None = None
         self._seen: tuple[Any, Any] | None = None
         self._seen_at = 0.0
         self._task: asyncio.Task[None] | None = None
@@ -92,9 +93,6 @@ class LeaderLease:
             logger.debug("Another replica was quicker to write the Lease.")
         except ApiError as error:
             logger.warning("The Lease can't be renewed: %s", error)
-        if self.is_leading and self._clock.monotonic() - self._renewed_at > self._settings.duration * SAFETY:
-            logger.error("The Lease has not been renewed for too long: this replica acts no more.")
-            self._follow()
 
     async def _run(self) -> None:
         while True:
@@ -142,13 +140,26 @@ class LeaderLease:
         await self._api.patch(LEASES, self._namespace, self._settings.name, patch)
 
     def _lead(self, renewed_at: float) -> None:
-        self._renewed_at = renewed_at
+        # A request to renew it may hang: the time limit doesn't wait for that.
+        self._cancel_expiry()
+        left = renewed_at + self._settings.duration * SAFETY - self._clock.monotonic()
+        self._expiry = self._clock.call_later(max(0.0, left), self._expire)
         if not self.is_leading:
             self.is_leading = True
             logger.info("This replica (%s) leads.", self.identity)
             self._on_lead()
 
+    def _expire(self) -> None:
+        logger.error("The Lease has not been renewed for too long: this replica acts no more.")
+        self._follow()
+
+    def _cancel_expiry(self) -> None:
+        if self._expiry is not None:
+            self._expiry.cancel()
+            self._expiry = None
+
     def _follow(self) -> None:
+        self._cancel_expiry()
         self.is_leading = False
         logger.info("This replica (%s) no longer leads.", self.identity)
         self._on_follow()

@@ -1,13 +1,14 @@
-"""The work queue: each key once, one worker per key at a time, back-off on errors, requeue-after."""
+"""The work queue: each key once, one worker per key, fair to namespaces, back-off, requeue-after."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 
 from dask_k8s_controller.kubernetes.resources import Key
+from dask_k8s_controller.kubernetes.slots import share
 from dask_k8s_controller.runtime.clock import Clock, Timer
 from dask_k8s_controller.settings import Backoff
 
@@ -15,7 +16,6 @@ logger = logging.getLogger(__name__)
 
 SPACING_PER_RECONCILE = 5.0
 LONGEST_SPACING = 1.0
-MANY_KEYS = 1000
 
 
 @dataclass(frozen=True)
@@ -44,12 +44,21 @@ Process = Callable[[Key], Awaitable[Requeue]]
 OnReconcile = Callable[[Key, float, bool], None]
 
 
+@dataclass
+class _Served:
+    """A namespace's turns now, and when the last of them began."""
+
+    turns: int = 0
+    at: float = 0.0
+
+
 class WorkQueue:
     """Runs ``process`` for every key added, until it says that there is nothing left to do.
 
     A key that is added while its turn is on gets another turn afterwards; a key that is added many times
     while it waits gets one. Errors never end the queue: whatever ``process`` raises is logged and the key
-    comes back after a back-off.
+    comes back after a back-off. Of the namespaces whose keys wait, the one with the fewest turns is next:
+    however many keys it has, they hold up each other, and not another's.
 
     Parameters
     ----------
@@ -84,10 +93,11 @@ class WorkQueue:
         self._spacing = spacing
         self._backoff = backoff or Backoff()
         self._on_reconcile = on_reconcile
-        self._ready: dict[Key, float] = {}
+        self._ready: dict[str, dict[Key, float]] = {}
+        self._served: dict[str, _Served] = {}
         self._running: dict[Key, asyncio.Task[None]] = {}
         self._started_at: dict[Key, float] = {}
-        self._last_start: dict[Key, tuple[float, float]] = {}
+        self._rests_until: dict[Key, float] = {}
         self._again: set[Key] = set()
         self._timers: dict[Key, tuple[float, Timer]] = {}
         self._failures: dict[Key, int] = {}
@@ -104,12 +114,12 @@ class WorkQueue:
             self.add_after(key, wait)
         else:
             self._cancel_timer(key)
-            self._ready.setdefault(key, self._clock.monotonic())
+            self._ready.setdefault(key.namespace, {}).setdefault(key, self._clock.monotonic())
             self._start_ready()
 
     def add_after(self, key: Key, delay: float) -> None:
         """Give a key its turn after ``delay`` seconds, or earlier if it is due earlier anyway."""
-        if key in self._ready or self._is_stopped:
+        if key in self._ready.get(key.namespace, ()) or self._is_stopped:
             return
         due = self._clock.monotonic() + delay
         if key in self._timers and self._timers[key][0] <= due:
@@ -123,8 +133,10 @@ class WorkQueue:
         self._start_ready()
 
     def pause(self) -> None:
-        """Start no more turns; those that are on go on, and keys keep on waiting."""
+        """Start no more turns and cancel those that are on, as another replica acts; their keys wait on."""
         self._is_open = False
+        for task in self._running.values():
+            task.cancel()
 
     async def stop(self, grace: float = 5.0) -> None:
         """Start no more turns, let those that are on finish within ``grace`` seconds, then cancel them."""
@@ -147,12 +159,18 @@ class WorkQueue:
     @property
     def depth(self) -> int:
         """How many keys wait for their turn now."""
-        return len(self._ready)
+        return sum(map(len, self._ready.values()))
 
     @property
     def longest_wait(self) -> float:
-        """Seconds that the key waits that has waited longest; 0 if none does."""
-        return self._clock.monotonic() - min(self._ready.values()) if self._ready else 0.0
+        """Seconds for which a namespace has waited for a turn, though it could have one; 0 if none has."""
+        now = self._clock.monotonic()
+        waiting = (
+            now - max(min(keys.values()), self._served[namespace].at if namespace in self._served else 0.0)
+            for namespace, keys in self._ready.items()
+            if not self._has_its_share(namespace)
+        )
+        return max(waiting, default=0.0)
 
     @property
     def longest_reconcile(self) -> float:
@@ -165,11 +183,29 @@ class WorkQueue:
         return not self._ready and not self._running
 
     def _start_ready(self) -> None:
-        while self._is_open and self._ready and len(self._running) < self._concurrency:
-            key = next(iter(self._ready))
-            del self._ready[key]
-            self._started_at[key] = self._clock.monotonic()
+        while self._is_open and len(self._running) < self._concurrency:
+            namespace = min(self._waiting_namespaces(), key=self._turns_of, default=None)
+            if namespace is None:
+                return
+            keys = self._ready.pop(namespace)
+            key = next(iter(keys))
+            del keys[key]
+            if keys:
+                self._ready[namespace] = keys  # The last of those with as many turns.
+            now = self._clock.monotonic()
+            served = self._served.setdefault(namespace, _Served())
+            served.turns, served.at = served.turns + 1, now
+            self._started_at[key] = now
             self._running[key] = asyncio.create_task(self._reconcile(key), name=f"reconcile {key}")
+
+    def _waiting_namespaces(self) -> Iterator[str]:
+        return (namespace for namespace in self._ready if not self._has_its_share(namespace))
+
+    def _has_its_share(self, namespace: str) -> bool:
+        return share(self._concurrency) <= self._turns_of(namespace) < self._concurrency
+
+    def _turns_of(self, namespace: str) -> int:
+        return self._served[namespace].turns if namespace in self._served else 0
 
     async def _reconcile(self, key: Key) -> None:
         requeue = Requeue(failed=True)
@@ -182,12 +218,15 @@ class WorkQueue:
 
     def _reconcile_is_over(self, key: Key, requeue: Requeue) -> None:
         del self._running[key]
+        served = self._served[key.namespace]
+        served.turns -= 1
+        if not served.turns and key.namespace not in self._ready:
+            del self._served[key.namespace]
         start = self._started_at.pop(key)
         seconds = self._clock.monotonic() - start
         if self._spacing:
             spacing = min(max(self._spacing, SPACING_PER_RECONCILE * seconds), LONGEST_SPACING)
-            self._last_start[key] = (start, spacing)
-            self._forget_old_starts()
+            self._rest(key, start + spacing)
         if self._on_reconcile is not None:
             self._on_reconcile(key, seconds, requeue.failed)
         delay = requeue.after
@@ -204,20 +243,17 @@ class WorkQueue:
             self.add_after(key, delay)
         self._start_ready()
 
-    def _forget_old_starts(self) -> None:
-        if len(self._last_start) > MANY_KEYS:
-            now = self._clock.monotonic()
-            recent = ((key, last) for key, last in self._last_start.items() if now < last[0] + last[1])
-            self._last_start = dict(recent)
+    def _rest(self, key: Key, until: float) -> None:
+        if (left := until - self._clock.monotonic()) > 0:
+            self._rests_until[key] = until
+            self._clock.call_later(left, lambda: self._rested(key))
+
+    def _rested(self, key: Key) -> None:
+        if self._wait_for_spacing(key) <= 0:
+            self._rests_until.pop(key, None)
 
     def _wait_for_spacing(self, key: Key) -> float:
-        if key not in self._last_start:
-            return 0.0
-        start, spacing = self._last_start[key]
-        wait = start + spacing - self._clock.monotonic()
-        if wait <= 0:
-            del self._last_start[key]
-        return wait
+        return self._rests_until.get(key, 0.0) - self._clock.monotonic()
 
     def _timer_fired(self, key: Key) -> None:
         self._timers.pop(key, None)

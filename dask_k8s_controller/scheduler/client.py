@@ -19,6 +19,7 @@ from yarl import URL
 
 from dask_k8s_controller.kubernetes.api import Api
 from dask_k8s_controller.kubernetes.errors import BadAnswer, NoSuchRoute, Unreachable
+from dask_k8s_controller.kubernetes.slots import Slots
 from dask_k8s_controller.scheduler.answers import Worker
 from dask_k8s_controller.scheduler.endpoint import Endpoint
 from dask_k8s_controller.settings import Patience
@@ -27,6 +28,9 @@ logger = logging.getLogger(__name__)
 
 PRELOADED = "/dask-k8s/v1"
 """Where the routes of `scheduler_preload` are."""
+
+AT_ONCE = 16
+"""So many questions to a namespace's schedulers are under way at a time, and as many retirements."""
 
 BASE_SIZE = 256 * 1024
 SIZE_PER_WORKER = 16 * 1024
@@ -49,6 +53,7 @@ class SchedulerClient:
         self._patience = patience or Patience()
         self._session: aiohttp.ClientSession | None = None
         self._without_preload: dict[str, None] = {}
+        self._slots = Slots(AT_ONCE)
 
     def forget(self, uid: str) -> None:
         """Drop what is remembered of a scheduler's pod that is gone."""
@@ -110,8 +115,11 @@ class SchedulerClient:
         limit = BASE_SIZE + SIZE_PER_WORKER * endpoint.workers
         session, base = await self._way_to(endpoint)
         url = URL(base + path, encoded=True)
+        # What takes long has slots of its own: nobody waits for it who only has a question.
+        kind = (endpoint.namespace, timeout is not None)
         try:
             async with (
+                self._slots.of(kind),
                 asyncio.timeout(timeout or self._patience.answer),
                 session.request(method, url, json=body, allow_redirects=False) as response,
             ):
@@ -137,7 +145,7 @@ class SchedulerClient:
             self._session = aiohttp.ClientSession(
                 cookie_jar=aiohttp.DummyCookieJar(),
                 headers={"User-Agent": "dask-k8s-controller", "Accept-Encoding": "identity"},
-                connector=aiohttp.TCPConnector(limit=100, limit_per_host=4),
+                connector=aiohttp.TCPConnector(limit=0),
                 timeout=aiohttp.ClientTimeout(total=None),
             )
         return self._session

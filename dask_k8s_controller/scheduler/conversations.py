@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -148,33 +148,36 @@ class Conversations:
             known.refused.pop(pod_uid, None)
             known.busy.pop(pod_uid, None)
 
-    async def stop(self) -> None:
-        """Ask no more."""
+    def cancel(self) -> None:
+        """Give up what is being asked."""
         for task in self._tasks:
             task.cancel()
+
+    async def stop(self) -> None:
+        """Ask no more."""
+        self.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def _share(self, what: str, endpoint: Endpoint, key: Key, ask: Callable[[], Awaitable[None]]) -> None:
+    def _share(
+        self, what: str, endpoint: Endpoint, key: Key, ask: Callable[[], Coroutine[Any, Any, None]]
+    ) -> None:
         """Ask once for all that want to know."""
         question = (what, endpoint.uid)
         if question in self._waiting:
             self._waiting[question].add(key)
             return
         self._waiting[question] = {key}
+        self._start(ask()).add_done_callback(lambda _: self._tell(question))
 
-        async def tell() -> None:
-            try:
-                await ask()
-            finally:
-                for interested in self._waiting.pop(question):
-                    self._on_answer(interested)
+    def _tell(self, question: tuple[str, str]) -> None:
+        for interested in self._waiting.pop(question):
+            self._on_answer(interested)
 
-        self._start(tell())
-
-    def _start(self, coroutine: Coroutine[Any, Any, None]) -> None:
+    def _start(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     async def _ask_workers(self, endpoint: Endpoint) -> None:
         self._workers[endpoint.uid] = await self._answer(self._schedulers.workers(endpoint))

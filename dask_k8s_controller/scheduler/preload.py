@@ -4,14 +4,20 @@ distributed's own routes can retire a worker, but then the tasks that it runs ar
 what they tell of workers is a heartbeat old. The controller hands the source of this module to the scheduler
 as a preload: https://docs.dask.org/en/stable/customize-initialization.html. Where it isn't loaded, since a
 user has configured other preloads, the controller does without. It has to suit any release of distributed.
+
+It also adds distributed's own routes by which workers are retired, where the configuration lacks them.
 """
 
 import json
+from contextlib import suppress
 from typing import Any
 
 import dask.config
 from distributed.core import Status
-from distributed.http.utils import RequestHandler
+from distributed.http.utils import RequestHandler, get_handlers
+
+API = "distributed.http.scheduler.api"
+ANYWHERE = "(?:/.*)?"  # Whatever the dashboard's prefix is.
 
 draining: set[str] = set()
 preloads: list[Any] = []
@@ -61,9 +67,13 @@ class Resume(RequestHandler):
 
 
 async def dask_setup(scheduler: Any) -> None:
-    routes = [("workers", Workers), ("drain", Drain), ("resume", Resume)]
+    ours = {"workers": Workers, "drain": Drain, "resume": Resume}
+    routes = [(f"/dask-k8s/v1/{name}", route, {"dask_server": scheduler}) for name, route in ours.items()]
+    if API not in dask.config.get("distributed.scheduler.http.routes"):
+        with suppress(ImportError):
+            routes += get_handlers(scheduler, [API])
     scheduler.http_application.add_handlers(
-        ".*$", [(f"/dask-k8s/v1/{name}", handler, {"dask_server": scheduler}) for name, handler in routes]
+        ".*$", [(f"{ANYWHERE}{path}", route, options) for path, route, options in routes]
     )
     await start_preloads_of_files(scheduler)
 

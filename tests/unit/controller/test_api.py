@@ -263,3 +263,21 @@ async def test_a_burst_waits_for_nobody_but_its_bound(api: Api, server: FakeServ
     server.answers = [slowly]
     await asyncio.gather(*(api.get(PODS, "default", "p") for _ in range(20)))
     assert server.most_at_once == 3
+
+
+async def test_a_burst_of_one_namespace_does_not_hold_up_another(api: Api, server: FakeServer) -> None:
+    hold = asyncio.Event()
+
+    async def answer(request: web.Request) -> web.Response:
+        if "/namespaces/many/" in request.path:
+            await hold.wait()
+        return web.json_response(POD)
+
+    server.answers = [answer]
+    api = Api(api._login, limits=Limits(concurrency=4))
+    burst = [asyncio.create_task(api.get(PODS, "many", "p")) for _ in range(100)]
+    async with asyncio.timeout(5):
+        assert await api.get(PODS, "one", "p") == POD
+    hold.set()
+    await asyncio.gather(*burst)
+    await api.close()

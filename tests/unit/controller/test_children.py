@@ -80,11 +80,23 @@ class TestSchedulerPod:
     def routes(self, pod: dict[str, Any], container: int = 0) -> Any:
         return env_of(pod, container).get(children.HTTP_ROUTES)
 
-    def test_serves_the_routes_that_workers_are_retired_by_beside_its_own(self) -> None:
+    def test_keeps_the_routes_of_its_configuration_to_which_the_preload_adds(self) -> None:
+        pod = children.scheduler_pod(cluster())
+        assert self.routes(pod) is None
+        assert children.PRELOADS in env_of(pod)
+
+    @pytest.mark.parametrize(
+        "own",
+        [{"env": [{"name": children.PRELOADS, "value": "['mine']"}]}, {"args": ["--preload", "mine.py"]}],
+    )
+    def test_with_preloads_of_the_users_serves_the_routes_that_workers_are_retired_by_beside_distributeds(
+        self, own: dict[str, Any]
+    ) -> None:
         from distributed.config import config
 
-        routes = ast.literal_eval(self.routes(children.scheduler_pod(cluster())))
-        assert routes == [
+        spec = {"containers": [{"name": "scheduler", "image": "dask", **own}]}
+        pod = children.scheduler_pod(cluster(scheduler={"spec": spec}))
+        assert ast.literal_eval(self.routes(pod)) == [
             *config["distributed"]["scheduler"]["http"]["routes"],
             "distributed.http.scheduler.api",
         ]
@@ -107,19 +119,19 @@ class TestSchedulerPod:
         spec["containers"][0]["env"] = [{"name": children.HTTP_ROUTES, "value": "['mine']"}]
         assert self.routes(children.scheduler_pod(cluster(scheduler={"spec": spec}))) == "['mine']"
 
-    def test_the_container_called_scheduler_gets_the_routes(self) -> None:
+    def test_the_container_called_scheduler_gets_the_preload(self) -> None:
         spec = pod_spec("sidecar")
         spec["containers"].append({"name": "scheduler", "image": "dask"})
         pod = children.scheduler_pod(cluster(scheduler={"spec": spec}))
-        assert self.routes(pod, 0) is None
-        assert self.routes(pod, 1)
+        assert children.PRELOADS not in env_of(pod, 0)
+        assert children.PRELOADS in env_of(pod, 1)
 
     def test_else_the_first_one_does(self) -> None:
         spec = pod_spec("main")
         spec["containers"].append({"name": "sidecar", "image": "dask"})
         pod = children.scheduler_pod(cluster(scheduler={"spec": spec}))
-        assert self.routes(pod, 0)
-        assert self.routes(pod, 1) is None
+        assert children.PRELOADS in env_of(pod, 0)
+        assert children.PRELOADS not in env_of(pod, 1)
 
 
 class TestService:

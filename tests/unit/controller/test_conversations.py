@@ -296,3 +296,25 @@ async def test_stopping_asks_no_more(conversations: Conversations, schedulers: F
     await settle()
     await conversations.stop()
     assert conversations.workers("s") is None
+
+
+@pytest.mark.parametrize("has_begun", [True, False])
+async def test_what_is_given_up_can_be_asked_again(
+    conversations: Conversations, schedulers: FakeSchedulers, turns: list[Key], has_begun: bool
+) -> None:
+    schedulers.gate.clear()
+    questions = (AskWorkers(), Retire((("pod", ("tcp://10.0.0.1:1",)),)))
+    for question in questions:
+        conversations.ask(question, ENDPOINT, GROUP, "group")
+    if has_begun:
+        await settle()
+    conversations.cancel()
+    await settle()
+    assert conversations.retirement("group") is None or not conversations.retirement("group").under_way  # type: ignore[union-attr]
+    schedulers.gate.set()
+    schedulers.asked.clear()
+    for question in questions:
+        conversations.ask(question, ENDPOINT, GROUP, "group")
+    await settle()
+    assert "workers" in schedulers.asked
+    assert ["tcp://10.0.0.1:1"] in schedulers.asked

@@ -143,3 +143,18 @@ def observed(cache: Cache, key: Key) -> ObservedCluster:
     found = observe(cache, key)
     assert found is not None
     return found
+
+
+async def test_a_pod_whose_creation_was_given_up_is_asked_for_by_its_name_again(
+    executor: Executor, server: Server, cache: Cache
+) -> None:
+    async def hang(*_: Any) -> Any:
+        await asyncio.Event().wait()
+
+    server.create = hang  # type: ignore[method-assign]
+    executing = asyncio.create_task(executor.execute(KEY, "group", pods(1)))
+    for _ in range(10):
+        await asyncio.sleep(0)
+    executing.cancel()
+    await asyncio.gather(executing, return_exceptions=True)
+    assert cache.undecided("group") == ("p0",)

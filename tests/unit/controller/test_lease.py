@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -145,6 +146,20 @@ async def test_a_leader_that_can_not_renew_ceases_to_act_before_another_may(
     first.clock.advance(2)
     await first.step()
     assert not first.is_leading
+
+
+async def test_a_leader_whose_renewal_hangs_ceases_to_act_before_another_may(
+    leases: Leases, first: Replica
+) -> None:
+    async def hang(*_: Any) -> Any:
+        await asyncio.Event().wait()
+
+    leases.get = hang  # type: ignore[method-assign]
+    renewing = asyncio.create_task(first.step())
+    await asyncio.sleep(0)
+    first.clock.advance(10)
+    assert first.told == ["lead", "follow"]
+    renewing.cancel()
 
 
 async def test_a_leader_that_stops_leaves_the_lease_to_the_next_at_once(leases: Leases) -> None:

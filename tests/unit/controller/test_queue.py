@@ -228,6 +228,37 @@ async def test_keys_wait_while_the_queue_is_paused(queue: WorkQueue, turns: Turn
     assert turns.taken == [A]
 
 
+async def test_pausing_cancels_the_turns_that_are_on_and_their_keys_wait(
+    queue: WorkQueue, turns: Turns, clock: ManualClock
+) -> None:
+    turns.gate = asyncio.Event()
+    queue.add(A)
+    await settle()
+    queue.pause()
+    await settle()
+    assert turns.running == set()
+    turns.gate = None
+    clock.advance(60)
+    await settle()
+    assert turns.taken == [A]
+    queue.start()
+    await settle()
+    assert turns.taken == [A, A]
+
+
+async def test_nothing_is_remembered_of_keys_that_are_done(turns: Turns, clock: ManualClock) -> None:
+    queue = WorkQueue(turns, clock=clock, spacing=0.5)
+    queue.start()
+    for number in range(1000):
+        queue.add(Key("DaskCluster", f"ns-{number % 7}", str(number)))
+    for _ in range(30):
+        await settle()
+    clock.advance(1)
+    assert len(turns.taken) == 1000
+    kept = {name: value for name, value in vars(queue).items() if isinstance(value, dict | set) and value}
+    assert kept == {}
+
+
 async def test_stopping_lets_turns_finish_and_starts_no_more(queue: WorkQueue, turns: Turns) -> None:
     turns.gate = asyncio.Event()
     queue.add(A)
@@ -259,3 +290,67 @@ async def test_the_longest_wait_and_turn_are_known(
     clock.advance(7)
     assert queue.longest_reconcile == 7
     assert queue.longest_wait == 7
+
+
+class TestNamespaces:
+    @pytest.fixture
+    async def queue(self, turns: Turns, clock: ManualClock) -> AsyncIterator[WorkQueue]:
+        queue = WorkQueue(turns, clock=clock, concurrency=8)
+        queue.start()
+        yield queue
+        await queue.stop(grace=0)
+
+    def add(self, queue: WorkQueue, namespace: str, count: int) -> None:
+        for number in range(count):
+            queue.add(Key("DaskCluster", namespace, str(number)))
+
+    async def test_a_thousand_keys_of_one_do_not_hold_up_the_one_of_another(
+        self, queue: WorkQueue, turns: Turns
+    ) -> None:
+        turns.gate = asyncio.Event()
+        self.add(queue, "many", 1000)
+        await settle()
+        self.add(queue, "one", 1)
+        await settle()
+        assert turns.taken[-1].namespace == "one"
+        assert len(turns.taken) == 7
+
+    async def test_take_their_turns_in_turn(self, turns: Turns, clock: ManualClock) -> None:
+        queue = WorkQueue(turns, clock=clock, concurrency=1)
+        for namespace in ("a", "b", "c"):
+            self.add(queue, namespace, 3)
+        queue.start()
+        await settle()
+        await settle()
+        assert [key.namespace for key in turns.taken] == ["a", "b", "c"] * 3
+
+    async def test_with_the_fewest_turns_are_next(self, turns: Turns, clock: ManualClock) -> None:
+        queue = WorkQueue(turns, clock=clock, concurrency=3)
+        turns.gate = asyncio.Event()
+        self.add(queue, "first", 10)
+        queue.start()
+        await settle()
+        self.add(queue, "late", 1)
+        turns.gate.set()
+        turns.gate = asyncio.Event()
+        await settle()
+        assert [key.namespace for key in turns.taken] == ["first"] * 3 + ["late"] + ["first"] * 2
+
+    async def test_that_waits_for_its_own_turns_is_no_sign_of_a_stuck_queue(
+        self, queue: WorkQueue, turns: Turns, clock: ManualClock
+    ) -> None:
+        turns.gate = asyncio.Event()
+        self.add(queue, "many", 1000)
+        await settle()
+        clock.advance(500)
+        assert queue.longest_wait == 0
+        assert queue.depth == 994
+
+    async def test_are_forgotten_when_they_have_nothing_to_do(self, queue: WorkQueue, turns: Turns) -> None:
+        for number in range(100):
+            self.add(queue, f"ns-{number}", 2)
+        for _ in range(20):
+            await settle()
+        assert len(turns.taken) == 200
+        assert queue.is_idle
+        assert not queue._served

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 import aiohttp
@@ -299,6 +300,45 @@ class TestAHostileScheduler:
     def test_whose_workers_have_impossible_addresses(self) -> None:
         (worker,) = parse_workers({"workers": {"tcp://[::1": {"name": ["x"]}}})
         assert worker.host == ""
+
+
+class TestManySchedulers:
+    """Those of one namespace hold up each other, and nobody else."""
+
+    def endpoint(self, namespace: str) -> Endpoint:
+        return replace(ENDPOINT, namespace=namespace)
+
+    async def test_that_are_slow_do_not_hold_up_another_namespace(
+        self, client: SchedulerClient, scheduler: Scheduler
+    ) -> None:
+        slow = asyncio.Event()
+
+        async def answer(request: web.Request) -> web.Response:
+            if "/namespaces/slow/" in request.path:
+                await slow.wait()
+            return web.json_response({"workers": {}})
+
+        scheduler.answer = answer
+        asking = [asyncio.create_task(client.workers(self.endpoint("slow"))) for _ in range(200)]
+        await asyncio.sleep(0.05)
+        assert len(scheduler.requests) == 16
+        assert await client.workers(self.endpoint("other")) == ()
+        slow.set()
+        await asyncio.gather(*asking)
+
+    async def test_that_take_long_to_retire_workers_can_be_asked_all_the_same(
+        self, client: SchedulerClient, scheduler: Scheduler
+    ) -> None:
+        async def answer(request: web.Request) -> web.Response:
+            if request.method == "POST":
+                await asyncio.sleep(0.2)
+            return web.json_response({})
+
+        scheduler.answer = answer
+        retiring = [asyncio.create_task(client.retire(ENDPOINT, [f"tcp://w:{n}"])) for n in range(16)]
+        await asyncio.sleep(0.05)
+        assert await client.idle_since(ENDPOINT) is None
+        await asyncio.gather(*retiring)
 
 
 class TestWhereItAnswers:

@@ -21,19 +21,18 @@ from dask_k8s_controller.scheduler.client import SchedulerClient
 from dask_k8s_controller.scheduler.endpoint import Endpoint
 from tests.unit.controller.builders import cluster, scheduler_pod
 
-CONFIG = {
-    "distributed.scheduler.http.routes": list(children.SCHEDULER_ROUTES),
-    "distributed.scheduler.work-stealing": True,
-}
+CONFIG = {"distributed.scheduler.work-stealing": True}
 
 
-@pytest.fixture
-async def scheduler(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Scheduler]:
+@pytest.fixture(params=["/", "/user/me"])
+async def scheduler(
+    monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> AsyncIterator[Scheduler]:
     monkeypatch.setenv(children.PRELOAD_SOURCE, children.preload_source())
+    options: dict[str, Any] = {"host": "127.0.0.1", "port": 0, "dashboard_address": "127.0.0.1:0"}
     with dask.config.set(CONFIG):
-        async with Scheduler(
-            host="127.0.0.1", port=0, dashboard_address="127.0.0.1:0", preload=[children.PRELOAD]
-        ) as scheduler:
+        async with Scheduler(http_prefix=request.param, preload=[children.PRELOAD], **options) as scheduler:
+            scheduler.prefix = request.param.rstrip("/")
             yield scheduler
 
 
@@ -54,7 +53,10 @@ async def client(scheduler: Scheduler) -> AsyncIterator[SchedulerClient]:
 
     class Here(SchedulerClient):
         async def _way_to(self, endpoint: Endpoint) -> tuple[aiohttp.ClientSession, str]:
-            return self._anonymous_session(), f"http://127.0.0.1:{scheduler.http_server.port}"
+            return (
+                self._anonymous_session(),
+                f"http://127.0.0.1:{scheduler.http_server.port}{scheduler.prefix}",
+            )
 
     api = Api(log_in)
     client = Here(api)
@@ -145,3 +147,25 @@ async def test_preloads_of_configuration_files_are_loaded_all_the_same(
         host="127.0.0.1", port=0, dashboard_address="127.0.0.1:0", preload=[children.PRELOAD]
     ) as scheduler:
         assert scheduler.users_mark
+
+
+async def test_the_routes_of_its_configuration_are_kept_and_those_by_which_workers_are_retired_added(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "users_routes.py").write_text(
+        "from distributed.http.utils import RequestHandler\n\n"
+        "class Mine(RequestHandler):\n    def get(self):\n        self.write('mine')\n\n"
+        "routes = [('/mine', Mine, {})]\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv(children.PRELOAD_SOURCE, children.preload_source())
+    options: dict[str, Any] = {"host": "127.0.0.1", "port": 0, "dashboard_address": "127.0.0.1:0"}
+    with dask.config.set({"distributed.scheduler.http.routes": ["users_routes"]}):
+        async with (
+            Scheduler(preload=[children.PRELOAD], **options) as scheduler,
+            aiohttp.ClientSession(f"http://127.0.0.1:{scheduler.http_server.port}") as session,
+        ):
+            async with session.get("/mine") as answer:
+                assert await answer.text() == "mine"
+            async with session.post("/api/v1/retire_workers", json={"workers": []}) as answer:
+                assert await answer.json() == {}

@@ -1,0 +1,51 @@
+"""Bounds per namespace, so that what one has under way doesn't hold up another."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Hashable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+
+def share(total: int) -> int:
+    """Return how much of a total one namespace may have: a quarter is always left for others."""
+    return total - total // 4
+
+
+@dataclass
+class _Share:
+    semaphore: asyncio.Semaphore
+    users: int = 0
+
+
+class Slots:
+    """Lets so much of each namespace, or other key, be under way at a time; the rest waits.
+
+    Nothing is remembered of a key of which nothing is under way.
+
+    Parameters
+    ----------
+    each : int
+        How much.
+    """
+
+    def __init__(self, each: int) -> None:
+        self._each = each
+        self._shares: dict[Hashable, _Share] = {}
+
+    @asynccontextmanager
+    async def of(self, key: Hashable) -> AsyncIterator[None]:
+        """Hold a slot of that key, as soon as one is free."""
+        share = self._shares.setdefault(key, _Share(asyncio.Semaphore(self._each)))
+        share.users += 1
+        try:
+            async with share.semaphore:
+                yield
+        finally:
+            share.users -= 1
+            if not share.users:
+                del self._shares[key]
+
+    def __len__(self) -> int:
+        return len(self._shares)
