@@ -57,7 +57,7 @@ class Operator:
     settings : Settings
         Choices of whoever runs it.
     clock : Clock, optional
-        Time.
+        What the time is; tests have one that they set.
     schedulers : Schedulers, optional
         How schedulers are asked; by HTTP if it is left out.
     """

@@ -40,7 +40,7 @@ def observe(cache: Cache, key: Key) -> ObservedJob | None:
         pods=cache.find(Pod, "component", namespace, job.cluster, labels.Component.JOB_RUNNER),
     )
     next_name = names.runner(job.name, observed.attempts + 1)
-    return replace(observed, strangers=cache.find(Pod, "name", namespace, next_name))
+    return replace(observed, name_holders=cache.find(Pod, "name", namespace, next_name))
 
 
 def keys(cache: Cache, changed: Any) -> Iterable[Key]:
@@ -82,7 +82,7 @@ class ObservedJob:
         How many of that cluster's worker pods are ready.
     pods : tuple of Pod
         Pods that run jobs for a cluster of that name, whoever owns them.
-    strangers : tuple of Pod
+    name_holders : tuple of Pod
         Other pods that hold the name of the job's next pod.
     """
 
@@ -92,7 +92,7 @@ class ObservedJob:
     scheduler: Pod | None = None
     ready_workers: int = 0
     pods: tuple[Pod, ...] = ()
-    strangers: tuple[Pod, ...] = ()
+    name_holders: tuple[Pod, ...] = ()
     endpoint: None = None
 
     @property

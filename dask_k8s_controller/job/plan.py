@@ -34,7 +34,7 @@ def plan(observed: ObservedJob, policy: Policy) -> Plan:
     job = observed.job
     if job.meta.is_deleting:
         return draft.done()
-    pods = {pod.meta.uid: pod for pod in (*observed.pods, *observed.strangers)}
+    pods = {pod.meta.uid: pod for pod in (*observed.pods, *observed.name_holders)}
     cluster = (observed.cluster,) if observed.cluster else ()
     delete_leftovers(draft, job, (*pods.values(), *cluster))
     if job.spec is None:
@@ -140,7 +140,7 @@ def _start(draft: Draft, observed: ObservedJob, spec: JobSpec, retry: Retry) -> 
         draft.remark("WorkersNotReady", _waiting_for(cluster, f"workers: {there} are ready"))
     else:
         pod = runner_pod(observed.job, observed.attempts + 1, cluster, scheduler, failed)
-        holder = next((pod for pod in observed.strangers if not pod.meta.is_deleting), None)
+        holder = next((pod for pod in observed.name_holders if not pod.meta.is_deleting), None)
         if holder is None:
             draft.actions.append(Create(pod))
         elif not is_of_an_earlier_owner(holder, observed.job):

@@ -6,7 +6,7 @@
     ├── ApiError            the API server's answer, or none
     │   ├── Refused         a person must act: invalid, forbidden, quota, admission
     │   │   └── NameTaken   somebody else's object is called so
-    │   ├── Conflict        the object changed meanwhile: look again
+    │   ├── Conflict        the object changed meanwhile: observe it anew
     │   └── Unavailable     retry: overloaded, failing, out of reach; the fate of a write is unknown
     └── SchedulerError      a Dask scheduler's answer, or none
         ├── Unreachable     retry

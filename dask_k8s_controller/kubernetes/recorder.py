@@ -38,7 +38,7 @@ class EventRecorder:
     api : Api
         Where to write.
     clock : Clock
-        Time.
+        What the time is; tests have one that they set.
     settings : EventSettings
         Which Events are written at all.
     """

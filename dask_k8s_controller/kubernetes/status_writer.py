@@ -44,7 +44,7 @@ class StatusWriter:
     api : Api
         Where to write.
     clock : Clock
-        Time.
+        What the time is; tests have one that they set.
     interval : float
         Seconds between writes in which nothing but numbers of workers differ.
     """

@@ -1,4 +1,4 @@
-"""Time, as the controller is given it: tests hand in one that they turn by hand."""
+"""The clock, as the controller is given it: tests have one that they set."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ class HealthServer:
     settings : Settings
         Where to listen.
     queue : WorkQueue
-        Whose turns must not get stuck.
+        Whose reconciles must not get stuck.
     metrics : Metrics
         What is counted.
     watches : RelistMonitor
@@ -61,9 +61,9 @@ class HealthServer:
         if self._watches.failing_for > LONGEST_DEAFNESS:
             return f"lists or watches have been failing for {self._watches.failing_for:.0f} s"
         if self._queue.longest_reconcile > LONGEST_RECONCILE:
-            return f"a turn has been going on for {self._queue.longest_reconcile:.0f} s"
+            return f"a reconcile has been under way for {self._queue.longest_reconcile:.0f} s"
         if self._queue.is_open and self._queue.longest_wait > LONGEST_WAIT:
-            return f"an object has been waiting for its turn for {self._queue.longest_wait:.0f} s"
+            return f"an object has been waiting to be reconciled for {self._queue.longest_wait:.0f} s"
         return ""
 
     async def start(self, *, is_in_cluster: bool, taken_port: int | None = None) -> None:

@@ -13,7 +13,7 @@ class LoopLag:
     Parameters
     ----------
     clock : Clock
-        Time.
+        What the time is; tests have one that they set.
     observe : callable
         Told the seconds.
     interval : float

@@ -18,13 +18,13 @@ class Metrics:
         self.registry = prometheus.CollectorRegistry()
         prometheus.ProcessCollector(registry=self.registry)
         self.reconciles = prometheus.Counter(
-            "dask_controller_reconciles", "Turns of objects.", ["kind", "result"], registry=self.registry
+            "dask_controller_reconciles", "Reconciles of objects.", ["kind", "result"], registry=self.registry
         )
         self.reconcile_seconds = prometheus.Histogram(
-            "dask_controller_reconcile_seconds", "Duration of turns.", ["kind"], registry=self.registry
+            "dask_controller_reconcile_seconds", "Duration of reconciles.", ["kind"], registry=self.registry
         )
         self.queue_depth = prometheus.Gauge(
-            "dask_controller_queue_depth", "Objects that wait for their turn.", registry=self.registry
+            "dask_controller_queue_depth", "Objects that wait to be reconciled.", registry=self.registry
         )
         self.api_requests = prometheus.Counter(
             "dask_controller_api_requests",
@@ -47,7 +47,7 @@ class Metrics:
         )
 
     def reconcile_done(self, key: Key, seconds: float, failed: bool) -> None:
-        """Count a turn."""
+        """Count a reconcile."""
         self.reconciles.labels(key.kind, "error" if failed else "success").inc()
         self.reconcile_seconds.labels(key.kind).observe(seconds)
 

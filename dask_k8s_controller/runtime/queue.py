@@ -20,7 +20,7 @@ LONGEST_SPACING = 1.0
 
 @dataclass(frozen=True)
 class Requeue:
-    """When a key wants its next turn, if nothing changes before.
+    """When a key is to be reconciled again, if nothing changes before.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ class _Served:
 class WorkQueue:
     """Runs ``process`` for every key added, until it says that there is nothing left to do.
 
-    A key that is added while its turn is on gets another turn afterwards; a key that is added many times
+    A key that is added while it is reconciled is reconciled once more; a key that is added many times
     while it waits gets one. Errors never end the queue: whatever ``process`` raises is logged and the key
     comes back after a back-off. Of the namespaces whose keys wait, the one with the fewest turns is next:
     however many keys it has, they hold up each other, and not another's.
@@ -63,18 +63,18 @@ class WorkQueue:
     Parameters
     ----------
     process : callable
-        Awaited with a key; returns when the key wants its next turn.
+        Reconciles a key; returns when the key is to be requeued.
     clock : Clock
         Time.
     concurrency : int
-        How many keys have their turn at the same time.
+        How many keys are reconciled at the same time.
     spacing : float
-        The least time in seconds between the beginnings of two turns of one key: many changes, one turn. It
-        grows with what a turn takes, so that an object with many children doesn't keep the others waiting.
+        The least seconds between the beginnings of two reconciles of one key: many changes, one reconcile.
+        It grows with what one takes, so that an object with many children doesn't keep the others waiting.
     backoff : Backoff
         Delays after failures.
     on_reconcile : callable, optional
-        Told about each turn that is over: its key, the seconds that it took, whether it failed.
+        Told of each reconcile that is over: its key, the seconds that it took, whether it failed.
     """
 
     def __init__(
@@ -105,7 +105,7 @@ class WorkQueue:
         self._is_stopped = False
 
     def add(self, key: Key) -> None:
-        """Give a key its turn as soon as possible."""
+        """Reconcile a key as soon as possible."""
         if self._is_stopped:
             return
         if key in self._running:
@@ -118,7 +118,7 @@ class WorkQueue:
             self._start_ready()
 
     def add_after(self, key: Key, delay: float) -> None:
-        """Give a key its turn after ``delay`` seconds, or earlier if it is due earlier anyway."""
+        """Reconcile a key after ``delay`` seconds, or earlier if it is due earlier anyway."""
         if key in self._ready.get(key.namespace, ()) or self._is_stopped:
             return
         due = self._clock.monotonic() + delay
@@ -139,7 +139,7 @@ class WorkQueue:
             task.cancel()
 
     async def stop(self, grace: float = 5.0) -> None:
-        """Start no more turns, let those that are on finish within ``grace`` seconds, then cancel them."""
+        """Start no more reconciles, let those under way finish within ``grace`` seconds, then cancel them."""
         self._is_open = False
         self._is_stopped = True
         for key in list(self._timers):
@@ -153,12 +153,12 @@ class WorkQueue:
 
     @property
     def is_open(self) -> bool:
-        """Whether turns begin."""
+        """Whether reconciles are started."""
         return self._is_open
 
     @property
     def depth(self) -> int:
-        """How many keys wait for their turn now."""
+        """How many keys wait to be reconciled now."""
         return sum(map(len, self._ready.values()))
 
     @property
@@ -174,12 +174,12 @@ class WorkQueue:
 
     @property
     def longest_reconcile(self) -> float:
-        """Seconds of the turn that is on for longest; 0 if none is."""
+        """Seconds of the reconcile that is under way for longest; 0 if none is."""
         return self._clock.monotonic() - min(self._started_at.values()) if self._started_at else 0.0
 
     @property
     def is_idle(self) -> bool:
-        """Whether no key has or awaits its turn, but for those that asked for a later one."""
+        """Whether no key is, or waits to be, reconciled, but for those that are due later."""
         return not self._ready and not self._running
 
     def _start_ready(self) -> None:

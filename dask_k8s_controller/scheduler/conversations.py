@@ -66,7 +66,7 @@ class Conversations:
     schedulers : Schedulers
         Speaks with them.
     clock : Clock
-        Time.
+        What the time is; tests have one that they set.
     on_answer : callable
         Told the key of the object that an answer is for.
     """

@@ -1,8 +1,8 @@
 """What to do next about a DaskWorkerGroup: a pure function of what was observed.
 
-The pods of a group are *live* (they run or will run), *ended* (they failed or succeeded, and are replaced)
-or going. A live pod is *active* until it is chosen to go; then it is *marked*, its workers are retired, and
-it is deleted. Only active pods count against the replicas.
+The pods of a group are *live* (they run or will run), *ended* (they failed or succeeded, and are replaced) or
+being deleted. A live pod is *active* until it is chosen to go; then it is *marked*, its workers are retired,
+and it is deleted. Only active pods count against the replicas.
 """
 
 from __future__ import annotations

@@ -140,7 +140,7 @@ class TestHealth:
             clock.advance(121)
             status, text = await self.get(server, "/healthz")
             assert status == 503
-            assert "waiting for its turn for 121 s" in text
+            assert "waiting to be reconciled for 121 s" in text
         finally:
             await server.stop()
 

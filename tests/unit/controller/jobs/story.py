@@ -134,7 +134,7 @@ class Story:
             pods=pods,
         )
         following = names.runner(job.name, observed.attempts + 1)
-        return replace(observed, strangers=tuple(pod for pod in pods if pod.name == following))
+        return replace(observed, name_holders=tuple(pod for pod in pods if pod.name == following))
 
     def _scheduler(self, cluster: Cluster | None) -> Pod | None:
         if cluster is None:
