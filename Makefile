@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test test-full check schemas format clean
+.PHONY: demo test test-full check schemas manifests format clean
 
 $(READY): pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 …")'
@@ -30,13 +30,18 @@ check: $(READY)  ## Formatter, linter, types, import contract, generated files
 	$(BIN)/python -m dask_k8s_models.generate --check
 	$(BIN)/python -m dask_k8s_models.crd --check
 	$(BIN)/python chart/generate.py --check
+	$(BIN)/python manifests/generate.py --check
 	$(BIN)/python -m dask_k8s_local.api.generate --check
 
 schemas: $(READY)  ## Regenerate all that is generated
 	$(BIN)/python -m dask_k8s_models.generate
 	$(BIN)/python -m dask_k8s_models.crd
 	$(BIN)/python chart/generate.py
+	$(BIN)/python manifests/generate.py
 	$(BIN)/python -m dask_k8s_local.api.generate
+
+manifests: $(READY)  ## Regenerate what `kubectl apply` and kustomize install, from the chart
+	$(BIN)/python manifests/generate.py
 
 format: $(READY)
 	$(BIN)/ruff format .

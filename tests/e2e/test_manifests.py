@@ -1,0 +1,102 @@
+"""The manifests, applied by kubectl alone."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import kubernetes_validate
+import pytest
+import yaml
+
+from dask_k8s_local import LocalKubernetes
+from tests.conftest import is_local
+from tests.e2e.conftest import DASK_CLUSTERS, is_running
+from tests.e2e.test_chart import RELEASE, SYSTEM, await_operator
+from tests.harness.kube import Kube, Object
+
+PROJECT = Path(__file__).parents[2]
+MANIFESTS = PROJECT / "manifests"
+FOLDERS = ("base", "overlays/highly-available", "overlays/single-namespace")
+
+Run = Callable[..., str]
+
+
+@pytest.fixture
+def kubectl() -> Run:
+    found = shutil.which("kubectl")
+    if found is None:
+        pytest.skip("kubectl is not installed")
+
+    def run(*arguments: str, kubeconfig: Path | None = None) -> str:
+        options = [f"--kubeconfig={kubeconfig}"] if kubeconfig else []
+        done = subprocess.run([found, *options, *arguments], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return run
+
+
+def documents(text: str) -> list[Object]:
+    return [found for found in yaml.load_all(text, Loader=yaml.CSafeLoader) if found]
+
+
+def validate(objects: list[Object]) -> None:
+    for item in objects:
+        if item["kind"] != "CustomResourceDefinition":
+            kubernetes_validate.validate(item, "1.37.0", strict=True)
+
+
+def test_they_are_what_the_chart_renders() -> None:
+    command = [sys.executable, "manifests/generate.py", "--check"]
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_tenant_can_apply_the_namespaced_ones() -> None:
+    objects = documents((MANIFESTS / "install-namespaced.yaml").read_text())
+    validate(objects)
+    assert {item["metadata"].get("namespace") for item in objects} == {"my-namespace"}
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_kustomize_builds_valid_objects(kubectl: Run, folder: str) -> None:
+    objects = documents(kubectl("kustomize", str(MANIFESTS / folder)))
+    validate(objects)
+    kinds = [item["kind"] for item in objects]
+    assert kinds.count("CustomResourceDefinition") == 4
+    (deployment,) = (item for item in objects if item["kind"] == "Deployment")
+    container = deployment["spec"]["template"]["spec"]["containers"][0]
+    match folder:
+        case "overlays/highly-available":
+            assert deployment["spec"]["replicas"] == 2
+            assert "PodDisruptionBudget" in kinds
+        case "overlays/single-namespace":
+            assert "ClusterRoleBinding" not in kinds
+            assert container["args"] == ["--namespace=my-namespace"]
+            assert "dask-operator" not in json.dumps([one for one in objects if one is not deployment])
+        case _:
+            assert container["args"] == ["--all-namespaces"]
+
+
+def test_kubectl_apply_alone_gives_a_working_operator(
+    kubectl: Run, pytestconfig: pytest.Config, cluster_manifest: Callable[..., Object]
+) -> None:
+    if not is_local(pytestconfig):
+        pytest.skip("another Kubernetes needs an image of this version, and has definitions of its own")
+    with LocalKubernetes(addons=()) as kubernetes, Kube.from_kubeconfig(kubernetes.kubeconfig) as kube:
+        for _ in range(2):
+            kubectl("apply", "-f", str(MANIFESTS / "install.yaml"), kubeconfig=kubernetes.kubeconfig)
+        assert kube.get("deployments.apps", RELEASE, SYSTEM)["metadata"]["generation"] == 1
+        await_operator(kube, RELEASE, SYSTEM)
+        kube.create(cluster_manifest("simple", n_workers=1), "default")
+        kube.wait(
+            DASK_CLUSTERS,
+            "simple",
+            "default",
+            until=lambda found: is_running(found) and found["status"].get("readyReplicas") == 1,
+        )
