@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
-import subprocess
-import sys
 import time
 from types import MappingProxyType
 from typing import Any
@@ -153,19 +150,3 @@ def test_validation_of_a_typical_cluster_takes_less_than_a_millisecond() -> None
         return time.perf_counter() - start
 
     assert min(seconds() for _ in range(50)) < 0.001
-
-
-def test_import_costs_little_beside_pydantics_own() -> None:
-    program = """
-from time import process_time
-start = process_time()
-import pydantic.root_model
-pydantics = process_time()
-import dask_k8s_models
-print((process_time() - start) / (pydantics - start))
-"""
-
-    def times_as_much() -> float:
-        return float(subprocess.run([sys.executable, "-c", program], capture_output=True, check=True).stdout)
-
-    assert statistics.median(times_as_much() for _ in range(5)) < 2.5

@@ -1,0 +1,162 @@
+"""Worker groups and autoscalers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from dask_k8s_client.errors import ForbiddenError, ValidationError, WorkerGroupNotFoundError
+from dask_k8s_client.groups import Groups, defaults, runs_jupyter
+from dask_k8s_models import make_cluster_spec, make_worker_spec
+from tests.faults.client.server import ScriptedServer, an_object, refusal
+
+Json = dict[str, Any]
+
+NONE: Json = {"items": []}
+CLUSTER = an_object("foo")
+
+
+def autoscaler(name: str, **spec: Any) -> Json:
+    return an_object(name, spec={"cluster": "foo", **spec})
+
+
+def groups(server: ScriptedServer) -> Groups:
+    return Groups(server.api, "default", "foo", CLUSTER)
+
+
+async def test_a_group_belongs_to_its_cluster() -> None:
+    async with ScriptedServer(an_object()) as server:
+        assert await groups(server).add("gpu", make_worker_spec()) == "gpu"
+    _, path, body = server.requests[0]
+    assert path.endswith("/daskworkergroups")
+    assert body is not None
+    assert body["metadata"]["name"] == "foo-gpu"
+    assert body["metadata"]["ownerReferences"][0]["uid"] == "uid-of-foo"
+    assert body["spec"] == {"cluster": "foo", "worker": make_worker_spec()}
+
+
+async def test_a_group_without_a_name_gets_one() -> None:
+    async with ScriptedServer(an_object()) as server:
+        name = await groups(server).add(None, make_worker_spec())
+    assert server.requests[0][2] is not None
+    assert server.requests[0][2]["metadata"]["name"] == f"foo-{name}"
+
+
+@pytest.mark.parametrize("name", ["GPU", "g_pu", "x" * 60])
+async def test_a_bad_name_of_a_group_is_refused(name: str) -> None:
+    async with ScriptedServer(an_object()) as server:
+        with pytest.raises(ValidationError):
+            await groups(server).add(name, make_worker_spec())
+    assert server.requests == []
+
+
+async def test_a_taken_name_of_a_group_is_refused() -> None:
+    async with ScriptedServer(refusal(409, "AlreadyExists")) as server:
+        with pytest.raises(ValidationError, match="already has a worker group 'gpu'"):
+            await groups(server).add("gpu", make_worker_spec())
+
+
+async def test_scaling_ends_only_the_autoscaling_of_that_group() -> None:
+    found = {
+        "items": [
+            autoscaler("foo"),
+            autoscaler("by-hand", workerGroup="foo-gpu"),
+            an_object("other", spec={"cluster": "other"}),
+        ]
+    }
+    async with ScriptedServer(found, {}, {}) as server:
+        await groups(server).scale(5, "default")
+    changes = [(method, path.rpartition("/daskautoscalers/")[2]) for method, path, _ in server.requests[1:2]]
+    assert changes == [("DELETE", "foo")]
+    method, path, body = server.requests[2]
+    assert (method, body) == ("PATCH", {"spec": {"replicas": 5}})
+    assert path.endswith("/daskworkergroups/foo-default/scale")
+
+
+@pytest.mark.parametrize("n", [-1, 1.5, True, "3", None, float("inf"), float("nan")])
+async def test_only_whole_numbers_can_be_scaled_to(n: Any) -> None:
+    async with ScriptedServer(NONE) as server:
+        with pytest.raises(ValueError, match="Cannot scale"):
+            await groups(server).scale(n, "default")
+    assert server.requests == []
+
+
+async def test_an_unknown_group_is_told_with_those_that_exist() -> None:
+    known = {
+        "items": [an_object("foo-default", spec={"cluster": "foo"}), an_object("a", spec={"cluster": "b"})]
+    }
+    async with ScriptedServer(NONE, refusal(404, "NotFound"), known) as server:
+        with pytest.raises(WorkerGroupNotFoundError, match="'gpu'; it has default"):
+            await groups(server).scale(1, "gpu")
+
+
+async def test_a_cluster_without_groups_most_likely_does_not_exist() -> None:
+    async with ScriptedServer(NONE, refusal(404, "NotFound"), NONE) as server:
+        with pytest.raises(
+            WorkerGroupNotFoundError, match="There is no cluster foo in the namespace default"
+        ):
+            await groups(server).scale(1, "default")
+
+
+async def test_an_unknown_group_is_not_adapted() -> None:
+    known = {"items": [an_object("foo-default", spec={"cluster": "foo"})]}
+    async with ScriptedServer(NONE, refusal(404, "NotFound"), known) as server:
+        with pytest.raises(WorkerGroupNotFoundError, match="'gpu'; it has default"):
+            await groups(server).adapt(1, 2, "gpu")
+    assert {method for method, _, _ in server.requests} == {"GET"}
+
+
+async def test_what_is_forbidden_names_the_rule() -> None:
+    async with ScriptedServer(NONE, refusal(403, "Forbidden", "may not patch")) as server:
+        with pytest.raises(ForbiddenError, match="daskworkergroups/scale"):
+            await groups(server).scale(1, "default")
+
+
+async def test_adapting_creates_an_autoscaler() -> None:
+    async with ScriptedServer(NONE, an_object("foo-default"), {}) as server:
+        await groups(server).adapt(1, None, "default")
+    body = server.requests[2][2]
+    assert body is not None
+    assert body["metadata"]["name"] == "foo"
+    assert body["spec"] == {"cluster": "foo", "minimum": 1}
+
+
+async def test_adapting_again_changes_the_bounds_and_removes_the_absent_one() -> None:
+    async with ScriptedServer({"items": [autoscaler("by-hand")]}, {}) as server:
+        await groups(server).adapt(0, None, "default")
+    method, path, body = server.requests[1]
+    assert (method, body) == ("PATCH", {"spec": {"minimum": 0, "maximum": None}})
+    assert path.endswith("/daskautoscalers/by-hand")
+
+
+async def test_two_that_adapt_at_once_both_succeed() -> None:
+    async with ScriptedServer(NONE, an_object("foo-default"), refusal(409, "AlreadyExists"), {}) as server:
+        await groups(server).adapt(2, 4, "default")
+    assert server.requests[3][0] == "PATCH"
+
+
+@pytest.mark.parametrize(("minimum", "maximum"), [(-1, None), (5, 2), ("a", None), (0, 1.5)])
+async def test_impossible_bounds_are_refused(minimum: int, maximum: int | None) -> None:
+    async with ScriptedServer(NONE) as server:
+        with pytest.raises(ValueError, match="minimum <= maximum"):
+            await groups(server).adapt(minimum, maximum, "default")
+    assert server.requests == []
+
+
+def test_a_further_group_takes_after_its_cluster() -> None:
+    limits = {"limits": {"memory": "2Gi"}}
+    spec = make_cluster_spec(
+        "foo", image="mine", resources=limits, env={"A": "1"}, worker_command="dask cuda worker"
+    )
+    assert defaults(spec) == {
+        "image": "mine",
+        "resources": limits,
+        "env": [{"name": "A", "value": "1"}],
+        "worker_command": ["dask", "cuda", "worker"],
+    }
+
+
+def test_jupyter_is_recognised_from_the_arguments() -> None:
+    assert runs_jupyter(make_cluster_spec("foo", jupyter=True))
+    assert not runs_jupyter(make_cluster_spec("foo"))

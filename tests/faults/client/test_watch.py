@@ -1,0 +1,122 @@
+"""Informers: what exists, without a gap."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+from aiohttp import web
+
+from dask_k8s_client import watch as watch_module
+from dask_k8s_client.watch import Informer
+from tests.faults.client.server import ScriptedServer, an_object, refusal, watch
+
+WATCHED = "/namespaces/default/x"
+
+
+@pytest.fixture(autouse=True)
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch_module, "FIRST_DELAY", 0.001)
+
+
+async def silence(request: web.Request) -> web.StreamResponse:
+    """Answer with a watch that never says anything."""
+    response = web.StreamResponse()
+    await response.prepare(request)
+    await asyncio.Event().wait()
+    return response
+
+
+async def follow(
+    informer_of: Callable[[Callable[[], None]], Informer], until: Callable[[Informer], bool]
+) -> Informer:
+    """Run an informer until it shows what is expected."""
+    pulse = asyncio.Event()
+    informer = informer_of(pulse.set)
+    task: Awaitable[None] = asyncio.ensure_future(informer.run())
+    try:
+        async with asyncio.timeout(5):
+            while not until(informer):
+                await pulse.wait()
+                pulse.clear()
+    finally:
+        assert isinstance(task, asyncio.Task)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    return informer
+
+
+async def test_it_shows_what_a_watch_tells() -> None:
+    events = watch(
+        ("ADDED", an_object("a", 1)),
+        ("ADDED", an_object("b", 2)),
+        ("DELETED", an_object("a", 3)),
+        ("MODIFIED", an_object("b", 4)),
+    )
+    async with ScriptedServer(events, silence) as server:
+        informer = await follow(
+            lambda changed: Informer(server.api, WATCHED, changed),
+            lambda informer: informer.objects == {"b": an_object("b", 4)},
+        )
+    assert informer.error is None
+    assert "resourceVersion" not in server.queries[0]
+
+
+async def test_it_goes_on_where_the_watch_ended() -> None:
+    first, second = watch(("ADDED", an_object("a", 5))), watch(("ADDED", an_object("b", 6)))
+    async with ScriptedServer(first, second, silence) as server:
+        await follow(
+            lambda changed: Informer(server.api, WATCHED, changed),
+            lambda informer: len(informer.objects) == 2,
+        )
+    assert server.queries[1]["resourceVersion"] == "5"
+
+
+async def test_bookmarks_move_it_on() -> None:
+    first = watch(("BOOKMARK", {"metadata": {"resourceVersion": "99"}}))
+    async with ScriptedServer(first, watch(("ADDED", an_object("a", 100))), silence) as server:
+        await follow(
+            lambda changed: Informer(server.api, WATCHED, changed), lambda informer: "a" in informer.objects
+        )
+    assert server.queries[1]["resourceVersion"] == "99"
+
+
+async def test_after_a_gap_it_forgets_what_vanished() -> None:
+    gone = watch(("ADDED", an_object("a", 1)), ("ERROR", {"code": 410}))
+    listed = {"metadata": {"resourceVersion": "50"}, "items": [an_object("b", 40)]}
+    async with ScriptedServer(gone, listed, silence) as server:
+        await follow(
+            lambda changed: Informer(server.api, WATCHED, changed), lambda informer: "b" in informer.objects
+        )
+        informer_shows = server.requests
+    assert [method for method, _, _ in informer_shows][:2] == ["GET", "GET"]
+    assert "watch" not in server.queries[1]
+
+
+async def test_passing_failures_do_not_end_it() -> None:
+    async with ScriptedServer(refusal(400, "Odd"), watch(("ADDED", an_object("a", 1))), silence) as server:
+        await follow(
+            lambda changed: Informer(server.api, WATCHED, changed), lambda informer: "a" in informer.objects
+        )
+
+
+async def test_what_is_forbidden_is_told() -> None:
+    async with ScriptedServer(refusal(403, "Forbidden", "may not watch")) as server:
+        informer = await follow(
+            lambda changed: Informer(server.api, WATCHED, changed),
+            lambda informer: informer.error is not None,
+        )
+    assert "may not watch" in str(informer.error)
+
+
+async def test_it_may_begin_with_a_known_object() -> None:
+    async with ScriptedServer(watch(("MODIFIED", an_object("a", 8))), silence) as server:
+
+        def informer_of(changed: Callable[[], None]) -> Informer:
+            informer = Informer(server.api, WATCHED, changed)
+            informer.start_with(an_object("a", 7))
+            return informer
+
+        await follow(informer_of, lambda informer: informer.objects["a"] == an_object("a", 8))
+    assert server.queries[0]["resourceVersion"] == "7"
