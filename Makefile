@@ -1,26 +1,71 @@
-# Each target sets up what it needs in a virtual environment of its own; PYTHON names the interpreter it is made from.
+# Each target sets up what it needs in a virtual environment of its own, from the interpreter PYTHON.
 PYTHON ?= python3
-VENV ?= .venv
+# Another PYTHON gets another environment: `make test PYTHON=python3.13` leaves .venv alone.
+VENV ?= $(if $(filter file,$(origin PYTHON)),.venv,.venv-$(notdir $(PYTHON)))
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+DEMO := .venv-demo
+LOWEST := .venv-lowest
 
-.PHONY: demo test test-full check schemas manifests format clean
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-full test-pythons test-3.11 test-3.12 test-3.13 test-3.14 test-lowest \
+	check schemas manifests format clean
+
+help:  ## This list
+	@sed -n 's/^\([a-z][-a-z0-9.]*\):.*  ## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r target text; \
+		do printf '  %-14s %s\n' "$$target" "$$text"; done
+	@echo 'PYTHON=python3.12 before or behind a target chooses the interpreter.'
+
+# $(call new_environment,FOLDER,PURPOSE)
+define new_environment
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 …")'
+	@echo "Making $(1) with $$($(PYTHON) --version) for $(2). This happens once, and takes a minute or two:"
+	@$(PYTHON) -m venv $(1)
+	@$(1)/bin/python -m pip install --quiet --upgrade pip
+endef
+
+# $(call install,FOLDER,EXTRAS): a line for each package while it goes on.
+define install
+	@set -o pipefail; $(1)/bin/python -m pip install --progress-bar off --editable '.[$(2)]' | \
+		awk '/^Collecting/ {print "  found", $$2} /^Installing collected/ {print "  installing them"} {fflush()}'
+endef
+SHELL := /bin/bash
 
 $(READY): pyproject.toml
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 …")'
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[dev]'
-	touch $@
+	$(call new_environment,$(VENV),development)
+	$(call install,$(VENV),dev)
+	@touch $@
 
-demo: $(READY)  ## A real Dask computation on a cluster made by our controller on the embedded Kubernetes
-	@$(BIN)/python examples/demo.py
+$(DEMO)/.ready: pyproject.toml
+	$(call new_environment,$(DEMO),the demo)
+	$(call install,$(DEMO),demo)
+	@touch $@
+
+$(LOWEST)/.ready: pyproject.toml
+	$(call new_environment,$(LOWEST),tests on the lowest versions that pyproject.toml allows)
+	@$(LOWEST)/bin/python -m pip install --quiet uv
+	$(LOWEST)/bin/uv pip install --quiet --python $(LOWEST)/bin/python --resolution lowest-direct --editable '.[dev]'
+	@touch $@
+
+setup: $(READY)  ## All that development needs: the environment and the hooks of git
+	$(BIN)/pre-commit install
+
+demo: $(DEMO)/.ready  ## A real Dask computation on a cluster made by our controller on the local Kubernetes
+	@$(DEMO)/bin/python examples/demo.py
 
 test: $(READY)  ## The tests of every change, under 15 minutes on 2 cores
 	$(BIN)/python -m pytest -m "not full"
 
 test-full: $(READY)  ## All tests, those that take long as well
 	$(BIN)/python -m pytest
+
+test-3.11 test-3.12 test-3.13 test-3.14: test-%:  # The tests on that Python
+	$(MAKE) test PYTHON=python$*
+
+test-pythons: test-3.11 test-3.12 test-3.13 test-3.14  ## The tests on every supported Python: test-3.11 … test-3.14
+
+test-lowest: $(LOWEST)/.ready  ## The tests on the lowest version of every dependency
+	$(LOWEST)/bin/python -m pytest -m "not full"
 
 check: $(READY)  ## Formatter, linter, types, import contract, generated files
 	$(BIN)/ruff format --check .
@@ -43,9 +88,9 @@ schemas: $(READY)  ## Regenerate all that is generated
 manifests: $(READY)  ## Regenerate what `kubectl apply` and kustomize install, from the chart
 	$(BIN)/python manifests/generate.py
 
-format: $(READY)
+format: $(READY)  ## Lay the sources out, and mend what the linter can
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-clean:
-	rm -rf $(VENV)
+clean:  ## Remove all environments
+	rm -rf .venv .venv-*
