@@ -13,9 +13,15 @@ from urllib.parse import urlsplit
 
 import click
 import dask.config
-import kopf.cli
 
 import dask_k8s_controller
+
+try:
+    import kopf.cli
+
+    import dask_k8s_controller.operator
+except ModuleNotFoundError as error:
+    sys.exit(f"error: the controller needs {error.name}: run pip install 'dask-k8s[controller]'")
 
 PROGRAM = "python -m dask_k8s_controller"
 VARIABLES = "KOPF_RUN"

@@ -96,6 +96,14 @@ def test_starting_a_local_kubernetes_names_the_command(tmp_path: Path, without: 
     assert not (tmp_path / "config").exists()
 
 
+def test_starting_the_controller_names_the_command(bare: Environment) -> None:
+    done = bare.run("-m", "dask_k8s_controller")
+
+    assert done.returncode == 1
+    assert done.stdout.startswith("error: the controller needs ")
+    assert done.stdout.rstrip().endswith("pip install 'dask-k8s[controller]'")
+
+
 def test_importing_it_in_python_names_the_command(bare: Environment) -> None:
     done = bare.run("-c", "from dask_k8s_local import LocalKubernetes")
 
