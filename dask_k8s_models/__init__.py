@@ -32,6 +32,7 @@ from dask_k8s_models.kinds import KINDS
 from dask_k8s_models.manifests import ManifestError, parse_manifest
 from dask_k8s_models.problems import field_name, problems_of
 from dask_k8s_models.resource import API_VERSION, GROUP, VERSION, Condition, Metadata, Resource
+from dask_k8s_models.security import NetworkPolicySpec, TLSSpec, TLSStatus
 from dask_k8s_models.validate import Problem, Severity, validate_documents
 from dask_k8s_models.worker import WorkerSpec
 from dask_k8s_models.worker_group import DaskWorkerGroup, WorkerGroupSpec, WorkerGroupStatus
@@ -57,6 +58,7 @@ __all__ = [
     "JobStatusWord",
     "ManifestError",
     "Metadata",
+    "NetworkPolicySpec",
     "ObjectMeta",
     "PodSpec",
     "Problem",
@@ -64,6 +66,8 @@ __all__ = [
     "SchedulerSpec",
     "ServiceSpec",
     "Severity",
+    "TLSSpec",
+    "TLSStatus",
     "WorkerGroupSpec",
     "WorkerGroupStatus",
     "WorkerGroupSummary",

@@ -34,6 +34,8 @@ def make_cluster_spec(
     idle_timeout: int = 0,
     jupyter: bool = False,
     *,
+    tls: bool | Mapping[str, Any] | None = None,
+    network_policy: bool | Mapping[str, Any] | None = None,
     scheduler_command: Command = containers.SCHEDULER_COMMAND,
     scheduler_image: str | None = None,
     scheduler_resources: Resources | None = None,
@@ -67,6 +69,11 @@ def make_cluster_spec(
         Seconds after which an idle cluster is deleted; 0 means never.
     jupyter : bool
         Whether the scheduler also serves Jupyter.
+    tls : bool or mapping, optional
+        Whether all parts speak TLS, or the whole ``spec.tls``, such as ``{"secretName": "mine"}``. None
+        leaves it to the controller's setting.
+    network_policy : bool or mapping, optional
+        Whether a NetworkPolicy keeps strangers out, or the whole ``spec.networkPolicy``.
     scheduler_command : str or sequence of str
         The command that starts the scheduler.
     scheduler_image, worker_image : str, optional
@@ -113,8 +120,36 @@ def make_cluster_spec(
     )
     return {
         **_head("DaskCluster", name, namespace, labels, annotations),
-        "spec": {"idleTimeout": idle_timeout, "worker": worker, "scheduler": scheduler},
+        "spec": {
+            "idleTimeout": idle_timeout,
+            "worker": worker,
+            "scheduler": scheduler,
+            **_given(tls=tls_spec(tls), networkPolicy=_network_policy(network_policy)),
+        },
     }
+
+
+def tls_spec(tls: bool | Mapping[str, Any] | None) -> Json | None:
+    """Return ``spec.tls`` for what users say of it; None if they say nothing.
+
+    Raises
+    ------
+    TypeError
+        If it is neither a bool nor a mapping.
+    """
+    if tls is None or isinstance(tls, Mapping):
+        return None if tls is None else dict(tls)
+    if isinstance(tls, bool):
+        return {} if tls else {"enabled": False}
+    raise TypeError(f"tls must be True, False or a dict such as {{'secretName': 'mine'}}, not {tls!r}")
+
+
+def _network_policy(policy: bool | Mapping[str, Any] | None) -> Json | None:
+    if isinstance(policy, Mapping):
+        return dict(policy)
+    if policy is None or isinstance(policy, bool):
+        return {} if policy else None
+    raise TypeError(f"network_policy must be True, False or a dict such as {{'peers': []}}, not {policy!r}")
 
 
 def make_worker_spec(

@@ -20,6 +20,7 @@ from dask_k8s_models.resource import (
     Status,
 )
 from dask_k8s_models.scalars import Count, Int32
+from dask_k8s_models.security import NetworkPolicySpec, TLSSpec, TLSStatus
 from dask_k8s_models.service import SERVICE_RULES, cluster_name_rule
 from dask_k8s_models.worker import WorkerSpec
 
@@ -81,6 +82,17 @@ class ClusterSpec(RuledModel):
     ] = False
     scheduler: Annotated[SchedulerSpec, Field(description="The scheduler and its Service.")]
     worker: Annotated[WorkerSpec, Field(description="The default group of workers.")]
+    tls: Annotated[
+        TLSSpec | None,
+        Field(
+            description="Encrypt, and let nobody in who has no certificate. `{}` needs nothing else. Without "
+            "it the controller's setting tls decides."
+        ),
+    ] = None
+    networkPolicy: Annotated[
+        NetworkPolicySpec | None,
+        Field(description="Make a NetworkPolicy that keeps strangers from scheduler and workers."),
+    ] = None
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
@@ -124,6 +136,12 @@ class ClusterStatus(Status):
     dashboardAddress: Annotated[str | None, Field(description="URL of the dashboard.")] = None
     workerGroups: Annotated[
         list[WorkerGroupSummary] | None, ListMap("name"), Field(description="All groups of workers.")
+    ] = None
+    tls: Annotated[
+        TLSStatus | None, Field(description="The certificate of new pods; nothing without TLS.")
+    ] = None
+    networkPolicyName: Annotated[
+        str | None, Field(description="The NetworkPolicy that was made for the cluster.")
     ] = None
 
 

@@ -22,6 +22,15 @@ RETIRING = "dask.org/retiring"
 RESTART = "dask.org/restart"
 """Annotation of a DaskCluster: when its value changes, a changed scheduler is replaced though busy."""
 
+TLS_SECRET = "dask.org/tls-secret"
+"""Annotation of a pod: the Secret whose certificate it speaks TLS with."""
+
+HTTPS = "dask.org/https"
+"""Annotation of a scheduler's pod that serves its dashboard by HTTPS: ``true``."""
+
+CLIENT_OF = "dask.org/client-of"
+"""Label of any pod that the NetworkPolicy of the cluster of that name lets through."""
+
 TEMPLATE_HASH = "dask.org/template-hash"
 """Annotation of a pod: the pod spec of the user that it was made from."""
 
@@ -31,7 +40,9 @@ APPLIED = "dask.org/applied"
 PROPAGATED = "dask.org/propagated"
 """Annotation of a child: the keys that were handed on to it, so that they can be taken away again."""
 
-OWN_ANNOTATIONS = frozenset({APPLIED, CLUSTER_REPLICAS, PROPAGATED, RETIRING, RESTART, TEMPLATE_HASH})
+OWN_ANNOTATIONS = frozenset(
+    {APPLIED, CLUSTER_REPLICAS, HTTPS, PROPAGATED, RETIRING, RESTART, TEMPLATE_HASH, TLS_SECRET}
+)
 
 DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
 """Annotation of a pod, and of the ``metadata`` beside a pod spec: the container that matters.

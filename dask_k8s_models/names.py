@@ -32,6 +32,16 @@ def scheduler(cluster: str, suffix: str = "") -> str:
     return f"{cluster}-scheduler-{suffix}" if suffix else f"{cluster}-scheduler"
 
 
+def tls_secret(cluster: str, suffix: str = "") -> str:
+    """Name of the Secret with a cluster's certificate; with a suffix one that follows another."""
+    return f"{cluster}-tls-{suffix}" if suffix else f"{cluster}-tls"
+
+
+def network_policy(cluster: str) -> str:
+    """Name of a cluster's NetworkPolicy."""
+    return f"{cluster}-dask"
+
+
 def default_group(cluster: str) -> str:
     """Name of the DaskWorkerGroup that a cluster's own ``spec.worker`` describes."""
     return worker_group(cluster, DEFAULT_GROUP)
@@ -77,9 +87,9 @@ def scheduler_address(cluster: str, namespace: str, port: int = SCHEDULER_PORT, 
     return f"{protocol}://{scheduler_host(cluster, namespace)}:{port}"
 
 
-def dashboard_address(cluster: str, namespace: str, port: int = DASHBOARD_PORT) -> str:
+def dashboard_address(cluster: str, namespace: str, port: int = DASHBOARD_PORT, scheme: str = "http") -> str:
     """Return the address at which pods reach the scheduler's dashboard and HTTP routes."""
-    return f"http://{scheduler_host(cluster, namespace)}:{port}"
+    return f"{scheme}://{scheduler_host(cluster, namespace)}:{port}"
 
 
 def problem_with_cluster_name(name: str) -> str | None:

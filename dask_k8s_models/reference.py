@@ -19,6 +19,7 @@ KUBERNETES = "https://kubernetes.io/docs/reference/kubernetes-api"
 DESCRIBED_ELSEWHERE = {
     "containers": f"[PodSpec]({KUBERNETES}/workload-resources/pod-v1/#PodSpec)",
     "clusterIP": f"[ServiceSpec]({KUBERNETES}/service-resources/service-v1/#ServiceSpec)",
+    "ipBlock": f"[NetworkPolicyPeer]({KUBERNETES}/policy-resources/network-policy-v1/#NetworkPolicySpec)",
     "scheduler": "[spec of a DaskCluster](#daskcluster-spec)",
 }
 """Types whose fields aren't listed where the type is used, by a field that only they have."""
@@ -77,7 +78,9 @@ def _fields(schema: Json, path: str) -> Iterator[tuple[str, Json, bool]]:
         yield inner, field, name in schema.get("required", ())
         if _described_elsewhere(field) is None:
             yield from _fields(field, inner)
-            yield from _fields(field.get("items", {}), f"{inner}[]")
+        items = field.get("items", {})
+        if _described_elsewhere(items) is None:
+            yield from _fields(items, f"{inner}[]")
 
 
 def _described_elsewhere(schema: Json) -> str | None:
@@ -91,7 +94,7 @@ def _type(schema: Json) -> str:
     if schema.get("x-kubernetes-int-or-string"):
         kind = "integer or string"
     elif schema["type"] == "array":
-        kind = f"list of {schema['items']['type']}s"
+        kind = f"list of {_described_elsewhere(schema['items']) or schema['items']['type'] + 's'}"
     elif "additionalProperties" in schema:
         kind = f"map of {schema['additionalProperties']['type']}s"
     else:

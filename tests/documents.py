@@ -164,6 +164,21 @@ def valid() -> Iterator[Case]:
         changed(changed(cluster(), "spec scheduler idleTimeout", 5), "spec idleTimeout", 5),
     )
     yield accept("suspended", "spec suspend", True)
+    yield accept("TLS with a certificate of its own", "spec tls", {})
+    yield accept(
+        "TLS with another's certificate, by HTTPS too", "spec tls", {"secretName": "a.b", "dashboard": True}
+    )
+    yield accept("TLS turned off", "spec tls", {"enabled": False, "dashboard": False})
+    yield accept("TLS in a job's cluster", "spec cluster spec tls", {"enabled": True}, job())
+    yield accept("a network policy", "spec networkPolicy", {})
+    yield accept(
+        "a network policy with peers",
+        "spec networkPolicy peers",
+        [
+            {"ipBlock": {"cidr": "10.0.0.0/8", "except": ["10.1.0.0/16"]}},
+            {"namespaceSelector": {"matchLabels": {"team": "a"}}, "podSelector": {}},
+        ],
+    )
     bare = changed(cluster(), SERVICE, {})
     yield accept("a name of 53 characters", "metadata name", "a" * 53, bare)
     yield accept("no service", SERVICE, ABSENT)
@@ -330,6 +345,29 @@ def invalid() -> Iterator[Case]:
         "a misspelt field of worker metadata", "spec worker metadata", {"lables": {}}, field="lables"
     )
     yield refuse("an unknown field that is null", "spec workers", None)
+    yield refuse("an unknown field of TLS", "spec tls", {"secret": "mine"}, field="spec.tls.secret")
+    yield refuse("a Secret with a bad name", "spec tls secretName", "Mine")
+    yield refuse("a Secret without a name", "spec tls secretName", "")
+    yield refuse("TLS by a word", "spec tls", True)
+    yield refuse(
+        "TLS turned off with a Secret",
+        "spec tls",
+        {"enabled": False, "secretName": "mine"},
+        field="spec.tls.enabled",
+        beyond=True,
+    )
+    yield refuse(
+        "a peer without a range of addresses",
+        "spec networkPolicy peers",
+        [{"ipBlock": {"except": []}}],
+        field="spec.networkPolicy.peers[0].ipBlock.cidr",
+    )
+    yield refuse(
+        "an unknown kind of peer",
+        "spec networkPolicy peers",
+        [{"serviceSelector": {}}],
+        field="spec.networkPolicy.peers[0].serviceSelector",
+    )
     yield refuse("negative replicas", "spec worker replicas", -1)
     yield refuse("replicas as a string", "spec worker replicas", "2")
     yield refuse("replicas as a fraction", "spec worker replicas", 1.5)

@@ -100,6 +100,34 @@ def test_jupyter_runs_beside_the_scheduler() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("tls", "spec"),
+    [(True, {}), (False, {"enabled": False}), ({"secretName": "mine"}, {"secretName": "mine"})],
+)
+def test_tls_is_one_word(tls: Any, spec: Any) -> None:
+    assert make_cluster_spec("a", tls=tls)["spec"]["tls"] == spec
+    assert make_job_spec("a", "true", tls=tls)["spec"]["cluster"]["spec"]["tls"] == spec
+
+
+def test_without_a_word_about_it_tls_is_the_controllers_choice() -> None:
+    assert "tls" not in make_cluster_spec("a")["spec"]
+
+
+@pytest.mark.parametrize("wrong", ["yes", 1])
+def test_a_tls_that_is_neither_bool_nor_dict_is_refused(wrong: Any) -> None:
+    with pytest.raises(TypeError, match="tls must be True, False or a dict"):
+        make_cluster_spec("a", tls=wrong)
+    with pytest.raises(TypeError, match="network_policy must be True, False or a dict"):
+        make_cluster_spec("a", network_policy=wrong)
+
+
+def test_a_network_policy_is_one_word() -> None:
+    assert make_cluster_spec("a", network_policy=True)["spec"]["networkPolicy"] == {}
+    peers = {"peers": [{"ipBlock": {"cidr": "10.0.0.0/8", "except": ["10.1.0.0/16"]}}]}
+    made = build_cluster_spec("a", network_policy=peers)
+    assert made.to_dict()["spec"]["networkPolicy"] == peers
+
+
 def test_env_is_a_dict_or_a_list() -> None:
     variables = [{"name": "A", "value": "1"}]
     assert env_list({"A": 1}) == variables
