@@ -61,11 +61,11 @@ class Kubectl:
         return [line.split() for line in self(*arguments).splitlines()]
 
     @contextmanager
-    def lines(self, *arguments: str) -> Iterator[IO[str]]:
+    def lines(self, *arguments: str, **environment: str) -> Iterator[IO[str]]:
         """Run in the background and hand out what it writes, as it's written."""
         with subprocess.Popen(
             self.command(*arguments),
-            env=self.environment(),
+            env=self.environment(**environment),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

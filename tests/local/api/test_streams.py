@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import struct
+import zlib
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -12,6 +14,7 @@ import pytest
 from aiohttp import web
 
 from dask_k8s_local.api import ApiServer
+from dask_k8s_local.api.subresources.spdy import DICTIONARY, Decoder, SpdyError
 from dask_k8s_local.interfaces import ApiError, LogOptions
 from tests.local.api.http import Http
 from tests.local.api.objects import CORE, PODS, pod
@@ -154,8 +157,115 @@ async def test_port_forward_is_refused_before_it_begins(http: Http, kubelet: Fak
     assert refused.value.status == 404
     url = f"{http.url}{PODS}/one/portforward?ports=1"
     with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
-        await http.session.ws_connect(url, protocols=["SPDY/3.1+portforward.k8s.io"])
+        await http.session.ws_connect(url, protocols=["base64.channel.k8s.io"])
     assert refused.value.status == 501
+
+
+TUNNEL = "SPDY/3.1+portforward.k8s.io"
+
+
+def syn_stream(headers: Any, stream: int, **values: str) -> bytes:
+    """Return a frame that opens a stream, compressed by a client's compressor."""
+    block = struct.pack(">I", len(values))
+    for text in (one for pair in values.items() for one in pair):
+        block += struct.pack(">I", len(text)) + text.encode()
+    body = struct.pack(">IIH", stream, 0, 0) + headers.compress(block) + headers.flush(zlib.Z_SYNC_FLUSH)
+    return struct.pack(">II", 0x80030001, len(body)) + body
+
+
+async def frames(websocket: aiohttp.ClientWebSocketResponse, count: int) -> list[tuple[int, int, bytes]]:
+    """Return the next frames: a control frame's type or a stream's number, the flags, and the contents."""
+    data, found = b"", []
+    while len(found) < count:
+        while len(data) < 8 or len(data) < 8 + (int.from_bytes(data[4:8]) & 0xFFFFFF):
+            data += (await websocket.receive(timeout=5)).data
+        head, rest = struct.unpack(">II", data[:8])
+        end = 8 + (rest & 0xFFFFFF)
+        found.append((head & 0xFFFF, rest >> 24, data[8:end]))
+        data = data[end:]
+    return found
+
+
+async def test_streams_are_replied_to_and_carry_bytes_to_their_end(http: Http, kubelet: FakeKubelet) -> None:
+    compressor = zlib.compressobj(zdict=DICTIONARY)
+    url = f"{http.url}{PODS}/one/portforward"
+    async with http.session.ws_connect(url, protocols=[TUNNEL]) as websocket:
+        assert websocket.protocol == TUNNEL
+        opening = b"".join(
+            syn_stream(compressor, stream, streamtype=kind, port="8787", requestid="0")
+            for stream, kind in ((1, "error"), (3, "data"))
+        )
+        # A frame may come in pieces, and a message may hold several.
+        for part in (opening[:5], opening[5:90], opening[90:]):
+            await websocket.send_bytes(part)
+        assert [(kind, body[:4]) for kind, _, body in await frames(websocket, 2)] == [
+            (2, struct.pack(">I", 1)),
+            (2, struct.pack(">I", 3)),
+        ]
+        request = b"GET /hello HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        await websocket.send_bytes(struct.pack(">II", 3, len(request)) + request)
+        received = b""
+        while True:
+            ((stream, flags, data),) = await frames(websocket, 1)
+            received += data
+            if flags:
+                break
+            assert stream == 3
+        assert received.startswith(b"HTTP/1.1 200 OK")
+        assert await frames(websocket, 1) == [(1, 1, b"")]
+
+
+async def test_pings_come_back_and_nonsense_is_reset(http: Http, kubelet: FakeKubelet) -> None:
+    compressor = zlib.compressobj(zdict=DICTIONARY)
+    url = f"{http.url}{PODS}/one/portforward"
+    async with http.session.ws_connect(url, protocols=[TUNNEL]) as websocket:
+        ping = struct.pack(">III", 0x80030006, 4, 7)
+        await websocket.send_bytes(ping)
+        assert await frames(websocket, 1) == [(6, 0, struct.pack(">I", 7))]
+        for stream, headers in enumerate(
+            (
+                {"streamtype": "data", "port": "0", "requestid": "0"},
+                {"streamtype": "data", "port": "none", "requestid": "0"},
+                {"streamtype": "stdout", "port": "8787", "requestid": "0"},
+                {},
+            )
+        ):
+            await websocket.send_bytes(syn_stream(compressor, 2 * stream + 1, **headers))
+            assert await frames(websocket, 1) == [(3, 0, struct.pack(">II", 2 * stream + 1, 1))]
+
+
+async def test_a_connection_that_cannot_be_had_is_told(http: Http, kubelet: FakeKubelet) -> None:
+    compressor = zlib.compressobj(zdict=DICTIONARY)
+    url = f"{http.url}{PODS}/one/portforward"
+    async with http.session.ws_connect(url, protocols=[TUNNEL]) as websocket:
+        for stream, kind in ((1, "error"), (3, "data")):
+            headers = {"streamtype": kind, "port": "9999", "requestid": "0"}
+            await websocket.send_bytes(syn_stream(compressor, stream, **headers))
+        *_, last, told = await frames(websocket, 4)
+        assert last == (3, 1, b"")
+        assert told[:2] == (1, 1)
+        assert b"error forwarding port 9999 to pod one" in told[2]
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        struct.pack(">II", 0x80020001, 0),
+        struct.pack(">II", 0x80030001, 2) + b"ab",
+        struct.pack(">II", 0x80030001, 12) + b"x" * 12,
+    ],
+    ids=["version", "short", "headers"],
+)
+async def test_what_is_no_spdy_ends_the_connection(http: Http, kubelet: FakeKubelet, garbage: bytes) -> None:
+    async with http.session.ws_connect(f"{http.url}{PODS}/one/portforward", protocols=[TUNNEL]) as websocket:
+        await websocket.send_bytes(garbage)
+        assert (await websocket.receive(timeout=5)).type is aiohttp.WSMsgType.CLOSE
+
+
+def test_headers_of_any_size_are_not_unpacked() -> None:
+    compressor = zlib.compressobj(zdict=DICTIONARY)
+    with pytest.raises(SpdyError, match="headers have more than"):
+        list(Decoder().feed(syn_stream(compressor, 1, a="b" * 1_000_000)))
 
 
 async def run(http: Http, *command: str, **options: str) -> dict[int, bytes]:
