@@ -62,7 +62,7 @@ class Ours:
         self._workers: answers.Answer[tuple[answers.Worker, ...]] | None = None
         self._turns = itertools.count()
         self._retired: set[str] = set()
-        self._busy: dict[str, datetime] = {}
+        self._busy: dict[str, float] = {}
         self._due: dict[str, datetime] = {}
         self._asking: set[str] = set()
         cluster.on_change = self._group_turn
@@ -78,6 +78,7 @@ class Ours:
             GroupOfWorkers(self._group, self._pods()),
             demand=self._demand,
             workers=self._workers,
+            monotonic=self._cluster.time,
         )
         planned = plan_autoscaler(observed, self._policy)
         status = autoscaler_status(observed, planned, Outcome())
@@ -96,6 +97,8 @@ class Ours:
             workers=self._workers,
             retirement=answers.Retirement(done=frozenset(self._retired), busy=dict(self._busy)),
             entropy=str(next(self._turns)),
+            is_autoscaled=True,
+            monotonic=self._cluster.time,
         )
         plan = plan_group(observed, self._policy)
         self._execute(plan, "group")
@@ -141,7 +144,7 @@ class Ours:
         if is_patient:
             pod.worker.is_draining = True
             if pod.worker.processing:
-                self._busy[pod.name] = self._cluster.now()
+                self._busy[pod.name] = self._cluster.time
                 return
         self._cluster.retire(pod)
         self._retired.add(pod.name)
@@ -170,14 +173,14 @@ class Ours:
         def answer() -> None:
             self._asking.discard(what)
             if what == "demand":
-                self._demand = answers.Answer(self._cluster.now(), self._cluster.adaptive_target())
+                self._demand = answers.Answer(self._cluster.time, self._cluster.adaptive_target())
             else:
                 cluster = self._cluster
                 known = tuple(
                     _worker(worker, cluster.report(worker), can_drain=not cluster.has_heartbeats_only)
                     for worker in cluster.workers
                 )
-                self._workers = answers.Answer(self._cluster.now(), known)
+                self._workers = answers.Answer(self._cluster.time, known)
             turn = self._group_turn if what.endswith("group") else self._autoscaler_turn
             turn()
 

@@ -31,6 +31,7 @@ def observe(cache: Cache, key: Key) -> ObservedAutoscaler | None:
     return ObservedAutoscaler(
         autoscaler=autoscaler,
         now=cache.now(),
+        monotonic=cache.monotonic(),
         cluster=cluster,
         scheduler=scheduler,
         target=_with_pods(cache, target) if target is not None else None,
@@ -120,6 +121,8 @@ class ObservedAutoscaler:
         The workers that the scheduler knew when it was asked last.
     endpoint : Endpoint, optional
         Where the scheduler answers, if there is one.
+    monotonic : float
+        The time by the monotonic clock, in seconds: that of the scheduler's answers.
     """
 
     autoscaler: Autoscaler
@@ -132,6 +135,7 @@ class ObservedAutoscaler:
     demand: Answer[int] | None = None
     workers: Answer[tuple[Worker, ...]] | None = None
     endpoint: Endpoint | None = None
+    monotonic: float = 0.0
 
     @property
     def subject(self) -> Autoscaler:
@@ -162,7 +166,11 @@ class ObservedAutoscaler:
     @property
     def changed_at(self) -> datetime | None:
         """When the number of workers changed last, to the second, as far as that is known."""
-        return self.now if self.was_changed else moment(self.autoscaler.status.get("lastScaleTime"))
+        if self.was_changed:
+            return self.now
+        changed_at = moment(self.autoscaler.status.get("lastScaleTime"))
+        # What is yet to come was noted by a clock that was wrong.
+        return changed_at if changed_at is not None and changed_at <= self.now else None
 
 
 def _age(autoscaler: Autoscaler) -> tuple[float, str]:

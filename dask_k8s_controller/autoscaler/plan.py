@@ -19,7 +19,7 @@ from dask_k8s_controller.cache.objects import Pod
 from dask_k8s_controller.plans.actions import AskDemand, AskWorkers, Draft, Plan, SetScale
 from dask_k8s_controller.plans.ownership import adoption, is_of_an_earlier_owner
 from dask_k8s_controller.plans.pod_problems import problem_of
-from dask_k8s_controller.scheduler.answers import Answer, Problem, workers_by_pod
+from dask_k8s_controller.scheduler.answers import Attribution, Problem, attribute
 from dask_k8s_controller.settings import Policy
 from dask_k8s_models.autoscaler import AutoscalerSpec
 
@@ -135,8 +135,14 @@ def _follow_demand(
     if answer is None:
         draft.ask(AskDemand())
         return
+    age = answer.age(observed.monotonic)
     if answer.problem is not Problem.NONE or answer.value is None:
-        _wait_for_scheduler(draft, answer, "The number of workers stays as it is", policy)
+        draft.remark(
+            answer.problem.value,
+            f"The number of workers stays as it is: {answer.message}",
+            needs_a_person=answer.problem is Problem.NO_ROUTE,
+        )
+        draft.ask_after(policy.scheduler_retry - age, AskDemand())
         return
     load = _load(draft, observed, target, min(answer.value, policy.largest_demand))
     want = wanted(spec, load)
@@ -144,17 +150,18 @@ def _follow_demand(
     may_change_at = _may_change_at(observed, spec, want.replicas, target.group.replicas)
     draft.decision = Decision(want, Step(observed.replicas), load.demand, others, may_change_at)
     if want.replicas == observed.replicas:
-        _look_at(draft, answer.at + timedelta(seconds=policy.demand_poll))
+        draft.ask_after(policy.demand_poll - age, AskDemand())
         return
     if may_change_at is not None:
         draft.requeue_no_later_than(may_change_at)
-        _look_at(draft, answer.at + timedelta(seconds=policy.demand_poll))
+        draft.ask_after(policy.demand_poll - age, AskDemand())
         return
-    if observed.changed_at is not None and answer.at <= observed.changed_at:
+    changed_at = observed.changed_at
+    if changed_at is not None and age >= (observed.now - changed_at).total_seconds():
         # It was said before the last change: nothing is decided on it twice.
-        _look_at(draft, answer.at + timedelta(seconds=policy.demand_poll))
+        draft.ask_after(policy.demand_poll - age, AskDemand())
         return
-    if answer.age(observed.now) > policy.answer_age:
+    if age > policy.answer_age:
         draft.ask(AskDemand())
         return
     step = _next_step(draft, observed, spec, target, want.replicas, policy)
@@ -163,23 +170,7 @@ def _follow_demand(
         if step.replicas != observed.replicas:
             group = target.group
             draft.actions.append(SetScale(group.kind, group.name, step.replicas, group.meta.version))
-    _look_at(draft, answer.at + timedelta(seconds=policy.demand_poll))
-
-
-def _wait_for_scheduler(draft: _Draft, answer: Answer[int], consequence: str, policy: Policy) -> None:
-    draft.remark(
-        answer.problem.value,
-        f"{consequence}: {answer.message}",
-        needs_a_person=answer.problem is Problem.NO_ROUTE,
-    )
-    _look_at(draft, answer.at + timedelta(seconds=policy.scheduler_retry))
-
-
-def _look_at(draft: _Draft, due: datetime) -> None:
-    if due > draft.now:
-        draft.requeue_no_later_than(due)
-    else:
-        draft.ask(AskDemand())
+    draft.ask_after(policy.demand_poll - age, AskDemand())
 
 
 def _load(draft: _Draft, observed: ObservedAutoscaler, target: GroupOfWorkers, demand: int) -> Load:
@@ -199,11 +190,14 @@ def _load(draft: _Draft, observed: ObservedAutoscaler, target: GroupOfWorkers, d
 
 
 def _workers_per_pod(observed: ObservedAutoscaler, members: GroupOfWorkers) -> int:
-    known = observed.workers
-    if known is None or known.value is None:
-        return 1
-    by_pod = workers_by_pod(members.live, known.value)
-    return max((len(workers) for workers in by_pod.values()), default=1)
+    workers = _attributed(observed)
+    return max((len(workers.of(pod)) for pod in members.live), default=1) or 1
+
+
+def _attributed(observed: ObservedAutoscaler) -> Attribution:
+    groups = (*observed.others, *([observed.target] if observed.target else ()))
+    known = observed.workers.value if observed.workers else None
+    return attribute((pod for group in groups for pod in group.live), known or ())
 
 
 def _may_change_at(
@@ -241,7 +235,7 @@ def _next_step(
 
 def _loss(draft: _Draft, observed: ObservedAutoscaler, target: GroupOfWorkers, policy: Policy) -> Loss | None:
     answer = observed.workers
-    if answer is None or answer.age(observed.now) > policy.demand_poll:
+    if answer is None or answer.age(observed.monotonic) > policy.demand_poll:
         draft.ask(AskWorkers())
         return None
     if answer.problem is not Problem.NONE or answer.value is None:
@@ -249,14 +243,13 @@ def _loss(draft: _Draft, observed: ObservedAutoscaler, target: GroupOfWorkers, p
             answer.problem.value, f"It isn't known which workers have nothing to do: {answer.message}"
         )
         return None
-    by_pod = workers_by_pod(target.live, answer.value)
-    members = [by_pod.get(pod.meta.uid, ()) for pod in target.active]
+    workers = _attributed(observed)
     not_made_yet = max(0, observed.replicas - len(target.active))
-    held = any(worker.keys or worker.nbytes for worker in answer.value)
     return Loss(
-        unused=not_made_yet + sum(not workers for workers in members),
-        busy=sum(any(worker.is_busy for worker in workers) for workers in members),
-        holds_all_results=held and not _others_remain(observed.others),
+        unused=not_made_yet + sum(not workers.may_have_workers(pod) for pod in target.active),
+        busy=sum(any(worker.is_busy for worker in workers.of(pod)) for pod in target.active),
+        holds_all_results=not all(worker.keys == 0 and not worker.nbytes for worker in answer.value)
+        and not _others_remain(observed.others),
     )
 
 

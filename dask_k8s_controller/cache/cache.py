@@ -51,6 +51,10 @@ class Cache:
         """Return the time."""
         return self._clock.now()
 
+    def monotonic(self) -> float:
+        """Return the time by the monotonic clock, in seconds: that of the scheduler's answers."""
+        return self._clock.monotonic()
+
     def store(self, kind: str) -> Store[Any]:
         """Return the store of a kind."""
         return self._stores[kind]

@@ -102,6 +102,9 @@ class Container:
     """What the kubelet says of a container of a pod."""
 
     name: str
+    runs: bool = False
+    """Its process runs now, as far as is known."""
+    is_init: bool = False
     waiting_reason: str = ""
     waiting_message: str = ""
     exit_code: int | None = None
@@ -121,8 +124,8 @@ class Pod:
     phase: str = "Pending"
     is_ready: bool = False
     ip: str = ""
-    shares_host: bool = False
-    """Uses the host's network, so that its address says nothing about which pod it is."""
+    ips: tuple[str, ...] = ()
+    """All its addresses, where it has one of IPv4 and one of IPv6."""
     reason: str = ""
     """Kubernetes' word for why it failed, e.g. ``Evicted``."""
     message: str = ""
@@ -139,17 +142,19 @@ class Pod:
         spec, status = body.get("spec") or {}, body.get("status") or {}
         conditions = {condition["type"]: condition for condition in status.get("conditions") or ()}
         scheduled = conditions.get("PodScheduled") or {}
-        statuses = [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]
         return cls(
             meta=Meta.of(body),
             phase=status.get("phase") or "Pending",
             is_ready=(conditions.get("Ready") or {}).get("status") == "True",
             ip=status.get("podIP") or "",
-            shares_host=bool(spec.get("hostNetwork")),
+            ips=tuple(entry.get("ip") or "" for entry in status.get("podIPs") or ()),
             reason=status.get("reason") or "",
             message=status.get("message") or "",
             unschedulable=_unschedulable(scheduled),
-            containers=tuple(_container(item) for item in statuses),
+            containers=(
+                *(_container(item, is_init=True) for item in status.get("initContainerStatuses") or ()),
+                *(_container(item) for item in status.get("containerStatuses") or ()),
+            ),
             ended=_ended(status.get("containerStatuses") or ()),
             restart_policy=spec.get("restartPolicy") or "Always",
         )
@@ -182,6 +187,17 @@ class Pod:
         return not self.has_ended and not self.meta.is_deleting
 
     @property
+    def runs_nothing(self) -> bool:
+        """No container can hold anything now: none has begun, or each waits to be started again."""
+        main = [container for container in self.containers if not container.is_init]
+        return not any(container.runs for container in main) if main else self.phase == "Pending"
+
+    @property
+    def addresses(self) -> frozenset[str]:
+        """All its addresses."""
+        return frozenset(address for address in (self.ip, *self.ips) if address)
+
+    @property
     def is_retiring(self) -> bool:
         """Was chosen for retirement."""
         return labels.RETIRING in self.meta.annotations
@@ -198,12 +214,14 @@ def _unschedulable(condition: JsonObject) -> str:
     return ""
 
 
-def _container(status: JsonObject) -> Container:
+def _container(status: JsonObject, *, is_init: bool = False) -> Container:
     state, last = status.get("state") or {}, status.get("lastState") or {}
     waiting = state.get("waiting") or {}
     terminated = state.get("terminated") or last.get("terminated") or {}
     return Container(
         name=status.get("name") or "",
+        runs="running" in state,
+        is_init=is_init,
         waiting_reason=waiting.get("reason") or "",
         waiting_message=waiting.get("message") or "",
         exit_code=terminated.get("exitCode"),

@@ -34,6 +34,7 @@ def observe(cache: Cache, key: Key) -> ObservedCluster | None:
     return ObservedCluster(
         cluster=cluster,
         now=cache.now(),
+        monotonic=cache.monotonic(),
         pods=pods,
         name_is_taken=cache.is_taken(namespace, names.scheduler(name))
         or not {pod.meta.uid for pod in holders} <= {pod.meta.uid for pod in pods},
@@ -124,11 +125,13 @@ class ObservedCluster:
     autoscaled : frozenset of str
         Names of the groups that a DaskAutoscaler targets.
     idle : Answer, optional
-        Since when the scheduler has been idle, as it said last; a value of None means that it is busy.
+        For how many seconds the scheduler had been idle when it said so; None means that it was busy.
     endpoint : Endpoint, optional
         Where the scheduler answers, if there is one.
     entropy : str
         Makes new names; another string at every observation.
+    monotonic : float
+        The time by the monotonic clock, in seconds: that of the scheduler's answers.
     """
 
     cluster: Cluster
@@ -138,9 +141,10 @@ class ObservedCluster:
     service: Service | None = None
     groups: tuple[WorkerGroup, ...] = ()
     autoscaled: frozenset[str] = frozenset()
-    idle: Answer[datetime] | None = None
+    idle: Answer[float] | None = None
     endpoint: Endpoint | None = None
     entropy: str = ""
+    monotonic: float = 0.0
 
     @property
     def subject(self) -> Cluster:

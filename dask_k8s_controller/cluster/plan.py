@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from dask_k8s_controller.cache.objects import Pod, Service
 from dask_k8s_controller.cluster import children
@@ -17,6 +17,7 @@ from dask_k8s_controller.plans.actions import (
     JsonPatch,
     Patch,
     Plan,
+    is_past,
 )
 from dask_k8s_controller.plans.metadata import metadata_patch
 from dask_k8s_controller.plans.notices import Notice
@@ -207,49 +208,45 @@ def _replace_outdated(draft: Draft, observed: ObservedCluster, scheduler: Pod, p
     )
 
 
-def _fresh_idleness(draft: Draft, observed: ObservedCluster, policy: Policy) -> Answer[datetime] | None:
+def _fresh_idleness(draft: Draft, observed: ObservedCluster, policy: Policy) -> Answer[float] | None:
     answer = observed.idle
     if answer is None:
         draft.ask(AskIdle())
         return None
-    if answer.age(observed.now) <= policy.answer_age and answer.problem is Problem.NONE:
+    age = answer.age(observed.monotonic)
+    if age <= policy.answer_age and answer.problem is Problem.NONE:
         if answer.value is None:
-            draft.requeue_no_later_than(answer.at + timedelta(seconds=policy.scheduler_retry))
+            draft.requeue_after(policy.scheduler_retry - age)
         return answer
-    _ask_idle_at(draft, answer.at + timedelta(seconds=policy.scheduler_retry))
+    draft.ask_after(policy.scheduler_retry - age, AskIdle())
     return None
 
 
 def _watch_idleness(draft: Draft, observed: ObservedCluster, spec: ClusterSpec, policy: Policy) -> None:
     """Delete the cluster when its scheduler has been idle for long; look only when that could be so."""
-    timeout = timedelta(seconds=spec.idle_timeout())
+    timeout = spec.idle_timeout()
     scheduler, answer = observed.scheduler, observed.idle
     if not timeout or scheduler is None or not scheduler.is_ready:
         return
     if answer is None:
         draft.ask(AskIdle())
-    elif answer.problem is not Problem.NONE:
+        return
+    age = answer.age(observed.monotonic)
+    if answer.problem is not Problem.NONE:
         draft.remark(
             answer.problem.value,
-            f"Can't tell whether the scheduler has been idle for {spec.idle_timeout()} s: {answer.message}",
+            f"Can't tell whether the scheduler has been idle for {timeout} s: {answer.message}",
             needs_a_person=answer.problem is Problem.NO_ROUTE,
         )
-        _ask_idle_at(draft, answer.at + timedelta(seconds=policy.scheduler_retry))
+        draft.ask_after(policy.scheduler_retry - age, AskIdle())
     elif answer.value is None:  # Busy, or it was when it was asked last.
-        wait = min(max(policy.idle_poll, timeout.total_seconds() / 10), LONGEST_IDLE_POLL)
-        _ask_idle_at(draft, answer.at + timedelta(seconds=wait))
-    elif answer.value + timeout > observed.now:
-        draft.requeue_no_later_than(answer.value + timeout)
-    elif answer.age(observed.now) > policy.answer_age:
+        wait = min(max(policy.idle_poll, timeout / 10), LONGEST_IDLE_POLL)
+        draft.ask_after(wait - age, AskIdle())
+    elif not is_past(timeout - answer.value - age):
+        draft.requeue_after(timeout - answer.value - age)
+    elif age > policy.answer_age:
         draft.ask(AskIdle())
     else:
-        why = f"its scheduler has been idle for {spec.idle_timeout()} s"
+        why = f"its scheduler has been idle for {timeout} s"
         draft.actions.append(delete(observed.cluster, why))
         draft.notices.append(Notice("IdleTimeout", f"Deleting the cluster: {why}."))
-
-
-def _ask_idle_at(draft: Draft, due: datetime) -> None:
-    if due > draft.now:
-        draft.requeue_no_later_than(due)
-    else:
-        draft.ask(AskIdle())

@@ -141,6 +141,7 @@ class Api:
         namespace: str,
         name: str,
         uid: str,
+        version: str = "",
         propagation: str = "Background",
         grace_period: int | None = None,
     ) -> Object | None:
@@ -148,7 +149,7 @@ class Api:
         options: Object = {
             "apiVersion": "v1",
             "kind": "DeleteOptions",
-            "preconditions": {"uid": uid},
+            "preconditions": {"uid": uid, **({"resourceVersion": version} if version else {})},
             "propagationPolicy": propagation,
         }
         if grace_period is not None:

@@ -127,8 +127,8 @@ class Executor:
                 logger.info("%s: changed the %s %s.", key, kind, name)
             case SetScale():
                 await self._set_scale(progress.key, action)
-            case Delete(kind, name, uid, why):
-                left = await self._api.delete(BY_KIND[kind], key.namespace, name, uid)
+            case Delete(kind, name, uid, why, version):
+                left = await self._api.delete(BY_KIND[kind], key.namespace, name, uid, version)
                 if left is None:
                     self._cache.store(kind).forget(uid)
                 else:
@@ -187,7 +187,7 @@ class Executor:
 
     async def _look_closely(self, progress: _Progress, action: Action) -> None:
         """Read the object that was not as expected: the watch may be late."""
-        if not isinstance(action, Patch | JsonPatch | SetScale):
+        if not isinstance(action, Patch | JsonPatch | Delete | SetScale):
             return
         try:
             body = await self._api.get(BY_KIND[action.kind], progress.key.namespace, action.name)

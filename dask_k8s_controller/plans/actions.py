@@ -67,6 +67,8 @@ class Delete:
     name: str
     uid: str
     why: str
+    version: str = ""
+    """If given, provided that the object has not changed since."""
 
 
 @dataclass(frozen=True)
@@ -153,6 +155,11 @@ class Plan:
     notices: tuple[Notice, ...] = ()
 
 
+def is_past(seconds: float) -> bool:
+    """Whether a wait of so many seconds is over: what rounding leaves of it is nothing to wait for."""
+    return seconds < 0.001
+
+
 @dataclass
 class Draft:
     """A plan while it is being made."""
@@ -176,6 +183,13 @@ class Draft:
         """Ask a question, once."""
         if question not in self.questions:
             self.questions.append(question)
+
+    def ask_after(self, seconds: float, question: Question) -> None:
+        """Ask a question after so many seconds, or at once if they have passed."""
+        if is_past(seconds):
+            self.ask(question)
+        else:
+            self.requeue_after(seconds)
 
     def remark(self, reason: str, message: str, *, needs_a_person: bool = False) -> None:
         """Add to what the status tells."""

@@ -5,10 +5,10 @@ Pure: no kopf, no HTTP.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from enum import Enum
+from ipaddress import ip_address
 from typing import Generic, Protocol, TypeVar
 
 from dask_k8s_controller.cache.objects import Pod
@@ -27,16 +27,28 @@ class Problem(Enum):
 
 @dataclass(frozen=True)
 class Answer(Generic[T]):
-    """What a scheduler said last, or why it didn't."""
+    """What a scheduler said last, or why it didn't.
 
-    at: datetime
+    Parameters
+    ----------
+    at : float
+        When, by the monotonic clock, in seconds: an answer ages whatever is done to the time of day.
+    value : object, optional
+        What it said.
+    problem : Problem
+        Why it didn't say anything.
+    message : str
+        The same for people.
+    """
+
+    at: float
     value: T | None = None
     problem: Problem = Problem.NONE
     message: str = ""
 
-    def age(self, now: datetime) -> float:
+    def age(self, monotonic: float) -> float:
         """Return the seconds since."""
-        return (now - self.at).total_seconds()
+        return monotonic - self.at
 
 
 @dataclass(frozen=True)
@@ -47,11 +59,11 @@ class Worker:
     host: str
     name: str = ""
     status: str = "running"
-    executing: int = 0
-    """Tasks that it runs now."""
-    keys: int = 0
+    executing: int | None = None
+    """Tasks that it runs now; None if that isn't known, which is not 0."""
+    keys: int | None = None
     """Results that it holds."""
-    nbytes: int = 0
+    nbytes: int | None = None
     """Their size."""
     can_drain: bool = False
     """The scheduler can give it no more tasks; then the numbers are those of this very moment, too."""
@@ -60,8 +72,13 @@ class Worker:
 
     @property
     def is_busy(self) -> bool:
-        """Runs tasks."""
-        return self.executing > 0
+        """Runs tasks, as far as is known."""
+        return self.executing != 0
+
+    @property
+    def holds_nothing(self) -> bool:
+        """Is known to neither run tasks nor hold results."""
+        return self.executing == 0 and self.keys == 0 and not self.nbytes
 
     @property
     def is_retiring(self) -> bool:
@@ -71,13 +88,17 @@ class Worker:
 
 @dataclass(frozen=True)
 class Retirement:
-    """What this process of the controller knows of the retirements that it asked for, by the pod's uid."""
+    """What this process of the controller knows of the retirements that it asked for, by the pod's uid.
 
-    under_way: frozenset[str] = frozenset()
+    Times are those of the monotonic clock.
+    """
+
+    under_way: Mapping[str, str] = field(default_factory=dict)
+    """The uid of the scheduler's pod that was asked: another one knows nothing of it."""
     done: frozenset[str] = frozenset()
-    refused: Mapping[str, datetime] = field(default_factory=dict)
+    refused: Mapping[str, float] = field(default_factory=dict)
     """When the scheduler last left a pod's workers out of its answer."""
-    busy: Mapping[str, datetime] = field(default_factory=dict)
+    busy: Mapping[str, float] = field(default_factory=dict)
     """When the scheduler last said that a pod's workers, though drained, still run tasks."""
     failed: Answer[None] | None = None
     """The last call, if it failed."""
@@ -88,32 +109,79 @@ class Answers(Protocol):
 
     def workers(self, scheduler_uid: str) -> Answer[tuple[Worker, ...]] | None: ...
 
-    def idleness(self, scheduler_uid: str) -> Answer[datetime] | None: ...
+    def idleness(self, scheduler_uid: str) -> Answer[float] | None: ...
 
     def demand(self, scheduler_uid: str) -> Answer[int] | None: ...
 
     def retirement(self, group_uid: str) -> Retirement: ...
 
 
-def workers_by_pod(pods: Iterable[Pod], workers: Iterable[Worker]) -> dict[str, tuple[Worker, ...]]:
-    """Find out which pod each worker runs in: by its address, else by its name.
+@dataclass(frozen=True)
+class Attribution:
+    """Which pod each worker runs in, as far as that can be told.
 
-    Several workers may run in one pod, with names of any form. Where the address says nothing, as pods share
-    it with their host, a worker is called as its pod or ``{pod}-{n}``.
-
-    Returns
-    -------
-    dict
+    Parameters
+    ----------
+    by_pod : mapping
         The workers by the pod's uid; a pod without workers is missing.
+    unexplained : tuple of Worker
+        Workers that run in none of the pods: as long as there are any, each pod may be theirs.
     """
-    pods = list(pods)
-    by_ip = {pod.ip: pod for pod in pods if pod.ip and not pod.shares_host}
-    by_name = {pod.name: pod for pod in pods}
+
+    by_pod: Mapping[str, tuple[Worker, ...]] = field(default_factory=dict)
+    unexplained: tuple[Worker, ...] = ()
+
+    def of(self, pod: Pod) -> tuple[Worker, ...]:
+        """Return the workers that run in a pod."""
+        return self.by_pod.get(pod.meta.uid, ())
+
+    def may_have_workers(self, pod: Pod) -> bool:
+        """Whether the scheduler may know a worker of this pod."""
+        return bool(self.of(pod)) or (bool(self.unexplained) and not pod.runs_nothing)
+
+
+def attribute(pods: Iterable[Pod], workers: Iterable[Worker]) -> Attribution:
+    """Find out which pod each worker runs in: by its name, else by its address.
+
+    A worker is called as its pod, or ``{pod}-{n}`` where several run in one. Other names say nothing; then an
+    address does, if just one of the pods has it. A pod that has ended or is being deleted explains no worker:
+    its address may belong to another by now.
+
+    Parameters
+    ----------
+    pods : iterable of Pod
+        All worker pods of the cluster, whatever group they are of.
+    workers : iterable of Worker
+        What the scheduler knows.
+    """
+    live = {pod.meta.uid: pod for pod in pods if pod.is_live}.values()
+    by_name = {pod.name: pod for pod in live}
+    by_address: dict[str, list[Pod]] = {}
+    for pod in live:
+        for address in pod.addresses:
+            by_address.setdefault(address, []).append(pod)
     found: dict[str, list[Worker]] = {}
+    unexplained: list[Worker] = []
     for worker in workers:
-        pod = by_ip.get(worker.host) or by_name.get(worker.name)
-        if pod is None:
-            pod = by_name.get(worker.name.rpartition("-")[0])
-        if pod is not None:
-            found.setdefault(pod.meta.uid, []).append(worker)
-    return {uid: tuple(of_pod) for uid, of_pod in found.items()}
+        home = _named_so(worker.name, by_name) or _only(by_address.get(_canonical(worker.host), ()))
+        if home is None:
+            unexplained.append(worker)
+        else:
+            found.setdefault(home.meta.uid, []).append(worker)
+    return Attribution({uid: tuple(of_pod) for uid, of_pod in found.items()}, tuple(unexplained))
+
+
+def _named_so(name: str, by_name: Mapping[str, Pod]) -> Pod | None:
+    pod, _, number = name.rpartition("-")
+    return by_name.get(name) or (by_name.get(pod) if number.isdecimal() else None)
+
+
+def _only(pods: Sequence[Pod]) -> Pod | None:
+    return pods[0] if len(pods) == 1 else None
+
+
+def _canonical(host: str) -> str:
+    try:
+        return str(ip_address(host))
+    except ValueError:
+        return host

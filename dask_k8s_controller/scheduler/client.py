@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import time
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -31,6 +32,9 @@ PRELOADED = "/dask-k8s/v1"
 
 AT_ONCE = 16
 """So many questions to a namespace's schedulers are under way at a time, and as many retirements."""
+
+LARGEST_SKEW = 300.0
+"""Seconds by which a scheduler's clock may be ahead of ours, where its answers have no date."""
 
 BASE_SIZE = 256 * 1024
 SIZE_PER_WORKER = 16 * 1024
@@ -84,9 +88,11 @@ class SchedulerClient:
         """Have drained workers get tasks again."""
         await self._ask(endpoint, "POST", f"{PRELOADED}/resume", {"workers": sorted(addresses)})
 
-    async def idle_since(self, endpoint: Endpoint) -> datetime | None:
-        """Return since when the scheduler has had nothing to do; None if it has."""
-        return parse_idle_since(await self._ask(endpoint, "GET", "/api/v1/check_idle"))
+    async def idle_for(self, endpoint: Endpoint) -> float | None:
+        """Return for how many seconds the scheduler has had nothing to do; None if it has."""
+        # Both moments are the scheduler's: whatever our clock says, they fit together.
+        answer, now = await self._ask_dated(endpoint, "GET", "/api/v1/check_idle")
+        return parse_idle_for(answer, now)
 
     async def adaptive_target(self, endpoint: Endpoint) -> int:
         """Return how many workers the scheduler could use."""
@@ -112,6 +118,18 @@ class SchedulerClient:
         body: Mapping[str, Any] | None = None,
         timeout: float | None = None,
     ) -> Any:
+        answer, _ = await self._ask_dated(endpoint, method, path, body, timeout)
+        return answer
+
+    async def _ask_dated(
+        self,
+        endpoint: Endpoint,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        timeout: float | None = None,
+    ) -> tuple[Any, float]:
+        """Return an answer, and when it was given by the scheduler's clock, in seconds since 1970."""
         limit = BASE_SIZE + SIZE_PER_WORKER * endpoint.workers
         session, base = await self._way_to(endpoint)
         url = URL(base + path, encoded=True)
@@ -124,7 +142,7 @@ class SchedulerClient:
                 session.request(method, url, json=body, allow_redirects=False) as response,
             ):
                 content = await _read(response, limit)
-                return _decode(response.status, path, content)
+                return _decode(response.status, path, content), _date(response)
         except TimeoutError as error:
             raise Unreachable(f"the scheduler {endpoint.pod} does not answer {path} in time") from error
         except (aiohttp.ClientError, OSError) as error:
@@ -158,6 +176,13 @@ async def _read(response: aiohttp.ClientResponse, limit: int) -> bytes:
         if len(content) > limit:
             raise BadAnswer(f"the scheduler's answer has more than {limit} bytes")
     return bytes(content)
+
+
+def _date(response: aiohttp.ClientResponse) -> float:
+    try:
+        return parsedate_to_datetime(response.headers["Date"]).timestamp()
+    except (KeyError, ValueError):
+        return time.time()
 
 
 def _decode(status: int, path: str, content: bytes) -> Any:
@@ -196,9 +221,9 @@ def _live_worker(address: str, entry: Mapping[str, Any]) -> Worker:
         host=_host(address),
         name=str(entry.get("name") or ""),
         status=str(entry.get("status") or "running"),
-        executing=_number(entry.get("processing", 0), "processing"),
-        keys=_number(entry.get("keys", 0), "keys"),
-        nbytes=_number(entry.get("nbytes", 0), "nbytes"),
+        executing=_known(entry, "processing"),
+        keys=_known(entry, "keys"),
+        nbytes=_known(entry, "nbytes"),
         can_drain=True,
         is_draining=entry.get("draining") is True,
     )
@@ -213,19 +238,24 @@ def parse_workers(answer: Any) -> tuple[Worker, ...]:
 def _worker(address: str, entry: Mapping[str, Any]) -> Worker:
     metrics = _mapping(entry.get("metrics") or {})
     counts = _mapping(metrics.get("task_counts") or {})
-    # Until 2023.4 the counts were metrics themselves.
-    executing = counts.get("executing", metrics.get("executing", 0))
-    long_running = counts.get("long-running", 0)
-    keys = counts.get("memory", metrics.get("in_memory", 0))
+    executing, keys = _known(metrics, "executing"), _known(metrics, "in_memory")  # until 2023.4
+    if "task_counts" in metrics:
+        executing = sum(_number(counts.get(state, 0), state) for state in ("executing", "long-running"))
+        keys = _number(counts.get("memory", 0), "memory")
     return Worker(
         address=address,
         host=_host(address),
         name=str(entry.get("name") or entry.get("id") or ""),
         status=str(entry.get("status") or "running"),
-        executing=_number(executing, "executing") + _number(long_running, "long-running"),
-        keys=_number(keys, "memory"),
-        nbytes=_number(metrics.get("managed_bytes", 0), "managed_bytes"),
+        executing=executing,
+        keys=keys,
+        nbytes=_known(metrics, "managed_bytes"),
     )
+
+
+def _known(metrics: Mapping[str, Any], what: str) -> int | None:
+    """Return a number; None if the scheduler doesn't say, which is not 0."""
+    return _number(metrics[what], what) if metrics.get(what) is not None else None
 
 
 def _host(address: str) -> str:
@@ -235,15 +265,15 @@ def _host(address: str) -> str:
         return ""
 
 
-def parse_idle_since(answer: Any) -> datetime | None:
-    """Read the answer of ``check_idle``."""
+def parse_idle_for(answer: Any, now: float) -> float | None:
+    """Read the answer of ``check_idle``, at a time in seconds since 1970."""
     since = _mapping(answer).get("idle_since")
     if since is None:
         return None
-    try:
-        return datetime.fromtimestamp(_real(since, "idle_since"), UTC)
-    except (ValueError, OverflowError, OSError) as error:
-        raise BadAnswer("the scheduler's answer has an impossible idle_since") from error
+    moment = _real(since, "idle_since")
+    if not 0 <= moment <= now + LARGEST_SKEW:
+        raise BadAnswer("the scheduler's answer has an impossible idle_since")
+    return max(0.0, now - moment)
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

@@ -9,7 +9,6 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -32,7 +31,7 @@ class Schedulers(Protocol):
 
     async def workers(self, endpoint: Endpoint) -> tuple[Worker, ...]: ...
 
-    async def idle_since(self, endpoint: Endpoint) -> datetime | None: ...
+    async def idle_for(self, endpoint: Endpoint) -> float | None: ...
 
     async def adaptive_target(self, endpoint: Endpoint) -> int: ...
 
@@ -51,10 +50,10 @@ class Schedulers(Protocol):
 class _Retirements:
     """What is known of a group's retirements; pods by their uid."""
 
-    under_way: set[str] = field(default_factory=set)
+    under_way: dict[str, str] = field(default_factory=dict)
     done: set[str] = field(default_factory=set)
-    refused: dict[str, datetime] = field(default_factory=dict)
-    busy: dict[str, datetime] = field(default_factory=dict)
+    refused: dict[str, float] = field(default_factory=dict)
+    busy: dict[str, float] = field(default_factory=dict)
     failed: Answer[None] | None = None
 
 
@@ -76,17 +75,17 @@ class Conversations:
         self._clock = clock
         self._on_answer = on_answer
         self._workers: dict[str, Answer[tuple[Worker, ...]]] = {}
-        self._idleness: dict[str, Answer[datetime]] = {}
+        self._idleness: dict[str, Answer[float]] = {}
         self._demand: dict[str, Answer[int]] = {}
         self._retirements: dict[str, _Retirements] = {}
         self._waiting: dict[tuple[str, str], set[Key]] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], str] = {}
 
     def workers(self, scheduler_uid: str) -> Answer[tuple[Worker, ...]] | None:
         """Return what the scheduler said last about its workers."""
         return self._workers.get(scheduler_uid)
 
-    def idleness(self, scheduler_uid: str) -> Answer[datetime] | None:
+    def idleness(self, scheduler_uid: str) -> Answer[float] | None:
         """Return what the scheduler said last about its being idle."""
         return self._idleness.get(scheduler_uid)
 
@@ -100,7 +99,7 @@ class Conversations:
         if known is None:
             return Retirement()
         return Retirement(
-            under_way=frozenset(known.under_way),
+            under_way=dict(known.under_way),
             done=frozenset(known.done),
             refused=dict(known.refused),
             busy=dict(known.busy),
@@ -129,12 +128,14 @@ class Conversations:
             case AskDemand():
                 self._share("demand", endpoint, key, partial(self._ask_demand, endpoint))
             case Retire():
-                self._start(self._retire(question, endpoint, key, uid))
+                self._start(endpoint, self._retire(question, endpoint, key, uid))
             case Resume():
                 self._share("resume", endpoint, key, partial(self._resume, question, endpoint))
 
     def forget(self, uid: str) -> None:
-        """Drop what is remembered of a group, or of a scheduler's pod, that is gone."""
+        """Drop what is remembered of a group, or of a scheduler's pod, that is gone; ask that no more."""
+        for task in [task for task, scheduler_uid in self._tasks.items() if scheduler_uid == uid]:
+            task.cancel()
         self._retirements.pop(uid, None)
         self._workers.pop(uid, None)
         self._idleness.pop(uid, None)
@@ -167,23 +168,23 @@ class Conversations:
             self._waiting[question].add(key)
             return
         self._waiting[question] = {key}
-        self._start(ask()).add_done_callback(lambda _: self._tell(question))
+        self._start(endpoint, ask()).add_done_callback(lambda _: self._tell(question))
 
     def _tell(self, question: tuple[str, str]) -> None:
         for interested in self._waiting.pop(question):
             self._on_answer(interested)
 
-    def _start(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def _start(self, endpoint: Endpoint, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(coroutine)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks[task] = endpoint.uid
+        task.add_done_callback(self._tasks.pop)
         return task
 
     async def _ask_workers(self, endpoint: Endpoint) -> None:
         self._workers[endpoint.uid] = await self._answer(self._schedulers.workers(endpoint))
 
     async def _ask_idle(self, endpoint: Endpoint) -> None:
-        self._idleness[endpoint.uid] = await self._answer(self._schedulers.idle_since(endpoint))
+        self._idleness[endpoint.uid] = await self._answer(self._schedulers.idle_for(endpoint))
 
     async def _ask_demand(self, endpoint: Endpoint) -> None:
         self._demand[endpoint.uid] = await self._answer(self._schedulers.adaptive_target(endpoint))
@@ -198,17 +199,24 @@ class Conversations:
 
     async def _retire(self, question: Retire, endpoint: Endpoint, key: Key, uid: str) -> None:
         known = self._retirements.setdefault(uid, _Retirements())
-        pods = {pod: addresses for pod, addresses in question.pods if pod not in known.under_way}
+        pods = {
+            pod: addresses for pod, addresses in question.pods if known.under_way.get(pod) != endpoint.uid
+        }
         if not pods:
             return
-        known.under_way |= pods.keys()
+        known.under_way |= dict.fromkeys(pods, endpoint.uid)
+        for pod in pods:
+            known.done.discard(pod)
+            known.refused.pop(pod, None)
         try:
             idle = await self._drain(known, endpoint, pods, question.patient)
             if idle:
                 logger.info("%s: retiring the workers of %s pods.", key, len(idle))
                 await self._retire_now(known, endpoint, idle)
         finally:
-            known.under_way -= pods.keys()
+            for pod in pods:
+                if known.under_way.get(pod) == endpoint.uid:
+                    del known.under_way[pod]
             # What the scheduler said of its workers before is no longer true.
             self._workers.pop(endpoint.uid, None)
             self._on_answer(key)
@@ -258,5 +266,5 @@ class Conversations:
                 if isinstance(error, Unreachable)
                 else Problem.BAD_ANSWER
             )
-            return Answer(self._clock.now(), None, problem, str(error))
-        return Answer(self._clock.now(), value)
+            return Answer(self._clock.monotonic(), None, problem, str(error))
+        return Answer(self._clock.monotonic(), value)

@@ -9,6 +9,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
+from dask_k8s_controller.autoscaler.spec import Autoscaler
 from dask_k8s_controller.cache.cache import Cache
 from dask_k8s_controller.cache.objects import Pod
 from dask_k8s_controller.cluster.observe import endpoint_of, live_scheduler
@@ -30,10 +31,19 @@ def observe(cache: Cache, key: Key) -> ObservedGroup | None:
     return ObservedGroup(
         group=group,
         now=cache.now(),
+        monotonic=cache.monotonic(),
         cluster=cluster,
         scheduler=scheduler,
         pods=cache.find(Pod, "group", key.namespace, key.name),
-        others_remain=_others_remain(cache, group),
+        cluster_pods=cache.find(Pod, "component", key.namespace, group.cluster, labels.Component.WORKER),
+        others_remain=any(
+            other.name != group.name and other.wants_workers(cluster)
+            for other in cache.find(WorkerGroup, "cluster", key.namespace, group.cluster)
+        ),
+        is_autoscaled=any(
+            autoscaler.worker_group == group.name and not autoscaler.meta.is_deleting
+            for autoscaler in cache.find(Autoscaler, "cluster", key.namespace, group.cluster)
+        ),
         workers=cache.answers.workers(scheduler.meta.uid) if scheduler else None,
         retirement=cache.answers.retirement(group.meta.uid),
         undecided=cache.undecided(group.meta.uid),
@@ -63,14 +73,6 @@ def _keys_of(cache: Cache, namespace: str, cluster: str) -> Iterable[Key]:
         yield Key(WorkerGroup.kind, namespace, group.name)
 
 
-def _others_remain(cache: Cache, group: WorkerGroup) -> bool:
-    workers = cache.find(Pod, "component", group.meta.namespace, group.cluster, labels.Component.WORKER)
-    return any(
-        pod.is_live and not pod.is_retiring and pod.meta.labels.get(labels.WORKER_GROUP_NAME) != group.name
-        for pod in workers
-    )
-
-
 @dataclass(frozen=True)
 class ObservedGroup:
     """A DaskWorkerGroup, its pods, and the cluster that they serve.
@@ -87,8 +89,12 @@ class ObservedGroup:
         The cluster's live scheduler pod.
     pods : tuple of Pod
         Worker pods of a group of that name, whoever owns them.
+    cluster_pods : tuple of Pod
+        Worker pods of the cluster, whatever group they are of.
     others_remain : bool
-        The cluster's other groups have workers that stay.
+        Another live group of the cluster wants workers, whether it has them yet or not.
+    is_autoscaled : bool
+        A DaskAutoscaler sets the replicas: it never means that results may go.
     workers : Answer, optional
         The workers that the scheduler knew when it was asked last.
     retirement : Retirement
@@ -99,6 +105,8 @@ class ObservedGroup:
         Where the cluster's scheduler answers, if there is one.
     entropy : str
         Makes new names; another string at every observation.
+    monotonic : float
+        The time by the monotonic clock, in seconds: that of the scheduler's answers.
     """
 
     group: WorkerGroup
@@ -106,12 +114,15 @@ class ObservedGroup:
     cluster: Cluster | None = None
     scheduler: Pod | None = None
     pods: tuple[Pod, ...] = ()
+    cluster_pods: tuple[Pod, ...] = ()
     others_remain: bool = False
+    is_autoscaled: bool = False
     workers: Answer[tuple[Worker, ...]] | None = None
     retirement: Retirement = field(default_factory=Retirement)
     undecided: tuple[str, ...] = ()
     endpoint: Endpoint | None = None
     entropy: str = ""
+    monotonic: float = 0.0
 
     @property
     def subject(self) -> WorkerGroup:

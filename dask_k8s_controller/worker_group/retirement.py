@@ -6,25 +6,29 @@ controller goes on from it.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from dask_k8s_controller.cache.objects import Pod, moment
 from dask_k8s_controller.plans.actions import (
     AskWorkers,
+    Delete,
     Draft,
     Patch,
     Resume,
     Retire,
+    is_past,
 )
 from dask_k8s_controller.plans.ownership import delete
-from dask_k8s_controller.scheduler.answers import Problem, Worker, workers_by_pod
+from dask_k8s_controller.scheduler.answers import Attribution, Problem, Worker, attribute
 from dask_k8s_controller.settings import Policy
 from dask_k8s_controller.worker_group.observe import ObservedGroup
 from dask_k8s_controller.worker_group.scale_down import choose, choose_unstarted, holds_nothing, is_busy
 from dask_k8s_models import labels
 
-Workers = Mapping[str, Sequence[Worker]]
+WORKERS_PER_SECOND = 100
+"""A scheduler has so many heartbeats a second, however many workers it has: then each has fewer."""
 
 
 def plan_shrinking(
@@ -40,22 +44,31 @@ def plan_shrinking(
     Returns
     -------
     bool
-        Whether any active pod stays, of this group or another of the cluster.
+        Whether what the group's workers hold is to be kept: see `_is_kept`.
     """
-    someone_stays = surplus < len(active) or observed.others_remain
-    if observed.scheduler is None or not someone_stays:
+    is_kept = surplus < len(active) or _is_kept(observed)
+    if observed.scheduler is None or not is_kept:
         nothing = "no scheduler has anything to lose" if observed.scheduler is None else "no worker stays"
-        for pod in choose(active, surplus, {}, outdated).at_once:
+        for pod in choose(active, surplus, Attribution(), outdated).at_once:
             draft.actions.append(delete(pod, nothing))
-        return someone_stays
-    unstarted = choose_unstarted(active, surplus)
+        return is_kept
+    unstarted = choose_unstarted(active, surplus, _workers_at_hand(observed))
     for pod in unstarted:
-        draft.actions.append(delete(pod, "it is too many and has not started"))
+        draft.actions.append(_delete_unstarted(pod, "it is too many and has not started"))
     if surplus > len(unstarted):
         chosen = {pod.meta.uid for pod in unstarted}
         rest = [pod for pod in active if pod.meta.uid not in chosen]
         _choose_started(draft, observed, policy, rest, surplus - len(unstarted), outdated)
-    return someone_stays
+    return is_kept
+
+
+def _is_kept(observed: ObservedGroup) -> bool:
+    """Whether results have to be kept though the group has no workers any more.
+
+    Another group takes them over, even if its workers are yet to come. An autoscaler goes to zero as it saw
+    no results a moment ago: if there are any by now, the scheduler refuses.
+    """
+    return observed.others_remain or observed.is_autoscaled
 
 
 def plan_rollout(
@@ -66,16 +79,16 @@ def plan_rollout(
     Returns
     -------
     bool
-        Whether any active pod stays, of this group or another of the cluster.
+        Whether what the group's workers hold is to be kept: see `_is_kept`.
     """
-    someone_stays = bool(active) or observed.others_remain
+    is_kept = bool(active) or _is_kept(observed)
     spec = observed.group.spec
     if not outdated or spec is None:
-        return someone_stays
+        return is_kept
     old = [pod for pod in active if pod.meta.uid in outdated]
-    unstarted = choose_unstarted(old, len(old))
+    unstarted = choose_unstarted(old, len(old), _workers_at_hand(observed))
     for pod in unstarted:
-        draft.actions.append(delete(pod, "its template is outdated and it has not started"))
+        draft.actions.append(_delete_unstarted(pod, "its template is outdated and it has not started"))
     started = [pod for pod in old if pod not in unstarted]
     ready = [pod for pod in active if pod.is_ready]
     may_go = spec.worker.max_unavailable() - (observed.group.replicas - len(ready))
@@ -85,7 +98,7 @@ def plan_rollout(
             draft.actions.append(delete(pod, "its template is outdated"))
     elif started and may_go > 0 and not is_alone:
         _replace_started(draft, observed, policy, active, started, outdated)
-    return someone_stays
+    return is_kept
 
 
 def _replace_started(
@@ -101,7 +114,7 @@ def _replace_started(
     if workers is None or spec is None:
         return
     # Ready is not enough: until it is a worker of the scheduler's, it can take nobody's results over.
-    at_work = {pod.meta.uid for pod in active if pod.is_ready and pod.meta.uid in workers}
+    at_work = {pod.meta.uid for pod in active if pod.is_ready and workers.of(pod)}
     may_go = spec.worker.max_unavailable() - (observed.group.replicas - len(at_work))
     is_alone = observed.group.replicas == 1 and at_work <= set(outdated)
     if may_go > 0 and not is_alone:
@@ -123,9 +136,9 @@ def _choose_started(
     if workers is None:
         return
     refused = {
-        uid: at + timedelta(seconds=policy.refusal_memory)
-        for uid, at in observed.retirement.refused.items()
-        if at + timedelta(seconds=policy.refusal_memory) > observed.now
+        uid: policy.refusal_memory - age
+        for uid in observed.retirement.refused
+        if (age := _refused_for(observed, uid)) is not None and age < policy.refusal_memory
     }
     willing = [pod for pod in candidates if pod.meta.uid not in refused]
     if len(willing) < min(count, len(candidates)) and refused:
@@ -134,15 +147,45 @@ def _choose_started(
             "The scheduler would not retire workers that hold results or actors which no other worker can "
             "take over; it is asked again later.",
         )
-        draft.requeue_no_later_than(min(refused.values()))
-    choice = choose(willing, count, workers, outdated)
+        draft.requeue_after(min(refused.values()))
+    known = [pod for pod in willing if workers.of(pod) or not workers.may_have_workers(pod)]
+    if len(known) < min(count, len(willing)):
+        _remark_unexplained(draft, policy, workers)
+    choice = choose(known, count, workers, outdated)
     for pod in choice.at_once:
         draft.actions.append(delete(pod, "it is no worker of the scheduler's"))
-    for pod in choice.to_retire:
+    going = choice.to_retire
+    if not _has_heirs(observed, workers, going):
+        going = tuple(pod for pod in going if holds_nothing(workers.of(pod)))
+        if len(going) < len(choice.to_retire):
+            draft.remark(
+                "NoWorkerToTakeOver",
+                "Workers that run tasks or hold results wait for another worker that can take them over.",
+            )
+            draft.requeue_after(policy.drain_poll)
+    for pod in going:
         mark = {"metadata": {"annotations": {labels.RETIRING: observed.now.isoformat()}}}
         draft.actions.append(Patch("Pod", pod.name, pod.meta.uid, mark))
-    if choice.to_retire:
+    if going:
         draft.requeue_after(0)
+
+
+def _has_heirs(observed: ObservedGroup, workers: Attribution, going: Sequence[Pod]) -> bool:
+    """Whether the scheduler knows a worker that stays: it takes over what the others hold."""
+    leaving = {pod.meta.uid for pod in going}
+    leaving |= {pod.meta.uid for pod in _all_pods(observed) if pod.is_retiring}
+    return bool(workers.unexplained) or not workers.by_pod.keys() <= leaving
+
+
+def _remark_unexplained(draft: Draft, policy: Policy, workers: Attribution) -> None:
+    example = workers.unexplained[0]
+    draft.remark(
+        "WorkersNotRecognized",
+        f"The scheduler knows workers ({len(workers.unexplained)}) of which it can't be told in which pod "
+        f"they run, e.g. {example.name or 'one without a name'} at {example.address}: until they are gone, "
+        "pods without a worker of their own are kept. Start workers with --name $(DASK_WORKER_NAME).",
+    )
+    draft.requeue_after(policy.scheduler_retry)
 
 
 def plan_retirement(
@@ -154,10 +197,13 @@ def plan_retirement(
             draft.actions.append(delete(pod, "nobody is left to take its results over"))
         return
     waiting = []
+    at_hand = _workers_at_hand(observed)
     for pod in marked:
-        if pod.meta.uid in observed.retirement.done:
+        uid = pod.meta.uid
+        # A retired worker may have come back; only if it holds something by now, it is retired once more.
+        if uid in observed.retirement.done and holds_nothing(at_hand.of(pod)):
             draft.actions.append(delete(pod, "the scheduler has retired its workers"))
-        elif pod.meta.uid not in observed.retirement.under_way:
+        elif observed.retirement.under_way.get(uid) != observed.scheduler.meta.uid:
             waiting.append(pod)
     if not waiting:
         return
@@ -169,19 +215,20 @@ def plan_retirement(
 
 
 def _can_be_retired(
-    draft: Draft, observed: ObservedGroup, policy: Policy, pod: Pod, workers: Workers
+    draft: Draft, observed: ObservedGroup, policy: Policy, pod: Pod, workers: Attribution
 ) -> bool:
-    uid = pod.meta.uid
-    of_pod = workers.get(uid, ())
+    of_pod = workers.of(pod)
     if not of_pod:
-        draft.actions.append(delete(pod, "its workers have left the scheduler"))
+        if workers.may_have_workers(pod):
+            _remark_unexplained(draft, policy, workers)
+        else:
+            draft.actions.append(delete(pod, "its workers have left the scheduler"))
         return False
-    marked_at = _marked_at(pod, observed.now)
-    refused_at = observed.retirement.refused.get(uid)
-    if refused_at is not None and refused_at >= marked_at:
+    refused_for = _refused_for(observed, pod.meta.uid)
+    if refused_for is not None and refused_for < policy.refusal_memory:
         _give_up(draft, pod, of_pod)
         return False
-    drained_at = marked_at + timedelta(seconds=_drain_timeout(observed))
+    drained_at = _marked_at(pod, observed.now) + timedelta(seconds=_drain_timeout(observed))
     due = min(_next_try(observed, policy, pod, of_pod), drained_at)
     if due > observed.now:
         draft.requeue_no_later_than(due)
@@ -200,10 +247,20 @@ def _next_try(observed: ObservedGroup, policy: Policy, pod: Pod, of_pod: Sequenc
     if _can_drain(of_pod):
         # At each try they are drained, and retired if they are idle then: nothing can come in between.
         tried_at = observed.retirement.busy.get(pod.meta.uid)
-        return tried_at + wait if tried_at else observed.now
+        if tried_at is None:
+            return observed.now
+        return observed.now + wait - timedelta(seconds=observed.monotonic - tried_at)
     if is_busy(of_pod):
         return observed.now + wait
-    return _marked_at(pod, observed.now) + timedelta(seconds=policy.heartbeat)
+    number = len(observed.workers.value or ()) if observed.workers else 0
+    heartbeat = max(policy.heartbeat, number / WORKERS_PER_SECOND)
+    return _marked_at(pod, observed.now) + timedelta(seconds=heartbeat)
+
+
+def _refused_for(observed: ObservedGroup, uid: str) -> float | None:
+    """Return the seconds since the scheduler would not retire a pod's workers; None if it never did."""
+    refused_at = observed.retirement.refused.get(uid)
+    return None if refused_at is None else observed.monotonic - refused_at
 
 
 def _can_drain(workers: Sequence[Worker]) -> bool:
@@ -221,33 +278,33 @@ def _give_up(draft: Draft, pod: Pod, of_pod: Sequence[Worker]) -> None:
 
 
 def _retire(
-    draft: Draft, observed: ObservedGroup, policy: Policy, pods: Sequence[Pod], workers: Workers
+    draft: Draft, observed: ObservedGroup, policy: Policy, pods: Sequence[Pod], workers: Attribution
 ) -> None:
     failed = observed.retirement.failed
-    retry_at = failed.at + timedelta(seconds=policy.scheduler_retry) if failed else observed.now
+    retry_in = policy.scheduler_retry - failed.age(observed.monotonic) if failed else 0.0
     if failed is not None and failed.problem is Problem.NO_ROUTE:
         for pod in pods:
-            if holds_nothing(workers[pod.meta.uid]):
+            if holds_nothing(workers.of(pod)):
                 draft.actions.append(delete(pod, "its workers hold nothing"))
-        pods = [pod for pod in pods if not holds_nothing(workers[pod.meta.uid])]
+        pods = [pod for pod in pods if not holds_nothing(workers.of(pod))]
     if not pods:
         return
     if failed is not None and failed.problem is not Problem.NONE:
         draft.remark(failed.problem.value, failed.message, needs_a_person=failed.problem is Problem.NO_ROUTE)
-    if retry_at > observed.now:
-        draft.requeue_no_later_than(retry_at)
+    if not is_past(retry_in):
+        draft.requeue_after(retry_in)
         return
     timeout = timedelta(seconds=_drain_timeout(observed))
     patient = frozenset(
         pod.meta.uid
         for pod in pods
-        if _can_drain(workers[pod.meta.uid]) and observed.now < _marked_at(pod, observed.now) + timeout
+        if _can_drain(workers.of(pod)) and observed.now < _marked_at(pod, observed.now) + timeout
     )
-    addresses = (tuple(worker.address for worker in workers[pod.meta.uid]) for pod in pods)
+    addresses = (tuple(worker.address for worker in workers.of(pod)) for pod in pods)
     draft.ask(Retire(tuple(zip((pod.meta.uid for pod in pods), addresses, strict=True)), patient))
 
 
-def _known_workers(draft: Draft, observed: ObservedGroup, policy: Policy) -> Workers | None:
+def _known_workers(draft: Draft, observed: ObservedGroup, policy: Policy) -> Attribution | None:
     """Return the workers by pod, if the scheduler said so just now; else see to it that it will be asked."""
     scheduler, answer = observed.scheduler, observed.workers
     if scheduler is None or not scheduler.is_ready:
@@ -261,16 +318,22 @@ def _known_workers(draft: Draft, observed: ObservedGroup, policy: Policy) -> Wor
             answer.problem.value,
             f"Workers have to be retired by the scheduler before they go: {answer.message}",
         )
-        retry_at = answer.at + timedelta(seconds=policy.scheduler_retry)
-        if retry_at > observed.now:
-            draft.requeue_no_later_than(retry_at)
-        else:
-            draft.ask(AskWorkers())
+        draft.ask_after(policy.scheduler_retry - answer.age(observed.monotonic), AskWorkers())
         return None
-    if answer.age(observed.now) > policy.answer_age or answer.value is None:
+    if answer.age(observed.monotonic) > policy.answer_age or answer.value is None:
         draft.ask(AskWorkers())
         return None
-    return workers_by_pod(observed.own_pods, answer.value)
+    return _workers_at_hand(observed)
+
+
+def _workers_at_hand(observed: ObservedGroup) -> Attribution:
+    """Return in which pods the workers run that the scheduler knew when it was asked last."""
+    workers = observed.workers.value if observed.workers else None
+    return attribute(_all_pods(observed), workers or ())
+
+
+def _all_pods(observed: ObservedGroup) -> tuple[Pod, ...]:
+    return (*observed.cluster_pods, *observed.own_pods)
 
 
 def _drain_timeout(observed: ObservedGroup) -> int:
@@ -282,4 +345,9 @@ def _marked_at(pod: Pod, now: datetime) -> datetime:
         marked_at = moment(pod.meta.annotations.get(labels.RETIRING)) or now
     except ValueError:
         return now
-    return marked_at if marked_at.tzinfo else now
+    return min(marked_at, now) if marked_at.tzinfo else now
+
+
+def _delete_unstarted(pod: Pod, why: str) -> Delete:
+    """Delete a pod that holds nothing, unless it has begun meanwhile: then its version is another."""
+    return replace(delete(pod, why), version=pod.meta.version)

@@ -5,11 +5,11 @@ In this order: pods that never became a worker; then idle workers; then those th
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from dask_k8s_controller.cache.objects import Pod
-from dask_k8s_controller.scheduler.answers import Worker
+from dask_k8s_controller.scheduler.answers import Attribution, Worker
 
 
 @dataclass(frozen=True)
@@ -20,25 +20,20 @@ class Choice:
     to_retire: tuple[Pod, ...] = ()
 
 
-def has_not_started(pod: Pod) -> bool:
-    """Whether no container of the pod can have run yet, so that it can't hold anything."""
-    return pod.phase == "Pending"
-
-
 def is_busy(workers: Sequence[Worker]) -> bool:
-    """Whether any of a pod's workers runs tasks."""
+    """Whether any of a pod's workers runs tasks, as far as is known."""
     return any(worker.is_busy for worker in workers)
 
 
 def holds_nothing(workers: Sequence[Worker]) -> bool:
-    """Whether a pod's workers neither run tasks nor hold results."""
-    return not any(worker.is_busy or worker.keys or worker.nbytes for worker in workers)
+    """Whether a pod's workers are known to neither run tasks nor hold results."""
+    return all(worker.holds_nothing for worker in workers)
 
 
 def choose(
     candidates: Collection[Pod],
     count: int,
-    workers: Mapping[str, Sequence[Worker]],
+    workers: Attribution,
     outdated: Collection[str] = frozenset(),
 ) -> Choice:
     """Choose ``count`` of the candidates.
@@ -49,20 +44,20 @@ def choose(
         Live pods of one group that have not been chosen yet.
     count : int
         How many have to go.
-    workers : mapping
-        The workers that the scheduler knows, by their pod's uid.
+    workers : Attribution
+        The workers that the scheduler knows, with their pods.
     outdated : collection of str
         Uids of pods made from an older template: among equals they go first.
     """
 
     def order(pod: Pod) -> tuple[bool, bool, bool, int, int, str, str]:
-        of_pod = workers.get(pod.meta.uid, ())
+        of_pod = workers.of(pod)
         return (
             bool(of_pod),
             is_busy(of_pod),
             pod.meta.uid not in outdated,
-            sum(worker.nbytes for worker in of_pod),
-            sum(worker.keys for worker in of_pod),
+            sum(worker.nbytes or 0 for worker in of_pod),
+            sum(worker.keys or 0 for worker in of_pod),
             # The youngest of equals: it has had the least time to become useful.
             _newest_first(pod),
             pod.name,
@@ -70,15 +65,17 @@ def choose(
 
     chosen = sorted(candidates, key=order)[:count]
     return Choice(
-        at_once=tuple(pod for pod in chosen if pod.meta.uid not in workers),
-        to_retire=tuple(pod for pod in chosen if pod.meta.uid in workers),
+        at_once=tuple(pod for pod in chosen if not workers.of(pod)),
+        to_retire=tuple(pod for pod in chosen if workers.of(pod)),
     )
 
 
-def choose_unstarted(candidates: Collection[Pod], count: int) -> tuple[Pod, ...]:
+def choose_unstarted(candidates: Collection[Pod], count: int, workers: Attribution) -> tuple[Pod, ...]:
     """Choose up to ``count`` of the candidates that can't hold anything, whatever the scheduler says."""
-    unstarted = sorted(filter(has_not_started, candidates), key=lambda pod: (_newest_first(pod), pod.name))
-    return tuple(unstarted[:count])
+    unstarted = [
+        pod for pod in candidates if pod.phase == "Pending" and pod.runs_nothing and not workers.of(pod)
+    ]
+    return tuple(sorted(unstarted, key=lambda pod: (_newest_first(pod), pod.name))[:count])
 
 
 def _newest_first(pod: Pod) -> str:

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from dask_k8s_controller.cache.custom import Custom, parsed, template_hash
 from dask_k8s_controller.cache.objects import JsonObject, Meta
+from dask_k8s_controller.cluster.spec import Cluster
 from dask_k8s_models.worker_group import WorkerGroupSpec
 
 
@@ -37,3 +38,13 @@ class WorkerGroup(Custom[WorkerGroupSpec]):
     def replicas(self) -> int:
         """How many workers there should be."""
         return self.spec.worker.replicas if self.spec else 0
+
+    def wants_workers(self, cluster: Cluster | None) -> bool:
+        """Whether the group has or awaits workers that can take over what others of that cluster hold."""
+        is_of_another = (
+            cluster is not None
+            and self.meta.owner is not None
+            and self.meta.owner.kind == "DaskCluster"
+            and self.meta.owner.uid != cluster.meta.uid
+        )
+        return self.replicas > 0 and not self.meta.is_deleting and not is_of_another

@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
@@ -73,16 +72,16 @@ class ScriptedSchedulers:
         )
         hosts = {pod["metadata"]["name"]: pod.get("status", {}).get("podIP") for pod in pods}
         workers = (
-            Worker(address=f"tcp://{host}:1", host=host, name=name, can_drain=True)
+            Worker(f"tcp://{host}:1", host, name, executing=0, keys=0, nbytes=0, can_drain=True)
             for name, host in hosts.items()
             if host
         )
         gone = self.retired.get(endpoint.namespace, set())
         return tuple(worker for worker in workers if worker.address not in gone)
 
-    async def idle_since(self, endpoint: Endpoint) -> datetime | None:
+    async def idle_for(self, endpoint: Endpoint) -> float | None:
         self._answers(endpoint)
-        return datetime.fromtimestamp(0, UTC) if endpoint.namespace in self.idle else None
+        return time.time() if endpoint.namespace in self.idle else None
 
     async def adaptive_target(self, endpoint: Endpoint) -> int:
         self._answers(endpoint)

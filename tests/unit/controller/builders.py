@@ -185,12 +185,13 @@ def service(of: Cluster | None = None, **more: Any) -> Service:
 
 
 def worker(address: str, **more: Any) -> Worker:
-    """A worker that the scheduler knows, at ``host:port``."""
+    """A worker that the scheduler knows, at ``host:port``; it runs and holds nothing."""
+    more = {"executing": 0, "keys": 0, "nbytes": 0, **more}
     return Worker(f"tcp://{address}", address.rpartition(":")[0], **more)
 
 
 def answer(*workers: Worker, age: float = 0) -> Answer[tuple[Worker, ...]]:
-    return Answer(NOW - timedelta(seconds=age), workers)
+    return Answer(-age, workers)
 
 
 def observed_group(of: WorkerGroup | None = None, *pods: Pod, **more: Any) -> ObservedGroup:

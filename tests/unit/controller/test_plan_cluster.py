@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -133,7 +133,7 @@ class TestAChangedScheduler:
         return observed_cluster(self.changed, **{"pods": (scheduler_pod(),), **more})
 
     def test_waits_until_the_cluster_is_idle(self) -> None:
-        busy: Answer[datetime] = Answer(NOW)
+        busy: Answer[float] = Answer(0)
         waiting = plan(self.observed(idle=busy))
         assert waiting.actions == ()
         assert reasons(waiting) == ["SchedulerChangePending"]
@@ -143,7 +143,7 @@ class TestAChangedScheduler:
         assert plan(self.observed()).questions == (AskIdle(),)
 
     def test_replaces_an_idle_one(self) -> None:
-        assert deleted(plan(self.observed(idle=Answer(NOW, NOW)))) == {("Pod", "c-scheduler")}
+        assert deleted(plan(self.observed(idle=Answer(0, 0)))) == {("Pod", "c-scheduler")}
 
     def test_replaces_one_that_is_not_ready(self) -> None:
         assert deleted(plan(self.observed(pods=(scheduler_pod(ready=False),)))) == {("Pod", "c-scheduler")}
@@ -319,7 +319,7 @@ class TestSuspending:
 
 
 class TestIdleTimeout:
-    def observed(self, idle: Answer[datetime] | None, **more: Any) -> ObservedCluster:
+    def observed(self, idle: Answer[float] | None, **more: Any) -> ObservedCluster:
         return observed_cluster(cluster(idleTimeout=300), idle=idle, **more)
 
     def test_without_one_the_scheduler_is_never_asked(self) -> None:
@@ -329,34 +329,32 @@ class TestIdleTimeout:
         assert plan(self.observed(None)).questions == (AskIdle(),)
 
     def test_an_idle_scheduler_is_looked_at_again_only_when_the_timeout_could_have_passed(self) -> None:
-        waiting = plan(self.observed(Answer(NOW, NOW - timedelta(seconds=100))))
+        waiting = plan(self.observed(Answer(0, 100)))
         assert waiting.questions == ()
         assert waiting.requeue_at == NOW + timedelta(seconds=200)
 
     def test_a_busy_scheduler_is_never_deleted(self) -> None:
-        waiting = plan(self.observed(Answer(NOW)))
+        waiting = plan(self.observed(Answer(0)))
         assert deleted(waiting) == set()
         assert waiting.requeue_at == NOW + timedelta(seconds=30)
 
     def test_an_old_answer_is_not_enough_to_delete_a_cluster(self) -> None:
-        old = Answer(NOW - timedelta(seconds=200), NOW - timedelta(seconds=300))
+        old = Answer(-200, 100)
         looking = plan(self.observed(old))
         assert deleted(looking) == set()
         assert looking.questions == (AskIdle(),)
 
     def test_a_cluster_that_was_idle_for_long_enough_is_deleted(self) -> None:
-        assert deleted(plan(self.observed(Answer(NOW, NOW - timedelta(seconds=300))))) == {
-            ("DaskCluster", "cluster")
-        }
+        assert deleted(plan(self.observed(Answer(0, 300)))) == {("DaskCluster", "cluster")}
 
     def test_a_scheduler_that_does_not_answer_is_not_idle(self) -> None:
-        silent: Answer[datetime] = Answer(NOW, None, Problem.UNREACHABLE, "timed out")
+        silent: Answer[float] = Answer(0, None, Problem.UNREACHABLE, "timed out")
         waiting = plan(self.observed(silent))
         assert deleted(waiting) == set()
         assert reasons(waiting) == ["SchedulerUnreachable"]
 
     def test_a_scheduler_without_the_route_needs_a_person(self) -> None:
-        old: Answer[datetime] = Answer(NOW, None, Problem.NO_ROUTE, "no such route")
+        old: Answer[float] = Answer(0, None, Problem.NO_ROUTE, "no such route")
         assert plan(self.observed(old)).remarks[0].needs_a_person
 
     def test_a_scheduler_that_is_not_ready_is_not_asked(self) -> None:

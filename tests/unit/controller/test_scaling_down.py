@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+import pytest
+
 from dask_k8s_controller.cache.objects import Pod
-from dask_k8s_controller.plans.actions import AskWorkers, Resume, Retire
-from dask_k8s_controller.scheduler.answers import Answer, Problem, Retirement, workers_by_pod
+from dask_k8s_controller.plans.actions import AskWorkers, Delete, Resume, Retire
+from dask_k8s_controller.scheduler.answers import Answer, Problem, Retirement, attribute
+from dask_k8s_controller.scheduler.client import parse_workers
 from dask_k8s_controller.settings import Policy
 from dask_k8s_controller.worker_group.observe import ObservedGroup
+from dask_k8s_controller.worker_group.spec import WorkerGroup
 from dask_k8s_models import labels
 from tests.unit.controller.builders import (
     NOW,
     answer,
+    cluster,
     group,
+    group_body,
     observed_group,
     scheduler_pod,
+    time,
     worker,
     worker_pod,
 )
@@ -105,9 +113,7 @@ class TestWithoutAScheduler:
         assert reasons(waiting) == ["SchedulerNotReady"]
 
     def test_a_scheduler_that_does_not_answer_is_asked_again_later(self) -> None:
-        silent: Answer[Any] = Answer(
-            NOW - timedelta(seconds=1), None, Problem.UNREACHABLE, "no route to host"
-        )
+        silent: Answer[Any] = Answer(-1, None, Problem.UNREACHABLE, "no route to host")
         waiting = plan(shrinking(1, *pods(2), workers=silent), Policy(scheduler_retry=5))
         assert waiting.actions == ()
         assert waiting.questions == ()
@@ -116,9 +122,7 @@ class TestWithoutAScheduler:
         assert waiting.requeue_at == NOW + timedelta(seconds=4)
 
     def test_the_trouble_is_still_told_while_it_is_asked_again(self) -> None:
-        silent: Answer[Any] = Answer(
-            NOW - timedelta(seconds=6), None, Problem.UNREACHABLE, "no route to host"
-        )
+        silent: Answer[Any] = Answer(-6, None, Problem.UNREACHABLE, "no route to host")
         waiting = plan(shrinking(1, *pods(2), workers=silent), Policy(scheduler_retry=5))
         assert waiting.questions == (AskWorkers(),)
         assert reasons(waiting) == ["SchedulerUnreachable"]
@@ -126,7 +130,7 @@ class TestWithoutAScheduler:
     def test_if_no_worker_stays_in_the_whole_cluster_nothing_can_be_moved(self) -> None:
         assert deleted(plan(shrinking(0, *pods(2)))) == {"w1", "w2"}
 
-    def test_if_another_group_has_workers_they_take_the_results_over(self) -> None:
+    def test_if_another_group_wants_workers_they_take_the_results_over(self) -> None:
         observed = shrinking(0, *pods(2), others_remain=True)
         assert deleted(plan(observed)) == set()
         assert plan(observed).questions == (AskWorkers(),)
@@ -161,7 +165,7 @@ class TestRetiring:
         assert retiring.questions == self.retire("10.0.0.2:1")
 
     def test_nothing_is_asked_twice_while_a_retirement_is_under_way(self) -> None:
-        under_way = Retirement(under_way=frozenset({"w2"}))
+        under_way = Retirement(under_way={"w2": "c-scheduler"})
         waiting = plan(self.observed(worker("10.0.0.2:1"), retirement=under_way))
         assert waiting.questions == ()
         assert waiting.actions == ()
@@ -173,6 +177,18 @@ class TestRetiring:
     def test_a_pod_is_deleted_though_its_retired_worker_has_come_back(self) -> None:
         done = Retirement(done=frozenset({"w2"}))
         assert deleted(plan(self.observed(worker("10.0.0.2:9"), retirement=done))) == {"w2"}
+
+    def test_a_retired_worker_that_came_back_and_holds_something_is_retired_again(self) -> None:
+        done = Retirement(done=frozenset({"w2"}))
+        back = plan(self.observed(worker("10.0.0.2:9", keys=1, nbytes=8), retirement=done))
+        assert back.questions == self.retire("10.0.0.2:9")
+        assert back.actions == ()
+
+    def test_a_retirement_is_asked_for_again_when_there_is_another_scheduler(self) -> None:
+        under_way = Retirement(under_way={"w2": "the-scheduler-before"})
+        assert plan(self.observed(worker("10.0.0.2:1"), retirement=under_way)).questions == self.retire(
+            "10.0.0.2:1"
+        )
 
     def test_a_restarted_controller_deletes_a_marked_pod_that_was_retired_before(self) -> None:
         assert deleted(plan(self.observed())) == {"w2"}
@@ -188,33 +204,33 @@ class TestRetiring:
         assert plan(stuck).questions == self.retire("10.0.0.2:1")
 
     def test_a_worker_that_the_scheduler_keeps_is_unmarked(self) -> None:
-        refused = Retirement(refused={"w2": NOW})
+        refused = Retirement(refused={"w2": 0})
         assert unmarked(self.observed(worker("10.0.0.2:1"), retirement=refused)) == {"w2"}
 
     def test_a_worker_that_died_during_its_retirement_was_not_kept(self) -> None:
-        refused = Retirement(refused={"w2": NOW})
+        refused = Retirement(refused={"w2": 0})
         assert deleted(plan(self.observed(retirement=refused))) == {"w2"}
 
     def test_the_next_candidate_is_tried_in_its_place(self) -> None:
         known = answer(worker("10.0.0.1:1", nbytes=9), worker("10.0.0.2:1"))
-        refused = Retirement(refused={"w2": NOW})
+        refused = Retirement(refused={"w2": 0})
         assert marked(plan(shrinking(1, *pods(2), workers=known, retirement=refused))) == {"w1"}
 
     def test_if_the_scheduler_keeps_all_they_stay_and_the_status_says_so(self) -> None:
         known = answer(worker("10.0.0.1:1"), worker("10.0.0.2:1"))
-        refused = Retirement(refused={"w1": NOW, "w2": NOW - timedelta(seconds=10)})
+        refused = Retirement(refused={"w1": 0, "w2": -10})
         waiting = plan(shrinking(1, *pods(2), workers=known, retirement=refused), Policy(refusal_memory=30))
         assert waiting.actions == ()
         assert reasons(waiting) == ["SchedulerKeepsWorkers"]
         assert waiting.requeue_at == NOW + timedelta(seconds=20)
 
     def test_a_retirement_that_failed_is_asked_for_again_after_a_while(self) -> None:
-        failed: Answer[None] = Answer(NOW - timedelta(seconds=1), None, Problem.UNREACHABLE, "timed out")
+        failed: Answer[None] = Answer(-1, None, Problem.UNREACHABLE, "timed out")
         waiting = plan(self.observed(worker("10.0.0.2:1"), retirement=Retirement(failed=failed)))
         assert waiting.questions == ()
         assert reasons(waiting) == ["SchedulerUnreachable"]
         assert waiting.requeue_at == NOW + timedelta(seconds=4)
-        failed = Answer(NOW - timedelta(seconds=5), None, Problem.UNREACHABLE, "timed out")
+        failed = Answer(-5, None, Problem.UNREACHABLE, "timed out")
         again = plan(self.observed(worker("10.0.0.2:1"), retirement=Retirement(failed=failed)))
         assert again.questions == self.retire("10.0.0.2:1")
 
@@ -241,7 +257,7 @@ class TestDraining:
             assert draining.questions == self.retire(patiently=True)
 
     def test_a_busy_worker_is_asked_again_after_a_while(self) -> None:
-        busy = Retirement(busy={"w2": NOW - timedelta(seconds=0.7)})
+        busy = Retirement(busy={"w2": -0.7})
         waiting = plan(
             self.observed(
                 worker("10.0.0.2:1", can_drain=True, is_draining=True, executing=1), retirement=busy
@@ -251,12 +267,12 @@ class TestDraining:
         assert waiting.requeue_at == NOW + timedelta(seconds=0.3)
 
     def test_a_worker_whose_time_is_up_is_retired_though_busy(self) -> None:
-        busy = Retirement(busy={"w2": NOW})
+        busy = Retirement(busy={"w2": 0})
         of_w2 = worker("10.0.0.2:1", can_drain=True, is_draining=True, executing=1)
         assert plan(self.observed(of_w2, since=60, retirement=busy)).questions == self.retire(patiently=False)
 
     def test_a_worker_that_the_scheduler_keeps_works_again_before_it_is_unmarked(self) -> None:
-        refused = Retirement(refused={"w2": NOW})
+        refused = Retirement(refused={"w2": 0})
         drained = worker("10.0.0.2:1", can_drain=True, is_draining=True)
         resuming = plan(self.observed(drained, retirement=refused))
         assert resuming.questions == (Resume(("tcp://10.0.0.2:1",)),)
@@ -269,7 +285,7 @@ class TestWithAnOldScheduler:
     """It has no route to retire workers by."""
 
     def observed(self, *of_w2: Any) -> ObservedGroup:
-        no_route: Answer[None] = Answer(NOW, None, Problem.NO_ROUTE, "the scheduler has no such route")
+        no_route: Answer[None] = Answer(0, None, Problem.NO_ROUTE, "the scheduler has no such route")
         of = [*pods(1), worker_pod("w2", ip="10.0.0.2", retiring=100)]
         known = answer(worker("10.0.0.1:1"), *of_w2)
         return shrinking(1, *of, workers=known, retirement=Retirement(failed=no_route))
@@ -286,24 +302,203 @@ class TestWithAnOldScheduler:
 
 class TestFindingThePodOfAWorker:
     def found(self, *of: Pod, address: str = "10.0.0.1:1", **more: Any) -> list[str]:
-        return list(workers_by_pod(of, [worker(address, **more)]))
+        attribution = attribute(of, [worker(address, **more)])
+        assert bool(attribution.unexplained) != bool(attribution.by_pod)
+        return list(attribution.by_pod)
 
-    def test_by_its_address_whatever_its_name(self) -> None:
+    def hosted(self, count: int = 2) -> list[Pod]:
+        return [worker_pod(f"w{n}", ip="10.0.0.1", hostNetwork=True) for n in range(1, count + 1)]
+
+    def test_by_its_address_if_its_name_says_nothing(self) -> None:
         assert self.found(*pods(2), name="anything") == ["w1"]
 
     def test_by_its_address_in_ipv6(self) -> None:
-        from dask_k8s_controller.scheduler.client import parse_workers
+        (known,) = parse_workers({"workers": {"tcp://[fd00:0::1]:4000": {"name": "x"}}})
+        assert list(attribute([worker_pod("w1", ip="fd00::1")], [known]).by_pod) == ["w1"]
 
-        known = parse_workers({"workers": {"tcp://[fd00::1]:4000": {"name": "x"}}})
-        assert list(workers_by_pod([worker_pod("w1", ip="fd00::1")], known)) == ["w1"]
+    def test_by_its_second_address_where_pods_have_two(self) -> None:
+        both = {"podIPs": [{"ip": "10.0.0.1"}, {"ip": "fd00::1"}]}
+        pod = worker_pod("w1", ip="10.0.0.1", status=both)
+        (known,) = parse_workers({"workers": {"tcp://[fd00::1]:4000": {"name": "x"}}})
+        assert list(attribute([pod], [known]).by_pod) == ["w1"]
+
+    def test_by_its_name_whatever_its_address(self) -> None:
+        assert self.found(*pods(2), name="w2") == ["w2"]
+
+    def test_by_its_name_at_the_address_of_a_second_interface(self) -> None:
+        assert self.found(*pods(2), address="192.168.7.7:1", name="w2") == ["w2"]
 
     def test_by_its_name_where_the_address_is_the_hosts(self) -> None:
-        shared = [worker_pod(f"w{n}", ip="10.0.0.1", hostNetwork=True) for n in (1, 2)]
-        assert self.found(*shared, name="w2") == ["w2"]
+        assert self.found(*self.hosted(), name="w2") == ["w2"]
 
     def test_by_its_numbered_name_where_several_share_a_pod_and_a_host(self) -> None:
-        shared = [worker_pod(f"w{n}", ip="10.0.0.1", hostNetwork=True) for n in (1, 2)]
-        assert self.found(*shared, name="w2-3") == ["w2"]
+        assert self.found(*self.hosted(), name="w2-3") == ["w2"]
+
+    def test_by_its_hosts_address_if_no_other_pod_is_there(self) -> None:
+        assert self.found(*self.hosted(1), name="stranger") == ["w1"]
+
+    def test_not_at_all_if_several_pods_have_the_address(self) -> None:
+        assert self.found(*self.hosted(), name="stranger") == []
 
     def test_not_at_all_if_nothing_fits(self) -> None:
         assert self.found(*pods(2), address="10.9.9.9:1", name="stranger") == []
+
+    @pytest.mark.parametrize("state", [{"phase": "Succeeded"}, {"phase": "Failed"}, {"going": True}])
+    def test_not_in_a_pod_that_is_gone_or_about_to_go(self, state: dict[str, Any]) -> None:
+        assert self.found(worker_pod("w1", ip="10.0.0.1", **state), name="w1") == []
+
+    def test_an_address_that_is_used_again_belongs_to_the_pod_that_lives(self) -> None:
+        dead = worker_pod("dead", ip="10.0.0.1", going=True)
+        assert self.found(dead, *pods(1), name="dead") == ["w1"]
+
+
+class TestWorkersThatNoPodExplains:
+    stranger = worker("10.9.9.9:1", name="stranger", keys=1, nbytes=8)
+
+    def test_keep_started_pods_that_have_no_worker_to_show(self) -> None:
+        waiting = plan(shrinking(1, *pods(3), workers=answer(self.stranger)))
+        assert waiting.actions == ()
+        assert reasons(waiting) == ["WorkersNotRecognized"]
+        assert "stranger at tcp://10.9.9.9:1" in waiting.remarks[0].message
+        assert "--name $(DASK_WORKER_NAME)" in waiting.remarks[0].message
+        assert waiting.requeue_at is not None
+
+    def test_keep_a_marked_pod_without_a_worker_as_well(self) -> None:
+        of = [*pods(1), worker_pod("w2", ip="10.0.0.2", retiring=1)]
+        waiting = plan(shrinking(1, *of, workers=answer(self.stranger, worker("10.0.0.1:1"))))
+        assert waiting.actions == ()
+        assert reasons(waiting) == ["WorkersNotRecognized"]
+
+    def test_keep_no_pod_whose_containers_wait_to_be_started_again(self) -> None:
+        crashing = {
+            "containerStatuses": [{"name": "worker", "state": {"waiting": {"reason": "CrashLoopBackOff"}}}]
+        }
+        of = [*pods(2), worker_pod("w3", ip="10.0.0.3", status=crashing)]
+        assert deleted(plan(shrinking(2, *of, workers=answer(self.stranger)))) == {"w3"}
+
+    def test_do_not_keep_workers_that_are_recognized(self) -> None:
+        known = answer(self.stranger, worker("10.0.0.1:1"))
+        assert marked(plan(shrinking(1, *pods(2), workers=known))) == {"w1"}
+
+    def test_are_not_those_of_the_clusters_other_groups(self) -> None:
+        other = worker_pod("other", group="c-other", ip="10.9.9.9", owner=("DaskWorkerGroup", "other"))
+        known = answer(self.stranger, worker("10.0.0.1:1"))
+        shrunk = plan(shrinking(1, *pods(2), workers=known, cluster_pods=(other,)))
+        assert deleted(shrunk) == {"w2"}
+
+
+class TestPodsThatHaveNotStarted:
+    def test_are_deleted_only_if_they_have_not_changed_since(self) -> None:
+        new = worker_pod("new", phase="Pending")
+        (action,) = plan(shrinking(2, *pods(2), new)).actions
+        assert isinstance(action, Delete)
+        assert action.version == new.meta.version
+
+    def test_are_not_those_whose_other_container_still_waits(self) -> None:
+        """Kubernetes calls a pod Pending until all its containers have begun once."""
+        status = {
+            "containerStatuses": [
+                {"name": "worker", "state": {"running": {}}},
+                {"name": "proxy", "state": {"waiting": {"reason": "ImagePullBackOff"}}},
+            ]
+        }
+        half = worker_pod("half", phase="Pending", status=status)
+        assert plan(shrinking(2, *pods(2), half)).actions == ()
+
+    def test_are_not_those_that_the_scheduler_knows_already(self) -> None:
+        early = worker_pod("early", phase="Pending", ip="10.0.0.9")
+        known = answer(*(worker(f"10.0.0.{n}:1", nbytes=1) for n in (1, 2)), worker("10.0.0.9:1", nbytes=9))
+        assert deleted(plan(shrinking(2, *pods(2), early, workers=known))) == set()
+
+
+class TestAnotherGroup:
+    """It wants workers, but has none yet: results wait for them."""
+
+    holding = answer(worker("10.0.0.1:1", keys=1, nbytes=8), worker("10.0.0.2:1"))
+
+    def test_that_wants_workers_keeps_those_that_hold_results(self) -> None:
+        waiting = plan(shrinking(0, *pods(2), others_remain=True, workers=self.holding))
+        assert marked(waiting) == {"w2"}
+        assert deleted(waiting) == set()
+        assert reasons(waiting) == ["NoWorkerToTakeOver"]
+        assert waiting.requeue_at is not None
+
+    def test_that_has_a_worker_takes_the_results_over(self) -> None:
+        other = worker_pod("other", group="c-other", ip="10.0.0.9", owner=("DaskWorkerGroup", "other"))
+        known = answer(*(self.holding.value or ()), worker("10.0.0.9:1"))
+        going = plan(shrinking(0, *pods(2), others_remain=True, workers=known, cluster_pods=(other,)))
+        assert marked(going) == {"w1", "w2"}
+        assert reasons(going) == []
+
+    def test_of_which_all_workers_go_as_well_takes_nothing_over(self) -> None:
+        other = worker_pod(
+            "other", group="c-other", ip="10.0.0.9", owner=("DaskWorkerGroup", "other"), retiring=1
+        )
+        known = answer(*(self.holding.value or ()), worker("10.0.0.9:1"))
+        waiting = plan(shrinking(0, *pods(2), others_remain=True, workers=known, cluster_pods=(other,)))
+        assert marked(waiting) == {"w2"}
+
+    @pytest.mark.parametrize("holding", [True, False])
+    def test_or_none_an_autoscaler_that_goes_to_zero_never_means_results(self, holding: bool) -> None:
+        known = self.holding if holding else answer(worker("10.0.0.1:1"), worker("10.0.0.2:1"))
+        going = plan(shrinking(0, *pods(2), is_autoscaled=True, workers=known))
+        assert deleted(going) == set()
+        assert marked(going) == ({"w2"} if holding else {"w1", "w2"})
+
+
+class TestWhichGroupsWantWorkers:
+    @pytest.mark.parametrize(
+        ("wants", "of"),
+        [
+            (True, group(replicas=1)),
+            (False, group(replicas=0)),
+            (False, group(replicas=1, metadata={"deletionTimestamp": time()})),
+            (False, group(replicas=1, owner="an-earlier-cluster")),
+            (True, WorkerGroup.of(group_body(replicas=1, owner=""))),
+        ],
+        ids=["replicas", "no replicas", "being deleted", "of an earlier cluster", "made by hand"],
+    )
+    def test_those_that_live_and_have_replicas(self, wants: bool, of: WorkerGroup) -> None:
+        assert of.wants_workers(cluster()) is wants
+
+
+class TestWhatIsUnknown:
+    """A scheduler without metrics says nothing of what its workers do."""
+
+    def test_is_not_nothing(self) -> None:
+        (silent,) = parse_workers({"workers": {"tcp://10.0.0.2:1": {"name": "w2"}}})
+        assert (silent.executing, silent.keys, silent.nbytes) == (None, None, None)
+        assert not silent.holds_nothing
+        no_route: Answer[None] = Answer(0, None, Problem.NO_ROUTE, "the scheduler has no such route")
+        of = [*pods(1), worker_pod("w2", ip="10.0.0.2", retiring=100)]
+        known = answer(worker("10.0.0.1:1"), silent)
+        waiting = plan(shrinking(1, *of, workers=known, retirement=Retirement(failed=no_route)))
+        assert waiting.actions == ()
+        assert waiting.remarks[0].needs_a_person
+
+    def test_a_worker_is_idle_by_its_counts(self) -> None:
+        metrics = {"task_counts": {"memory": 0}, "managed_bytes": 0}
+        (idle,) = parse_workers({"workers": {"tcp://10.0.0.2:1": {"metrics": metrics}}})
+        assert idle.holds_nothing
+
+
+class TestClocks:
+    """The time of day may jump; what a scheduler said ages all the same."""
+
+    def test_an_answer_gets_old_though_the_time_of_day_steps_back(self) -> None:
+        stale = answer(worker("10.0.0.1:1"), age=10)
+        observed = replace(shrinking(1, *pods(2), workers=stale), now=NOW - timedelta(hours=1))
+        assert plan(observed).actions == ()
+        assert plan(observed).questions == (AskWorkers(),)
+
+    def test_a_refusal_is_remembered_though_the_time_of_day_steps_back(self) -> None:
+        known = answer(worker("10.0.0.1:1"), worker("10.0.0.2:1"))
+        of = [*pods(1), worker_pod("w2", ip="10.0.0.2", retiring=1)]
+        refused = Retirement(refused={"w2": -0.5})
+        observed = shrinking(1, *of, workers=known, retirement=refused)
+        assert unmarked(replace(observed, now=NOW - timedelta(hours=1))) == {"w2"}
+
+    def test_a_mark_of_the_future_does_not_hold_up_an_idle_worker(self) -> None:
+        of = [*pods(1), worker_pod("w2", ip="10.0.0.2", retiring=-3600)]
+        known = answer(worker("10.0.0.1:1", can_drain=True), worker("10.0.0.2:1", can_drain=True))
+        assert len(plan(shrinking(1, *of, workers=known)).questions) == 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Any
 
 from dask_k8s_controller.autoscaler.observe import GroupOfWorkers, ObservedAutoscaler
@@ -41,11 +40,11 @@ def autoscaler(name: str = "c", uid: str = "autoscaler", **spec: Any) -> Autosca
 
 
 def demand(workers: int, age: float = 0) -> Answer[int]:
-    return Answer(NOW - timedelta(seconds=age), workers)
+    return Answer(-age, workers)
 
 
 def no_demand(problem: Problem, age: float = 0) -> Answer[int]:
-    return Answer(NOW - timedelta(seconds=age), None, problem, "in its own words")
+    return Answer(-age, None, problem, "in its own words")
 
 
 def members(
@@ -53,10 +52,12 @@ def members(
 ) -> tuple[GroupOfWorkers, Answer[Any]]:
     """A group of ready pods, and what the scheduler says of them: some busy, some holding, some unknown."""
     group = WorkerGroup.of(group_body(name, uid=name, replicas=replicas))
-    count = replicas
-    pods = tuple(worker_pod(f"{name}-{n}", group=name, ip=f"10.0.0.{n}") for n in range(count))
+    count, network = replicas, f"10.0.{len(name)}"
+    pods = tuple(worker_pod(f"{name}-{n}", group=name, ip=f"{network}.{n}") for n in range(count))
     known = [
-        worker(f"10.0.0.{n}:4000", executing=int(n < busy), keys=int(n < holding), nbytes=8 * (n < holding))
+        worker(
+            f"{network}.{n}:4000", executing=int(n < busy), keys=int(n < holding), nbytes=8 * (n < holding)
+        )
         for n in range(count - unregistered)
     ]
     return GroupOfWorkers(group, pods), answer(*known)

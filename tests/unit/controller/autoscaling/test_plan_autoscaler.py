@@ -172,7 +172,7 @@ class TestNoWorkIsLost:
         assert asks_demand(planned)
 
     def test_workers_that_nobody_can_tell_about_stay(self) -> None:
-        unknown: Answer[Any] = Answer(NOW, None, Problem.UNREACHABLE, "connection refused")
+        unknown: Answer[Any] = Answer(0, None, Problem.UNREACHABLE, "connection refused")
         planned = plan(replace(with_members(autoscaler(), 0, 4), workers=unknown))
         assert scale_of(planned) is None
         assert reasons(planned) == ["SchedulerUnreachable"]
