@@ -1,4 +1,4 @@
-"""Who scales a simulated cluster: this project's own planners, or what the incumbent's controller does."""
+"""Who scales a simulated cluster: this project's own planners, or what dask-kubernetes' controller does."""
 
 from __future__ import annotations
 
@@ -190,7 +190,7 @@ class Ours:
         return tuple(_pod(pod, self._group) for pod in self._cluster.pods)
 
 
-class Incumbent:
+class DaskKubernetes:
     """What the controller of dask-kubernetes 2026.3.0 does, written anew from its behaviour.
 
     It looks every 5 s, but not within 15 s of a change; it follows the scheduler at once upwards, and
@@ -198,7 +198,7 @@ class Incumbent:
     or not.
     """
 
-    name = "incumbent"
+    name = "dask-kubernetes"
 
     def start(self, cluster: Cluster) -> None:
         self._cluster = cluster

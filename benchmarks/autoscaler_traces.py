@@ -1,8 +1,8 @@
-"""Workloads that try an autoscaler, and a table: this project's planners beside the incumbent's policy.
+"""Workloads that try an autoscaler, and a table: this project's planners beside dask-kubernetes' policy.
 
 ``python -m benchmarks.autoscaler_traces`` simulates them all in seconds; no Kubernetes and no Dask is run.
 Start-up times are random, so that sums of few draws differ by some percent. Where work comes back after about
-a minute, the incumbent finishes up to 1 % sooner: it still has idle workers then, for 15 to 20 % more.
+a minute, dask-kubernetes finishes up to 1 % sooner: it still has idle workers then, for 15 to 20 % more.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import argparse
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from benchmarks.autoscaler_policies import Incumbent, Ours
+from benchmarks.autoscaler_policies import DaskKubernetes, Ours
 from benchmarks.autoscaler_simulation import Batch, Cluster, Result, Trace, drawn, repeated
 
 WINDOW = 15.0
@@ -64,13 +64,13 @@ def traces(seed: int = 0) -> tuple[Trace, ...]:
 
 
 Pair = tuple[Result, Result]
-"""A trace with this project's planners, and with the incumbent's policy."""
+"""A trace with this project's planners, and with dask-kubernetes' policy."""
 
 
 def run(trace: Trace, *, heartbeats: bool = False) -> Pair:
     """Run a trace with both policies."""
     ours = Cluster(trace, heartbeats=heartbeats).run(Ours())
-    return ours, Cluster(trace, heartbeats=heartbeats).run(Incumbent())
+    return ours, Cluster(trace, heartbeats=heartbeats).run(DaskKubernetes())
 
 
 def run_all(seeds: int) -> dict[str, list[Pair]]:
@@ -85,15 +85,15 @@ def run_all(seeds: int) -> dict[str, list[Pair]]:
 def rows(results: Mapping[str, Sequence[Pair]]) -> Iterator[str]:
     """Make the table, with the sums over all draws of each workload, and over all workloads."""
     yield (
-        f"{'trace':22}{'policy':10}{'time to finish':>15}{'worker-seconds':>15}{'of the ideal':>13}"
+        f"{'trace':22}{'policy':17}{'time to finish':>15}{'worker-seconds':>15}{'of the ideal':>13}"
         f"{'changes':>9}{'reversals':>10}{'recomputed':>11}{'seconds lost':>13}"
     )
     everything = [pair for pairs in results.values() for pair in pairs]
     for trace, pairs in {**results, "all": everything}.items():
-        for name, of_policy in zip((Ours.name, Incumbent.name), zip(*pairs, strict=True), strict=True):
+        for name, of_policy in zip((Ours.name, DaskKubernetes.name), zip(*pairs, strict=True), strict=True):
             used = sum(result.worker_seconds for result in of_policy)
             yield (
-                f"{trace:22}{name:10}"
+                f"{trace:22}{name:17}"
                 f"{sum(result.seconds for result in of_policy):14.0f}s"
                 f"{used:15.0f}"
                 f"{used / sum(result.ideal for result in of_policy):12.2f}x"

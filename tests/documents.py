@@ -6,9 +6,11 @@ Every case is a whole manifest. Invalid ones say which field an error has to nam
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
+
+import pytest
 
 Json = dict[str, Any]
 
@@ -570,3 +572,16 @@ def of_metadata() -> Iterator[Case]:
 
 CASES: tuple[Case, ...] = (*valid(), *invalid())
 METADATA_CASES: tuple[Case, ...] = tuple(of_metadata())
+
+
+def hold_of_each(cases: Iterable[Case], check: Callable[[Case], None]) -> None:
+    """Check all cases in one test, which tells of every one that fails."""
+    failures: list[BaseException] = []
+    for case in cases:
+        try:
+            check(case)
+        except (Exception, pytest.fail.Exception) as failure:
+            failure.add_note(f"This is about the manifest {case.name!r}.")
+            failures.append(failure)
+    if failures:
+        raise BaseExceptionGroup(f"{len(failures)} manifests", failures)

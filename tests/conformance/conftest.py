@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 import uuid
 import warnings
 from collections.abc import Callable, Iterator
@@ -14,7 +13,7 @@ import pytest
 from kr8s._async_utils import Portal
 
 from tests.conformance.gadgets import GADGETS, PLAINS, gadget_crd, plain_crd
-from tests.conformance.kubectl import Kubectl
+from tests.conformance.kubectl import Kubectl, need_kubectl
 from tests.conformance.pods import Pods
 from tests.conformance.waiting import CRDS, described, established, eventually
 from tests.conformance.watching import Watch
@@ -115,7 +114,6 @@ def kubectl(
     kubeconfig: Path, kube: Kube, namespace: str, gadgets: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Kubectl:
     """kubectl in the module's namespace, which knows of gadgets."""
-    if shutil.which("kubectl") is None:
-        pytest.skip("kubectl is not installed")
+    need_kubectl()
     described(kube, "conformance.example.com/v1")
     return Kubectl(kubeconfig, namespace, tmp_path_factory.mktemp("kubectl"))

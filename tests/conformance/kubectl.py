@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,9 +12,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+import pytest
 import yaml
 
 from tests.harness.kube import Object
+
+
+def need_kubectl() -> None:
+    """Skip the test where kubectl is not installed; fail it where CI says that everything is tried."""
+    if shutil.which("kubectl") is not None:
+        return
+    if os.environ.get("CI"):
+        pytest.fail("kubectl is not installed, and CI is set: install it, as nothing may be left out there")
+    pytest.skip("kubectl is not installed")
 
 
 class KubectlFailed(Exception):

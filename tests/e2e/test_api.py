@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import copy
 import re
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,9 +16,19 @@ import yaml
 
 from dask_k8s_models import GROUP, KINDS, custom_resource_definitions
 from dask_k8s_models.resource import Resource
-from tests.conformance.kubectl import Kubectl
+from tests.conformance.kubectl import Kubectl, need_kubectl
 from tests.conformance.waiting import described, eventually
-from tests.documents import CASES, METADATA_CASES, Case, autoscaler, changed, cluster, group, job
+from tests.documents import (
+    CASES,
+    METADATA_CASES,
+    Case,
+    autoscaler,
+    changed,
+    cluster,
+    group,
+    hold_of_each,
+    job,
+)
 from tests.e2e.conftest import WORKER_GROUPS
 from tests.harness.kube import Kube, Object, Refused
 
@@ -123,16 +132,18 @@ def managed_by(manager: str, found: Object) -> list[Object]:
     return [entry for entry in found["metadata"]["managedFields"] if entry["manager"] == manager]
 
 
-@pytest.mark.parametrize("case", [*CASES, *METADATA_CASES], ids=str)
-def test_the_table_of_documents(case: Case, kube: Kube, namespace: str) -> None:
-    if case.is_valid:
-        created = kube.create(case.document, namespace, dryRun="All")
-        assert created["kind"] == case.document["kind"]
-        return
-    with pytest.raises(Refused) as refusal:
-        kube.create(case.document, namespace, dryRun="All")
-    assert refusal.value.code in (400, 422)
-    assert re.search(rf"\b{last_word(case.field)}\b", said_by(refusal.value)), said_by(refusal.value)
+def test_the_table_of_documents(kube: Kube, namespace: str) -> None:
+    def check(case: Case) -> None:
+        if case.is_valid:
+            created = kube.create(case.document, namespace, dryRun="All")
+            assert created["kind"] == case.document["kind"]
+            return
+        with pytest.raises(Refused) as refusal:
+            kube.create(case.document, namespace, dryRun="All")
+        assert refusal.value.code in (400, 422)
+        assert re.search(rf"\b{last_word(case.field)}\b", said_by(refusal.value)), said_by(refusal.value)
+
+    hold_of_each([*CASES, *METADATA_CASES], check)
 
 
 def last_word(field: str) -> str:
@@ -349,17 +360,15 @@ def test_tables_have_our_columns(model: type[Resource], kube: Kube, namespace: s
 
 # With kubectl
 
-needs_kubectl = pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not installed")
-
 
 @pytest.fixture
 def kubectl(kubeconfig: Path, kube: Kube, namespace: str, tmp_path: Path) -> Kubectl:
+    need_kubectl()
     # The schemas are published a moment after the definitions are established.
     described(kube, f"{GROUP}/v1")
     return Kubectl(kubeconfig, namespace, tmp_path)
 
 
-@needs_kubectl
 @each_kind
 def test_kubectl_explains_our_fields(model: type[Resource], kubectl: Kubectl) -> None:
     schema = schema_of(model.__name__)["properties"]
@@ -370,13 +379,11 @@ def test_kubectl_explains_our_fields(model: type[Resource], kubectl: Kubectl) ->
             assert " ".join(field["description"].split()) in text
 
 
-@needs_kubectl
 def test_kubectl_knows_kubernetes_own_fields(kubectl: Kubectl) -> None:
     path = "daskclusters.spec.worker.spec.topologySpreadConstraints"
     assert "matchLabelKeys" in kubectl("explain", path)
 
 
-@needs_kubectl
 @pytest.mark.parametrize("manifests", list(EXAMPLES.values()), ids=list(EXAMPLES))
 def test_kubectl_applies_an_example_once(manifests: list[Object], kubectl: Kubectl) -> None:
     text = yaml.safe_dump_all(manifests)
@@ -386,7 +393,6 @@ def test_kubectl_applies_an_example_once(manifests: list[Object], kubectl: Kubec
     assert kubectl("diff", "-f", "-", stdin=text) == ""
 
 
-@needs_kubectl
 def test_kubectl_has_short_names_and_the_category(kubectl: Kubectl) -> None:
     for make in SMALLEST.values():
         kubectl("apply", "-f", "-", stdin=make())
@@ -400,7 +406,6 @@ def test_kubectl_has_short_names_and_the_category(kubectl: Kubectl) -> None:
     assert scaled == f"daskworkergroup.{GROUP}/simple-highmem scaled\n"
 
 
-@needs_kubectl
 def test_kubectl_installs_the_definitions(kubectl: Kubectl) -> None:
     """Client-side, so that each fits into its own annotation."""
     lines = kubectl("apply", "--dry-run=server", "-f", str(PROJECT / "schemas" / "crds.yaml")).splitlines()

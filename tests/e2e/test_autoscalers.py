@@ -111,7 +111,7 @@ def test_from_zero_to_the_maximum_and_back_without_running_anything_twice(
 
 
 @pytest.mark.usefixtures("controller")
-def test_the_seeds_autoscaler(
+def test_the_documented_autoscaler(
     kube: Kube, namespace: str, thin_cluster: Callable[..., Object], dask_image: str
 ) -> None:
     """Bounds from the manifest hold at once; the number stays when the autoscaler is deleted."""

@@ -26,7 +26,7 @@ from dask_k8s_client.resources import PODS
 from tests.conformance.pods import Pods, python
 from tests.conftest import is_local
 from tests.e2e.conftest import DASK_CLUSTERS, Patience, is_running
-from tests.harness.accounts import SEEDS_ROLE, grant
+from tests.harness.accounts import DOCUMENTED_ROLE, grant
 from tests.harness.kube import Kube, Object
 
 pytestmark = pytest.mark.usefixtures("controller")
@@ -79,7 +79,7 @@ def client_for_pods() -> Object:
 def test_in_a_pod_it_connects_by_the_service_with_the_documented_role_alone(
     request: pytest.FixtureRequest, kube: Kube, namespace: str, dask_image: str
 ) -> None:
-    grant(kube, namespace, SEEDS_ROLE)
+    grant(kube, namespace, DOCUMENTED_ROLE)
     spec: dict[str, Any] = {"serviceAccountName": "dask-sa"}
     container: dict[str, Any] = {"env": [{"name": "DASK_KUBERNETES__IMAGE", "value": dask_image}]}
     # Pods of the local Kubernetes have the packages of this interpreter.

@@ -13,7 +13,7 @@ from dask_k8s_client import KubeCluster, SchedulerStartupError, ValidationError,
 from dask_k8s_client.errors import ForbiddenError, MissingCRDsError
 from tests.conftest import is_local
 from tests.e2e.conftest import DASK_CLUSTERS, Patience, is_running
-from tests.harness.accounts import SEEDS_ROLE, grant, kubeconfig_of
+from tests.harness.accounts import DOCUMENTED_ROLE, grant, kubeconfig_of
 from tests.harness.controller import ControllerProcess
 from tests.harness.kube import Kube, Object
 
@@ -119,7 +119,7 @@ def test_who_may_not_is_told_which_rule_is_missing_and_leaves_nothing_behind(
 ) -> None:
     group, resource = missing
     rules = []
-    for rule in SEEDS_ROLE:
+    for rule in DOCUMENTED_ROLE:
         left = [r for r in rule["resources"] if not (rule["apiGroups"] == [group] and r == resource)]
         rules += [{**rule, "resources": left}] if left else []
     account(rules)
@@ -136,7 +136,7 @@ def test_who_may_not_is_told_which_rule_is_missing_and_leaves_nothing_behind(
 def test_from_outside_forwarding_takes_a_rule_of_its_own(
     account: Any, kube: Kube, controller: Any, namespace: str, dask_image: str
 ) -> None:
-    account(SEEDS_ROLE)
+    account(DOCUMENTED_ROLE)
     with pytest.raises(ForbiddenError, match="pods/portforward"):
         KubeCluster(name="forbidden", image=dask_image, quiet=True)
     kube.gone(DASK_CLUSTERS, "forbidden", namespace)

@@ -1,4 +1,4 @@
-"""The incumbent's own client, in an environment of its own, against our controller."""
+"""dask-kubernetes' own client, in an environment of its own, against our controller."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from dask_kubernetes.operator import KubeCluster
 
 spec, namespace = json.load(sys.stdin)
 with KubeCluster(custom_cluster_spec=spec, namespace=namespace) as cluster:
-    assert cluster.name == "incumbent"
+    assert cluster.name == "theirs"
     with Client(cluster) as client:
         client.wait_for_workers(1, timeout=120)
         assert client.submit(sum, [1, 2, 3]).result(timeout=120) == 6
@@ -36,9 +36,9 @@ print("closed")
 
 
 @pytest.fixture(scope="session")
-def incumbent(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The Python of an environment that has the incumbent's package, in pytest's cache if there is one."""
-    name = f"incumbent-{sys.version_info.major}.{sys.version_info.minor}"
+def their_python(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The Python of an environment that has dask-kubernetes, in pytest's cache if there is one."""
+    name = f"dask-kubernetes-{sys.version_info.major}.{sys.version_info.minor}"
     has_cache = pytestconfig.pluginmanager.has_plugin("cacheprovider")
     folder = pytestconfig.cache.mkdir(name) if has_cache else tmp_path_factory.mktemp(name)
     python = folder / "bin" / "python"
@@ -58,15 +58,15 @@ def incumbent(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFact
 @pytest.mark.timeout(1200)
 @pytest.mark.usefixtures("controller")
 def test_it_creates_connects_to_scales_and_closes_a_cluster_of_ours(
-    kube: Kube, kubeconfig: Path, namespace: str, incumbent: Path, dask_image: str
+    kube: Kube, kubeconfig: Path, namespace: str, their_python: Path, dask_image: str
 ) -> None:
     """With a custom spec, as its default commands no longer exist in today's distributed."""
     from dask_k8s_models import make_cluster_spec
 
-    spec = make_cluster_spec(name="incumbent", image=dask_image, n_workers=1)
+    spec = make_cluster_spec(name="theirs", image=dask_image, n_workers=1)
     environment = {**os.environ, "KUBECONFIG": str(kubeconfig)}
     story = subprocess.run(
-        [str(incumbent), "-c", STORY],
+        [str(their_python), "-c", STORY],
         input=json.dumps([spec, namespace]),
         env=environment,
         capture_output=True,
@@ -76,5 +76,5 @@ def test_it_creates_connects_to_scales_and_closes_a_cluster_of_ours(
     assert story.returncode == 0, story.stderr[-3000:]
     assert "scaled" in story.stdout
     assert story.stdout.rstrip().endswith("closed")
-    kube.gone(DASK_CLUSTERS, "incumbent", namespace)
+    kube.gone(DASK_CLUSTERS, "theirs", namespace)
     kube.wait_all("pods", namespace, until=lambda pods: not pods)

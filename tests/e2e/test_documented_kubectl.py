@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -11,7 +10,7 @@ from typing import TypeVar
 import pytest
 import yaml
 
-from tests.conformance.kubectl import Kubectl
+from tests.conformance.kubectl import Kubectl, need_kubectl
 from tests.conformance.waiting import described, eventually
 from tests.harness.examples import documented
 from tests.harness.kube import Kube, Object
@@ -30,8 +29,7 @@ Write = Callable[[str, Object], str]
 @pytest.fixture
 def kubectl(kubeconfig: Path, kube: Kube, namespace: str, controller: object, tmp_path: Path) -> Kubectl:
     """kubectl in a namespace of the test's own, beside a controller."""
-    if shutil.which("kubectl") is None:
-        pytest.skip("kubectl is not installed")
+    need_kubectl()
     described(kube, f"{GROUP}/v1")
     return Kubectl(kubeconfig, namespace, tmp_path / "cache")
 

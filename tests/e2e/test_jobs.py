@@ -106,7 +106,7 @@ def job_manifest(idle_cluster_manifest: Manifest, dask_image: str) -> Manifest:
 
 
 @pytest.mark.usefixtures("controller")
-class TestTheSeedsJob:
+class TestTheDocumentedJob:
     """What the documentation narrates, step by step."""
 
     @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,6 +13,7 @@ import pytest
 import yaml
 
 from dask_k8s_local import LocalKubernetes
+from tests.conformance.kubectl import need_kubectl
 from tests.conftest import is_local
 from tests.e2e.conftest import DASK_CLUSTERS, is_running
 from tests.e2e.test_chart import RELEASE, SYSTEM, await_operator
@@ -28,13 +28,11 @@ Run = Callable[..., str]
 
 @pytest.fixture
 def kubectl() -> Run:
-    found = shutil.which("kubectl")
-    if found is None:
-        pytest.skip("kubectl is not installed")
+    need_kubectl()
 
     def run(*arguments: str, kubeconfig: Path | None = None) -> str:
         options = [f"--kubeconfig={kubeconfig}"] if kubeconfig else []
-        done = subprocess.run([found, *options, *arguments], capture_output=True, text=True, check=False)
+        done = subprocess.run(["kubectl", *options, *arguments], capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         return done.stdout
 

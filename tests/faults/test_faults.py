@@ -1,7 +1,7 @@
 """Every single request of the controller fails once, in every way; the controller is killed after each.
 
 All must converge to exactly what the user asked for, and nothing may be made twice. The whole table takes
-minutes; a seeded sample of it is run for every change.
+minutes; a sample of it, always the same, is run for every change.
 """
 
 from __future__ import annotations

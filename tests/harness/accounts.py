@@ -11,7 +11,7 @@ import yaml
 from tests.harness.kube import PATIENCE, Kube, Object
 
 RBAC = "rbac.authorization.k8s.io"
-SEEDS_ROLE: list[Object] = [
+DOCUMENTED_ROLE: list[Object] = [
     {
         "apiGroups": ["kubernetes.dask.org"],
         "resources": [

@@ -11,7 +11,7 @@ import dask_k8s_client
 from dask_k8s_client import KubeCluster, errors
 
 
-def test_the_contracts_names_are_there() -> None:
+def test_the_names_that_users_import_are_there() -> None:
     expected = {
         "KubeCluster",
         "CreateMode",
@@ -52,7 +52,7 @@ OPTIONS = [
 ]
 
 
-def test_a_cluster_takes_the_contracts_options_by_name_only() -> None:
+def test_a_cluster_takes_the_documented_options_by_name_only() -> None:
     *given, rest = inspect.signature(KubeCluster).parameters.values()
     assert [parameter.name for parameter in given] == OPTIONS
     assert {parameter.kind for parameter in given} == {inspect.Parameter.KEYWORD_ONLY}
@@ -87,7 +87,9 @@ def test_a_cluster_takes_the_contracts_options_by_name_only() -> None:
         ("wait_for_workers", {"n_workers": None, "timeout": None}),
     ],
 )
-def test_methods_take_the_contracts_parameters_in_its_order(method: str, parameters: dict[str, Any]) -> None:
+def test_methods_take_the_documented_parameters_in_their_order(
+    method: str, parameters: dict[str, Any]
+) -> None:
     found = [
         p for p in inspect.signature(getattr(KubeCluster, method)).parameters.values() if p.name != "self"
     ]
@@ -118,7 +120,7 @@ def test_methods_take_the_contracts_parameters_in_its_order(method: str, paramet
         "__aenter__",
     ],
 )
-def test_the_contracts_attributes_are_there(attribute: str) -> None:
+def test_the_documented_attributes_are_there(attribute: str) -> None:
     assert hasattr(KubeCluster, attribute)
 
 

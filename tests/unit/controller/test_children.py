@@ -173,7 +173,7 @@ class TestService:
 
 
 class TestLabelsAndAnnotations:
-    """The seed's section, word for word."""
+    """As the documentation writes it, word for word."""
 
     def test_the_example(self) -> None:
         example = cluster(

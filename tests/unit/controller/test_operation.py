@@ -102,7 +102,7 @@ class TestPlugins:
         assert plugins.watched_by_others(registry) == frozenset()
         assert not plugins.keep_diffs(registry)
 
-    def test_the_seeds_example_watches_services(self, registry: kopf.OperatorRegistry) -> None:
+    def test_the_documented_example_watches_services(self, registry: kopf.OperatorRegistry) -> None:
         decorate = kopf.on.create("service", labels={"dask.org/component": "scheduler"}, registry=registry)
         decorate(self.handle)
         assert plugins.watched_by_others(registry) == {SERVICES}

@@ -6,14 +6,12 @@ from functools import cache
 from typing import Any
 
 import jsonschema
-import pytest
 from hypothesis import HealthCheck, given, note, settings
 from pydantic import ValidationError
 
-from dask_k8s_models import KINDS, Severity, parse_manifest, to_yaml, validate_documents
+from dask_k8s_models import KINDS, parse_manifest, to_yaml
 from dask_k8s_models.json_schema import json_schema
 from dask_k8s_models.markers import RULE_BROKEN, without_nulls
-from tests.documents import CASES, METADATA_CASES, Case
 from tests.unit.models.api_server import refusal
 from tests.unit.models.strategies import damaged_manifests, manifests
 
@@ -53,15 +51,6 @@ def assert_agreement(manifest: Json) -> None:
         assert error is None
     elif complaints - BEYOND_JSON_SCHEMA:
         assert error is not None
-
-
-@pytest.mark.parametrize("case", [*CASES, *METADATA_CASES], ids=str)
-def test_the_validator_says_what_the_api_server_says(case: Case) -> None:
-    problems = validate_documents(to_yaml(case.document))
-    errors = [problem for problem in problems if problem.severity is Severity.ERROR]
-
-    assert bool(errors) is (refusal(case.document) is not None) is not case.is_valid
-    assert case in CASES or all(problem.field.startswith(("metadata.", "status.")) for problem in errors)
 
 
 @thorough

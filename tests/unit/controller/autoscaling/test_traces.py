@@ -1,4 +1,4 @@
-"""Whole workloads, simulated: the planners of autoscalers and groups beside what the incumbent does."""
+"""Whole workloads, simulated: the planners of autoscalers and groups beside what dask-kubernetes does."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from benchmarks.autoscaler_policies import Ours
 from benchmarks.autoscaler_simulation import Cluster
 from benchmarks.autoscaler_traces import WINDOW, Pair, rows, run_all, traces
 
-SEEDS = 4
+DRAWS = 4
 FAMILIES = ("bursts", "long tails", "sawtooth", "map and reduce")
 
 
 @pytest.fixture(scope="module")
 def by_trace() -> dict[str, list[Pair]]:
-    return run_all(SEEDS)
+    return run_all(DRAWS)
 
 
 @pytest.fixture(scope="module")
 def results(by_trace: dict[str, list[Pair]]) -> dict[str, list[Pair]]:
-    """Of each family of traces, with each seed: ours and the incumbent's."""
+    """Of each family of traces, each time it is drawn: ours and dask-kubernetes'."""
     return {
         family: [pair for name, pairs in by_trace.items() if name.startswith(family) for pair in pairs]
         for family in FAMILIES
@@ -27,7 +27,7 @@ def results(by_trace: dict[str, list[Pair]]) -> dict[str, list[Pair]]:
 
 
 def ratio(pairs: list[Pair], what: str) -> float:
-    """Return ours by the incumbent's, of the sums over all draws: start-up times differ a lot."""
+    """Return ours by dask-kubernetes', of the sums over all draws: start-up times differ a lot."""
     ours, theirs = (sum(getattr(pair[who], what) for pair in pairs) for who in (0, 1))
     return float(ours / theirs)
 
@@ -45,7 +45,7 @@ def test_the_number_of_workers_does_not_oscillate_within_the_window(
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_fewer_worker_seconds_than_the_incumbent_in_no_more_time(
+def test_fewer_worker_seconds_than_dask_kubernetes_in_no_more_time(
     results: dict[str, list[Pair]], family: str
 ) -> None:
     pairs = results[family]
