@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 from aiohttp import web
 
+from dask_k8s_client.connect import answers
 from dask_k8s_client.errors import NotFoundError, UnreachableError
 from dask_k8s_client.forward import PROTOCOL, PortForward, Tunnel
 from tests.faults.client.server import ScriptedServer
@@ -114,3 +115,7 @@ async def test_a_failed_tunnel_ends_only_its_connection(error: Exception) -> Non
 async def test_a_taken_port_is_named(forward: PortForward) -> None:
     with pytest.raises(OSError, match=f"Cannot forward the local port {forward.port}"):
         await PortForward(forward._open_tunnel, forward.port).start()
+
+
+async def test_a_closed_port_is_noticed(unused_tcp_port: int) -> None:
+    assert not await answers("127.0.0.1", unused_tcp_port)

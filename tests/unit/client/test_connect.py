@@ -82,10 +82,6 @@ def test_an_external_address_of_a_node_is_preferred() -> None:
     assert connect.node_host([]) is None
 
 
-async def test_a_closed_port_is_noticed(unused_tcp_port: int) -> None:
-    assert not await connect.answers("127.0.0.1", unused_tcp_port)
-
-
 def test_ipv6_is_written_in_brackets() -> None:
     assert connect.address("fd00::1", 8786) == "tcp://[fd00::1]:8786"
     assert connect.address("localhost", 8786) == "tcp://localhost:8786"
