@@ -11,11 +11,59 @@ if TYPE_CHECKING:
     from dask_k8s_client.cluster import KubeCluster as KubeCluster
     from dask_k8s_client.config import CreateMode as CreateMode
     from dask_k8s_client.discovery import discover as discover
+    from dask_k8s_client.errors import AlreadyExistsError as AlreadyExistsError
+    from dask_k8s_client.errors import ApiError as ApiError
+    from dask_k8s_client.errors import ClusterExistsError as ClusterExistsError
+    from dask_k8s_client.errors import ClusterNotFoundError as ClusterNotFoundError
+    from dask_k8s_client.errors import ConflictError as ConflictError
+    from dask_k8s_client.errors import ControllerTimeoutError as ControllerTimeoutError
+    from dask_k8s_client.errors import CredentialsError as CredentialsError
+    from dask_k8s_client.errors import ForbiddenError as ForbiddenError
+    from dask_k8s_client.errors import GoneError as GoneError
+    from dask_k8s_client.errors import InvalidError as InvalidError
+    from dask_k8s_client.errors import JupyterNotEnabledError as JupyterNotEnabledError
+    from dask_k8s_client.errors import KubeClusterError as KubeClusterError
+    from dask_k8s_client.errors import MissingCRDsError as MissingCRDsError
+    from dask_k8s_client.errors import NotFoundError as NotFoundError
+    from dask_k8s_client.errors import ResourceTimeoutError as ResourceTimeoutError
+    from dask_k8s_client.errors import SchedulerStartupError as SchedulerStartupError
+    from dask_k8s_client.errors import UnauthorizedError as UnauthorizedError
+    from dask_k8s_client.errors import UnreachableError as UnreachableError
+    from dask_k8s_client.errors import ValidationError as ValidationError
+    from dask_k8s_client.errors import WorkerGroupNotFoundError as WorkerGroupNotFoundError
+    from dask_k8s_client.objects import DaskAutoscaler as DaskAutoscaler
+    from dask_k8s_client.objects import DaskCluster as DaskCluster
+    from dask_k8s_client.objects import DaskJob as DaskJob
+    from dask_k8s_client.objects import DaskWorkerGroup as DaskWorkerGroup
     from dask_k8s_models import make_autoscaler_spec as make_autoscaler_spec
     from dask_k8s_models import make_cluster_spec as make_cluster_spec
     from dask_k8s_models import make_job_spec as make_job_spec
     from dask_k8s_models import make_scheduler_spec as make_scheduler_spec
     from dask_k8s_models import make_worker_spec as make_worker_spec
+
+_KINDS = ("DaskAutoscaler", "DaskCluster", "DaskJob", "DaskWorkerGroup")
+_ERRORS = (
+    "AlreadyExistsError",
+    "ApiError",
+    "ClusterExistsError",
+    "ClusterNotFoundError",
+    "ConflictError",
+    "ControllerTimeoutError",
+    "CredentialsError",
+    "ForbiddenError",
+    "GoneError",
+    "InvalidError",
+    "JupyterNotEnabledError",
+    "KubeClusterError",
+    "MissingCRDsError",
+    "NotFoundError",
+    "ResourceTimeoutError",
+    "SchedulerStartupError",
+    "UnauthorizedError",
+    "UnreachableError",
+    "ValidationError",
+    "WorkerGroupNotFoundError",
+)
 
 # The `dask` command imports this package each time it runs, so all is fetched when it is first asked for.
 _HOMES = {
@@ -27,9 +75,8 @@ _HOMES = {
     "make_scheduler_spec": "dask_k8s_models",
     "make_job_spec": "dask_k8s_models",
     "make_autoscaler_spec": "dask_k8s_models",
-    "KubeClusterError": "dask_k8s_client.errors",
-    "SchedulerStartupError": "dask_k8s_client.errors",
-    "ValidationError": "dask_k8s_client.errors",
+    **dict.fromkeys(_KINDS, "dask_k8s_client.objects"),
+    **dict.fromkeys(_ERRORS, "dask_k8s_client.errors"),
 }
 
 __all__ = sorted(_HOMES)

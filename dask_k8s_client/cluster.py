@@ -71,7 +71,8 @@ class KubeCluster(Manager):
     quiet : bool
         Whether to show nothing.
     **kwargs
-        Further arguments of `distributed.deploy.Cluster`.
+        ``kubeconfig`` and ``context`` say which Kubernetes; the others are arguments of
+        `distributed.deploy.Cluster`.
 
     Raises
     ------
@@ -125,7 +126,8 @@ class KubeCluster(Manager):
     ) -> None:
         given = {key: value for key, value in locals().items() if key in ClusterOptions.__dataclass_fields__}
         options = ClusterOptions.from_config(**given)
-        super().__init__(options, loop=loop, asynchronous=asynchronous, quiet=quiet, **kwargs)
+        kubernetes = (kwargs.pop("kubeconfig", None), kwargs.pop("context", None))
+        super().__init__(options, kubernetes, loop=loop, asynchronous=asynchronous, quiet=quiet, **kwargs)
 
     # --- workers ---
 
@@ -343,6 +345,46 @@ class KubeCluster(Manager):
         return cls(
             name=name, **{"create_mode": CreateMode.CONNECT_ONLY, "shutdown_on_close": False, **kwargs}
         )
+
+    @classmethod
+    def of(cls, resource: Any, **options: Any) -> KubeCluster:
+        """Connect to the cluster that a `DaskCluster` object is; closing this object leaves it as it is.
+
+        Parameters
+        ----------
+        resource : DaskCluster
+            Of `dask_k8s_client.objects` or `dask_k8s_client.asyncio`.
+        **options
+            Further arguments of `KubeCluster`.
+        """
+        kubeconfig, context = getattr(resource.api, "source", (None, None))
+        return cls.from_name(
+            resource.name,
+            **{
+                "namespace": resource.namespace,
+                "kubeconfig": kubeconfig,
+                "context": context,
+                "asynchronous": resource._asyncio,
+                **options,
+            },
+        )
+
+    @property
+    def resource(self) -> Any:
+        """The `DaskCluster` as it is now, as an object that can be scaled, awaited and asked for its parts.
+
+        In asynchronous use it is one of `dask_k8s_client.asyncio`.
+        """
+        self._require_running()
+        from dask_k8s_client import asyncio as asynchronous_kinds
+        from dask_k8s_client import objects
+
+        content = self._session.now.cluster or self._session.resource
+        if content is None:
+            raise ValueError(f"The cluster {self.name} hasn't started yet.")
+        if self.asynchronous:
+            return asynchronous_kinds.DaskCluster(content, api=self._session.api)
+        return objects.DaskCluster(content, api=objects.api(*self._session.api.source))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, KubeCluster) and (self.name, self.namespace) == (other.name, other.namespace)

@@ -107,7 +107,7 @@ class Groups:
         ValueError
             ``n`` is negative.
         """
-        if not _is_whole(n):
+        if not is_whole(n):
             raise ValueError(f"Cannot scale to {n!r} workers: it must be a whole number, 0 or more.")
         await self.stop_adapting(group)
         name = names.worker_group(self._cluster, group)
@@ -130,7 +130,7 @@ class Groups:
         WorkerGroupNotFoundError
             There is no such group.
         """
-        bounds_are_whole = _is_whole(minimum) and (maximum is None or _is_whole(maximum))
+        bounds_are_whole = is_whole(minimum) and (maximum is None or is_whole(maximum))
         if not bounds_are_whole or (maximum is not None and maximum < minimum):
             raise ValueError(
                 f"Cannot adapt between {minimum} and {maximum} workers: it takes 0 <= minimum <= maximum."
@@ -207,7 +207,7 @@ class Groups:
         )
 
 
-def _is_whole(n: Any) -> bool:
+def is_whole(n: Any) -> bool:
     """Whether it is a number, 0 or more, without a fraction; also one of numpy's."""
     is_number = isinstance(n, SupportsInt) and not isinstance(n, bool)
     return is_number and bool(n >= 0 and n % 1 == 0)

@@ -39,11 +39,15 @@ class Manager(LastingCluster):
     ----------
     options : ClusterOptions
         What is wanted.
+    kubernetes : tuple of str or None
+        Kubeconfig and context.
     **kwargs
         Arguments of `distributed.deploy.Cluster`.
     """
 
-    def __init__(self, options: ClusterOptions, **kwargs: Any) -> None:
+    def __init__(
+        self, options: ClusterOptions, kubernetes: tuple[str | None, str | None], **kwargs: Any
+    ) -> None:
         self.namespace = options.namespace
         self.image = options.image
         self.n_workers = options.n_workers
@@ -58,7 +62,7 @@ class Manager(LastingCluster):
         self.scheduler_forward_port = options.scheduler_forward_port
         self.jupyter = options.jupyter
 
-        self._session = Session(options)
+        self._session = Session(options, *kubernetes)
         self._view: View = Quiet()
         self._turn = asyncio.Lock()
         self._start_task: asyncio.Task[Any] | None = None

@@ -61,12 +61,8 @@ class Observed:
 
     @property
     def scheduler(self) -> Json | None:
-        """The scheduler's pod: the newest that isn't terminating, else any."""
-        found = [pod for pod in self.pods.values() if pods.component(pod) == labels.Component.SCHEDULER]
-        found.sort(
-            key=lambda pod: (not pods.is_terminating(pod), pod["metadata"].get("creationTimestamp") or "")
-        )
-        return found[-1] if found else None
+        """The scheduler's pod, see `pods.scheduler`."""
+        return pods.scheduler(self.pods.values())
 
     @property
     def workers(self) -> list[Json]:

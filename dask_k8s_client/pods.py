@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from dask_k8s_client import ages
 from dask_k8s_models import labels
 from dask_k8s_models import pods as pod_specs
 from dask_k8s_models.commands import RETIRED_COMMANDS
@@ -66,6 +67,26 @@ def is_ready(pod: Json) -> bool:
     """Whether the pod serves."""
     condition = _condition(pod, "Ready")
     return not is_terminating(pod) and condition is not None and condition.get("status") == "True"
+
+
+def scheduler(pods: Iterable[Json]) -> Json | None:
+    """Return which of a cluster's scheduler pods counts: a live one, if there is any."""
+    found = [pod for pod in pods if component(pod) == labels.Component.SCHEDULER]
+    live = [pod for pod in found if is_live(pod)]
+    if live:
+        return min(live, key=_precedence)
+    return max(found, key=lambda pod: str(pod["metadata"].get("creationTimestamp")), default=None)
+
+
+def is_live(pod: Json) -> bool:
+    """Whether the pod runs or will run."""
+    return not is_terminating(pod) and (pod.get("status") or {}).get("phase") not in ("Succeeded", "Failed")
+
+
+def _precedence(pod: Json) -> tuple[bool, float, str]:
+    created = ages.parse(pod["metadata"].get("creationTimestamp"))
+    seconds = created.timestamp() if created else 0.0
+    return pod_specs.precedence_of_scheduler(is_ready(pod), seconds, pod["metadata"]["name"])
 
 
 def main_container(pod: Json) -> str:

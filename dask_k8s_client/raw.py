@@ -24,6 +24,7 @@ USER_AGENT = "dask-k8s-client"
 WATCH_SECONDS = 300
 """The API server ends each watch after that time; a longer silence means that the connection is dead."""
 MERGE_PATCH = "application/merge-patch+json"
+JSON_PATCH = "application/json-patch+json"
 
 
 async def get(api: Api, path: str, **params: str) -> Json:
@@ -53,10 +54,11 @@ async def create(api: Api, path: str, body: Json) -> Json:
         return existing
 
 
-async def patch(api: Api, path: str, body: Json) -> Json:
-    """Apply a JSON merge patch; unknown fields are refused."""
+async def patch(api: Api, path: str, body: Json | list[Json]) -> Json:
+    """Apply a JSON merge patch, or a JSON patch if it is a list; unknown fields are refused."""
     params = {"fieldValidation": "Strict", "fieldManager": USER_AGENT}
-    return _parsed(await _body(api, "PATCH", path, params, body, MERGE_PATCH))
+    content_type = JSON_PATCH if isinstance(body, list) else MERGE_PATCH
+    return _parsed(await _body(api, "PATCH", path, params, body, content_type))
 
 
 async def delete(api: Api, path: str, *, uid: str | None = None, **options: Any) -> None:
@@ -95,7 +97,7 @@ async def text(api: Api, path: str, **params: str) -> str:
 
 async def lines(api: Api, path: str, **params: str) -> AsyncGenerator[str, None]:
     """Follow a text line by line, such as a container's log with ``follow="true"``."""
-    async with api.call_api(version="", base=path, params=params, stream=True) as response:
+    async with api.call_api(**_target(path), params=params, stream=True) as response:
         async for line in _lines(response):
             yield line.decode(errors="replace")
 
@@ -118,7 +120,7 @@ async def watch(
     if since:
         params["resourceVersion"] = since
     limit = WATCH_SECONDS + 30
-    async with api.call_api(version="", base=path, params=params, stream=True, timeout=limit) as response:
+    async with api.call_api(**_target(path), params=params, stream=True, timeout=limit) as response:
         async for line in _lines(response):
             event = json.loads(line)
             if event["type"] == "ERROR":
@@ -132,15 +134,21 @@ async def _body(
     method: str,
     path: str,
     params: dict[str, str],
-    body: Json | None = None,
+    body: Json | list[Json] | None = None,
     content_type: str = "application/json",
 ) -> bytes:
     more: Json = (
         {} if body is None else {"content": json.dumps(body), "headers": {"Content-Type": content_type}}
     )
-    async with api.call_api(method, version="", base=path, params=params, **more) as response:
+    async with api.call_api(method, **_target(path), params=params, **more) as response:
         content: bytes = response.content
         return content
+
+
+def _target(path: str) -> dict[str, Any]:
+    # As two parts: kr8s's own `Api` would put a slash behind a path without.
+    base, _, last = path.rpartition("/")
+    return {"version": "", "base": base, "url": last} if base else {"version": "", "base": path}
 
 
 def _parsed(body: bytes) -> Json:

@@ -66,9 +66,9 @@ class Session:
     def __init__(
         self,
         options: ClusterOptions,
-        *,
         kubeconfig: str | None = None,
         context: str | None = None,
+        *,
         scheduler_port: int | None = None,
     ) -> None:
         self.options = options

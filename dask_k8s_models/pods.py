@@ -57,6 +57,24 @@ def main_container(
     return next(_candidates(containers, component, annotations or {}), {})
 
 
+def precedence_of_scheduler(is_ready: bool, created: float, name: str) -> tuple[bool, float, str]:
+    """Return the key by which the first of a cluster's live scheduler pods is the one that counts.
+
+    There are two while one is replaced: rather a ready one than one that isn't, rather the old than the new,
+    which workers and clients still have to find.
+
+    Parameters
+    ----------
+    is_ready : bool
+        Whether the pod serves.
+    created : float
+        When it was created, in seconds.
+    name : str
+        The pod's.
+    """
+    return not is_ready, created, name
+
+
 def _candidates(
     containers: list[Container], component: str, annotations: Mapping[str, str]
 ) -> Iterator[Container]:

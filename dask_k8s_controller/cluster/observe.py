@@ -64,7 +64,7 @@ def keys(cache: Cache, changed: Any) -> Iterable[Key]:
 def scheduler_of(cluster: Cluster, pods: Iterable[Pod]) -> Pod | None:
     """Return the pod of a cluster's scheduler: a live one, rather ready than not, rather old than new."""
     live = [pod for pod in pods if pod.is_live and pod.meta.is_child_of(cluster.meta.uid)]
-    return min(live, key=lambda pod: (not pod.is_ready, _created(pod), pod.name), default=None)
+    return min(live, key=_precedence, default=None)
 
 
 def live_scheduler(cache: Cache, cluster: Cluster | None) -> Pod | None:
@@ -172,5 +172,6 @@ class ObservedCluster:
         return next((group for group in self.groups if group.name == self.cluster.default_group), None)
 
 
-def _created(pod: Pod) -> float:
-    return pod.meta.created.timestamp() if pod.meta.created else 0.0
+def _precedence(pod: Pod) -> tuple[bool, float, str]:
+    created = pod.meta.created.timestamp() if pod.meta.created else 0.0
+    return pods.precedence_of_scheduler(pod.is_ready, created, pod.name)
