@@ -88,11 +88,11 @@ async def test_repeated_events_are_counted(world: World) -> None:
 
 async def test_a_program_that_is_missing_is_told_as_the_runtime_tells_it(world: World) -> None:
     await world.add_node()
-    await world.create(a_pod("one", container("dask-worker"), restartPolicy="Never"))
+    await world.create(a_pod("one", container("no-such-program"), restartPolicy="Never"))
     pod = await world.until("one", is_over)
     ended = state(pod)["terminated"]
     assert (ended["exitCode"], ended["reason"]) == (128, "StartError")
-    assert ended["message"].endswith('exec: "dask-worker": executable file not found in $PATH')
+    assert ended["message"].endswith('exec: "no-such-program": executable file not found in $PATH')
 
 
 async def test_a_container_without_command_says_that_images_are_not_pulled(world: World) -> None:
