@@ -167,7 +167,8 @@ class Operator:
         metadata = body["metadata"]
         uid = metadata.get("uid") or ""
         store = self.cache.store(kind)
-        changed = store.forget(uid) if event == "DELETED" else store.get(uid)
+        version = str(metadata.get("resourceVersion") or "")
+        changed = store.forget(uid, version) if event == "DELETED" else store.get(uid)
         if changed is None:
             return
         if event == "DELETED":

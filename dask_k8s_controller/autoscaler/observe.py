@@ -9,7 +9,7 @@ from typing import Any
 
 from dask_k8s_controller.autoscaler.spec import Autoscaler
 from dask_k8s_controller.cache.cache import Cache
-from dask_k8s_controller.cache.objects import Pod, moment
+from dask_k8s_controller.cache.objects import Pod, Sought, moment
 from dask_k8s_controller.cluster.observe import endpoint_of, live_scheduler
 from dask_k8s_controller.cluster.spec import Cluster
 from dask_k8s_controller.kubernetes.resources import Key
@@ -136,6 +136,11 @@ class ObservedAutoscaler:
     workers: Answer[tuple[Worker, ...]] | None = None
     endpoint: Endpoint | None = None
     monotonic: float = 0.0
+
+    @property
+    def missing(self) -> tuple[Sought, ...]:
+        """Nothing: without a scheduler the replicas stay as they are."""
+        return ()
 
     @property
     def subject(self) -> Autoscaler:

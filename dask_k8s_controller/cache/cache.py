@@ -65,6 +65,12 @@ class Cache:
         if store is not None:
             store.see(body)
 
+    def confirm(self, body: Mapping[str, Any]) -> None:
+        """Take note of an object that the API server itself has just shown."""
+        store = self._stores.get(body.get("kind", ""))
+        if store is not None:
+            store.confirm(body)
+
     def get(self, of: type[T], namespace: str, name: str) -> T | None:
         """Return the object of that name; None if none is known."""
         return next(iter(self.find(of, "name", namespace, name)), None)
@@ -80,6 +86,12 @@ class Cache:
             The fields of `By`.
         """
         return newest(self._stores[of.kind].find(By(what, namespace, value, more)))
+
+    def pods(self, owner: Meta, what: str, value: str, more: str = "") -> tuple[Pod, ...]:
+        """Return the pods that are indexed so, and those of an owner though they lack the labels."""
+        store = self._stores[Pod.kind]
+        labelled = store.find(By(what, owner.namespace, value, more))
+        return newest((*labelled, *store.find(By("owner", owner.namespace, owner.uid))))
 
     def is_taken(self, namespace: str, name: str) -> bool:
         """Whether a pod that isn't Dask's was found to have a name."""

@@ -26,6 +26,23 @@ class By(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Sought:
+    """What should be there and isn't known: it is read from the API server before it is taken for gone.
+
+    Parameters
+    ----------
+    kind : str
+        Its kind.
+    name, selector : str
+        Its name, or labels that it has: one of the two.
+    """
+
+    kind: str
+    name: str = ""
+    selector: str = ""
+
+
+@dataclass(frozen=True)
 class Owner:
     """The object that a controller reference names."""
 
@@ -166,6 +183,8 @@ class Pod:
         component = self.meta.labels.get(labels.COMPONENT)
         group = self.meta.labels.get(labels.WORKER_GROUP_NAME)
         yield By("name", namespace, self.meta.name)
+        if self.meta.owner is not None:
+            yield By("owner", namespace, self.meta.owner.uid)
         if cluster and component:
             yield By("component", namespace, cluster, component)
         if group and component == labels.Component.WORKER:

@@ -43,7 +43,7 @@ class Store(Generic[T]):
         self._keys = keys
         self._facts: dict[str, T] = {}
         self._found: dict[Hashable, dict[str, T]] = {}
-        self._deleted: dict[str, None] = {}
+        self._deleted: dict[str, str] = {}
 
     def see(self, body: Mapping[str, Any]) -> T:
         """Take note of an object, unless it is known in a newer version or known to be gone."""
@@ -53,16 +53,38 @@ class Store(Generic[T]):
         if known is not None and not _is_newer(metadata.get("resourceVersion"), known.meta.version):
             return known
         facts = self._parse(body)
-        if uid not in self._deleted:
+        if self._is_back(uid, metadata.get("resourceVersion")):
             self._drop(uid)
             self._facts[uid] = facts
             for key in self._keys(facts):
                 self._found.setdefault(key, {})[uid] = facts
         return facts
 
-    def forget(self, uid: str) -> T | None:
-        """Take note that an object is gone for good: uids never come back. Return what was known of it."""
-        self._deleted[uid] = None
+    def confirm(self, body: Mapping[str, Any]) -> None:
+        """Take note of an object that the API server itself has just shown, whatever a watch said."""
+        metadata = body["metadata"]
+        gone_at = self._deleted.get(metadata["uid"])
+        if gone_at and not _is_newer(gone_at, metadata.get("resourceVersion") or ""):
+            del self._deleted[metadata["uid"]]
+        self.see(body)
+
+    def forget(self, uid: str, version: str = "") -> T | None:
+        """Take note that an object is gone.
+
+        Parameters
+        ----------
+        uid : str
+            Of the object.
+        version : str
+            The resource version as of which it is gone from what is watched. An object that only lost a
+            label comes back with a newer one; without a version it never does.
+
+        Returns
+        -------
+        object
+            What was known of it.
+        """
+        self._deleted[uid] = version
         if len(self._deleted) > REMEMBERED_DELETIONS:
             del self._deleted[next(iter(self._deleted))]
         return self._drop(uid)
@@ -93,7 +115,7 @@ class Store(Generic[T]):
             if uid not in present and within(facts) and not _is_newer(facts.meta.version, version)
         ]
         for facts in gone:
-            self.forget(facts.meta.uid)
+            self.forget(facts.meta.uid, version)
         return gone
 
     def get(self, uid: str) -> T | None:
@@ -109,6 +131,16 @@ class Store(Generic[T]):
 
     def __len__(self) -> int:
         return len(self._facts)
+
+    def _is_back(self, uid: str, version: str | None) -> bool:
+        """Whether an object isn't known to be gone: what is late in telling of it has an older version."""
+        if uid not in self._deleted:
+            return True
+        gone_at = self._deleted[uid]
+        if not gone_at or not _is_newer(version, gone_at):
+            return False
+        del self._deleted[uid]
+        return True
 
     def _drop(self, uid: str) -> T | None:
         facts = self._facts.pop(uid, None)

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from dask_k8s_controller.autoscaler.spec import Autoscaler
 from dask_k8s_controller.cache.cache import Cache
-from dask_k8s_controller.cache.objects import Pod, Service
+from dask_k8s_controller.cache.objects import Meta, Owner, Pod, Service, Sought
 from dask_k8s_controller.cluster.spec import Cluster
 from dask_k8s_controller.kubernetes.resources import Key
 from dask_k8s_controller.scheduler.answers import Answer
@@ -27,7 +27,7 @@ def observe(cache: Cache, key: Key) -> ObservedCluster | None:
     cluster = cache.get(Cluster, namespace, name)
     if cluster is None:
         return None
-    pods = cache.find(Pod, "component", namespace, name, labels.Component.SCHEDULER)
+    pods = cache.pods(cluster.meta, "component", name, labels.Component.SCHEDULER)
     holders = cache.find(Pod, "name", namespace, names.scheduler(name))
     scheduler = scheduler_of(cluster, pods)
     autoscalers = cache.find(Autoscaler, "cluster", namespace, name)
@@ -59,6 +59,8 @@ def keys(cache: Cache, changed: Any) -> Iterable[Key]:
             meta.labels.get(labels.COMPONENT) == labels.Component.SCHEDULER
         ):
             yield Key(Cluster.kind, namespace, meta.labels.get(labels.CLUSTER_NAME, ""))
+        case Pod(meta=Meta(owner=Owner(kind=Cluster.kind, name=name))):
+            yield Key(Cluster.kind, namespace, name)
 
 
 def scheduler_of(cluster: Cluster, pods: Iterable[Pod]) -> Pod | None:
@@ -71,8 +73,16 @@ def live_scheduler(cache: Cache, cluster: Cluster | None) -> Pod | None:
     """Return the pod of a cluster's scheduler, as the cache knows it."""
     if cluster is None:
         return None
-    namespace, component = cluster.meta.namespace, labels.Component.SCHEDULER
-    return scheduler_of(cluster, cache.find(Pod, "component", namespace, cluster.name, component))
+    pods = cache.pods(cluster.meta, "component", cluster.name, labels.Component.SCHEDULER)
+    return scheduler_of(cluster, pods)
+
+
+def sought_scheduler(cluster: Cluster | None) -> tuple[Sought, ...]:
+    """Return where a cluster's scheduler may be, even if it lost a label; nowhere if there should be none."""
+    if cluster is None or cluster.is_suspended or cluster.meta.is_deleting:
+        return ()
+    component = f"{labels.COMPONENT}={labels.Component.SCHEDULER}"
+    return Sought(Pod.kind, names.scheduler(cluster.name)), Sought(Pod.kind, selector=component)
 
 
 def endpoint_of(cache: Cache, cluster: Cluster | None) -> Endpoint | None:
@@ -150,6 +160,15 @@ class ObservedCluster:
     def subject(self) -> Cluster:
         """The object itself."""
         return self.cluster
+
+    @property
+    def missing(self) -> tuple[Sought, ...]:
+        """A scheduler that was ready when the status was written last."""
+        was_ready = any(
+            condition["type"] == "SchedulerReady" and condition["status"] == "True"
+            for condition in self.cluster.status.get("conditions") or ()
+        )
+        return sought_scheduler(self.cluster) if was_ready and self.scheduler is None else ()
 
     @cached_property
     def own_pods(self) -> tuple[Pod, ...]:

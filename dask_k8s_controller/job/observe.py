@@ -9,8 +9,8 @@ from datetime import datetime
 from typing import Any
 
 from dask_k8s_controller.cache.cache import Cache
-from dask_k8s_controller.cache.objects import Container, Pod
-from dask_k8s_controller.cluster.observe import live_scheduler
+from dask_k8s_controller.cache.objects import Container, Pod, Sought
+from dask_k8s_controller.cluster.observe import live_scheduler, sought_scheduler
 from dask_k8s_controller.cluster.spec import Cluster
 from dask_k8s_controller.job.spec import Job
 from dask_k8s_controller.kubernetes.resources import Key
@@ -37,7 +37,7 @@ def observe(cache: Cache, key: Key) -> ObservedJob | None:
         cluster=cluster,
         scheduler=live_scheduler(cache, cluster),
         ready_workers=sum(pod.is_ready and pod.is_live for pod in workers),
-        pods=cache.find(Pod, "component", namespace, job.cluster, labels.Component.JOB_RUNNER),
+        pods=cache.pods(job.meta, "component", job.cluster, labels.Component.JOB_RUNNER),
     )
     next_name = names.runner(job.name, observed.attempts + 1)
     return replace(observed, name_holders=cache.find(Pod, "name", namespace, next_name))
@@ -99,6 +99,20 @@ class ObservedJob:
     def subject(self) -> Job:
         """The object itself."""
         return self.job
+
+    @property
+    def missing(self) -> tuple[Sought, ...]:
+        """The pod of the latest attempt; while it runs, its cluster and its scheduler."""
+        if self.job.has_finished or self.job.is_suspended:
+            return ()
+        latest, cluster = self.latest, self.cluster
+        if latest is None and self.job.attempts:
+            return (Sought(Pod.kind, names.runner(self.job.name, self.job.attempts)),)
+        if latest is None or not latest.is_live:
+            return ()
+        if cluster is None:
+            return (Sought(Cluster.kind, self.job.cluster),)
+        return sought_scheduler(cluster) if self.scheduler is None else ()
 
     @property
     def own_pods(self) -> tuple[Pod, ...]:

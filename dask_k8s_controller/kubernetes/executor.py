@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from dask_k8s_controller.cache.cache import Cache
-from dask_k8s_controller.cache.objects import Meta
+from dask_k8s_controller.cache.objects import Meta, Sought
 from dask_k8s_controller.kubernetes.api import Api
 from dask_k8s_controller.kubernetes.errors import ApiError, Conflict, NameTaken, Refused, Unavailable
 from dask_k8s_controller.kubernetes.resources import BY_KIND, PODS, SERVICES, Key
@@ -69,6 +69,24 @@ class Executor:
                 self._create_pods(progress, pods), *(self._execute(progress, action) for action in others)
             )
         return Outcome(tuple(progress.failures), progress.has_conflicts)
+
+    async def look_for(self, key: Key, sought: Iterable[Sought]) -> None:
+        """Read from the API server what the cache lacks.
+
+        Raises
+        ------
+        ApiError
+            It could not be read: whether it is there isn't known.
+        """
+        for one in sought:
+            resource = BY_KIND[one.kind]
+            if one.name:
+                body = await self._api.get(resource, key.namespace, one.name)
+                found = [body] if body is not None else []
+            else:
+                found = (await self._api.list(resource, key.namespace, one.selector)).get("items") or []
+            for body in found:
+                self._cache.confirm({"kind": one.kind, **body})
 
     async def _create_pods(self, progress: _Progress, actions: Sequence[Action]) -> None:
         """Create 1, 2, 4, … pods at a time, until one fails: the next would be over quota as well, ….
@@ -148,9 +166,10 @@ class Executor:
             self._cache.creation_is_answered(progress.uid, name)
             raise
         self._cache.creation_is_answered(progress.uid, name)
-        if _is_watched(answer):
-            self._cache.see(answer)
-        self._check_owner(progress, action, Meta.of(answer))
+        meta = Meta.of(answer)
+        if _is_watched(answer) or meta.belongs_to(progress.uid):
+            self._cache.confirm(answer)
+        self._check_owner(progress, action, meta)
         logger.info("%s: created the %s %s.", progress.key, kind, name)
 
     def _check_owner(self, progress: _Progress, action: Create, meta: Meta) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from dask_k8s_controller.cache.cache import Cache
 from dask_k8s_controller.cache.custom import Custom
+from dask_k8s_controller.cache.objects import Sought
 from dask_k8s_controller.plans.actions import Outcome, Plan
 from dask_k8s_controller.plans.conditions import Status
 from dask_k8s_controller.plans.notices import Notice
@@ -28,6 +29,11 @@ class Observed(Protocol):
     @property
     def subject(self) -> Custom[Any]:
         """The object itself."""
+        ...
+
+    @property
+    def missing(self) -> tuple[Sought, ...]:
+        """What to read from the API server before anything is decided on its absence from the cache."""
         ...
 
     @property

@@ -72,6 +72,10 @@ def owner_of(meta: Meta) -> str:
 def delete_leftovers(draft: Draft, owner: Custom[Any], children: Iterable[Child]) -> None:
     """Delete what an earlier owner of the same name has left, before this one takes the names."""
     for child in children:
-        if is_of_an_earlier_owner(child, owner) and not child.meta.is_deleting:
+        # What is younger belongs to a later owner, whom the cache doesn't show yet.
+        is_younger = bool(
+            child.meta.created and owner.meta.created and child.meta.created > owner.meta.created
+        )
+        if is_of_an_earlier_owner(child, owner) and not child.meta.is_deleting and not is_younger:
             kind = owner.kind.removeprefix("Dask").lower()
             draft.actions.append(delete(child, f"it belongs to an earlier {kind} of this name"))

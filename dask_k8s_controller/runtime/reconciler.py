@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from dask_k8s_controller.cache.cache import Cache
+from dask_k8s_controller.cache.objects import Sought
+from dask_k8s_controller.kubernetes.errors import ApiError
 from dask_k8s_controller.kubernetes.executor import Executor
 from dask_k8s_controller.kubernetes.recorder import EventRecorder
 from dask_k8s_controller.kubernetes.resources import Key
@@ -18,6 +21,12 @@ from dask_k8s_controller.runtime.metrics import Metrics
 from dask_k8s_controller.runtime.queue import Requeue
 from dask_k8s_controller.scheduler.conversations import Conversations
 from dask_k8s_controller.settings import Policy
+
+logger = logging.getLogger(__name__)
+
+
+class _Unknown(Exception):
+    """The API server doesn't say what is there."""
 
 
 class Reconciler:
@@ -78,8 +87,15 @@ class Reconciler:
         Requeue
             When it is to be reconciled again, if nothing changes before.
         """
+        try:
+            return await self._reconcile(key)
+        except _Unknown as error:
+            logger.warning("%s: %s", key, error)
+            return Requeue(failed=True)
+
+    async def _reconcile(self, key: Key) -> Requeue:
         kind = self._kinds[key.kind]
-        observed = kind.observe(self._cache, key)
+        observed = await self._observe(kind, key)
         if observed is None or observed.subject.meta.is_deleting:
             return Requeue.on_change()
         meta = observed.subject.meta
@@ -87,14 +103,14 @@ class Reconciler:
             # Before anything else: it tells clients that a controller acts.
             self._new.add(meta.uid)
             await self._statuses.write(key, meta, first, observed.subject.status)
-            observed = kind.observe(self._cache, key) or observed
+            observed = await self._observe(kind, key, observed.missing) or observed
         plan = kind.plan(observed, self._policy)
         outcome = await self._executor.execute(key, meta.uid, plan.actions)
         if observed.endpoint is not None:
             for question in plan.questions:
                 self._conversations.ask(question, observed.endpoint, key, meta.uid)
         self._record(kind, observed, plan.notices)
-        after = kind.observe(self._cache, key)
+        after = await self._observe(kind, key, observed.missing)
         if after is None or after.subject.meta.is_deleting:
             return Requeue.on_change()
         status = kind.status(after, plan, outcome)
@@ -105,6 +121,17 @@ class Reconciler:
             self._new.discard(meta.uid)
             self._metrics.became_ready(key.kind, meta.created, after.now)
         return self._requeue(plan, outcome, written)
+
+    async def _observe(self, kind: Kind[Any, Any], key: Key, sought: Iterable[Sought] = ()) -> Any:
+        """Gather what a plan needs; what the cache lacks is looked for, unless it was sought just now."""
+        observed = kind.observe(self._cache, key)
+        if observed is not None and (missing := set(observed.missing) - set(sought)):
+            try:
+                await self._executor.look_for(key, missing)
+            except ApiError as error:
+                raise _Unknown(f"whether it is gone can't be told: {error}") from error
+            observed = kind.observe(self._cache, key)
+        return observed
 
     def forget(self, uid: str) -> None:
         """Drop what is remembered of an object that is gone."""

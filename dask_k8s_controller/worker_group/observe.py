@@ -11,8 +11,8 @@ from typing import Any
 
 from dask_k8s_controller.autoscaler.spec import Autoscaler
 from dask_k8s_controller.cache.cache import Cache
-from dask_k8s_controller.cache.objects import Pod
-from dask_k8s_controller.cluster.observe import endpoint_of, live_scheduler
+from dask_k8s_controller.cache.objects import Pod, Sought
+from dask_k8s_controller.cluster.observe import endpoint_of, live_scheduler, sought_scheduler
 from dask_k8s_controller.cluster.spec import Cluster
 from dask_k8s_controller.kubernetes.resources import Key
 from dask_k8s_controller.scheduler.answers import Answer, Retirement, Worker
@@ -34,7 +34,7 @@ def observe(cache: Cache, key: Key) -> ObservedGroup | None:
         monotonic=cache.monotonic(),
         cluster=cluster,
         scheduler=scheduler,
-        pods=cache.find(Pod, "group", key.namespace, key.name),
+        pods=cache.pods(group.meta, "group", key.name),
         cluster_pods=cache.find(Pod, "component", key.namespace, group.cluster, labels.Component.WORKER),
         others_remain=any(
             other.name != group.name and other.wants_workers(cluster)
@@ -128,6 +128,12 @@ class ObservedGroup:
     def subject(self) -> WorkerGroup:
         """The object itself."""
         return self.group
+
+    @property
+    def missing(self) -> tuple[Sought, ...]:
+        """A scheduler, while there are workers that may hold something of its results."""
+        has_workers = any(pod.is_live and not pod.runs_nothing for pod in self.own_pods)
+        return sought_scheduler(self.cluster) if has_workers and self.scheduler is None else ()
 
     @cached_property
     def own_pods(self) -> tuple[Pod, ...]:

@@ -61,6 +61,30 @@ def test_a_deleted_pod_is_replaced(kube: Kube, healthy: str, component: str) -> 
     assert rest < {pod["metadata"]["uid"] for pod in pods.values()}
 
 
+def test_a_label_that_is_taken_off_the_scheduler_is_put_back(kube: Kube, healthy: str) -> None:
+    """The watch calls it deleted; it is no reason to make a second one, nor to think that nothing is lost."""
+    (scheduler,) = pods_of(kube, "healthy", healthy, "scheduler")
+    name = scheduler["metadata"]["name"]
+    kube.wait(DASK_CLUSTERS, "healthy", healthy, until=scheduler_is_ready)
+    for label in ("dask.org/cluster-name", "dask.org/component"):
+        before = kube.get("pods", name, healthy)
+        assert before["metadata"]["uid"] == scheduler["metadata"]["uid"]
+        kube.patch("pods", name, {"metadata": {"labels": {label: None}}}, healthy)
+        kube.wait(
+            "pods",
+            name,
+            healthy,
+            until=lambda pod, wanted=before: pod["metadata"]["labels"] == wanted["metadata"]["labels"],
+        )
+    kube.wait(DASK_CLUSTERS, "healthy", healthy, until=scheduler_is_ready)
+    (present,) = pods_of(kube, "healthy", healthy, "scheduler")
+    assert present["metadata"]["uid"] == scheduler["metadata"]["uid"]
+
+
+def scheduler_is_ready(cluster: Object) -> bool:
+    return holds(cluster, "SchedulerReady")
+
+
 ENDS = {
     "evicted": {"phase": "Failed", "reason": "Evicted", "message": "The node was low on resource: memory."},
     "shutdown": {"phase": "Failed", "reason": "Terminated", "message": "Node is shutting down."},

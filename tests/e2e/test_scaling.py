@@ -101,6 +101,27 @@ def test_no_result_is_ever_lost(
     shrink_under_load(kube, namespace, cluster_manifest("busy", n_workers=3), other_group)
 
 
+def test_results_move_to_a_group_whose_workers_are_yet_to_come(
+    kube: Kube, namespace: str, cluster_manifest: Manifest
+) -> None:
+    """The idiom for moving to other workers: add a group, scale the first one to zero."""
+    kube.create(cluster_manifest("moving", n_workers=1), namespace)
+    with connected("moving", namespace, 1) as client:
+        results = client.scatter([*range(9)], hash=False)
+        client.cluster.add_worker_group("big", n_workers=2)
+        client.cluster.scale(0)
+
+        await_workers(kube, namespace, "moving", 2)
+        kube.wait_all(
+            "pods",
+            namespace,
+            until=lambda pods: not pods,
+            timeout=120,
+            labelSelector="dask.org/workergroup-name=moving-default",
+        )
+        assert client.gather(results) == [*range(9)]
+
+
 @pytest.mark.full
 def test_a_task_that_takes_too_long_is_moved(kube: Kube, namespace: str, cluster_manifest: Manifest) -> None:
     manifest = cluster_manifest("slow", n_workers=2)

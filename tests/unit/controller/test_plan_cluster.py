@@ -288,7 +288,7 @@ class TestAdopting:
 
 class TestReCreating:
     def test_children_of_an_earlier_cluster_of_this_name_are_deleted_first(self) -> None:
-        again = cluster(uid="again")
+        again = cluster(uid="again", metadata={"creationTimestamp": time()})
         clearing = plan(observed_cluster(again, groups=(default_group(cluster()),), service=service()))
         assert deleted(clearing) == {
             ("Pod", "c-scheduler"),

@@ -186,10 +186,14 @@ class TestHealing:
         assert plan(older).actions == ()
 
     def test_pods_of_an_earlier_group_of_this_name_are_deleted_and_do_not_count(self) -> None:
-        stranger = worker_pod("old", owner=("DaskWorkerGroup", "an-earlier-group"))
+        stranger = worker_pod("old", owner=("DaskWorkerGroup", "an-earlier-group"), age=7200)
         healing = plan(observed_group(group(), worker_pod("w1"), stranger))
         assert deleted(healing) == {"old"}
         assert len(created(healing)) == 1
+
+    def test_pods_of_a_later_group_of_this_name_stay_though_it_is_not_known_yet(self) -> None:
+        stranger = worker_pod("new", owner=("DaskWorkerGroup", "a-later-group"), age=1)
+        assert deleted(plan(observed_group(group(), worker_pod("w1"), stranger))) == set()
 
     def test_pods_of_another_kind_of_owner_are_left_alone(self) -> None:
         stranger = worker_pod("other", owner=("ReplicaSet", "somebody-else"))

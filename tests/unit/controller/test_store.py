@@ -59,6 +59,33 @@ def test_what_is_gone_never_comes_back_however_late_the_watch_is(store: Store[Po
     assert store.find("a") == ()
 
 
+def test_what_only_lost_a_label_comes_back_when_it_has_it_again(store: Store[Pod]) -> None:
+    """A watch of a selection calls it deleted; a late event has an older version."""
+    store.see(pod("a", 1))
+    store.forget("a", "5")
+    store.see(pod("a", 4))
+    store.see(pod("a", 5))
+    assert store.find("a") == ()
+    store.see(pod("a", 6))
+    assert [facts.meta.version for facts in store.find("a")] == ["6"]
+
+
+def test_what_the_api_server_itself_shows_is_there_whatever_a_watch_said(store: Store[Pod]) -> None:
+    store.see(pod("a", 1))
+    store.forget("a", "5")
+    store.confirm(pod("a", 4))
+    assert store.find("a") == ()
+    store.confirm(pod("a", 5))
+    assert [facts.meta.version for facts in store.find("a")] == ["5"]
+
+
+def test_what_was_read_before_it_was_deleted_does_not_come_back(store: Store[Pod]) -> None:
+    store.see(pod("a", 1))
+    store.forget("a")
+    store.confirm(pod("a", 9))
+    assert store.find("a") == ()
+
+
 def test_a_list_shows_by_its_gaps_what_is_gone(store: Store[Pod]) -> None:
     for uid in "abc":
         store.see(pod(uid, 1))
