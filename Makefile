@@ -9,7 +9,7 @@ LOWEST := .venv-lowest
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-full test-pythons test-3.11 test-3.12 test-3.13 test-3.14 test-lowest \
-	check schemas manifests format clean
+	check schemas manifests lock format clean
 
 help:  ## This list
 	@sed -n 's/^\([a-z][-a-z0-9.]*\):.*  ## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r target text; \
@@ -87,6 +87,10 @@ schemas: $(READY)  ## Regenerate all that is generated
 
 manifests: $(READY)  ## Regenerate what `kubectl apply` and kustomize install, from the chart
 	$(BIN)/python manifests/generate.py
+
+lock: $(READY)  ## Pin anew what the image is made of
+	$(BIN)/python -m pip install --quiet 'uv>=0.9,<1'
+	$(BIN)/python image/lock.py
 
 format: $(READY)  ## Lay the sources out, and mend what the linter can
 	$(BIN)/ruff format .

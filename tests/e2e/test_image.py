@@ -1,0 +1,203 @@
+"""The image's recipe, followed step by step into an empty folder, and run from there as it says."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import tomllib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from tests.conftest import is_local
+from tests.e2e.conftest import DASK_CLUSTERS, is_running
+from tests.harness.kube import Kube, Object
+
+PROJECT = Path(__file__).parents[2]
+IMAGE = PROJECT / "image"
+
+
+@dataclass
+class Stage:
+    """One stage of a Dockerfile."""
+
+    folder: str = "/"
+    copies: list[list[str]] = field(default_factory=list)
+    commands: list[str] = field(default_factory=list)
+    environment: dict[str, str] = field(default_factory=dict)
+    user: str = "0"
+    entry_point: list[str] = field(default_factory=list)
+    arguments: list[str] = field(default_factory=list)
+
+
+def stages() -> list[Stage]:
+    """Read the Dockerfile."""
+    found: list[Stage] = []
+    text = re.sub(r"\\\n\s*", "", (IMAGE / "Dockerfile").read_text())
+    for line in text.splitlines():
+        instruction, _, rest = line.partition(" ")
+        match instruction:
+            case "FROM":
+                found.append(Stage())
+            case "WORKDIR":
+                found[-1].folder = rest
+            case "COPY":
+                found[-1].copies.append(rest.split())
+            case "RUN":
+                found[-1].commands.append(rest)
+            case "ENV":
+                found[-1].environment |= dict(pair.split("=", 1) for pair in rest.split())
+            case "USER":
+                found[-1].user = rest
+            case "ENTRYPOINT":
+                found[-1].entry_point = json.loads(rest)
+            case "CMD":
+                found[-1].arguments = json.loads(rest)
+            case "" | "#" | "ARG" | "EXPOSE":
+                pass
+            case _:
+                raise ValueError(f"no step is known for {line}")
+    return found
+
+
+def pinned(name: str) -> dict[str, str]:
+    text = (IMAGE / name).read_text()
+    assert re.findall(r"^\S+==\S+.*(?<!\\)$", text, re.MULTILINE) == [], "each pin has hashes"
+    return {
+        canonicalize_name(key): version for key, version in re.findall(r"^(\S+)==(\S+)", text, re.MULTILINE)
+    }
+
+
+def test_locks_have_all_that_the_project_requires() -> None:
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text())
+    needed = project["project"]["dependencies"] + project["project"]["optional-dependencies"]["controller"]
+    for name, wanted in {
+        "requirements.txt": needed,
+        "build-requirements.txt": project["build-system"]["requires"],
+    }.items():
+        pins = pinned(name)
+        for requirement in map(Requirement, wanted):
+            version = pins.get(canonicalize_name(requirement.name))
+            assert version is not None, f"{requirement} is not in image/{name}: run make lock"
+            assert requirement.specifier.contains(version), f"{requirement}, but {version}: run make lock"
+
+
+def test_all_packages_are_copied() -> None:
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text())
+    packages = project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+    copied = {source for copy in stages()[0].copies for source in copy[:-1]}
+    assert set(packages) <= copied
+
+
+def test_it_is_not_roots_and_has_no_shell_steps_but_the_script() -> None:
+    build, final = stages()
+    assert final.user == "1000:1000"
+    assert final.commands == []
+    assert build.commands == ["sh image/build.sh /opt/dask-operator"]
+
+
+def an_interpreter(folder: Path) -> str:
+    """Copy the interpreter, which the base image has: this machine's may be for its owner alone."""
+    release = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    unneeded = shutil.ignore_patterns("site-packages", "test", "tests", "__pycache__", "config-*")
+    shutil.copytree(sysconfig.get_path("stdlib"), folder / "lib" / release, ignore=unneeded)
+    (folder / "bin").mkdir()
+    target = folder / "bin" / release
+    shutil.copy(Path(sys.base_prefix) / "bin" / release, target)
+    for library in Path(sys.base_prefix, "lib").glob("libpython*.so*"):
+        shutil.copy(library, folder / "lib")
+    return str(target)
+
+
+@pytest.fixture(scope="module")
+def root() -> Iterator[Path]:
+    """A folder with what the last stage has, which anybody may read."""
+    folder = Path(tempfile.mkdtemp(prefix="dask-operator-image-"))
+    folder.chmod(0o755)
+    build, final = stages()
+    workspace = folder / "build"
+    workspace.mkdir()
+    for *sources, target in build.copies:
+        for source in sources:
+            there = PROJECT / source
+            into = workspace / target
+            if there.is_dir():
+                shutil.copytree(there, into, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                into.mkdir(parents=True, exist_ok=True)
+                shutil.copy(there, into)
+    python = an_interpreter(folder / "usr")
+    for command in build.commands:
+        *words, prefix = command.split()
+        subprocess.run([*words, f"{folder}{prefix}", python], cwd=workspace, check=True, timeout=280)
+    assert [copy[1:] for copy in final.copies] == [["/opt/dask-operator", "/opt/dask-operator"]]
+    shutil.rmtree(workspace)
+    yield folder
+    subprocess.run(["chmod", "-R", "u+w", folder], check=True)
+    shutil.rmtree(folder)
+
+
+@pytest.mark.full
+def test_the_operator_runs_from_it_as_another_user_and_writes_nothing(
+    root: Path,
+    kube: Kube,
+    kubeconfig: Path,
+    namespace: str,
+    crds: None,
+    pytestconfig: pytest.Config,
+    idle_cluster_manifest: Callable[..., Object],
+) -> None:
+    if not is_local(pytestconfig):
+        pytest.skip("the operator's process is run beside the local Kubernetes")
+    final = stages()[-1]
+    home = Path(tempfile.mkdtemp(prefix="dask-operator-home-"))
+    login = home / "kubeconfig"
+    content = yaml.safe_load(kubeconfig.read_text())
+    for cluster in content["clusters"]:
+        authority = cluster["cluster"].pop("certificate-authority", None)
+        if authority is not None:
+            shutil.copy(kubeconfig.parent / authority, home / "ca.crt")
+            cluster["cluster"]["certificate-authority"] = str(home / "ca.crt")
+    login.write_text(yaml.safe_dump(content))
+    as_user = {}
+    if os.geteuid() == 0:
+        user, group = map(int, final.user.split(":"))
+        for path in (home, *home.iterdir()):
+            os.chown(path, user, group)
+        as_user = {"user": user, "group": group, "extra_groups": []}
+    environment = {
+        key: value.replace("/opt/", f"{root}/opt/").replace("$PATH", os.defpath)
+        for key, value in final.environment.items()
+    }
+    environment |= {"HOME": str(home), "TMPDIR": str(home), "KUBECONFIG": str(login)}
+    environment["LD_LIBRARY_PATH"] = f"{root}/usr/lib"
+    before = everything_in(root)
+    with tempfile.TemporaryFile() as log:
+        command = [*final.entry_point, f"--namespace={namespace}"]
+        process = subprocess.Popen(command, cwd="/", env=environment, stdout=log, stderr=log, **as_user)
+        try:
+            kube.create(idle_cluster_manifest("imaged", n_workers=1), namespace)
+            kube.wait(DASK_CLUSTERS, "imaged", namespace, until=is_running, timeout=60)
+        finally:
+            process.terminate()
+            process.wait(30)
+            log.seek(0)
+            print(log.read().decode())
+    assert everything_in(root) == before
+    assert not list(root.rglob("pip")), "no installer"
+    shutil.rmtree(home)
+
+
+def everything_in(folder: Path) -> dict[str, float]:
+    return {str(path): path.lstat().st_mtime for path in folder.rglob("*")}
