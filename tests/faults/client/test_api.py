@@ -27,7 +27,8 @@ from dask_k8s_client.errors import (
 )
 from dask_k8s_client.resources import CLUSTERS, NODES, PODS
 from dask_k8s_credentials import Credentials
-from tests.faults.client.server import ScriptedServer, an_object, refusal, watch
+from tests.faults.client.server import ScriptedServer, an_object
+from tests.harness.stand_in import refusal, watch
 
 
 @pytest.fixture(autouse=True)
@@ -74,7 +75,7 @@ def test_paths() -> None:
 async def test_objects_are_created_strictly() -> None:
     async with ScriptedServer(an_object()) as server:
         await raw.create(server.api, "/x", {"a": 1})
-    assert server.requests == [("POST", "/x", {"a": 1})]
+    assert server.asked == [("POST", "/x", {"a": 1})]
     assert server.queries[0]["fieldValidation"] == "Strict"
 
 
@@ -82,14 +83,14 @@ async def test_objects_are_created_strictly() -> None:
 async def test_what_may_pass_is_tried_again(code: int) -> None:
     async with ScriptedServer(refusal(code, "Busy"), refusal(code, "Busy"), an_object()) as server:
         assert await raw.get(server.api, "/x") == an_object()
-    assert len(server.requests) == 3
+    assert len(server.asked) == 3
 
 
 async def test_what_does_not_pass_is_raised_in_the_end() -> None:
     async with ScriptedServer(refusal(503, "Busy", "come back")) as server:
         with pytest.raises(ApiError, match="come back"):
             await raw.get(server.api, "/x")
-    assert len(server.requests) == 4
+    assert len(server.asked) == 4
 
 
 @pytest.mark.parametrize(
@@ -109,7 +110,7 @@ async def test_refusals_are_errors_of_their_kind(code: int, reason: str, error: 
         with pytest.raises(error, match="this and that") as caught:
             await raw.get(server.api, "/x")
     assert (caught.value.code, caught.value.reason, caught.value.details) == (code, reason, {"name": "foo"})
-    assert len(server.requests) == 1
+    assert len(server.asked) == 1
 
 
 async def test_an_answer_that_is_no_status_is_quoted() -> None:
@@ -138,7 +139,7 @@ async def test_an_object_whose_creation_was_not_answered_is_known_again() -> Non
     async with ScriptedServer(broken, refusal(409, "AlreadyExists"), mine) as server:
         created = await raw.create(server.api, "/x", {"metadata": {"name": "foo"}})
     assert created["metadata"]["uid"] == "uid-of-foo"
-    assert server.requests[2][:2] == ("GET", "/x/foo")
+    assert server.asked[2][:2] == ("GET", "/x/foo")
 
 
 async def test_an_object_of_that_name_may_also_be_somebody_elses() -> None:
@@ -201,7 +202,7 @@ async def test_expired_credentials_are_loaded_anew() -> None:
         loader.url = server.url
         async with Api(loader=loader) as api:
             assert await raw.get(api, "/x") == an_object()
-    assert (len(server.requests), loader.loads) == (2, 2)
+    assert (len(server.asked), loader.loads) == (2, 2)
 
 
 async def test_expired_credentials_are_loaded_anew_for_websockets() -> None:
@@ -211,7 +212,7 @@ async def test_expired_credentials_are_loaded_anew_for_websockets() -> None:
         async with Api(loader=loader) as api, api.open_websocket(version="", base="/x") as socket:
             await socket.send_bytes(b"hello")
             assert await socket.receive_bytes() == b"hello"
-    assert (len(server.requests), loader.loads) == (2, 2)
+    assert (len(server.asked), loader.loads) == (2, 2)
 
 
 async def test_those_who_are_refused_at_once_load_credentials_once() -> None:
@@ -221,7 +222,7 @@ async def test_those_who_are_refused_at_once_load_credentials_once() -> None:
         async with Api(loader=loader) as api:
             await asyncio.gather(*(raw.get(api, f"/{number}") for number in range(10)))
     assert loader.loads == 2
-    assert len(server.requests) <= 20
+    assert len(server.asked) <= 20
 
 
 async def test_credentials_that_stay_refused_are_loaded_once_a_request() -> None:
@@ -231,7 +232,7 @@ async def test_credentials_that_stay_refused_are_loaded_once_a_request() -> None
         async with Api(loader=loader) as api:
             with pytest.raises(UnauthorizedError):
                 await raw.get(api, "/x")
-    assert (len(server.requests), loader.loads) == (2, 2)
+    assert (len(server.asked), loader.loads) == (2, 2)
 
 
 async def test_what_is_open_outlives_new_credentials() -> None:
@@ -251,7 +252,7 @@ async def test_a_websocket_that_is_refused_says_why() -> None:
         with pytest.raises(ForbiddenError, match="may not forward ports"):
             async with server.api.open_websocket(version="", base="/x"):
                 pass
-    assert len(server.requests) == 1
+    assert len(server.asked) == 1
 
 
 async def test_what_is_no_websocket_says_so() -> None:
@@ -287,14 +288,14 @@ async def test_a_request_that_is_not_answered_ends() -> None:
         with pytest.raises(UnreachableError, match="can't be reached"):
             async with server.api.call_api(version="", base="/x", timeout=0.05):
                 pass
-    assert len(server.requests) == 4
+    assert len(server.asked) == 4
 
 
 async def test_a_request_that_took_all_its_time_is_sent_once_more(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(api_module, "REQUEST_TIMEOUT", 0.1)
     async with ScriptedServer(unanswered, an_object()) as server:
         assert await raw.get(server.api, "/x") == an_object()
-    assert len(server.requests) == 2
+    assert len(server.asked) == 2
 
 
 async def test_a_watch_that_goes_silent_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:

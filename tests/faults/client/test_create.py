@@ -17,7 +17,8 @@ from dask_k8s_client.errors import (
     ValidationError,
 )
 from dask_k8s_models import make_cluster_spec
-from tests.faults.client.server import ScriptedServer, an_object, refusal, watch
+from tests.faults.client.server import ScriptedServer, an_object
+from tests.harness.stand_in import refusal, watch
 
 Json = dict[str, Any]
 
@@ -44,7 +45,7 @@ def test_a_typo_is_refused_before_anything_is_sent() -> None:
 async def test_what_does_not_exist_is_created() -> None:
     async with ScriptedServer(an_object()) as server:
         assert await create_or_connect(server.api, "default", options()) == (an_object(), True)
-    assert server.requests[0][0] == "POST"
+    assert server.asked[0][0] == "POST"
 
 
 async def test_what_exists_is_joined() -> None:
@@ -64,7 +65,7 @@ async def test_connect_only_creates_nothing() -> None:
     async with ScriptedServer(ABSENT) as server:
         with pytest.raises(ClusterNotFoundError, match="doesn't already exist"):
             await create_or_connect(server.api, "default", options(create_mode="CONNECT_ONLY"))
-    assert [method for method, _, _ in server.requests] == ["GET"]
+    assert [method for method, _, _ in server.asked] == ["GET"]
 
 
 async def test_a_name_that_is_being_deleted_is_waited_for() -> None:

@@ -9,7 +9,8 @@ import pytest
 from dask_k8s_client.errors import ForbiddenError, ValidationError, WorkerGroupNotFoundError
 from dask_k8s_client.groups import Groups, defaults, runs_jupyter
 from dask_k8s_models import make_cluster_spec, make_worker_spec
-from tests.faults.client.server import ScriptedServer, an_object, refusal
+from tests.faults.client.server import ScriptedServer, an_object
+from tests.harness.stand_in import refusal
 
 Json = dict[str, Any]
 
@@ -28,7 +29,7 @@ def groups(server: ScriptedServer) -> Groups:
 async def test_a_group_belongs_to_its_cluster() -> None:
     async with ScriptedServer(an_object()) as server:
         assert await groups(server).add("gpu", make_worker_spec()) == "gpu"
-    _, path, body = server.requests[0]
+    _, path, body = server.asked[0]
     assert path.endswith("/daskworkergroups")
     assert body is not None
     assert body["metadata"]["name"] == "foo-gpu"
@@ -39,8 +40,8 @@ async def test_a_group_belongs_to_its_cluster() -> None:
 async def test_a_group_without_a_name_gets_one() -> None:
     async with ScriptedServer(an_object()) as server:
         name = await groups(server).add(None, make_worker_spec())
-    assert server.requests[0][2] is not None
-    assert server.requests[0][2]["metadata"]["name"] == f"foo-{name}"
+    assert server.asked[0][2] is not None
+    assert server.asked[0][2]["metadata"]["name"] == f"foo-{name}"
 
 
 @pytest.mark.parametrize("name", ["GPU", "g_pu", "x" * 60])
@@ -48,7 +49,7 @@ async def test_a_bad_name_of_a_group_is_refused(name: str) -> None:
     async with ScriptedServer(an_object()) as server:
         with pytest.raises(ValidationError):
             await groups(server).add(name, make_worker_spec())
-    assert server.requests == []
+    assert server.asked == []
 
 
 async def test_a_taken_name_of_a_group_is_refused() -> None:
@@ -67,9 +68,9 @@ async def test_scaling_ends_only_the_autoscaling_of_that_group() -> None:
     }
     async with ScriptedServer(found, {}, {}) as server:
         await groups(server).scale(5, "default")
-    changes = [(method, path.rpartition("/daskautoscalers/")[2]) for method, path, _ in server.requests[1:2]]
+    changes = [(method, path.rpartition("/daskautoscalers/")[2]) for method, path, _ in server.asked[1:2]]
     assert changes == [("DELETE", "foo")]
-    method, path, body = server.requests[2]
+    method, path, body = server.asked[2]
     assert (method, body) == ("PATCH", {"spec": {"replicas": 5}})
     assert path.endswith("/daskworkergroups/foo-default/scale")
 
@@ -79,7 +80,7 @@ async def test_only_whole_numbers_can_be_scaled_to(n: Any) -> None:
     async with ScriptedServer(NONE) as server:
         with pytest.raises(ValueError, match="Cannot scale"):
             await groups(server).scale(n, "default")
-    assert server.requests == []
+    assert server.asked == []
 
 
 async def test_an_unknown_group_is_told_with_those_that_exist() -> None:
@@ -104,7 +105,7 @@ async def test_an_unknown_group_is_not_adapted() -> None:
     async with ScriptedServer(NONE, refusal(404, "NotFound"), known) as server:
         with pytest.raises(WorkerGroupNotFoundError, match="'gpu'; it has default"):
             await groups(server).adapt(1, 2, "gpu")
-    assert {method for method, _, _ in server.requests} == {"GET"}
+    assert {method for method, _, _ in server.asked} == {"GET"}
 
 
 async def test_what_is_forbidden_names_the_rule() -> None:
@@ -116,7 +117,7 @@ async def test_what_is_forbidden_names_the_rule() -> None:
 async def test_adapting_creates_an_autoscaler() -> None:
     async with ScriptedServer(NONE, an_object("foo-default"), {}) as server:
         await groups(server).adapt(1, None, "default")
-    body = server.requests[2][2]
+    body = server.asked[2][2]
     assert body is not None
     assert body["metadata"]["name"] == "foo"
     assert body["spec"] == {"cluster": "foo", "minimum": 1}
@@ -125,7 +126,7 @@ async def test_adapting_creates_an_autoscaler() -> None:
 async def test_adapting_again_changes_the_bounds_and_removes_the_absent_one() -> None:
     async with ScriptedServer({"items": [autoscaler("by-hand")]}, {}) as server:
         await groups(server).adapt(0, None, "default")
-    method, path, body = server.requests[1]
+    method, path, body = server.asked[1]
     assert (method, body) == ("PATCH", {"spec": {"minimum": 0, "maximum": None}})
     assert path.endswith("/daskautoscalers/by-hand")
 
@@ -133,7 +134,7 @@ async def test_adapting_again_changes_the_bounds_and_removes_the_absent_one() ->
 async def test_two_that_adapt_at_once_both_succeed() -> None:
     async with ScriptedServer(NONE, an_object("foo-default"), refusal(409, "AlreadyExists"), {}) as server:
         await groups(server).adapt(2, 4, "default")
-    assert server.requests[3][0] == "PATCH"
+    assert server.asked[3][0] == "PATCH"
 
 
 @pytest.mark.parametrize(("minimum", "maximum"), [(-1, None), (5, 2), ("a", None), (0, 1.5)])
@@ -141,7 +142,7 @@ async def test_impossible_bounds_are_refused(minimum: int, maximum: int | None) 
     async with ScriptedServer(NONE) as server:
         with pytest.raises(ValueError, match="minimum <= maximum"):
             await groups(server).adapt(minimum, maximum, "default")
-    assert server.requests == []
+    assert server.asked == []
 
 
 def test_a_further_group_takes_after_its_cluster() -> None:

@@ -27,7 +27,8 @@ from dask_k8s_client.api import Api, SyncApi
 from dask_k8s_client.errors import ForbiddenError, NotFoundError, UnreachableError
 from dask_k8s_client.watch import Informer
 from dask_k8s_credentials import Credentials
-from tests.faults.client.server import ScriptedServer, an_object, refusal, watch
+from tests.faults.client.server import ScriptedServer, an_object
+from tests.harness.stand_in import refusal, watch
 
 Json = dict[str, Any]
 
@@ -102,7 +103,7 @@ async def test_no_key_is_left_in_a_file_and_nothing_is_sent_to_connect(
                 with pytest.raises(ForbiddenError):
                     await raw.get(api, "/x")
     assert list(temporary.iterdir()) == []
-    assert len(server.requests) == 3
+    assert len(server.asked) == 3
 
 
 async def test_the_pods_own_namespace_is_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -146,7 +147,7 @@ async def test_a_refused_request_is_sent_once_by_kr8s_own_objects_too() -> None:
     async with ScriptedServer(refusal(403, "Forbidden", "may not")) as server:
         with pytest.raises(ForbiddenError, match="may not") as caught:
             await Pod(a_pod(), api=server.api).refresh()
-    assert len(server.requests) == 1
+    assert len(server.asked) == 1
     assert isinstance(caught.value, kr8s.ServerError)
 
 
@@ -171,7 +172,7 @@ async def test_known_kinds_need_no_discovery() -> None:
     async with ScriptedServer({"items": [a_pod()], "metadata": {}}) as server:
         assert [pod.name async for pod in server.api.get("pods")] == ["foo"]
         assert [pod.name async for pod in Pod.list(api=server.api)] == ["foo"]
-    assert [path for _, path, _ in server.requests] == ["/api/v1/namespaces/default/pods"] * 2
+    assert [path for _, path, _ in server.asked] == ["/api/v1/namespaces/default/pods"] * 2
 
 
 async def test_waiting_goes_on_after_a_watch_has_ended_and_across_a_gap() -> None:
@@ -188,7 +189,7 @@ async def test_waiting_goes_on_after_a_watch_has_ended_and_across_a_gap() -> Non
     watched = [query for query in server.queries if "watch" in query]
     assert [query["resourceVersion"] for query in watched] == ["1", "2", "50"]
     assert {query["allowWatchBookmarks"] for query in watched} == {"true"}
-    assert len(server.requests) == 5
+    assert len(server.asked) == 5
 
 
 async def test_a_watch_that_is_always_too_old_does_not_loop() -> None:

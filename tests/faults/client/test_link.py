@@ -16,7 +16,8 @@ from dask_k8s_client.errors import ForbiddenError, ResourceTimeoutError
 from dask_k8s_client.forward import PROTOCOL
 from dask_k8s_client.link import Link
 from dask_k8s_client.observe import Observed
-from tests.faults.client.server import ScriptedServer, refusal
+from tests.faults.client.server import ScriptedServer
+from tests.harness.stand_in import refusal
 from tests.unit.client.objects import READY, by_name, observed, scheduler_pod, service
 
 READY_SCHEDULER = observed(pods=by_name(scheduler_pod(**READY)), service=service())
@@ -77,7 +78,7 @@ async def test_both_ports_are_forwarded_to_the_pods_own() -> None:
         assert await answer_at(link.dashboard_port) == "foo-scheduler:8787"
         await link.close()
     # Asking whether we may forward is the first connection itself, not one more.
-    assert len(server.requests) == 2
+    assert len(server.asked) == 2
 
 
 async def test_a_new_connection_waits_for_a_new_scheduler_and_goes_there() -> None:
@@ -120,7 +121,7 @@ async def test_a_load_balancer_needs_no_forwarding() -> None:
     async with ScriptedServer({}) as server:
         link = await opened(StagedObserver(server.api, replace(READY_SCHEDULER, service=balanced)))
     assert (link.address, link.host, link.dashboard_port) == ("tcp://1.2.3.4:8786", "1.2.3.4", 8787)
-    assert server.requests == []
+    assert server.asked == []
 
 
 async def test_a_node_port_that_answers_is_used(unused_tcp_port_factory: Callable[[], int]) -> None:

@@ -13,7 +13,8 @@ from aiohttp import web
 from dask_k8s_client import raw
 from dask_k8s_client.api import Api
 from dask_k8s_credentials import Credentials
-from tests.faults.client.server import ScriptedServer, an_object, tls
+from tests.faults.client.server import ScriptedServer, an_object
+from tests.harness.stand_in import tls
 
 
 class Proxy:

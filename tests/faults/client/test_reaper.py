@@ -8,7 +8,8 @@ import pytest
 
 from dask_k8s_client import reaper
 from dask_k8s_credentials import Credentials
-from tests.faults.client.server import Handler, ScriptedServer, refusal
+from tests.faults.client.server import ScriptedServer
+from tests.harness.stand_in import Handler, refusal
 
 
 @pytest.fixture(autouse=True)
@@ -27,7 +28,7 @@ async def test_what_is_remembered_is_deleted_by_its_uid() -> None:
         reaper.remember(1, leftover(server))
         await asyncio.to_thread(reaper.reap)
         await asyncio.to_thread(reaper.reap)
-    [(method, path, body)] = server.requests
+    [(method, path, body)] = server.asked
     assert (method, path) == ("DELETE", "/clusters/foo")
     assert body is not None
     assert body["preconditions"] == {"uid": "the-uid"}
@@ -38,7 +39,7 @@ async def test_what_is_forgotten_stays() -> None:
         reaper.remember(1, leftover(server))
         reaper.forget(1)
         await asyncio.to_thread(reaper.reap)
-    assert server.requests == []
+    assert server.asked == []
 
 
 @pytest.mark.parametrize("answer", [refusal(404, "NotFound"), refusal(409, "Conflict")])
@@ -59,4 +60,4 @@ async def test_a_fork_deletes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     async with ScriptedServer({}) as server:
         reaper.remember(1, leftover(server))
         await asyncio.to_thread(reaper.reap)
-    assert server.requests == []
+    assert server.asked == []

@@ -10,7 +10,8 @@ from aiohttp import web
 
 from dask_k8s_client import watch as watch_module
 from dask_k8s_client.watch import Informer
-from tests.faults.client.server import ScriptedServer, an_object, refusal, watch
+from tests.faults.client.server import ScriptedServer, an_object
+from tests.harness.stand_in import refusal, watch
 
 WATCHED = "/namespaces/default/x"
 
@@ -89,7 +90,7 @@ async def test_after_a_gap_it_forgets_what_vanished() -> None:
         await follow(
             lambda changed: Informer(server.api, WATCHED, changed), lambda informer: "b" in informer.objects
         )
-        informer_shows = server.requests
+        informer_shows = server.asked
     assert [method for method, _, _ in informer_shows][:2] == ["GET", "GET"]
     assert "watch" not in server.queries[1]
 

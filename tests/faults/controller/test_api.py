@@ -3,95 +3,40 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
+from collections.abc import AsyncIterator
 
 import aiohttp
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import TestServer
 
 from dask_k8s_controller.kubernetes.api import Api
 from dask_k8s_controller.kubernetes.connection import Connection
 from dask_k8s_controller.kubernetes.errors import Conflict, Refused, Unavailable
 from dask_k8s_controller.kubernetes.resources import CLUSTERS, PODS, SERVICES
 from dask_k8s_controller.settings import Limits
+from tests.harness.stand_in import Handler, StandIn, breaks_the_connection, gives, never_answers, refusal
 
 POD = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "uid": "u"}}
 SERVICE = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s", "uid": "u"}}
-Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def says(code: int, reason: str = "", message: str = "", **headers: str) -> Answer:
-    """A Status, as the API server words failures."""
+class ApiServer(StandIn):
+    """Counts how often the controller logs in."""
 
-    async def answer(_: web.Request) -> web.Response:
-        body = {"kind": "Status", "status": "Failure", "reason": reason, "message": message, "code": code}
-        return web.json_response(body, status=code, headers=headers)
-
-    return answer
-
-
-def gives(body: Any, code: int = 200) -> Answer:
-    async def answer(_: web.Request) -> web.Response:
-        return web.json_response(body, status=code)
-
-    return answer
-
-
-async def breaks_the_connection(request: web.Request) -> web.StreamResponse:
-    assert request.transport is not None
-    request.transport.close()
-    return web.Response()
-
-
-async def never_answers(_: web.Request) -> web.StreamResponse:
-    await asyncio.Event().wait()
-    raise AssertionError
-
-
-class FakeServer:
-    """Answers in the order given, then with the last answer, and remembers the requests."""
-
-    def __init__(self) -> None:
-        self.answers: list[Answer] = []
-        self.requests: list[web.Request] = []
-        self.bodies: list[Any] = []
-        self.logins = 0
-        self.most_at_once = 0
-        self._at_once = 0
-
-    async def handle(self, request: web.Request) -> web.StreamResponse:
-        self._at_once += 1
-        self.most_at_once = max(self.most_at_once, self._at_once)
-        try:
-            self.requests.append(request)
-            text = await request.text()
-            self.bodies.append(json.loads(text) if text else None)
-            answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
-            return await answer(request)
-        finally:
-            self._at_once -= 1
+    logins = 0
 
 
 @pytest.fixture
-async def server() -> AsyncIterator[FakeServer]:
-    fake = FakeServer()
-    application = web.Application()
-    application.router.add_route("*", "/{path:.*}", fake.handle)
-    test_server = TestServer(application)
-    await test_server.start_server()
-    fake.url = str(test_server.make_url("")).rstrip("/")  # type: ignore[attr-defined]
-    yield fake
-    await test_server.close()
+async def server() -> AsyncIterator[ApiServer]:
+    async with ApiServer() as server:
+        yield server
 
 
 @pytest.fixture
-async def api(server: FakeServer) -> AsyncIterator[Api]:
+async def api(server: ApiServer) -> AsyncIterator[Api]:
     async def log_in() -> Connection:
         server.logins += 1
-        return Connection(server.url, aiohttp.ClientSession(), False, "default")  # type: ignore[attr-defined]
+        return Connection(server.url, aiohttp.ClientSession(), False, "default")
 
     limits = Limits(concurrency=3, timeout=0.5, attempts=3, first_delay=0.01, longest_delay=0.05)
     api = Api(log_in, limits=limits)
@@ -100,7 +45,7 @@ async def api(server: FakeServer) -> AsyncIterator[Api]:
 
 
 class TestCreating:
-    async def test_asks_for_strict_validation_in_our_name(self, api: Api, server: FakeServer) -> None:
+    async def test_asks_for_strict_validation_in_our_name(self, api: Api, server: ApiServer) -> None:
         server.answers = [gives(POD, 201)]
         assert await api.create(PODS, "default", POD) == POD
         (request,) = server.requests
@@ -110,18 +55,18 @@ class TestCreating:
             "fieldValidation": "Strict",
         }
 
-    async def test_what_exists_already_is_success(self, api: Api, server: FakeServer) -> None:
-        server.answers = [says(409, "AlreadyExists"), gives(POD)]
+    async def test_what_exists_already_is_success(self, api: Api, server: ApiServer) -> None:
+        server.answers = [refusal(409, "AlreadyExists"), gives(POD)]
         assert await api.create(PODS, "default", POD) == POD
         assert [request.method for request in server.requests] == ["POST", "GET"]
 
-    async def test_an_answer_that_got_lost_is_asked_for_again(self, api: Api, server: FakeServer) -> None:
-        server.answers = [breaks_the_connection, says(409, "AlreadyExists"), gives(POD)]
+    async def test_an_answer_that_got_lost_is_asked_for_again(self, api: Api, server: ApiServer) -> None:
+        server.answers = [breaks_the_connection, refusal(409, "AlreadyExists"), gives(POD)]
         assert await api.create(PODS, "default", POD) == POD
         assert [body for body in server.bodies if body] == [POD, POD]
 
-    async def test_a_refusal_says_what_the_api_server_says(self, api: Api, server: FakeServer) -> None:
-        server.answers = [says(403, "Forbidden", 'pods "p" is forbidden: exceeded quota')]
+    async def test_a_refusal_says_what_the_api_server_says(self, api: Api, server: ApiServer) -> None:
+        server.answers = [refusal(403, "Forbidden", 'pods "p" is forbidden: exceeded quota')]
         with pytest.raises(Refused, match="exceeded quota") as caught:
             await api.create(PODS, "default", POD)
         assert caught.value.code == 403
@@ -129,7 +74,7 @@ class TestCreating:
 
 
 class TestApplying:
-    async def test_is_server_side_and_forced(self, api: Api, server: FakeServer) -> None:
+    async def test_is_server_side_and_forced(self, api: Api, server: ApiServer) -> None:
         server.answers = [gives(SERVICE)]
         await api.apply(SERVICES, "default", SERVICE, "u")
         _, request = server.requests
@@ -139,12 +84,12 @@ class TestApplying:
         assert request.query["fieldManager"] == "dask-k8s-controller"
         assert server.bodies[-1]["metadata"]["uid"] == "u"
 
-    async def test_another_object_of_that_name_is_left_alone(self, api: Api, server: FakeServer) -> None:
+    async def test_another_object_of_that_name_is_left_alone(self, api: Api, server: ApiServer) -> None:
         server.answers = [gives(SERVICE)]
         assert await api.apply(SERVICES, "default", SERVICE, "another uid") is None
         assert [request.method for request in server.requests] == ["GET"]
 
-    async def test_what_we_created_becomes_what_we_apply(self, api: Api, server: FakeServer) -> None:
+    async def test_what_we_created_becomes_what_we_apply(self, api: Api, server: ApiServer) -> None:
         entries = [
             {"manager": "kube-controller-manager", "operation": "Update"},
             {"manager": "dask-k8s-controller", "operation": "Update"},
@@ -163,7 +108,7 @@ class TestApplying:
 
 
 class TestPatching:
-    async def test_a_status_is_patched_at_its_own_path(self, api: Api, server: FakeServer) -> None:
+    async def test_a_status_is_patched_at_its_own_path(self, api: Api, server: ApiServer) -> None:
         server.answers = [gives(POD)]
         await api.patch(CLUSTERS, "default", "c", {"status": {}}, "status")
         (request,) = server.requests
@@ -171,20 +116,20 @@ class TestPatching:
         assert (request.method, request.path) == ("PATCH", path)
         assert request.content_type == "application/merge-patch+json"
 
-    async def test_an_object_that_changed_meanwhile_is_a_conflict(self, api: Api, server: FakeServer) -> None:
-        server.answers = [says(409, "Conflict", "the object has been modified")]
+    async def test_an_object_that_changed_meanwhile_is_a_conflict(self, api: Api, server: ApiServer) -> None:
+        server.answers = [refusal(409, "Conflict", "the object has been modified")]
         with pytest.raises(Conflict):
             await api.patch(PODS, "default", "p", {})
         assert len(server.requests) == 1
 
-    async def test_an_object_of_another_uid_is_a_conflict(self, api: Api, server: FakeServer) -> None:
-        server.answers = [says(422, "Invalid", "metadata.uid: Invalid value: field is immutable")]
+    async def test_an_object_of_another_uid_is_a_conflict(self, api: Api, server: ApiServer) -> None:
+        server.answers = [refusal(422, "Invalid", "metadata.uid: Invalid value: field is immutable")]
         with pytest.raises(Conflict):
             await api.patch(PODS, "default", "p", {})
 
 
 class TestDeleting:
-    async def test_names_the_uid(self, api: Api, server: FakeServer) -> None:
+    async def test_names_the_uid(self, api: Api, server: ApiServer) -> None:
         server.answers = [gives({**POD, "metadata": {**POD["metadata"], "deletionTimestamp": "now"}})]  # type: ignore[dict-item]
         left = await api.delete(PODS, "default", "p", "u")
         assert left is not None
@@ -192,41 +137,41 @@ class TestDeleting:
         assert body["preconditions"] == {"uid": "u"}
         assert body["propagationPolicy"] == "Background"
 
-    async def test_what_is_gone_is_success(self, api: Api, server: FakeServer) -> None:
-        server.answers = [says(404, "NotFound")]
+    async def test_what_is_gone_is_success(self, api: Api, server: ApiServer) -> None:
+        server.answers = [refusal(404, "NotFound")]
         assert await api.delete(PODS, "default", "p", "u") is None
 
-    async def test_another_object_of_the_name_is_left_alone(self, api: Api, server: FakeServer) -> None:
+    async def test_another_object_of_the_name_is_left_alone(self, api: Api, server: ApiServer) -> None:
         another = {**POD, "metadata": {"name": "p", "uid": "another"}}
-        server.answers = [says(409, "Conflict", "Precondition failed: UID"), gives(another)]
+        server.answers = [refusal(409, "Conflict", "Precondition failed: UID"), gives(another)]
         assert await api.delete(PODS, "default", "p", "u") is None
 
     async def test_a_conflict_about_the_very_object_is_none_of_these(
-        self, api: Api, server: FakeServer
+        self, api: Api, server: ApiServer
     ) -> None:
-        server.answers = [says(409, "Conflict", "try again"), gives(POD)]
+        server.answers = [refusal(409, "Conflict", "try again"), gives(POD)]
         with pytest.raises(Conflict):
             await api.delete(PODS, "default", "p", "u")
 
 
 class TestReading:
-    async def test_what_is_not_there_is_none(self, api: Api, server: FakeServer) -> None:
-        server.answers = [says(404, "NotFound")]
+    async def test_what_is_not_there_is_none(self, api: Api, server: ApiServer) -> None:
+        server.answers = [refusal(404, "NotFound")]
         assert await api.get(PODS, "default", "p") is None
 
 
 class TestTrouble:
     @pytest.mark.parametrize(
-        "answer", [says(429), says(500), says(503), breaks_the_connection, never_answers]
+        "answer", [refusal(429), refusal(500), refusal(503), breaks_the_connection, never_answers]
     )
-    async def test_a_request_is_repeated(self, api: Api, server: FakeServer, answer: Answer) -> None:
+    async def test_a_request_is_repeated(self, api: Api, server: ApiServer, answer: Handler) -> None:
         server.answers = [answer, answer, gives(POD)]
         assert await api.get(PODS, "default", "p") == POD
         assert len(server.requests) == 3
 
-    @pytest.mark.parametrize("answer", [says(429), says(500), breaks_the_connection, never_answers])
+    @pytest.mark.parametrize("answer", [refusal(429), refusal(500), breaks_the_connection, never_answers])
     async def test_a_request_is_not_repeated_for_ever(
-        self, api: Api, server: FakeServer, answer: Answer
+        self, api: Api, server: ApiServer, answer: Handler
     ) -> None:
         server.answers = [answer]
         with pytest.raises(Unavailable):
@@ -234,28 +179,28 @@ class TestTrouble:
         assert len(server.requests) == 3
 
     async def test_the_api_servers_wish_to_wait_is_heeded_within_bounds(
-        self, api: Api, server: FakeServer
+        self, api: Api, server: ApiServer
     ) -> None:
-        server.answers = [says(429, **{"Retry-After": "3600"}), gives(POD)]
+        server.answers = [refusal(429, headers={"Retry-After": "3600"}), gives(POD)]
         loop = asyncio.get_running_loop()
         begun = loop.time()
         await api.get(PODS, "default", "p")
         assert 0.05 <= loop.time() - begun < 1
 
-    async def test_credentials_that_expired_are_read_anew(self, api: Api, server: FakeServer) -> None:
-        server.answers = [says(401, "Unauthorized"), gives(POD)]
+    async def test_credentials_that_expired_are_read_anew(self, api: Api, server: ApiServer) -> None:
+        server.answers = [refusal(401, "Unauthorized"), gives(POD)]
         assert await api.get(PODS, "default", "p") == POD
         assert server.logins == 2
 
     async def test_an_answer_that_is_no_status_is_an_error_all_the_same(
-        self, api: Api, server: FakeServer
+        self, api: Api, server: ApiServer
     ) -> None:
         server.answers = [gives(["no", "status"], 400)]
         with pytest.raises(Refused, match="HTTP 400"):
             await api.get(PODS, "default", "p")
 
 
-async def test_a_burst_waits_for_nobody_but_its_bound(api: Api, server: FakeServer) -> None:
+async def test_a_burst_waits_for_nobody_but_its_bound(api: Api, server: ApiServer) -> None:
     async def slowly(_: web.Request) -> web.Response:
         await asyncio.sleep(0.01)
         return web.json_response(POD)
@@ -265,7 +210,7 @@ async def test_a_burst_waits_for_nobody_but_its_bound(api: Api, server: FakeServ
     assert server.most_at_once == 3
 
 
-async def test_a_burst_of_one_namespace_does_not_hold_up_another(api: Api, server: FakeServer) -> None:
+async def test_a_burst_of_one_namespace_does_not_hold_up_another(api: Api, server: ApiServer) -> None:
     hold = asyncio.Event()
 
     async def answer(request: web.Request) -> web.Response:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +13,6 @@ import aiohttp
 import kopf
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import TestServer
 
 from dask_k8s_controller.cluster.observe import endpoint
 from dask_k8s_controller.kubernetes.api import Api
@@ -27,9 +26,10 @@ from dask_k8s_controller.scheduler.client import (
 )
 from dask_k8s_controller.scheduler.endpoint import Endpoint
 from dask_k8s_controller.settings import Patience
+from tests.harness.stand_in import StandIn, says
 from tests.unit.controller.builders import cluster, pod_spec, scheduler_pod
 
-Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
+PRELOADED = ("/dask-k8s/",)
 
 IDENTITY = {
     "type": "Scheduler",
@@ -43,41 +43,16 @@ IDENTITY = {
 }
 
 
-class Scheduler:
-    """Answers what a test wants, behind the API server's proxy."""
-
-    def __init__(self, server: TestServer) -> None:
-        self.url = str(server.make_url("")).rstrip("/")
-        self.answer: Answer = self._identity
-        self.has_preload = False
-        self.requests: list[web.Request] = []
-        self.bodies: list[Any] = []
-
-    async def _identity(self, _: web.Request) -> web.Response:
-        return web.json_response(IDENTITY)
+@pytest.fixture
+async def scheduler() -> AsyncIterator[StandIn]:
+    """A scheduler, behind the API server's proxy."""
+    async with StandIn(IDENTITY) as scheduler:
+        scheduler.missing = PRELOADED
+        yield scheduler
 
 
 @pytest.fixture
-async def scheduler() -> AsyncIterator[Scheduler]:
-    application = web.Application()
-    server = TestServer(application)
-
-    async def handle(request: web.Request) -> web.StreamResponse:
-        if "/dask-k8s/" in request.path and not fake.has_preload:
-            raise web.HTTPNotFound
-        fake.requests.append(request)
-        fake.bodies.append(await request.json() if request.can_read_body else None)
-        return await fake.answer(request)
-
-    application.router.add_route("*", "/{path:.*}", handle)
-    await server.start_server()
-    fake = Scheduler(server)
-    yield fake
-    await server.close()
-
-
-@pytest.fixture
-async def client(scheduler: Scheduler) -> AsyncIterator[SchedulerClient]:
+async def client(scheduler: StandIn) -> AsyncIterator[SchedulerClient]:
     async def log_in() -> Connection:
         return Connection(scheduler.url, aiohttp.ClientSession(), False, "default")
 
@@ -91,15 +66,8 @@ async def client(scheduler: Scheduler) -> AsyncIterator[SchedulerClient]:
 ENDPOINT = endpoint(cluster(), scheduler_pod(ip="10.0.0.5"), workers=2)
 
 
-def says(status: int, text: str, **headers: str) -> Answer:
-    async def answer(_: web.Request) -> web.Response:
-        return web.Response(status=status, text=text, headers=headers)
-
-    return answer
-
-
 class TestAFriendlyScheduler:
-    async def test_tells_its_workers(self, client: SchedulerClient, scheduler: Scheduler) -> None:
+    async def test_tells_its_workers(self, client: SchedulerClient, scheduler: StandIn) -> None:
         assert await client.workers(ENDPOINT) == (
             Worker(
                 address="tcp://10.0.0.1:4000",
@@ -114,37 +82,39 @@ class TestAFriendlyScheduler:
             "/api/v1/namespaces/default/pods/c-scheduler:8787/proxy/json/identity.json"
         )
 
-    async def test_retires_workers_by_address(self, client: SchedulerClient, scheduler: Scheduler) -> None:
-        scheduler.answer = says(200, '{"tcp://10.0.0.1:4000": {}}')
+    async def test_retires_workers_by_address(self, client: SchedulerClient, scheduler: StandIn) -> None:
+        scheduler.answers = [says(200, '{"tcp://10.0.0.1:4000": {}}')]
         assert await client.retire(ENDPOINT, ["tcp://b:1", "tcp://10.0.0.1:4000"]) == {"tcp://10.0.0.1:4000"}
         assert scheduler.requests[0].method == "POST"
         assert scheduler.bodies == [{"workers": ["tcp://10.0.0.1:4000", "tcp://b:1"]}]
 
-    async def test_tells_since_when_it_is_idle(self, client: SchedulerClient, scheduler: Scheduler) -> None:
-        scheduler.answer = says(200, f'{{"idle_since": {time.time() - 100}}}')
+    async def test_tells_since_when_it_is_idle(self, client: SchedulerClient, scheduler: StandIn) -> None:
+        scheduler.answers = [says(200, f'{{"idle_since": {time.time() - 100}}}')]
         assert await client.idle_for(ENDPOINT) == pytest.approx(100, abs=2)
 
-    async def test_tells_that_it_is_busy(self, client: SchedulerClient, scheduler: Scheduler) -> None:
-        scheduler.answer = says(200, '{"idle_since": null}')
+    async def test_tells_that_it_is_busy(self, client: SchedulerClient, scheduler: StandIn) -> None:
+        scheduler.answers = [says(200, '{"idle_since": null}')]
         assert await client.idle_for(ENDPOINT) is None
 
     async def test_tells_how_many_workers_it_could_use(
-        self, client: SchedulerClient, scheduler: Scheduler
+        self, client: SchedulerClient, scheduler: StandIn
     ) -> None:
-        scheduler.answer = says(200, '{"workers": 7}')
+        scheduler.answers = [says(200, '{"workers": 7}')]
         assert await client.adaptive_target(ENDPOINT) == 7
 
 
 class TestASchedulerWithThePreload:
     async def test_tells_what_its_workers_do_right_now(
-        self, client: SchedulerClient, scheduler: Scheduler
+        self, client: SchedulerClient, scheduler: StandIn
     ) -> None:
-        scheduler.has_preload = True
-        scheduler.answer = says(
-            200,
-            '{"workers": {"tcp://10.0.0.1:4000": {"name": "w", "status": "paused", "processing": 2, '
-            '"keys": 3, "nbytes": 4, "draining": true}}}',
-        )
+        scheduler.missing = ()
+        scheduler.answers = [
+            says(
+                200,
+                '{"workers": {"tcp://10.0.0.1:4000": {"name": "w", "status": "paused", "processing": 2, '
+                '"keys": 3, "nbytes": 4, "draining": true}}}',
+            )
+        ]
         assert await client.workers(ENDPOINT) == (
             Worker(
                 address="tcp://10.0.0.1:4000",
@@ -161,32 +131,32 @@ class TestASchedulerWithThePreload:
         assert scheduler.requests[0].path.endswith("/proxy/dask-k8s/v1/workers")
 
     async def test_drains_workers_and_tells_what_they_still_have(
-        self, client: SchedulerClient, scheduler: Scheduler
+        self, client: SchedulerClient, scheduler: StandIn
     ) -> None:
-        scheduler.has_preload = True
-        scheduler.answer = says(200, '{"tcp://a:1": 0, "tcp://b:1": 2}')
+        scheduler.missing = ()
+        scheduler.answers = [says(200, '{"tcp://a:1": 0, "tcp://b:1": 2}')]
         assert await client.drain(ENDPOINT, ["tcp://b:1", "tcp://a:1"]) == {"tcp://a:1": 0, "tcp://b:1": 2}
         assert scheduler.bodies == [{"workers": ["tcp://a:1", "tcp://b:1"]}]
 
-    async def test_resumes_workers(self, client: SchedulerClient, scheduler: Scheduler) -> None:
-        scheduler.has_preload = True
-        scheduler.answer = says(200, "{}")
+    async def test_resumes_workers(self, client: SchedulerClient, scheduler: StandIn) -> None:
+        scheduler.missing = ()
+        scheduler.answers = [says(200, "{}")]
         await client.resume(ENDPOINT, ["tcp://a:1"])
         assert scheduler.requests[0].path.endswith("/proxy/dask-k8s/v1/resume")
 
     async def test_is_not_asked_again_for_routes_that_it_lacks(
-        self, client: SchedulerClient, scheduler: Scheduler
+        self, client: SchedulerClient, scheduler: StandIn
     ) -> None:
         await client.workers(ENDPOINT)
-        scheduler.has_preload = True
+        scheduler.missing = ()
         await client.workers(ENDPOINT)
         assert not [request for request in scheduler.requests if "dask-k8s" in request.path]
 
 
 class TestAnOldScheduler:
     @pytest.mark.parametrize("status", [404, 405])
-    async def test_lacks_the_route(self, client: SchedulerClient, scheduler: Scheduler, status: int) -> None:
-        scheduler.answer = says(status, "<html>not here</html>")
+    async def test_lacks_the_route(self, client: SchedulerClient, scheduler: StandIn, status: int) -> None:
+        scheduler.answers = [says(status, "<html>not here</html>")]
         with pytest.raises(NoSuchRoute, match=r"distributed\.http\.scheduler\.api"):
             await client.retire(ENDPOINT, [])
 
@@ -202,10 +172,10 @@ class TestAnAbsentScheduler:
         [(404, "pod"), (500, "pod"), (502, "pod"), (503, "pod"), (403, "grant it pods/proxy")],
     )
     async def test_that_the_api_server_does_not_reach_tells_nothing_of_the_network(
-        self, client: SchedulerClient, scheduler: Scheduler, status: int, told: str
+        self, client: SchedulerClient, scheduler: StandIn, status: int, told: str
     ) -> None:
         secret = "dial tcp 10.9.9.9:5432: connect: connection refused"
-        scheduler.answer = says(status, json.dumps({"kind": "Status", "message": secret}))
+        scheduler.answers = [says(status, json.dumps({"kind": "Status", "message": secret}))]
         with pytest.raises(Unreachable, match=told) as caught:
             await client.workers(ENDPOINT)
         assert "10.9.9.9" not in str(caught.value)
@@ -223,33 +193,33 @@ class TestAnAbsentScheduler:
         await api.close()
         assert str(caught.value) == "the scheduler c-scheduler can't be reached"
 
-    async def test_that_never_answers(self, client: SchedulerClient, scheduler: Scheduler) -> None:
+    async def test_that_never_answers(self, client: SchedulerClient, scheduler: StandIn) -> None:
         async def never(_: web.Request) -> web.StreamResponse:
             await asyncio.Event().wait()
             raise AssertionError
 
-        scheduler.answer = never
+        scheduler.answers = [never]
         with pytest.raises(Unreachable, match="in time"):
             await client.workers(ENDPOINT)
 
-    async def test_that_drops_the_connection(self, client: SchedulerClient, scheduler: Scheduler) -> None:
+    async def test_that_drops_the_connection(self, client: SchedulerClient, scheduler: StandIn) -> None:
         async def drop(request: web.Request) -> web.StreamResponse:
             assert request.transport is not None
             request.transport.close()
             return web.Response()
 
-        scheduler.answer = drop
+        scheduler.answers = [drop]
         with pytest.raises(Unreachable):
             await client.workers(ENDPOINT)
 
 
 class TestAHostileScheduler:
-    async def test_that_answers_too_much(self, client: SchedulerClient, scheduler: Scheduler) -> None:
-        scheduler.answer = says(200, " " * 2_000_000)
+    async def test_that_answers_too_much(self, client: SchedulerClient, scheduler: StandIn) -> None:
+        scheduler.answers = [says(200, " " * 2_000_000)]
         with pytest.raises(BadAnswer, match="more than"):
             await client.workers(ENDPOINT)
 
-    async def test_that_answers_without_end(self, client: SchedulerClient, scheduler: Scheduler) -> None:
+    async def test_that_answers_without_end(self, client: SchedulerClient, scheduler: StandIn) -> None:
         async def endless(request: web.Request) -> web.StreamResponse:
             response = web.StreamResponse()
             await response.prepare(request)
@@ -257,12 +227,12 @@ class TestAHostileScheduler:
                 await response.write(b" ")
                 await asyncio.sleep(0.01)
 
-        scheduler.answer = endless
+        scheduler.answers = [endless]
         with pytest.raises(Unreachable, match="in time"):
             await client.workers(ENDPOINT)
 
-    async def test_that_redirects(self, client: SchedulerClient, scheduler: Scheduler) -> None:
-        scheduler.answer = says(302, "", Location="/elsewhere")
+    async def test_that_redirects(self, client: SchedulerClient, scheduler: StandIn) -> None:
+        scheduler.answers = [says(302, "", Location="/elsewhere")]
         with pytest.raises(BadAnswer, match="HTTP 302"):
             await client.workers(ENDPOINT)
         assert len(scheduler.requests) == 1
@@ -285,9 +255,9 @@ class TestAHostileScheduler:
         ],
     )
     async def test_that_answers_nonsense(
-        self, client: SchedulerClient, scheduler: Scheduler, text: str
+        self, client: SchedulerClient, scheduler: StandIn, text: str
     ) -> None:
-        scheduler.answer = says(200, text)
+        scheduler.answers = [says(200, text)]
         with pytest.raises(BadAnswer):
             await client.workers(ENDPOINT)
 
@@ -310,7 +280,7 @@ class TestManySchedulers:
         return replace(ENDPOINT, namespace=namespace)
 
     async def test_that_are_slow_do_not_hold_up_another_namespace(
-        self, client: SchedulerClient, scheduler: Scheduler
+        self, client: SchedulerClient, scheduler: StandIn
     ) -> None:
         slow = asyncio.Event()
 
@@ -319,25 +289,25 @@ class TestManySchedulers:
                 await slow.wait()
             return web.json_response({"workers": {}})
 
-        scheduler.answer = answer
+        scheduler.answers = [answer]
         asking = [asyncio.create_task(client.workers(self.endpoint("slow"))) for _ in range(200)]
-        await asyncio.sleep(0.05)
-        assert len(scheduler.requests) == 16
+        await scheduler.until_asked(16)
         assert await client.workers(self.endpoint("other")) == ()
+        assert len(scheduler.requests) == 16 + 1
         slow.set()
         await asyncio.gather(*asking)
 
     async def test_that_take_long_to_retire_workers_can_be_asked_all_the_same(
-        self, client: SchedulerClient, scheduler: Scheduler
+        self, client: SchedulerClient, scheduler: StandIn
     ) -> None:
         async def answer(request: web.Request) -> web.Response:
             if request.method == "POST":
                 await asyncio.sleep(0.2)
             return web.json_response({})
 
-        scheduler.answer = answer
+        scheduler.answers = [answer]
         retiring = [asyncio.create_task(client.retire(ENDPOINT, [f"tcp://w:{n}"])) for n in range(16)]
-        await asyncio.sleep(0.05)
+        await scheduler.until_asked(16)
         assert await client.idle_for(ENDPOINT) is None
         await asyncio.gather(*retiring)
 
@@ -370,7 +340,7 @@ class TestWhereItAnswers:
         ],
     )
     async def test_under_no_prefix_that_leads_elsewhere(
-        self, client: SchedulerClient, scheduler: Scheduler, prefix: str, path: str
+        self, client: SchedulerClient, scheduler: StandIn, prefix: str, path: str
     ) -> None:
         spec = pod_spec("scheduler", "dask", "scheduler", f"--dashboard-prefix={prefix}")
         found = endpoint(cluster(scheduler={"spec": spec}), scheduler_pod(ip="10.0.0.5"), workers=0)
@@ -379,14 +349,14 @@ class TestWhereItAnswers:
         assert scheduler.requests[-1].raw_path == f"{proxy}{path}/json/identity.json"
 
 
-async def test_its_cookies_are_sent_to_nobody(scheduler: Scheduler) -> None:
+async def test_its_cookies_are_sent_to_nobody(scheduler: StandIn) -> None:
     # Addresses without a name have no cookies.
     info = kopf.ConnectionInfo(server=scheduler.url.replace("127.0.0.1", "localhost"))
 
     async def log_in() -> Connection:
         return Credentials(info, in_cluster=False).connect()
 
-    scheduler.answer = says(200, '{"workers": {}}', **{"Set-Cookie": "theirs=1; Path=/"})
+    scheduler.answers = [says(200, '{"workers": {}}', **{"Set-Cookie": "theirs=1; Path=/"})]
     api = Api(log_in)
     client = SchedulerClient(api)
     try:
@@ -399,7 +369,7 @@ async def test_its_cookies_are_sent_to_nobody(scheduler: Scheduler) -> None:
 
 
 async def test_within_the_cluster_it_never_sees_the_controllers_credentials(
-    scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch
+    scheduler: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def log_in() -> Connection:
         session = aiohttp.ClientSession(headers={"Authorization": "Bearer secret"})
