@@ -145,8 +145,10 @@ class Executor:
                 logger.info("%s: changed the %s %s.", key, kind, name)
             case SetScale():
                 await self._set_scale(progress.key, action)
-            case Delete(kind, name, uid, why, version):
-                left = await self._api.delete(BY_KIND[kind], key.namespace, name, uid, version)
+            case Delete(kind, name, uid, why, version, grace):
+                left = await self._api.delete(
+                    BY_KIND[kind], key.namespace, name, uid, version, grace_period=grace
+                )
                 if left is None:
                     self._cache.store(kind).forget(uid)
                 else:

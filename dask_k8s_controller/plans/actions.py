@@ -69,6 +69,8 @@ class Delete:
     why: str
     version: str = ""
     """If given, provided that the object has not changed since."""
+    grace: int | None = None
+    """Seconds for a pod's end, if not those of its spec."""
 
 
 @dataclass(frozen=True)

@@ -35,9 +35,9 @@ def owner_reference(owner: Custom[Any]) -> Object:
     }
 
 
-def delete(child: Child, why: str) -> Delete:
-    """Return the deletion of this very object."""
-    return Delete(child.kind, child.meta.name, child.meta.uid, why)
+def delete(child: Child, why: str, grace: int | None = None) -> Delete:
+    """Return the deletion of this very object; of a pod, perhaps with another grace period, in seconds."""
+    return Delete(child.kind, child.meta.name, child.meta.uid, why, grace=grace)
 
 
 def adoption(child: Child, owner: Custom[Any]) -> Patch | None:

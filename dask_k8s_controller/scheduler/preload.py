@@ -5,10 +5,15 @@ what they tell of workers is a heartbeat old. The controller hands the source of
 as a preload: https://docs.dask.org/en/stable/customize-initialization.html. Where it isn't loaded, since a
 user has configured other preloads, the controller does without. It has to suit any release of distributed.
 
+A worker's pod that is evicted, drained or deleted by anybody asks by ``leave`` to have its results moved
+before it ends: its preStop hook does, so no controller has to be there.
+
 It also adds distributed's own routes by which workers are retired, where the configuration lacks them.
 """
 
+import asyncio
 import json
+import time
 from contextlib import suppress
 from typing import Any
 
@@ -19,7 +24,11 @@ from distributed.http.utils import RequestHandler, get_handlers
 API = "distributed.http.scheduler.api"
 ANYWHERE = "(?:/.*)?"  # Whatever the dashboard's prefix is.
 
+FOR_A_NEWCOMER = 20.0  # Seconds that a worker with results waits for another one to take them over.
+FOR_MOVING = 0.25  # The share of its time in which its results are moved, though tasks may still run.
+
 draining: set[str] = set()
+leaving: set[str] = set()
 preloads: list[Any] = []
 
 
@@ -66,8 +75,56 @@ class Resume(RequestHandler):
         self.write({})
 
 
+class Leave(RequestHandler):
+    """Moves what the workers of a pod hold, and answers when they may end."""
+
+    async def post(self) -> None:
+        asked = json.loads(self.request.body)
+        addresses = workers_of(self.server, asked["pod"], self.request.remote_ip or "")
+        leaving.update(addresses)
+        try:
+            await leave(self.server, addresses, float(asked["seconds"]))
+        finally:
+            leaving.difference_update(addresses)
+        self.write({})
+
+
+def workers_of(scheduler: Any, pod: str, ip: str) -> list[str]:
+    """Return the addresses of a pod's workers: by their names, else by the pod's address."""
+    workers = list(scheduler.workers.values())
+    named = [worker for worker in workers if pod in (str(worker.name), str(worker.name).rpartition("-")[0])]
+    return [worker.address for worker in named or workers if named or worker.host == ip]
+
+
+async def leave(scheduler: Any, addresses: list[str], seconds: float) -> None:
+    begin = time.monotonic()
+    while True:
+        here = [scheduler.workers[address] for address in addresses if address in scheduler.workers]
+        if not any(worker.processing or is_needed(worker) for worker in here):
+            return
+        passed = time.monotonic() - begin
+        others = any(
+            worker.status == Status.running and address not in leaving
+            for address, worker in scheduler.workers.items()
+        )
+        if passed > (seconds if others else min(seconds, FOR_A_NEWCOMER)):
+            return
+        for worker in here:
+            if worker.status == Status.running:
+                scheduler.handle_worker_status_change(Status.paused, worker, "leave")
+        is_due = passed > seconds * (1 - FOR_MOVING)
+        if others and (is_due or not any(worker.processing for worker in here)):
+            await scheduler.retire_workers(workers=[worker.address for worker in here])
+        await asyncio.sleep(0.1)
+
+
+def is_needed(worker: Any) -> bool:
+    """Whether nobody else has something that a worker holds."""
+    return any(len(task.who_has) == 1 for task in worker.has_what)
+
+
 async def dask_setup(scheduler: Any) -> None:
-    ours = {"workers": Workers, "drain": Drain, "resume": Resume}
+    ours = {"workers": Workers, "drain": Drain, "resume": Resume, "leave": Leave}
     routes = [(f"/dask-k8s/v1/{name}", route, {"dask_server": scheduler}) for name, route in ours.items()]
     if API not in dask.config.get("distributed.scheduler.http.routes"):
         with suppress(ImportError):

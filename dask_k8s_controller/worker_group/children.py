@@ -5,8 +5,10 @@ from __future__ import annotations
 from dask_k8s_controller.plans.actions import Object
 from dask_k8s_controller.plans.metadata import remembered, sub_resource, with_env
 from dask_k8s_controller.plans.ownership import owner_reference
+from dask_k8s_controller.worker_group.leave import GRACE, with_leaving
 from dask_k8s_controller.worker_group.spec import WorkerGroup
 from dask_k8s_models import labels, names
+from dask_k8s_models.pods import main_container
 
 
 class WorkerTemplate:
@@ -18,10 +20,11 @@ class WorkerTemplate:
         The group.
     comm_port : int
         The scheduler's port of its Service.
+    dashboard_port : int, optional
+        The Service's port for HTTP, where workers that leave ask; None if it offers none.
     """
 
-    def __init__(self, group: WorkerGroup, comm_port: int) -> None:
-        self._group = group
+    def __init__(self, group: WorkerGroup, comm_port: int, dashboard_port: int | None = None) -> None:
         self._address = names.scheduler_address(group.cluster, group.meta.namespace, comm_port)
         metadata = worker_pod_metadata(group)
         metadata["annotations"][labels.TEMPLATE_HASH] = group.worker_hash
@@ -32,6 +35,14 @@ class WorkerTemplate:
         # A worker that was retired exits with 0: it must not be started again.
         self._spec.setdefault("restartPolicy", "OnFailure")
         self._spec.setdefault("enableServiceLinks", False)
+        grace = self._spec.setdefault("terminationGracePeriodSeconds", GRACE)
+        if dashboard_port is not None:
+            host = names.scheduler_host(group.cluster, group.meta.namespace)
+            main = main_container(self._spec, "worker", metadata["annotations"])
+            self._spec["containers"] = [
+                with_leaving(container, host, dashboard_port, grace) if container == main else container
+                for container in self._spec["containers"]
+            ]
 
     def pod(self, name: str) -> Object:
         """Return a pod of that name. It shares parts with others: it is not to be changed."""

@@ -133,7 +133,8 @@ def _grow(draft: Draft, observed: ObservedGroup, cluster: Cluster, count: int, p
     # The events of these give the group its next reconcile.
     count = min(count, policy.burst)
     service = cluster.raw_spec["scheduler"].get("service")
-    template = children.WorkerTemplate(observed.group, service_ports(service).comm)
+    ports = service_ports(service)
+    template = children.WorkerTemplate(observed.group, ports.comm, ports.dashboard)
     new_names = _new_names(observed)
     for _ in range(count):
         draft.actions.append(Create(template.pod(next(new_names))))

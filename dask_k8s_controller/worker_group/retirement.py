@@ -30,6 +30,9 @@ from dask_k8s_models import labels
 WORKERS_PER_SECOND = 100
 """A scheduler has so many heartbeats a second, however many workers it has: then each has fewer."""
 
+AT_ONCE = 1
+"""Seconds for the end of a pod whose results nobody takes over: it must not wait for somebody who does."""
+
 
 def plan_shrinking(
     draft: Draft,
@@ -50,7 +53,7 @@ def plan_shrinking(
     if observed.scheduler is None or not is_kept:
         nothing = "no scheduler has anything to lose" if observed.scheduler is None else "no worker stays"
         for pod in choose(active, surplus, Attribution(), outdated).at_once:
-            draft.actions.append(delete(pod, nothing))
+            draft.actions.append(delete(pod, nothing, grace=AT_ONCE))
         return is_kept
     unstarted = choose_unstarted(active, surplus, _workers_at_hand(observed))
     for pod in unstarted:
@@ -194,7 +197,7 @@ def plan_retirement(
     """Bring the pods that were chosen on their way: drain, retire, delete."""
     if observed.scheduler is None or nobody_stays:
         for pod in marked:
-            draft.actions.append(delete(pod, "nobody is left to take its results over"))
+            draft.actions.append(delete(pod, "nobody is left to take its results over", grace=AT_ONCE))
         return
     waiting = []
     at_hand = _workers_at_hand(observed)

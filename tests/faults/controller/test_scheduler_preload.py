@@ -133,6 +133,74 @@ async def test_a_worker_that_nobody_knows_is_left_out(client: SchedulerClient, w
     await client.resume(ENDPOINT, ["tcp://127.0.0.1:1"])
 
 
+async def leave(scheduler: Scheduler, pod: str, seconds: float) -> int:
+    """Ask as the hook of a worker's pod does."""
+    url = f"http://127.0.0.1:{scheduler.http_server.port}/dask-k8s/v1/leave"
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(url, json={"pod": pod, "seconds": seconds}) as answer,
+    ):
+        return answer.status
+
+
+async def test_a_worker_that_leaves_finishes_its_tasks_and_hands_its_results_over(
+    scheduler: Scheduler, workers: list[Worker]
+) -> None:
+    one, two = workers
+    async with Client(scheduler.address, asynchronous=True) as dask:
+        held = dask.map(lambda number: number, range(5), workers=[one.address], pure=False)
+        await asyncio.wait_for(dask.gather(held), 10)  # type: ignore[arg-type]
+        gate = Event("gate", client=dask)
+        running = dask.submit(lambda: Event("gate").wait() and "done", workers=[one.address], pure=False)
+        await until(lambda: bool(scheduler.workers[one.address].processing))
+        left = asyncio.create_task(leave(scheduler, "one", 60))
+        await until(lambda: scheduler.workers[one.address] not in scheduler.running)
+        assert not left.done()
+        await gate.set()
+        assert await asyncio.wait_for(left, 10) == 200
+        assert set(scheduler.workers) == {two.address}
+        assert await dask.gather([*held, running]) == [*range(5), "done"]
+
+
+async def test_a_worker_without_results_leaves_at_once(scheduler: Scheduler, workers: list[Worker]) -> None:
+    assert await asyncio.wait_for(leave(scheduler, "one", 60), 5) == 200
+    assert await asyncio.wait_for(leave(scheduler, "nobody", 60), 5) == 200
+
+
+async def test_a_worker_that_is_alone_leaves_when_another_has_come(scheduler: Scheduler) -> None:
+    options: dict[str, Any] = {"nthreads": 1, "host": "127.0.0.1", "dashboard": False}
+    async with (
+        Worker(scheduler.address, name="pod-0", **options) as alone,
+        Client(scheduler.address, asynchronous=True) as dask,
+    ):
+        held = dask.map(lambda number: number, range(5), pure=False)
+        await asyncio.wait_for(dask.gather(held), 10)  # type: ignore[arg-type]
+        left = asyncio.create_task(leave(scheduler, "pod", 60))
+        await until(lambda: scheduler.workers[alone.address] not in scheduler.running)
+        async with Worker(scheduler.address, name="successor", **options) as successor:
+            assert await asyncio.wait_for(left, 10) == 200
+            assert set(scheduler.workers) == {successor.address}
+            assert await dask.gather(held) == list(range(5))
+
+
+async def test_tasks_that_outlast_the_time_of_a_worker_that_leaves_run_elsewhere(
+    scheduler: Scheduler, workers: list[Worker]
+) -> None:
+    one, two = workers
+    async with Client(scheduler.address, asynchronous=True) as dask:
+        await Event("gate", client=dask).clear()
+        held = dask.map(lambda number: number, range(5), workers=[one.address], pure=False)
+        await asyncio.wait_for(dask.gather(held), 10)  # type: ignore[arg-type]
+        running = dask.submit(
+            lambda: Event("gate").wait() and "done", workers=[one.address], allow_other_workers=True
+        )
+        await until(lambda: bool(scheduler.workers[one.address].processing))
+        assert await asyncio.wait_for(leave(scheduler, "one", 1), 10) == 200
+        assert set(scheduler.workers) == {two.address}
+        await Event("gate", client=dask).set()
+        assert await dask.gather([*held, running]) == [*range(5), "done"]
+
+
 async def test_preloads_of_configuration_files_are_loaded_all_the_same(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from dask_k8s_controller.cluster import children
 from dask_k8s_controller.worker_group import children as worker_children
-from dask_k8s_controller.worker_group.children import worker_pod
+from dask_k8s_controller.worker_group.children import WorkerTemplate, worker_pod
 from dask_k8s_models import labels
 from tests.unit.controller.builders import cluster, default_group, group, pod_spec
 
@@ -226,6 +226,34 @@ class TestLabelsAndAnnotations:
     def test_the_clusters_replicas_are_not_handed_on_to_pods(self) -> None:
         made = worker_pod(default_group(cluster()), "w", 1)["metadata"]["annotations"]
         assert labels.CLUSTER_REPLICAS not in made
+
+
+class TestLeaving:
+    def hook(self, spec: dict[str, Any] | None = None) -> Any:
+        of = group(spec=spec) if spec else group()
+        (container, *_) = WorkerTemplate(of, 8786, 8787).pod("w")["spec"]["containers"]
+        return container.get("lifecycle")
+
+    def test_a_worker_asks_its_scheduler_before_it_ends(self) -> None:
+        command = self.hook()["preStop"]["exec"]["command"]
+        assert command[:2] == ["python", "-c"]
+        assert command[3:] == ["c-scheduler.default.svc", "8787", "/dask-k8s/v1/leave", "115"]
+        assert WorkerTemplate(group(), 8786, 8787).pod("w")["spec"]["terminationGracePeriodSeconds"] == 120
+
+    def test_within_the_time_that_the_user_gives_it(self) -> None:
+        spec = pod_spec("worker")
+        spec["terminationGracePeriodSeconds"] = 60
+        assert self.hook(spec)["preStop"]["exec"]["command"][-1] == "55"
+        spec["terminationGracePeriodSeconds"] = 1
+        assert self.hook(spec) is None
+
+    def test_the_users_own_hooks_win(self) -> None:
+        spec = pod_spec("worker")
+        spec["containers"][0]["lifecycle"] = {"postStart": {"exec": {"command": ["true"]}}}
+        assert self.hook(spec) == {"postStart": {"exec": {"command": ["true"]}}}
+
+    def test_nobody_is_asked_where_the_service_has_no_port_for_it(self) -> None:
+        assert "lifecycle" not in WorkerTemplate(group(), 8786).pod("w")["spec"]["containers"][0]
 
 
 def test_new_template_code_alone_changes_no_hash(monkeypatch: pytest.MonkeyPatch) -> None:
