@@ -249,7 +249,7 @@ def test_a_quota_is_told_in_kubernetes_own_words(
 
 @pytest.fixture
 def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
-    with a_lab(request.config) as found:
+    with a_lab(request) as found:
         yield found
 
 
@@ -270,7 +270,7 @@ def many(lab: Lab, count: int, workers: int = 2) -> Iterator[float]:
 @ABRUPT
 def test_fifty_clusters_at_once_all_become_ready(lab: Lab) -> None:
     with (
-        ApiProxy(lab.kubernetes.kubeconfig) as proxy,
+        ApiProxy(lab.kubeconfig) as proxy,
         EmbeddedController(proxy.kubeconfig, lab.schedulers),
         many(lab, 50) as seconds,
     ):
@@ -283,8 +283,8 @@ def test_fifty_clusters_at_once_all_become_ready(lab: Lab) -> None:
 @pytest.mark.timeout(900)
 def test_two_hundred_creates_with_random_latency(request: pytest.FixtureRequest) -> None:
     with (
-        a_lab(request.config, ready_after=(0.0, 2.0)) as lab,
-        ApiProxy(lab.kubernetes.kubeconfig) as proxy,
+        a_lab(request, ready_after=(0.0, 2.0)) as lab,
+        ApiProxy(lab.kubeconfig) as proxy,
         EmbeddedController(proxy.kubeconfig, lab.schedulers),
     ):
         for _ in range(10):
@@ -296,7 +296,7 @@ def test_two_hundred_creates_with_random_latency(request: pytest.FixtureRequest)
 @ABRUPT
 def test_a_cluster_whose_every_write_fails_holds_up_no_other(lab: Lab) -> None:
     with (
-        ApiProxy(lab.kubernetes.kubeconfig) as proxy,
+        ApiProxy(lab.kubeconfig) as proxy,
         EmbeddedController(proxy.kubeconfig, lab.schedulers),
     ):
         with many(lab, 20) as alone:

@@ -40,7 +40,7 @@ http.server.ThreadingHTTPServer(("", 8787), Handler).serve_forever()
 
 @pytest.fixture
 def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
-    with a_lab(request.config) as found:
+    with a_lab(request) as found:
         yield found
 
 
@@ -52,7 +52,7 @@ def message_of(found: Object, condition: str) -> str:
 @pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
 def test_what_an_admission_webhook_says_is_told_in_its_words(lab: Lab) -> None:
     with (
-        ApiProxy(lab.kubernetes.kubeconfig) as proxy,
+        ApiProxy(lab.kubeconfig) as proxy,
         EmbeddedController(proxy.kubeconfig, lab.schedulers),
         lab.stage() as refused,
         lab.stage() as other,

@@ -40,14 +40,14 @@ pytestmark = pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:R
 
 @pytest.fixture
 def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
-    with a_lab(request.config) as found:
+    with a_lab(request) as found:
         yield found
 
 
 @contextlib.contextmanager
 def running(lab: Lab) -> Iterator[EmbeddedController]:
     with (
-        ApiProxy(lab.kubernetes.kubeconfig) as proxy,
+        ApiProxy(lab.kubeconfig) as proxy,
         EmbeddedController(proxy.kubeconfig, lab.schedulers) as controller,
     ):
         yield controller

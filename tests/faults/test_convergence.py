@@ -69,7 +69,7 @@ class Breaker:
 
 @pytest.fixture(scope="module")
 def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
-    with a_lab(request.config) as found:
+    with a_lab(request) as found:
         yield found
 
 
@@ -84,7 +84,7 @@ class Running:
 @pytest.fixture
 def running(lab: Lab) -> Iterator[Running]:
     with (
-        ApiProxy(lab.kubernetes.kubeconfig) as proxy,
+        ApiProxy(lab.kubeconfig) as proxy,
         EmbeddedController(proxy.kubeconfig, lab.schedulers) as controller,
     ):
         yield Running(controller, Breaker(proxy))
@@ -163,7 +163,7 @@ class Mortal:
     def live(self) -> None:
         """Let another controller take the place of the present one."""
         self._life.close()
-        self._proxy = self._life.enter_context(ApiProxy(self._lab.kubernetes.kubeconfig))
+        self._proxy = self._life.enter_context(ApiProxy(self._lab.kubeconfig))
         self._controller = self._life.enter_context(
             EmbeddedController(self._proxy.kubeconfig, self._lab.schedulers)
         )

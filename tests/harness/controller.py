@@ -7,12 +7,29 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Self
+from typing import IO, ClassVar, Self
 
 
 class ControllerProcess:
     """``python -m dask_k8s_controller`` for all namespaces of the cluster that a kubeconfig names."""
+
+    _opened: ClassVar[list[ControllerProcess]] = []
+
+    @classmethod
+    @contextmanager
+    def none_runs(cls) -> Iterator[None]:
+        """Let no such process act for a while, where another controller is to be alone."""
+        running = [one for one in cls._opened if one.is_running]
+        for one in running:
+            one.stop()
+        try:
+            yield
+        finally:
+            for one in running:
+                one.start()
 
     def __init__(self, kubeconfig: Path, *arguments: str) -> None:
         self.kubeconfig = kubeconfig
@@ -21,10 +38,12 @@ class ControllerProcess:
         self._log: IO[bytes] = tempfile.TemporaryFile("a+b")  # noqa: SIM115 - closed by __exit__
 
     def __enter__(self) -> Self:
+        self._opened.append(self)
         self.start()
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._opened.remove(self)
         self.stop()
         self._log.close()
 

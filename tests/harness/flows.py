@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from dask_k8s_models import make_cluster_spec
 from tests.harness.embedded import ScriptedSchedulers
 from tests.harness.kube import Kube, Object
+from tests.harness.nodes import on_fake_nodes
 
 CLUSTERS = "daskclusters.kubernetes.dask.org"
 GROUPS = "daskworkergroups.kubernetes.dask.org"
@@ -24,6 +25,8 @@ class Stage:
     kube: Kube
     schedulers: ScriptedSchedulers
     namespace: str
+    patience: float = 1.0
+    """What limits of time are multiplied by."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,8 @@ def manifest(workers: int, *, pending: bool = False, idle_timeout: int = 0) -> O
     cluster = make_cluster_spec(
         name=NAME, image="daskdev/dask:1", n_workers=workers, idle_timeout=idle_timeout
     )
+    for component in ("scheduler", "worker"):
+        cluster["spec"][component]["spec"] = on_fake_nodes(cluster["spec"][component]["spec"])
     if pending:
         cluster["spec"]["worker"]["spec"]["nodeSelector"] = {"test.dask.org/no-such": "node"}
     return cluster
@@ -181,6 +186,7 @@ FLOWS = (
 def await_shape(stage: Stage, shape: Shape, timeout: float = 30) -> None:
     """Wait until exactly the pods of that shape are there, and the cluster's status says so."""
     kube, namespace = stage.kube, stage.namespace
+    timeout *= stage.patience
     kube.wait_all("pods", namespace, until=lambda pods: difference(pods, shape) == "", timeout=timeout)
     if not shape.condition:
         kube.gone(CLUSTERS, NAME, namespace, timeout=timeout)
