@@ -24,6 +24,7 @@ from dask_k8s_controller.kubernetes.resources import (
 from dask_k8s_controller.kubernetes.status_writer import StatusWriter
 from dask_k8s_controller.plans.kind import Kind
 from dask_k8s_controller.runtime.clock import Clock, RealClock
+from dask_k8s_controller.runtime.gauges import add_gauges
 from dask_k8s_controller.runtime.health import HealthServer
 from dask_k8s_controller.runtime.lease import LeaderLease
 from dask_k8s_controller.runtime.loop_lag import LoopLag
@@ -71,7 +72,9 @@ class Operator:
         self.relists = RelistMonitor(WATCHED, self._verify)
         self.api = Api(self._log_in, limits=settings.limits, on_request=self.metrics.request_done)
         self.schedulers: Schedulers = schedulers or SchedulerClient(self.api, settings.patience)
-        self.conversations = Conversations(self.schedulers, self.clock, self._answered)
+        self.conversations = Conversations(
+            self.schedulers, self.clock, self._answered, on_question=self.metrics.question_done
+        )
         self.cache = Cache({kind.resource.kind: kind.parse for kind in KINDS}, self.clock, self.conversations)
         self.recorder = EventRecorder(self.api, self.clock, settings.events)
         self.reconciler = Reconciler(
@@ -92,6 +95,7 @@ class Operator:
             backoff=settings.backoff,
             on_reconcile=self.metrics.reconcile_done,
         )
+        add_gauges(self.metrics, self.cache, self.queue)
         self.health = HealthServer(settings, self.queue, self.metrics, self.relists)
         self.loop_lag = LoopLag(self.clock, self.metrics.loop_lag_seconds.observe)
         self._lease: LeaderLease | None = None

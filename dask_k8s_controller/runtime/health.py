@@ -110,7 +110,6 @@ class HealthServer:
         return web.json_response({"healthy": not problem, "problem": problem}, status=503 if problem else 200)
 
     async def _serve_metrics(self, _: web.Request) -> web.Response:
-        self._metrics.queue_depth.set(self._queue.depth)
         return web.Response(
             body=self._metrics.exposition(), headers={"Content-Type": self._metrics.content_type}
         )

@@ -1,12 +1,17 @@
-"""What is counted for Prometheus: https://prometheus.io/docs/practices/naming/."""
+"""What is counted for Prometheus, as docs/monitoring.md lists it: https://prometheus.io/docs/practices/naming/."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 
 import prometheus_client as prometheus
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
 
 from dask_k8s_controller.kubernetes.resources import CLUSTERS, Key
+
+PREFIX = "dask_controller"
 
 
 class Metrics:
@@ -17,49 +22,94 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = prometheus.CollectorRegistry()
         prometheus.ProcessCollector(registry=self.registry)
-        self.reconciles = prometheus.Counter(
-            "dask_controller_reconciles", "Reconciles of objects.", ["kind", "result"], registry=self.registry
-        )
+        prometheus.GCCollector(registry=self.registry)
+        self.reconciles = self._counter("reconciles", "Reconciles of objects.", "kind", "result")
         self.reconcile_seconds = prometheus.Histogram(
-            "dask_controller_reconcile_seconds", "Duration of reconciles.", ["kind"], registry=self.registry
+            f"{PREFIX}_reconcile_seconds", "Duration of reconciles.", ["kind"], registry=self.registry
         )
-        self.queue_depth = prometheus.Gauge(
-            "dask_controller_queue_depth", "Objects that wait to be reconciled.", registry=self.registry
+        self.reconcile_errors = self._counter(
+            "reconcile_errors",
+            "What went wrong in reconciles, each of which is tried again.",
+            "kind",
+            "reason",
         )
-        self.api_requests = prometheus.Counter(
-            "dask_controller_api_requests",
-            "Requests to the API server, without the watches.",
-            ["verb", "kind", "code"],
-            registry=self.registry,
+        self.api_requests = self._counter(
+            "api_requests", "Requests to the API server, without the watches.", "verb", "kind", "code"
+        )
+        self.scheduler_questions = self._counter(
+            "scheduler_questions", "Questions to schedulers, and what came of them.", "question", "outcome"
         )
         self.cluster_start_seconds = prometheus.Histogram(
-            "dask_controller_cluster_start_seconds",
+            f"{PREFIX}_cluster_start_seconds",
             "From the creation of a DaskCluster to its being Ready for the first time.",
             buckets=(1, 2, 5, 10, 20, 30, 60, 120, 300, 600),
             registry=self.registry,
         )
-
         self.loop_lag_seconds = prometheus.Histogram(
-            "dask_controller_loop_lag_seconds",
+            f"{PREFIX}_loop_lag_seconds",
             "How late the event loop is: everything that is due waits as long.",
             buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5),
             registry=self.registry,
         )
+
+    def _counter(self, name: str, meaning: str, *labels: str) -> prometheus.Counter:
+        return prometheus.Counter(f"{PREFIX}_{name}", meaning, labels, registry=self.registry)
 
     def reconcile_done(self, key: Key, seconds: float, failed: bool) -> None:
         """Count a reconcile."""
         self.reconciles.labels(key.kind, "error" if failed else "success").inc()
         self.reconcile_seconds.labels(key.kind).observe(seconds)
 
+    def reconcile_failed(self, kind: str, reason: str) -> None:
+        """Count what went wrong in a reconcile."""
+        self.reconcile_errors.labels(kind, reason).inc()
+
     def request_done(self, verb: str, kind: str, code: int) -> None:
         """Count a request."""
         self.api_requests.labels(verb, kind, str(code)).inc()
+
+    def question_done(self, question: str, outcome: str) -> None:
+        """Count a question to a scheduler."""
+        self.scheduler_questions.labels(question, outcome).inc()
 
     def became_ready(self, kind: str, created: datetime | None, now: datetime) -> None:
         """Note that an object has become ready for the first time."""
         if kind == CLUSTERS.kind and created is not None:
             self.cluster_start_seconds.observe(max(0.0, (now - created).total_seconds()))
 
+    def read(self, name: str, meaning: str, *labels: str, values: Values) -> None:
+        """Have a gauge, whose values are found whenever the metrics are read.
+
+        Parameters
+        ----------
+        name, meaning : str
+            What it is called, without the prefix, and what it says.
+        *labels : str
+            The names of its labels.
+        values : callable
+            Returns its value for each combination of the labels' values.
+        """
+        self.registry.register(_Read(f"{PREFIX}_{name}", meaning, labels, values))
+
     def exposition(self) -> bytes:
         """Return all metrics in Prometheus' text format."""
         return prometheus.generate_latest(self.registry)
+
+
+Values = Callable[[], Mapping[tuple[str, ...], float]]
+
+
+class _Read(Collector):
+    """A gauge that is read where it stands."""
+
+    def __init__(self, name: str, meaning: str, labels: Iterable[str], values: Values) -> None:
+        self._name, self._meaning, self._labels, self._values = name, meaning, tuple(labels), values
+
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        family = GaugeMetricFamily(self._name, self._meaning, labels=self._labels)
+        for labels, value in self._values().items():
+            family.add_metric(labels, value)
+        yield family
+
+    def describe(self) -> Iterable[GaugeMetricFamily]:
+        yield GaugeMetricFamily(self._name, self._meaning, labels=self._labels)

@@ -91,7 +91,11 @@ class Reconciler:
             return await self._reconcile(key)
         except _Unknown as error:
             logger.warning("%s: %s", key, error)
+            self._metrics.reconcile_failed(key.kind, "NotReadable")
             return Requeue(failed=True)
+        except Exception as error:
+            self._metrics.reconcile_failed(key.kind, type(error).__name__)
+            raise
 
     async def _reconcile(self, key: Key) -> Requeue:
         kind = self._kinds[key.kind]
@@ -115,6 +119,8 @@ class Reconciler:
             return Requeue.on_change()
         status = kind.status(after, plan, outcome)
         written = await self._statuses.write(key, meta, status, after.subject.status)
+        for reason in _failures(outcome, written):
+            self._metrics.reconcile_failed(key.kind, reason)
         if written.is_done:
             self._record(kind, after, kind.notices(after, plan, outcome, status))
         if meta.uid in self._new and holds(status, "Ready", meta.generation):
@@ -151,3 +157,16 @@ class Reconciler:
         if outcome.requeue_after is not None:
             waits.append(outcome.requeue_after)
         return Requeue(min(waits, default=None), written.has_failed or not outcome.is_complete)
+
+
+def _failures(outcome: Outcome, written: Written) -> Iterable[str]:
+    """Yield a word for all that went wrong."""
+    for failure in outcome.failures:
+        if failure.name_is_taken:
+            yield "NameTaken"
+        else:
+            yield "Refused" if failure.needs_a_person else "Unavailable"
+    if outcome.has_conflicts:
+        yield "Conflict"
+    if written.has_failed:
+        yield "StatusNotWritten"

@@ -68,12 +68,22 @@ class Conversations:
         What the time is; tests have one that they set.
     on_answer : callable
         Told the key of the object that an answer is for.
+    on_question : callable, optional
+        Told of each question what it was, and what came of it.
     """
 
-    def __init__(self, schedulers: Schedulers, clock: Clock, on_answer: Callable[[Key], None]) -> None:
+    def __init__(
+        self,
+        schedulers: Schedulers,
+        clock: Clock,
+        on_answer: Callable[[Key], None],
+        *,
+        on_question: Callable[[str, str], None] | None = None,
+    ) -> None:
         self._schedulers = schedulers
         self._clock = clock
         self._on_answer = on_answer
+        self._on_question = on_question or (lambda question, outcome: None)
         self._workers: dict[str, Answer[tuple[Worker, ...]]] = {}
         self._idleness: dict[str, Answer[float]] = {}
         self._demand: dict[str, Answer[int]] = {}
@@ -181,13 +191,13 @@ class Conversations:
         return task
 
     async def _ask_workers(self, endpoint: Endpoint) -> None:
-        self._workers[endpoint.uid] = await self._answer(self._schedulers.workers(endpoint))
+        self._workers[endpoint.uid] = await self._answer("workers", self._schedulers.workers(endpoint))
 
     async def _ask_idle(self, endpoint: Endpoint) -> None:
-        self._idleness[endpoint.uid] = await self._answer(self._schedulers.idle_for(endpoint))
+        self._idleness[endpoint.uid] = await self._answer("idle", self._schedulers.idle_for(endpoint))
 
     async def _ask_demand(self, endpoint: Endpoint) -> None:
-        self._demand[endpoint.uid] = await self._answer(self._schedulers.adaptive_target(endpoint))
+        self._demand[endpoint.uid] = await self._answer("demand", self._schedulers.adaptive_target(endpoint))
 
     async def _resume(self, question: Resume, endpoint: Endpoint) -> None:
         try:
@@ -232,7 +242,7 @@ class Conversations:
         addresses = [address for pod in patient & pods.keys() for address in pods[pod]]
         if not addresses:
             return dict(pods)
-        answer = await self._answer(self._schedulers.drain(endpoint, addresses))
+        answer = await self._answer("drain", self._schedulers.drain(endpoint, addresses))
         if answer.value is None:
             known.failed = Answer(answer.at, None, answer.problem, answer.message)
             return {}
@@ -244,7 +254,7 @@ class Conversations:
         self, known: _Retirements, endpoint: Endpoint, pods: Mapping[str, tuple[str, ...]]
     ) -> None:
         addresses = [address for of_pod in pods.values() for address in of_pod]
-        answer = await self._answer(self._schedulers.retire(endpoint, addresses))
+        answer = await self._answer("retire", self._schedulers.retire(endpoint, addresses))
         if answer.value is None:
             known.failed = Answer(answer.at, None, answer.problem, answer.message)
             return
@@ -254,8 +264,9 @@ class Conversations:
                 known.done.add(pod)
             else:
                 known.refused[pod] = answer.at
+                self._on_question("retire", "Refused")
 
-    async def _answer(self, asking: Coroutine[Any, Any, T | None]) -> Answer[T]:
+    async def _answer(self, question: str, asking: Coroutine[Any, Any, T | None]) -> Answer[T]:
         try:
             value = await asking
         except SchedulerError as error:
@@ -266,5 +277,7 @@ class Conversations:
                 if isinstance(error, Unreachable)
                 else Problem.BAD_ANSWER
             )
+            self._on_question(question, problem.value)
             return Answer(self._clock.monotonic(), None, problem, str(error))
+        self._on_question(question, "Answered")
         return Answer(self._clock.monotonic(), value)
