@@ -10,9 +10,9 @@ from dask_k8s_local.api.kinds.served import Served
 from dask_k8s_local.api.objects.operations import Operations
 from dask_k8s_local.api.objects.options import DeleteOptions, Write
 from dask_k8s_local.api.patches.merge import merge_patch
+from dask_k8s_local.api.storage.event_queue import Watch
 from dask_k8s_local.api.storage.selectors import Selection, matcher
 from dask_k8s_local.api.storage.store import clone
-from dask_k8s_local.api.storage.watch import Watch
 from dask_k8s_local.interfaces import EventType, Object
 
 _STATUS = "status"

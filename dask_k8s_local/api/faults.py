@@ -103,10 +103,6 @@ class RequestLog:
         self._total += 1
         self._kept.append(request)
 
-    def clear(self) -> None:
-        self._total = 0
-        self._kept.clear()
-
 
 def _is_write(request: Request) -> bool:
     return request.is_write
@@ -230,9 +226,6 @@ class Faults:
     def clear(self) -> None:
         """End all faults."""
         self._faults.clear()
-
-    def clear_log(self) -> None:
-        self.log.clear()
 
     def cut_watches(self, when: Predicate = lambda _: True) -> int:
         """Cut the connections of open watches; return how many they were."""

@@ -222,13 +222,13 @@ async def _patch(call: Call, write: Write) -> Revision:
 
 
 async def _delete(call: Call) -> web.StreamResponse:
+    view = representation(call.http, call.served).view
     options = await read_delete_options(call.http)
     deleted = call.operations.delete(call.stored, call.namespace, call.target.name, options)
     if deleted.is_gone and not call.served.strategy.returns_deleted:
         uid = deleted.body["metadata"]["uid"]
         return json_response(errors.success(call.served.resource, call.target.name, uid))
     waits_as_asked = not deleted.is_gone and options.orphan_dependents is False
-    view = representation(call.http, call.served).view
     return json_response(view(deleted.body), 202 if waits_as_asked else 200)
 
 

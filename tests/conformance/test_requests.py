@@ -85,6 +85,15 @@ def test_another_answer_cannot_be_had(kube: Kube, namespace: str) -> None:
     assert response.status_code == 406
 
 
+def test_what_cannot_be_answered_has_no_effect(kube: Kube, namespace: str, name: str) -> None:
+    kube.create(config_map(name), namespace)
+
+    response = kube.http.delete(kube.path("configmaps", namespace, name), headers={"Accept": "text/csv"})
+
+    assert response.status_code == 406
+    assert kube.find("configmaps", name, namespace) is not None
+
+
 def test_half_a_wildcard_is_for_custom_resources_only(kube: Kube, namespace: str, gadgets: str) -> None:
     for resource, status in (("configmaps", 406), (gadgets, 200)):
         response = kube.http.get(kube.path(resource, namespace), headers={"Accept": "application/*"})

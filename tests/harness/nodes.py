@@ -156,7 +156,9 @@ class FakeNode:
                         since = ""
                         break
                     since = pod["metadata"]["resourceVersion"]
-                    if event != "DELETED":
+                    if event == "DELETED":
+                        self._known.discard(pod["metadata"]["uid"])
+                    else:
                         self._changed(pod)
             except (Refused, WatchEnded, httpx.TransportError):
                 since = ""

@@ -17,9 +17,9 @@ from dask_k8s_local.api.http.call import Call
 from dask_k8s_local.api.http.lists import version_of
 from dask_k8s_local.api.http.representation import Representation, representation
 from dask_k8s_local.api.http.target import Request
+from dask_k8s_local.api.storage.event_queue import Watch
 from dask_k8s_local.api.storage.selectors import Selection, matcher
 from dask_k8s_local.api.storage.store import Event, encode
-from dask_k8s_local.api.storage.watch import Watch
 from dask_k8s_local.interfaces import ApiError, Object
 
 BOOKMARK_SECONDS = 60.0
