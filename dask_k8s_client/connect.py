@@ -6,12 +6,14 @@ Names are never tried for seconds.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from dask_k8s_client.errors import ResourceTimeoutError
 from dask_k8s_models import names
+from dask_k8s_models.service import comm_port, dashboard_port, target_port
 
 Json = dict[str, Any]
 
@@ -96,19 +98,18 @@ def service_ports(service: Json, key: str = "port") -> Ports:
     key : str
         ``port`` or ``nodePort``.
     """
-    comm, dashboard = _comm_port(service), _dashboard_port(service)
+    comm, dashboard = _comm_port(service), dashboard_port(service["spec"])
     return Ports(int(comm.get(key) or 0), int((dashboard or {}).get(key) or 0) or None)
 
 
 def pod_ports(service: Json, pod: Json) -> Ports:
     """Resolve the Service's target ports to the pod's own: the API server forwards to those."""
-    dashboard = _dashboard_port(service)
+    dashboard = dashboard_port(service["spec"])
     return Ports(_target(_comm_port(service), pod), _target(dashboard, pod) if dashboard else None)
 
 
-def _comm_port(service: Json) -> Json:
-    entries = service["spec"].get("ports") or []
-    found = _port(entries, "tcp-comm", names.SCHEDULER_PORT) or (entries[0] if len(entries) == 1 else None)
+def _comm_port(service: Json) -> Mapping[str, Any]:
+    found = comm_port(service["spec"])
     if found is None:
         raise ResourceTimeoutError(
             f"The Service {service['metadata']['name']} has no port called tcp-comm and none with the number "
@@ -117,30 +118,14 @@ def _comm_port(service: Json) -> Json:
     return found
 
 
-def _dashboard_port(service: Json) -> Json | None:
-    return _port(service["spec"].get("ports") or [], "http-dashboard", names.DASHBOARD_PORT)
-
-
-def _port(entries: list[Json], name: str, number: int) -> Json | None:
-    named = [entry for entry in entries if entry.get("name") == name]
-    numbered = [entry for entry in entries if entry.get("port") == number]
-    return next(iter([*named, *numbered]), None)
-
-
-def _target(entry: Json, pod: Json) -> int:
-    target: Any = entry.get("targetPort", entry["port"])
-    if isinstance(target, int):
-        return target
-    if str(target).isdigit():
-        return int(target)
-    for container in pod["spec"]["containers"]:
-        for port in container.get("ports") or []:
-            if port.get("name") == target:
-                return int(port["containerPort"])
-    raise ResourceTimeoutError(
-        f"The scheduler's Service has the target port {target!r}, "
-        f"but no container of the pod {pod['metadata']['name']} has a port of that name."
-    )
+def _target(port: Mapping[str, Any], pod: Json) -> int:
+    found = target_port(port, pod["spec"])
+    if found is None:
+        raise ResourceTimeoutError(
+            f"The scheduler's Service has the target port {port['targetPort']!r}, "
+            f"but no container of the pod {pod['metadata']['name']} has a port of that name."
+        )
+    return found
 
 
 def node_host(nodes: list[Json]) -> str | None:

@@ -16,7 +16,7 @@ from dask_k8s_client.errors import (
     with_remedy,
 )
 from dask_k8s_client.resources import AUTOSCALERS, GROUPS
-from dask_k8s_models import API_VERSION, labels, make_autoscaler_spec, make_worker_group_spec, names
+from dask_k8s_models import API_VERSION, labels, make_autoscaler_spec, make_worker_group_spec, names, pods
 
 if TYPE_CHECKING:
     from dask_k8s_client.api import Api
@@ -226,8 +226,10 @@ def defaults(cluster: Json) -> Json:
     dict
         Arguments for ``make_worker_spec``; those that the cluster doesn't tell are missing.
     """
-    containers = cluster["spec"]["worker"]["spec"]["containers"]
-    container = next((c for c in containers if c["name"] == labels.Component.WORKER), containers[0])
+    worker = cluster["spec"]["worker"]
+    container = pods.main_container(
+        worker["spec"], labels.Component.WORKER, (worker.get("metadata") or {}).get("annotations")
+    )
     found = {key: container[key] for key in ("image", "resources", "env") if container.get(key)}
     command = [*(container.get("command") or []), *(container.get("args") or [])]
     if "--name" in command:
@@ -238,5 +240,5 @@ def defaults(cluster: Json) -> Json:
 
 def runs_jupyter(cluster: Json) -> bool:
     """Whether a DaskCluster's scheduler also serves Jupyter."""
-    containers = cluster["spec"]["scheduler"]["spec"]["containers"]
-    return any("--jupyter" in [*(c.get("command") or []), *(c.get("args") or [])] for c in containers)
+    scheduler = cluster["spec"]["scheduler"]
+    return pods.runs_jupyter(scheduler["spec"], (scheduler.get("metadata") or {}).get("annotations"))

@@ -8,7 +8,6 @@ from __future__ import annotations
 import ast
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -16,9 +15,9 @@ from typing import Any
 from dask_k8s_controller.cache.custom import digest
 from dask_k8s_controller.cache.objects import Service
 from dask_k8s_controller.cluster.spec import Cluster
-from dask_k8s_controller.plans.metadata import main_container, remembered, sub_resource, with_env
+from dask_k8s_controller.plans.metadata import remembered, sub_resource, with_env
 from dask_k8s_controller.plans.ownership import owner_reference
-from dask_k8s_models import labels, names
+from dask_k8s_models import labels, names, pods, service
 from dask_k8s_models.commands import option
 from dask_k8s_models.resource import API_VERSION
 
@@ -44,32 +43,31 @@ PRELOAD_SOURCE = "KUBERNETES_DASK_SCHEDULER_PRELOAD"
 PRELOAD = f"import os; exec(os.environ['{PRELOAD_SOURCE}'], globals())"
 """What the scheduler loads: a line that loads the rest, as the scheduler writes it into its log."""
 
-TCP_COMM = "tcp-comm"
-HTTP_DASHBOARD = "http-dashboard"
+
+def scheduler_address(cluster: Cluster) -> str:
+    """Where workers and clients in the same Kubernetes cluster reach a cluster's scheduler."""
+    scheduler = cluster.raw_spec["scheduler"]
+    port = service.comm_port(scheduler.get("service"))
+    return names.scheduler_address(
+        cluster.name,
+        cluster.meta.namespace,
+        port["port"] if port else names.SCHEDULER_PORT,
+        pods.scheduler_protocol(scheduler["spec"], _annotations(scheduler)),
+    )
 
 
-@dataclass(frozen=True)
-class Ports:
-    """The ports of a scheduler's Service."""
+def dashboard_address(cluster: Cluster) -> str | None:
+    """Where a cluster's dashboard is reached; None if its Service doesn't offer it."""
+    scheduler = cluster.raw_spec["scheduler"]
+    port = service.dashboard_port(scheduler.get("service"))
+    if port is None:
+        return None
+    prefix = pods.dashboard_prefix(scheduler["spec"], _annotations(scheduler))
+    return names.dashboard_address(cluster.name, cluster.meta.namespace, port["port"]) + prefix
 
-    comm: int
-    dashboard: int | None
-    """None if the Service doesn't offer it."""
 
-
-def service_ports(service: Mapping[str, Any] | None) -> Ports:
-    """Find a Service's ports by name, else by number; the only port is the scheduler's."""
-    ports = (service or {}).get("ports") or _default_ports({})
-    by_name = {port.get("name"): port["port"] for port in ports}
-    numbers = {port["port"] for port in ports}
-    comm = by_name.get(TCP_COMM)
-    if comm is None:
-        is_only = len(ports) == 1 and names.SCHEDULER_PORT not in numbers
-        comm = ports[0]["port"] if is_only else names.SCHEDULER_PORT
-    dashboard = by_name.get(HTTP_DASHBOARD)
-    if dashboard is None and names.DASHBOARD_PORT in numbers:
-        dashboard = names.DASHBOARD_PORT
-    return Ports(comm, dashboard)
+def _annotations(scheduler: Mapping[str, Any]) -> Mapping[str, str] | None:
+    return (scheduler.get("metadata") or {}).get("annotations")
 
 
 def scheduler_service(cluster: Cluster) -> Object:
@@ -78,7 +76,7 @@ def scheduler_service(cluster: Cluster) -> Object:
     spec = copy.deepcopy(scheduler.get("service") or {})
     spec["selector"] = spec.get("selector") or labels.scheduler(cluster.name)
     if not spec.get("ports"):
-        spec["ports"] = _default_ports(scheduler["spec"])
+        spec["ports"] = service.default_ports(scheduler["spec"])
     own = sub_resource(cluster.spec.scheduler.metadata if cluster.spec else None)
     metadata: Object = {
         "name": names.scheduler(cluster.name),
@@ -87,9 +85,9 @@ def scheduler_service(cluster: Cluster) -> Object:
         "annotations": labels.merged(cluster.meta.annotations, own.annotations),
         "ownerReferences": [owner_reference(cluster)],
     }
-    service = {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec}
-    metadata["annotations"][labels.APPLIED] = digest(service)
-    return service
+    applied = {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec}
+    metadata["annotations"][labels.APPLIED] = digest(applied)
+    return applied
 
 
 def is_applied(desired: Object, live: Service) -> bool:
@@ -113,26 +111,16 @@ def _holds(desired: Any, live: Any) -> bool:
     return bool(desired == live)
 
 
-def _default_ports(pod_spec: Mapping[str, Any]) -> list[Object]:
-    named = {
-        port.get("name")
-        for container in pod_spec.get("containers") or ()
-        for port in container.get("ports") or ()
-    }
-    return [
-        {"name": name, "protocol": "TCP", "port": number, "targetPort": name if name in named else number}
-        for name, number in ((TCP_COMM, names.SCHEDULER_PORT), (HTTP_DASHBOARD, names.DASHBOARD_PORT))
-    ]
-
-
 def scheduler_pod(cluster: Cluster, suffix: str = "") -> Object:
     """The pod of the scheduler; with a suffix if its name is still held by a dying one."""
     spec = copy.deepcopy(cluster.raw_spec["scheduler"]["spec"])
     spec.setdefault("enableServiceLinks", False)
-    chosen = main_container(spec["containers"], "scheduler")
+    chosen = pods.main_container(
+        spec, labels.Component.SCHEDULER, _annotations(cluster.raw_spec["scheduler"])
+    )
     spec["containers"] = [
-        with_env(container, _scheduler_env(container)) if index == chosen else container
-        for index, container in enumerate(spec["containers"])
+        with_env(container, _scheduler_env(container)) if container is chosen else container
+        for container in spec["containers"]
     ]
     metadata = scheduler_pod_metadata(cluster)
     metadata["annotations"][labels.TEMPLATE_HASH] = cluster.scheduler_hash
@@ -144,7 +132,7 @@ def scheduler_pod(cluster: Cluster, suffix: str = "") -> Object:
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
 
 
-def _scheduler_env(container: Object) -> dict[str, str]:
+def _scheduler_env(container: Mapping[str, Any]) -> dict[str, str]:
     has_own_preloads = any(variable["name"] == PRELOADS for variable in container.get("env") or ())
     if has_own_preloads or option(container, "--preload"):
         # Then ours isn't loaded, which adds to the routes that there are.

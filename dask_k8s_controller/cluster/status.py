@@ -20,8 +20,8 @@ from dask_k8s_controller.plans.conditions import (
 from dask_k8s_controller.plans.notices import Notice, changes
 from dask_k8s_controller.plans.pod_problems import command_of, problem_of
 from dask_k8s_controller.worker_group.spec import WorkerGroup
-from dask_k8s_models import names
 from dask_k8s_models.cluster import ClusterPhase
+from dask_k8s_models.labels import Component
 
 
 def first_status(observed: ObservedCluster) -> Status | None:
@@ -73,14 +73,9 @@ def status(observed: ObservedCluster, plan: Plan, outcome: Outcome) -> Status:
     desired["readyReplicas"] = counts.get("readyReplicas") or 0
     desired["selector"] = selector(cluster.name, cluster.default_group)
     if cluster.spec is not None:
-        ports = children.service_ports(cluster.raw_spec["scheduler"].get("service"))
-        desired["schedulerAddress"] = names.scheduler_address(
-            cluster.name, cluster.meta.namespace, ports.comm
-        )
-        if ports.dashboard is not None:
-            desired["dashboardAddress"] = names.dashboard_address(
-                cluster.name, cluster.meta.namespace, ports.dashboard
-            )
+        desired["schedulerAddress"] = children.scheduler_address(cluster)
+        if (dashboard := children.dashboard_address(cluster)) is not None:
+            desired["dashboardAddress"] = dashboard
     return desired
 
 
@@ -123,7 +118,7 @@ def _scheduler_ready(observed: ObservedCluster) -> Condition:
 
 def _scheduler_problems(observed: ObservedCluster) -> list[Remark]:
     scheduler = observed.raw_scheduler_spec
-    command = command_of(scheduler, "scheduler")
+    command = command_of(scheduler, Component.SCHEDULER)
     found = [problem_of(pod, command) for pod in observed.own_pods if not pod.is_ready]
     return [remark for remark in found if remark is not None]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 
 from dask_k8s_controller.cache.objects import Pod
-from dask_k8s_controller.cluster.children import Object, service_ports
+from dask_k8s_controller.cluster.children import Object, scheduler_address
 from dask_k8s_controller.cluster.spec import Cluster
 from dask_k8s_controller.job.observe import FAILURES, SCHEDULER, incarnation
 from dask_k8s_controller.job.spec import Job
@@ -58,8 +58,7 @@ def runner_pod(job: Job, attempt: int, cluster: Cluster, scheduler: Pod, failure
     spec = copy.deepcopy(job.raw_spec["job"]["spec"])
     spec.setdefault("restartPolicy", job.restart_policy)
     spec.setdefault("enableServiceLinks", False)
-    port = service_ports(cluster.raw_spec["scheduler"].get("service")).comm
-    address = names.scheduler_address(cluster.name, job.meta.namespace, port)
+    address = scheduler_address(cluster)
     # The last lines of its log are what people want to read first when it fails.
     last_words = {"terminationMessagePolicy": "FallbackToLogsOnError"}
     spec["containers"] = [

@@ -14,6 +14,7 @@ from dask_k8s_controller.plans.conditions import Condition, Status, remarks_of, 
 from dask_k8s_controller.plans.notices import Notice, changes
 from dask_k8s_controller.plans.pod_problems import command_of, problem_of
 from dask_k8s_models.job import JobStatusWord
+from dask_k8s_models.labels import Component
 from dask_k8s_models.scalars import to_time
 
 
@@ -112,7 +113,7 @@ def _problems(observed: ObservedJob) -> list[Remark]:
     if latest is not None and latest.is_live and latest.phase == "Running" and count:
         found.append(Remark("JobRetrying", f"{counted(count)} so far. {last_failure(observed)}"))
     if latest is not None and latest.is_live:
-        command = command_of(observed.job.raw_spec["job"]["spec"], "job")
+        command = command_of(observed.job.raw_spec["job"]["spec"], Component.JOB_RUNNER)
         if problem := problem_of(latest, command):
             found.append(problem)
     elif count:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from dask_k8s_controller.cache.objects import Meta
@@ -64,12 +64,6 @@ def with_env(container: Mapping[str, Any], variables: Mapping[str, str]) -> Obje
     theirs = {variable["name"] for variable in env}
     ours = [{"name": name, "value": value} for name, value in variables.items() if name not in theirs]
     return {**container, "env": [*ours, *env]}
-
-
-def main_container(containers: Iterable[Mapping[str, Any]], name: str) -> int:
-    """Return the index of the container with that name, else of the first."""
-    found = [index for index, container in enumerate(containers) if container.get("name") == name]
-    return found[0] if found else 0
 
 
 def sub_resource(metadata: Metadata | None) -> Metadata:

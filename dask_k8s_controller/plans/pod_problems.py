@@ -7,7 +7,9 @@ from typing import Any
 
 from dask_k8s_controller.cache.objects import Container, Pod
 from dask_k8s_controller.plans.actions import Remark
-from dask_k8s_models.commands import RETIRED_COMMANDS
+from dask_k8s_models.commands import RETIRED_COMMANDS, words_of
+from dask_k8s_models.labels import Component
+from dask_k8s_models.pods import main_container
 
 WAITING_WELL = frozenset({"", "ContainerCreating", "PodInitializing"})
 
@@ -56,11 +58,9 @@ def problems_of(pods: Iterable[Pod], command: Iterable[str] = ()) -> list[Remark
     ]
 
 
-def command_of(pod_spec: Mapping[str, Any], name: str) -> list[str]:
-    """Return the words of the command and args of the container with that name, else of the first."""
-    containers = pod_spec.get("containers") or [{}]
-    main = next((item for item in containers if item.get("name") == name), containers[0])
-    return [*(main.get("command") or ()), *(main.get("args") or ())]
+def command_of(pod_spec: Mapping[str, Any], component: Component) -> list[str]:
+    """Return the words of the command and args of the container that runs Dask, or the job."""
+    return words_of(main_container(pod_spec, component))
 
 
 def _exit(container: Container) -> str:

@@ -12,20 +12,20 @@ from dask_k8s_models.pods import main_container
 
 
 class WorkerTemplate:
-    """Makes the pods of a group, which find their scheduler at that port of the Service.
+    """Makes the pods of a group, which find their scheduler at that address.
 
     Parameters
     ----------
     group : WorkerGroup
         The group.
-    comm_port : int
-        The scheduler's port of its Service.
+    address : str
+        The scheduler's address.
     dashboard_port : int, optional
         The Service's port for HTTP, where workers that leave ask; None if it offers none.
     """
 
-    def __init__(self, group: WorkerGroup, comm_port: int, dashboard_port: int | None = None) -> None:
-        self._address = names.scheduler_address(group.cluster, group.meta.namespace, comm_port)
+    def __init__(self, group: WorkerGroup, address: str, dashboard_port: int | None = None) -> None:
+        self._address = address
         metadata = worker_pod_metadata(group)
         metadata["annotations"][labels.TEMPLATE_HASH] = group.worker_hash
         metadata["namespace"] = group.meta.namespace
@@ -56,9 +56,9 @@ class WorkerTemplate:
         }
 
 
-def worker_pod(group: WorkerGroup, name: str, comm_port: int) -> Object:
-    """A worker's pod, which finds its scheduler at that port of the Service."""
-    return WorkerTemplate(group, comm_port).pod(name)
+def worker_pod(group: WorkerGroup, name: str, address: str) -> Object:
+    """A worker's pod, which finds its scheduler at that address."""
+    return WorkerTemplate(group, address).pod(name)
 
 
 def worker_pod_metadata(group: WorkerGroup) -> Object:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from dask_k8s_controller.cache.objects import Pod
-from dask_k8s_controller.cluster.children import service_ports
+from dask_k8s_controller.cluster.children import scheduler_address
 from dask_k8s_controller.cluster.spec import Cluster
 from dask_k8s_controller.plans.actions import (
     Create,
@@ -26,7 +26,7 @@ from dask_k8s_controller.settings import Policy
 from dask_k8s_controller.worker_group import children
 from dask_k8s_controller.worker_group.observe import ObservedGroup
 from dask_k8s_controller.worker_group.retirement import plan_retirement, plan_rollout, plan_shrinking
-from dask_k8s_models import names
+from dask_k8s_models import names, service
 
 
 def plan(observed: ObservedGroup, policy: Policy) -> Plan:
@@ -132,9 +132,10 @@ def _grow(draft: Draft, observed: ObservedGroup, cluster: Cluster, count: int, p
                 return
     # The events of these give the group its next reconcile.
     count = min(count, policy.burst)
-    service = cluster.raw_spec["scheduler"].get("service")
-    ports = service_ports(service)
-    template = children.WorkerTemplate(observed.group, ports.comm, ports.dashboard)
+    dashboard = service.dashboard_port(cluster.raw_spec["scheduler"].get("service"))
+    template = children.WorkerTemplate(
+        observed.group, scheduler_address(cluster), dashboard["port"] if dashboard else None
+    )
     new_names = _new_names(observed)
     for _ in range(count):
         draft.actions.append(Create(template.pod(next(new_names))))

@@ -8,6 +8,7 @@ from dask_k8s_controller.plans.notices import Notice, changes
 from dask_k8s_controller.plans.pod_problems import command_of, problems_of
 from dask_k8s_controller.worker_group.observe import ObservedGroup
 from dask_k8s_controller.worker_group.spec import WorkerGroup
+from dask_k8s_models.labels import Component
 
 
 def status(observed: ObservedGroup, plan: Plan, outcome: Outcome) -> Status:
@@ -19,7 +20,7 @@ def status(observed: ObservedGroup, plan: Plan, outcome: Outcome) -> Status:
     updated = [pod for pod in live if pod.template_hash == group.worker_hash]
     is_complete = len(active_ready) >= group.replicas and len(live) == group.replicas
     is_up_to_date = len(updated) == len(live) or not _rolls(group)
-    command = command_of((group.raw_spec.get("worker") or {}).get("spec") or {}, "worker")
+    command = command_of((group.raw_spec.get("worker") or {}).get("spec") or {}, Component.WORKER)
     problems = problems_of((pod for pod in observed.own_pods if not pod.is_ready), command)
     remarks = [*plan.remarks, *remarks_of(outcome), *problems]
     waiting = Remark(WAITING, f"{len(active_ready)} of {group.replicas} workers are ready.")

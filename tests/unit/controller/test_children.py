@@ -20,9 +20,12 @@ def env_of(pod: dict[str, Any], container: int = 0) -> dict[str, Any]:
     return {variable["name"]: variable.get("value") for variable in variables}
 
 
+ADDRESS = "tcp://c-scheduler.default.svc:8786"
+
+
 class TestWorkerPod:
     def test_finds_its_scheduler_at_the_services_own_port(self) -> None:
-        env = env_of(worker_pod(group(), "w", 9999))
+        env = env_of(worker_pod(group(), "w", "tcp://c-scheduler.default.svc:9999"))
         assert env == {
             "DASK_WORKER_NAME": "w",
             "DASK_SCHEDULER_ADDRESS": "tcp://c-scheduler.default.svc:9999",
@@ -34,46 +37,46 @@ class TestWorkerPod:
             {"name": "DASK_SCHEDULER_ADDRESS", "value": "tls://mine:1"},
             {"name": "OTHER", "value": "x"},
         ]
-        env = env_of(worker_pod(group(spec=spec), "w", 8786))
+        env = env_of(worker_pod(group(spec=spec), "w", ADDRESS))
         assert env == {"DASK_WORKER_NAME": "w", "DASK_SCHEDULER_ADDRESS": "tls://mine:1", "OTHER": "x"}
 
     def test_lets_the_users_variables_refer_to_ours(self) -> None:
         spec = pod_spec("worker")
         spec["containers"][0]["env"] = [{"name": "ALIAS", "value": "$(DASK_WORKER_NAME)"}]
-        assert list(env_of(worker_pod(group(spec=spec), "w", 8786)))[-1] == "ALIAS"
+        assert list(env_of(worker_pod(group(spec=spec), "w", ADDRESS)))[-1] == "ALIAS"
 
     def test_gives_the_environment_to_all_containers_but_init_containers(self) -> None:
         spec = pod_spec("worker", initContainers=[{"name": "init", "image": "x"}])
         spec["containers"].append({"name": "sidecar", "image": "y"})
-        pod = worker_pod(group(spec=spec), "w", 8786)
+        pod = worker_pod(group(spec=spec), "w", ADDRESS)
         assert env_of(pod, 1) == env_of(pod, 0)
         assert pod["spec"]["initContainers"] == [{"name": "init", "image": "x"}]
 
     def test_restarts_on_failure_unless_the_user_says_otherwise(self) -> None:
-        assert worker_pod(group(), "w", 8786)["spec"]["restartPolicy"] == "OnFailure"
+        assert worker_pod(group(), "w", ADDRESS)["spec"]["restartPolicy"] == "OnFailure"
         always = group(spec=pod_spec("worker", restartPolicy="Always"))
-        assert worker_pod(always, "w", 8786)["spec"]["restartPolicy"] == "Always"
+        assert worker_pod(always, "w", ADDRESS)["spec"]["restartPolicy"] == "Always"
 
     def test_has_no_service_links_unless_the_user_wants_them(self) -> None:
-        assert worker_pod(group(), "w", 8786)["spec"]["enableServiceLinks"] is False
+        assert worker_pod(group(), "w", ADDRESS)["spec"]["enableServiceLinks"] is False
         linked = group(spec=pod_spec("worker", enableServiceLinks=True))
-        assert worker_pod(linked, "w", 8786)["spec"]["enableServiceLinks"] is True
+        assert worker_pod(linked, "w", ADDRESS)["spec"]["enableServiceLinks"] is True
 
     def test_belongs_to_its_group(self) -> None:
-        (owner,) = worker_pod(group(), "w", 8786)["metadata"]["ownerReferences"]
+        (owner,) = worker_pod(group(), "w", ADDRESS)["metadata"]["ownerReferences"]
         assert (owner["kind"], owner["name"], owner["uid"]) == ("DaskWorkerGroup", "c-default", "group")
         assert owner["controller"] is True
 
     def test_does_not_change_the_spec_that_it_is_made_from(self) -> None:
         of = group()
         before = repr(of.raw_spec)
-        worker_pod(of, "w", 8786)
+        worker_pod(of, "w", ADDRESS)
         assert repr(of.raw_spec) == before
 
     def test_leaves_nulls_out(self) -> None:
         spec = pod_spec("worker")
         spec["containers"][0]["env"] = None
-        assert env_of(worker_pod(group(spec=spec), "w", 1))["DASK_WORKER_NAME"] == "w"
+        assert env_of(worker_pod(group(spec=spec), "w", ADDRESS))["DASK_WORKER_NAME"] == "w"
 
 
 class TestSchedulerPod:
@@ -134,6 +137,16 @@ class TestSchedulerPod:
         assert children.PRELOADS not in env_of(pod, 1)
 
 
+def test_what_the_scheduler_needs_goes_to_dasks_container_not_to_sidecars() -> None:
+    agent = {"name": "agent", "image": "x", "command": ["sleep", "1000"]}
+    main = {"name": "dask-scheduler", "image": "x", "args": ["dask", "scheduler"]}
+
+    pod = children.scheduler_pod(cluster(scheduler={"spec": {"containers": [agent, main]}}))
+
+    assert env_of(pod, 0) == {}
+    assert children.PRELOADS in env_of(pod, 1)
+
+
 class TestService:
     def test_gets_selector_and_ports_if_it_has_none(self) -> None:
         spec = children.scheduler_service(cluster())["spec"]
@@ -155,21 +168,38 @@ class TestService:
         assert children.scheduler_service(of)["spec"] == wanted
 
     @pytest.mark.parametrize(
-        ("ports", "comm", "dashboard"),
+        ("words", "ports", "scheduler", "dashboard"),
         [
-            ([], 8786, 8787),
-            ([("tcp-comm", 1), ("http-dashboard", 2)], 1, 2),
-            ([("a", 8786), ("b", 8787)], 8786, 8787),
-            ([("only", 5000)], 5000, None),
-            ([("tcp-comm", 5000)], 5000, None),
-            ([("a", 1), ("b", 2)], 8786, None),
+            ([], None, "tcp://c-scheduler.default.svc:8786", "http://c-scheduler.default.svc:8787"),
+            ([], [("tcp-comm", 1)], "tcp://c-scheduler.default.svc:1", None),
+            ([], [("a", 1), ("b", 2)], "tcp://c-scheduler.default.svc:8786", None),
+            (
+                ["--protocol", "ws"],
+                None,
+                "ws://c-scheduler.default.svc:8786",
+                "http://c-scheduler.default.svc:8787",
+            ),
+            (
+                ["--dashboard-prefix", "/me"],
+                None,
+                "tcp://c-scheduler.default.svc:8786",
+                "http://c-scheduler.default.svc:8787/me",
+            ),
         ],
     )
-    def test_its_ports_are_found_by_name_then_by_number(
-        self, ports: list[tuple[str, int]], comm: int, dashboard: int | None
+    def test_addresses_follow_the_command_and_the_service(
+        self,
+        words: list[str],
+        ports: list[tuple[str, int]] | None,
+        scheduler: str,
+        dashboard: str | None,
     ) -> None:
-        service = {"ports": [{"name": name, "port": port} for name, port in ports]}
-        assert children.service_ports(service) == children.Ports(comm, dashboard)
+        service = ports and {"ports": [{"name": name, "port": port} for name, port in ports]}
+        spec = pod_spec("scheduler", "dask", "scheduler", *words)
+        of = cluster(scheduler={"spec": spec, **({"service": service} if service else {})})
+
+        assert children.scheduler_address(of) == scheduler
+        assert children.dashboard_address(of) == dashboard
 
 
 class TestLabelsAndAnnotations:
@@ -188,7 +218,7 @@ class TestLabelsAndAnnotations:
 
     def test_sub_resource_wins_over_top_level(self) -> None:
         of = cluster(metadata={"labels": {"foo": "bar"}}, worker={"metadata": {"labels": {"foo": "baz"}}})
-        assert worker_pod(default_group(of), "w", 1)["metadata"]["labels"]["foo"] == "baz"
+        assert worker_pod(default_group(of), "w", ADDRESS)["metadata"]["labels"]["foo"] == "baz"
         assert children.scheduler_pod(of)["metadata"]["labels"]["foo"] == "bar"
         assert children.scheduler_service(of)["metadata"]["labels"]["foo"] == "bar"
 
@@ -197,7 +227,7 @@ class TestLabelsAndAnnotations:
             metadata={"labels": {labels.COMPONENT: "superworker"}},
             worker={"metadata": {"labels": {labels.COMPONENT: "superworker", labels.CLUSTER_NAME: "x"}}},
         )
-        made = worker_pod(default_group(of), "w", 1)["metadata"]["labels"]
+        made = worker_pod(default_group(of), "w", ADDRESS)["metadata"]["labels"]
         assert made[labels.COMPONENT] == "worker"
         assert made[labels.CLUSTER_NAME] == "c"
 
@@ -219,26 +249,26 @@ class TestLabelsAndAnnotations:
         assert key not in made
 
     def test_istio_is_kept_out_unless_the_user_wants_it(self) -> None:
-        assert worker_pod(group(), "w", 1)["metadata"]["labels"][labels.ISTIO_INJECT] == "false"
+        assert worker_pod(group(), "w", ADDRESS)["metadata"]["labels"][labels.ISTIO_INJECT] == "false"
         wanted = group(metadata={"labels": {labels.ISTIO_INJECT: "true"}})
-        assert worker_pod(wanted, "w", 1)["metadata"]["labels"][labels.ISTIO_INJECT] == "true"
+        assert worker_pod(wanted, "w", ADDRESS)["metadata"]["labels"][labels.ISTIO_INJECT] == "true"
 
     def test_the_clusters_replicas_are_not_handed_on_to_pods(self) -> None:
-        made = worker_pod(default_group(cluster()), "w", 1)["metadata"]["annotations"]
+        made = worker_pod(default_group(cluster()), "w", ADDRESS)["metadata"]["annotations"]
         assert labels.CLUSTER_REPLICAS not in made
 
 
 class TestLeaving:
     def hook(self, spec: dict[str, Any] | None = None) -> Any:
         of = group(spec=spec) if spec else group()
-        (container, *_) = WorkerTemplate(of, 8786, 8787).pod("w")["spec"]["containers"]
+        (container, *_) = WorkerTemplate(of, ADDRESS, 8787).pod("w")["spec"]["containers"]
         return container.get("lifecycle")
 
     def test_a_worker_asks_its_scheduler_before_it_ends(self) -> None:
         command = self.hook()["preStop"]["exec"]["command"]
         assert command[:2] == ["python", "-c"]
         assert command[3:] == ["c-scheduler.default.svc", "8787", "/dask-k8s/v1/leave", "115"]
-        assert WorkerTemplate(group(), 8786, 8787).pod("w")["spec"]["terminationGracePeriodSeconds"] == 120
+        assert WorkerTemplate(group(), ADDRESS, 8787).pod("w")["spec"]["terminationGracePeriodSeconds"] == 120
 
     def test_within_the_time_that_the_user_gives_it(self) -> None:
         spec = pod_spec("worker")
@@ -253,13 +283,13 @@ class TestLeaving:
         assert self.hook(spec) == {"postStart": {"exec": {"command": ["true"]}}}
 
     def test_nobody_is_asked_where_the_service_has_no_port_for_it(self) -> None:
-        assert "lifecycle" not in WorkerTemplate(group(), 8786).pod("w")["spec"]["containers"][0]
+        assert "lifecycle" not in WorkerTemplate(group(), ADDRESS).pod("w")["spec"]["containers"][0]
 
 
 def test_new_template_code_alone_changes_no_hash(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = worker_pod(group(), "w", 1)
+    before = worker_pod(group(), "w", ADDRESS)
     monkeypatch.setattr(worker_children, "with_env", lambda container, variables: {**container, "env": []})
-    after = worker_pod(group(), "w", 1)
+    after = worker_pod(group(), "w", ADDRESS)
     assert after["spec"] != before["spec"]
     assert (
         after["metadata"]["annotations"][labels.TEMPLATE_HASH]
