@@ -23,14 +23,12 @@ def register(registry: kopf.OperatorRegistry | None = None) -> None:
     registry : kopf.OperatorRegistry, optional
         Where to; kopf's default registry, where ``kopf run`` finds them, by default.
     """
-    import kopf
-
     from dask_k8s_controller.operator import Operator
     from dask_k8s_controller.settings import Settings
     from dask_k8s_controller.watching.handlers import register_handlers
     from dask_k8s_controller.watching.plugins import load_plugins
 
-    register_handlers(registry or kopf.get_default_registry(), lambda: Operator(Settings.from_config()))
+    register_handlers(registry, lambda: Operator(Settings.from_config()))
     load_plugins()
 
 

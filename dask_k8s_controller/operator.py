@@ -5,15 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dask_k8s_controller.autoscaler.kind import AUTOSCALER
 from dask_k8s_controller.cache.cache import Cache
 from dask_k8s_controller.cluster.kind import CLUSTER
 from dask_k8s_controller.job.kind import JOB
 from dask_k8s_controller.kubernetes.api import Api
-from dask_k8s_controller.kubernetes.connection import Connection, Credentials, find_credentials
-from dask_k8s_controller.kubernetes.errors import ApiError
+from dask_k8s_controller.kubernetes.connection import Connection, log_in
 from dask_k8s_controller.kubernetes.executor import Executor
 from dask_k8s_controller.kubernetes.recorder import EventRecorder
 from dask_k8s_controller.kubernetes.resources import (
@@ -29,22 +28,25 @@ from dask_k8s_controller.runtime.health import HealthServer
 from dask_k8s_controller.runtime.lease import LeaderLease
 from dask_k8s_controller.runtime.loop_lag import LoopLag
 from dask_k8s_controller.runtime.metrics import Metrics
-from dask_k8s_controller.runtime.queue import WorkQueue
+from dask_k8s_controller.runtime.queue import Requeue, WorkQueue
 from dask_k8s_controller.runtime.reconciler import Reconciler
 from dask_k8s_controller.scheduler.client import SchedulerClient
 from dask_k8s_controller.scheduler.conversations import Conversations, Schedulers
 from dask_k8s_controller.settings import LeaderElection, Limits, Settings
-from dask_k8s_controller.watching.relists import Listing, RelistMonitor
+from dask_k8s_controller.watching.watches import Listing, Watches
 from dask_k8s_controller.worker_group.kind import WORKER_GROUP
 from dask_k8s_models.autoscaler import AutoscalerSpec
 from dask_k8s_models.cluster import ClusterSpec
 from dask_k8s_models.job import JobSpec
 from dask_k8s_models.worker_group import WorkerGroupSpec
 
-if TYPE_CHECKING:
-    import kopf
-
 logger = logging.getLogger(__name__)
+
+BLIND_RETRY = 10.0
+"""Seconds before an object is looked at again whose namespace can't be seen."""
+
+ITEMS_AT_ONCE = 200
+"""So many items of a list are parsed before others get the event loop."""
 
 KINDS: tuple[Kind[Any, Any], ...] = (CLUSTER, WORKER_GROUP, JOB, AUTOSCALER)
 """The kinds of objects that the controller reconciles."""
@@ -69,8 +71,8 @@ class Operator:
         self.settings = settings
         self.clock = clock or RealClock()
         self.metrics = Metrics()
-        self.relists = RelistMonitor(WATCHED, self._verify)
-        self.api = Api(self._log_in, limits=settings.limits, on_request=self.metrics.request_done)
+        self.watches = Watches(WATCHED)
+        self.api = Api(self.log_in, limits=settings.limits, on_request=self.metrics.request_done)
         self.schedulers: Schedulers = schedulers or SchedulerClient(self.api, settings.patience)
         self.conversations = Conversations(
             self.schedulers, self.clock, self._answered, on_question=self.metrics.question_done
@@ -87,8 +89,9 @@ class Operator:
             metrics=self.metrics,
             policy=settings.policy,
         )
+        self.cache.on_gone = self._gone
         self.queue = WorkQueue(
-            self.reconciler.reconcile,
+            self._reconcile,
             clock=self.clock,
             concurrency=settings.concurrency,
             spacing=settings.spacing,
@@ -96,23 +99,20 @@ class Operator:
             on_reconcile=self.metrics.reconcile_done,
         )
         add_gauges(self.metrics, self.cache, self.queue)
-        self.health = HealthServer(settings, self.queue, self.metrics, self.relists)
+        self.health = HealthServer(settings, self.queue, self.metrics, self.watches)
         self.loop_lag = LoopLag(self.clock, self.metrics.loop_lag_seconds.observe)
         self._lease: LeaderLease | None = None
         self._lease_api: Api | None = None
-        self._kopf_settings: kopf.OperatorSettings | None = None
+        self.trusts_env = False
 
-    async def start(self, kopf_settings: kopf.OperatorSettings, taken_port: int | None = None) -> None:
+    async def start(self, taken_port: int | None = None) -> None:
         """Begin to act on what the watches show.
 
         Parameters
         ----------
-        kopf_settings : kopf.OperatorSettings
-            For the credentials.
         taken_port : int, optional
             A port that kopf itself is going to listen on.
         """
-        self._kopf_settings = kopf_settings
         # Otherwise the first object of each kind would keep the event loop busy for long.
         for spec in (ClusterSpec, WorkerGroupSpec, AutoscalerSpec, JobSpec):
             spec.model_rebuild()
@@ -127,7 +127,7 @@ class Operator:
     def _take_part(self, election: LeaderElection, namespace: str) -> None:
         """Act only while this replica holds the Lease."""
         limits = Limits(concurrency=1, timeout=election.renewal, attempts=1)
-        self._lease_api = Api(self._log_in, limits=limits, on_request=self.metrics.request_done)
+        self._lease_api = Api(self.log_in, limits=limits, on_request=self.metrics.request_done)
         self._lease = LeaderLease(
             self._lease_api,
             self.clock,
@@ -152,15 +152,14 @@ class Operator:
             await self._lease_api.close()
         await self.recorder.stop()
         await self.conversations.stop()
-        await self.relists.stop()
         self.loop_lag.stop()
         await self.health.stop()
         await self.schedulers.close()
         await self.api.close()
 
-    def credentials(self) -> Credentials:
-        """Read the credentials of the API server anew."""
-        return find_credentials(self._kopf_settings)
+    async def log_in(self) -> Connection:
+        """Open a session with the API server, with the credentials as they are now."""
+        return await log_in(trust_env=self.trusts_env)
 
     def seen(self, body: Mapping[str, Any]) -> None:
         """Take note of an object that a watch shows."""
@@ -169,20 +168,41 @@ class Operator:
     def changed(self, kind: str, event: str | None, body: Mapping[str, Any]) -> None:
         """Reconcile what depends on an object that a watch shows."""
         metadata = body["metadata"]
-        uid = metadata.get("uid") or ""
-        store = self.cache.store(kind)
-        version = str(metadata.get("resourceVersion") or "")
-        changed = store.forget(uid, version) if event == "DELETED" else store.get(uid)
-        if changed is None:
-            return
+        uid, store = metadata.get("uid") or "", self.cache.store(kind)
         if event == "DELETED":
-            self._forget(changed)
-        self._enqueue(changed)
+            store.forget(uid, metadata.get("resourceVersion") or "")
+        elif (changed := store.get(uid)) is not None:
+            self._enqueue(changed)
 
-    def _forget(self, gone: Any) -> None:
+    def list_begins(self, listing: Listing) -> int:
+        """Return a mark: what was known before it is as the list will say."""
+        return self.cache.store(listing.resource.kind).mark()
+
+    async def listed(self, listing: Listing, items: list[dict[str, Any]], mark: int) -> None:
+        """Take note of a part of a list."""
+        store = self.cache.store(listing.resource.kind)
+        for number, item in enumerate(items):
+            store.see({"kind": listing.resource.kind, **item}, mark)
+            if number % ITEMS_AT_ONCE == ITEMS_AT_ONCE - 1:
+                await asyncio.sleep(0)
+
+    def list_ends(self, listing: Listing, uids: set[str], version: str, mark: int) -> None:
+        """Take note of what has gone while a watch was interrupted: kopf, listing anew, doesn't tell."""
+        self.cache.store(listing.resource.kind).replace_all(
+            uids, version, mark, lambda facts: listing.namespace in (None, facts.meta.namespace)
+        )
+
+    async def _reconcile(self, key: Key) -> Requeue:
+        if self.watches.is_blind(key.namespace):
+            # What can't be seen isn't missing.
+            return Requeue(after=BLIND_RETRY)
+        return await self.reconciler.reconcile(key)
+
+    def _gone(self, gone: Any) -> None:
         self.reconciler.forget(gone.meta.uid)
         if gone.kind == PODS.kind and gone.meta.owner is not None:
             self.conversations.forget_pod(gone.meta.owner.uid, gone.meta.uid)
+        self._enqueue(gone)
 
     def _enqueue(self, changed: Any) -> None:
         for kind in KINDS:
@@ -191,26 +211,3 @@ class Operator:
 
     def _answered(self, key: Key) -> None:
         self.queue.add(key)
-
-    async def _log_in(self) -> Connection:
-        return self.credentials().connect()
-
-    async def _verify(self, listing: Listing) -> None:
-        """Find out what has gone while a watch was interrupted: kopf, listing anew, doesn't tell."""
-        await asyncio.sleep(1.0)
-        try:
-            found = await self.api.list(listing.resource, listing.namespace, listing.label_selector)
-        except ApiError as error:
-            logger.warning("Could not list %s anew: %s", listing.resource.plural, error)
-            self.relists.again(listing)
-            return
-        for item in found.get("items") or ():
-            self.cache.see({"kind": listing.resource.kind, **item})
-        gone = self.cache.store(listing.resource.kind).replace_all(
-            (item["metadata"]["uid"] for item in found.get("items") or ()),
-            str(found.get("metadata", {}).get("resourceVersion") or ""),
-            lambda facts: listing.namespace in (None, facts.meta.namespace),
-        )
-        for facts in gone:
-            self._forget(facts)
-            self._enqueue(facts)

@@ -39,9 +39,11 @@ class Cache:
         self, parsers: Mapping[str, Callable[[Mapping[str, Any]], Any]], clock: Clock, answers: Answers
     ) -> None:
         self.answers = answers
+        self.on_gone: Callable[[Any], None] = lambda gone: None
+        """Called with each object that is gone, whoever found it out."""
         self._clock = clock
         self._stores: dict[str, Store[Any]] = {
-            kind: Store(parse, lambda facts: facts.index())
+            kind: Store(parse, lambda facts: facts.index(), self._is_gone)
             for kind, parse in {**parsers, Pod.kind: Pod.of, Service.kind: Service.of}.items()
         }
         self._undecided: dict[str, dict[str, float]] = {}
@@ -110,6 +112,9 @@ class Cache:
         for name in [name for name, since in names.items() if now - since > UNDECIDED_FOR]:
             del names[name]
         return tuple(names)
+
+    def _is_gone(self, gone: Any) -> None:
+        self.on_gone(gone)
 
     def creation_is_open(self, owner_uid: str, pod: str) -> None:
         """Take note of a pod whose creation got no answer."""

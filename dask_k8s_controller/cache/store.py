@@ -1,12 +1,13 @@
 """What is known of each kind of objects: the newest of what the watch showed and what our writes returned.
 
-So a plan never misses our last writes, however late the watch is: a stale cache never makes a second pod.
+So a plan never misses our last writes, however late the watch is: a stale cache never makes a second pod. And
+a new list is the truth, whatever versions it has: a restored backup of the API server takes them back.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
-from typing import Any, ClassVar, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar
 
 from dask_k8s_controller.cache.objects import Meta
 
@@ -25,6 +26,13 @@ T = TypeVar("T", bound=HasMeta)
 REMEMBERED_DELETIONS = 10_000
 
 
+class _Deletion(NamedTuple):
+    """When an object has gone, by our own count, and at which version; empty if that isn't known."""
+
+    at: int
+    version: str
+
+
 class Store(Generic[T]):
     """The objects of one kind, by uid, and found by keys that are made from their facts.
 
@@ -34,63 +42,92 @@ class Store(Generic[T]):
         Makes facts of an object's JSON.
     keys : callable
         Names the keys by which facts are found with `find`, e.g. the name and the group that a pod is of.
+    on_gone : callable, optional
+        Told the facts of each object that is gone.
     """
 
     def __init__(
-        self, parse: Callable[[Mapping[str, Any]], T], keys: Callable[[T], Iterable[Hashable]]
+        self,
+        parse: Callable[[Mapping[str, Any]], T],
+        keys: Callable[[T], Iterable[Hashable]],
+        on_gone: Callable[[T], None] = lambda facts: None,
     ) -> None:
         self._parse = parse
         self._keys = keys
+        self._on_gone = on_gone
         self._facts: dict[str, T] = {}
+        self._learned: dict[str, int] = {}
         self._found: dict[Hashable, dict[str, T]] = {}
-        self._deleted: dict[str, str] = {}
+        self._deleted: dict[str, _Deletion] = {}
+        self._count = 0
 
-    def see(self, body: Mapping[str, Any]) -> T:
-        """Take note of an object, unless it is known in a newer version or known to be gone."""
+    def see(self, body: Mapping[str, Any], listed_at: int | None = None) -> T:
+        """Take note of an object, unless it is known in a newer version or known to be gone.
+
+        Parameters
+        ----------
+        body : mapping
+            The object.
+        listed_at : int, optional
+            It stands in a list that was asked for at this `mark`: what was known before doesn't count.
+        """
         metadata = body["metadata"]
-        uid = metadata["uid"]
-        known = self._facts.get(uid)
-        if known is not None and not _is_newer(metadata.get("resourceVersion"), known.meta.version):
-            return known
+        uid, version = metadata["uid"], metadata.get("resourceVersion") or ""
+        known, deletion = self._facts.get(uid), self._deleted.get(uid)
+        if known is not None:
+            is_outdated = listed_at is not None and self._learned[uid] <= listed_at
+            if version == known.meta.version or not (is_outdated or _is_newer(version, known.meta.version)):
+                return known
         facts = self._parse(body)
-        if self._is_back(uid, metadata.get("resourceVersion")):
-            self._drop(uid)
-            self._facts[uid] = facts
-            for key in self._keys(facts):
-                self._found.setdefault(key, {})[uid] = facts
+        if deletion is not None:
+            is_outdated = listed_at is not None and deletion.at <= listed_at
+            # A watch by labels tells of an object that lost them as of one that has gone: it may come back.
+            if not is_outdated and not (deletion.version and _is_newer(version, deletion.version)):
+                return facts
+            del self._deleted[uid]
+        self._drop(uid)
+        self._facts[uid] = facts
+        self._learned[uid] = self._tick()
+        for key in self._keys(facts):
+            self._found.setdefault(key, {})[uid] = facts
         return facts
 
     def confirm(self, body: Mapping[str, Any]) -> None:
         """Take note of an object that the API server itself has just shown, whatever a watch said."""
         metadata = body["metadata"]
-        gone_at = self._deleted.get(metadata["uid"])
-        if gone_at and not _is_newer(gone_at, metadata.get("resourceVersion") or ""):
+        deletion = self._deleted.get(metadata["uid"])
+        version = metadata.get("resourceVersion") or ""
+        if deletion is not None and deletion.version and not _is_newer(deletion.version, version):
             del self._deleted[metadata["uid"]]
         self.see(body)
 
     def forget(self, uid: str, version: str = "") -> T | None:
-        """Take note that an object is gone.
+        """Take note that an object is gone: older news of it is ignored. Return what was known of it.
 
         Parameters
         ----------
         uid : str
-            Of the object.
+            The object's.
         version : str
-            The resource version as of which it is gone from what is watched. An object that only lost a
-            label comes back with a newer one; without a version it never does.
-
-        Returns
-        -------
-        object
-            What was known of it.
+            The version at which it was deleted, if that is known.
         """
-        self._deleted[uid] = version
+        self._deleted.pop(uid, None)
+        self._deleted[uid] = _Deletion(self._tick(), version)
         if len(self._deleted) > REMEMBERED_DELETIONS:
             del self._deleted[next(iter(self._deleted))]
-        return self._drop(uid)
+        facts = self._drop(uid)
+        if facts is not None:
+            self._on_gone(facts)
+        return facts
 
-    def replace_all(self, uids: Iterable[str], version: str, within: Callable[[T], bool]) -> list[T]:
-        """Take note of a list as of ``version``: what it lacks is gone, unless it is newer.
+    def mark(self) -> int:
+        """Return what tells apart what is known by now and what will be learned after."""
+        return self._count
+
+    def replace_all(
+        self, uids: Iterable[str], version: str, listed_at: int, within: Callable[[T], bool]
+    ) -> list[T]:
+        """Take note of what a list has: what it lacks is gone, unless it was learned after and is newer.
 
         A watch that had to begin anew doesn't tell what was deleted meanwhile; a list does, by its gaps.
 
@@ -100,6 +137,8 @@ class Store(Generic[T]):
             What the list has.
         version : str
             The list's resource version.
+        listed_at : int
+            The `mark` at which the list was asked for.
         within : callable
             Whether an object would have been in the list.
 
@@ -112,7 +151,9 @@ class Store(Generic[T]):
         gone = [
             facts
             for uid, facts in self._facts.items()
-            if uid not in present and within(facts) and not _is_newer(facts.meta.version, version)
+            if uid not in present
+            and within(facts)
+            and (self._learned[uid] <= listed_at or not _is_newer(facts.meta.version, version))
         ]
         for facts in gone:
             self.forget(facts.meta.uid, version)
@@ -132,19 +173,14 @@ class Store(Generic[T]):
     def __len__(self) -> int:
         return len(self._facts)
 
-    def _is_back(self, uid: str, version: str | None) -> bool:
-        """Whether an object isn't known to be gone: what is late in telling of it has an older version."""
-        if uid not in self._deleted:
-            return True
-        gone_at = self._deleted[uid]
-        if not gone_at or not _is_newer(version, gone_at):
-            return False
-        del self._deleted[uid]
-        return True
+    def _tick(self) -> int:
+        self._count += 1
+        return self._count
 
     def _drop(self, uid: str) -> T | None:
         facts = self._facts.pop(uid, None)
         if facts is not None:
+            del self._learned[uid]
             for key in self._keys(facts):
                 found = self._found[key]
                 del found[uid]
@@ -153,9 +189,9 @@ class Store(Generic[T]):
         return facts
 
 
-def _is_newer(version: str | None, than: str) -> bool:
+def _is_newer(version: str, than: str) -> bool:
     """Compare resource versions: they are numbers that grow, documented so since Kubernetes 1.35."""
     try:
-        return int(version or "") > int(than)
+        return int(version) > int(than)
     except ValueError:
         return version != than

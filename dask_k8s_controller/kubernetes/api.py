@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
@@ -18,7 +19,8 @@ from dask_k8s_controller.kubernetes.connection import Connection
 from dask_k8s_controller.kubernetes.errors import ApiError, Conflict, Refused, Unavailable
 from dask_k8s_controller.kubernetes.resources import Resource
 from dask_k8s_controller.kubernetes.slots import Slots, share
-from dask_k8s_controller.settings import Limits
+from dask_k8s_controller.settings import Backoff, Limits
+from dask_k8s_credentials import CredentialsError
 
 Object = dict[str, Any]
 Body = Object | list[Object]
@@ -28,6 +30,9 @@ JSON = "application/json"
 MERGE_PATCH = "application/merge-patch+json"
 JSON_PATCH = "application/json-patch+json"
 APPLY_PATCH = "application/apply-patch+yaml"
+
+REFUSED_CREDENTIALS = Backoff(first=1.0, longest=30.0)
+"""Waits before credentials are read again that stay refused."""
 
 RETRIED_CODES = frozenset({408, 429, 500, 502, 503, 504})
 
@@ -65,12 +70,19 @@ class Api:
         self._slots_of_each = Slots(share(self._limits.concurrency))
         self._login_lock = asyncio.Lock()
         self._connection: Connection | None = None
+        self._refusals = 0
+        self._next_login = 0.0
 
     async def connection(self) -> Connection:
         """Return the connection to the API server, made when it is needed first."""
         async with self._login_lock:
             if self._connection is None:
-                self._connection = await self._login()
+                if (wait := self._next_login - time.monotonic()) > 0:
+                    raise Unavailable(f"the API server refuses the credentials: read again in {wait:.0f} s")
+                try:
+                    self._connection = await self._login()
+                except CredentialsError as error:
+                    raise Unavailable(str(error)) from error
             return self._connection
 
     async def close(self) -> None:
@@ -237,6 +249,8 @@ class Api:
                 self._on_request(verb, resource.kind, code)
         if code == 401:
             await self._log_in_again(connection)
+        else:
+            self._refusals = 0
         if code >= 400:
             raise _error(verb, path, code, text, response.headers.get("Retry-After"))
         answer: Object = json.loads(text)
@@ -245,6 +259,10 @@ class Api:
     async def _log_in_again(self, refused: Connection) -> None:
         async with self._login_lock:
             if self._connection is refused:
+                # The first time they have expired, afterwards they are no good.
+                wait = REFUSED_CREDENTIALS.delay(self._refusals) if self._refusals else 0.0
+                self._refusals += 1
+                self._next_login = time.monotonic() + wait
                 self._connection = None
                 await refused.session.close()
 

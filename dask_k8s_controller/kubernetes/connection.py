@@ -1,21 +1,14 @@
-"""How the controller logs in: with the pod's service account, else the kubeconfig, both read by kopf."""
+"""How the controller logs in: with the credentials of the kubeconfig, else of the pod's service account."""
 
 from __future__ import annotations
 
-import logging
-import os
-from dataclasses import dataclass, replace
+import asyncio
+from dataclasses import dataclass
 
 import aiohttp
-import kopf
+from multidict import CIMultiDict
 
-from dask_k8s_controller.kubernetes.errors import ControllerError
-
-logger = logging.getLogger(__name__)
-
-
-class NoCredentials(ControllerError):
-    """Neither a service account nor a kubeconfig was found."""
+from dask_k8s_credentials import Credentials, CredentialsError, load
 
 
 @dataclass(frozen=True)
@@ -29,7 +22,7 @@ class Connection:
     session : aiohttp.ClientSession
         Has the credentials; whoever made the connection closes it.
     in_cluster : bool
-        Whether the credentials are a pod's service account: only then Services can be reached directly.
+        Whether the credentials are a pod's service account: only then other pods can be reached directly.
     namespace : str
         The credentials' own namespace.
     """
@@ -40,53 +33,42 @@ class Connection:
     namespace: str
 
 
-@dataclass(frozen=True)
-class Credentials:
-    """Where the API server is and how it knows us."""
-
-    info: kopf.ConnectionInfo
-    in_cluster: bool
-
-    def connect(self, trace: aiohttp.TraceConfig | None = None) -> Connection:
-        """Open a session; the number of connections is not limited here."""
-        session = aiohttp.ClientSession(
-            cookie_jar=aiohttp.DummyCookieJar(),  # Schedulers behind the proxy are not to be recognised.
-            connector=aiohttp.TCPConnector(limit=0, ssl=self.info.as_ssl_context()),
-            headers={"User-Agent": "dask-k8s-controller", **self.info.as_http_headers()},
-            proxy=self.info.proxy_url,
-            trust_env=self.info.trust_env,
-            timeout=aiohttp.ClientTimeout(total=None),
-            trace_configs=[trace] if trace is not None else None,
-        )
-        return Connection(
-            self.info.server.rstrip("/"), session, self.in_cluster, self.info.default_namespace or "default"
-        )
-
-
-def find_credentials(settings: kopf.OperatorSettings | None = None) -> Credentials:
-    """Read the credentials anew, as tokens change.
+def connect(credentials: Credentials, *, trust_env: bool = False) -> Connection:
+    """Open a session; the number of connections is not limited here.
 
     Parameters
     ----------
-    settings : kopf.OperatorSettings, optional
-        kopf's settings, for ``networking.trust_env``.
+    credentials : Credentials
+        Where the API server is and how it knows us.
+    trust_env : bool
+        Whether the environment's proxies are used, if the credentials name none.
 
     Raises
     ------
-    NoCredentials
-        If there are none.
+    CredentialsError
+        The proxy is of a kind that the controller can't use.
     """
-    settings = settings or kopf.OperatorSettings()
-    if info := kopf.login_with_service_account(settings=settings, logger=logger):
-        return Credentials(replace(info, server=_server(info.server)), in_cluster=True)
-    if info := kopf.login_with_kubeconfig(settings=settings, logger=logger):
-        return Credentials(info, in_cluster=False)
-    raise NoCredentials(
-        "no credentials for a Kubernetes API server: run in a pod with a service account, or set KUBECONFIG"
+    if credentials.proxy and credentials.proxy.startswith("socks"):
+        raise CredentialsError(
+            f"The controller can't use the kubeconfig's proxy-url {credentials.proxy}: use an HTTP proxy."
+        )
+    session = aiohttp.ClientSession(
+        cookie_jar=aiohttp.DummyCookieJar(),  # Schedulers behind the proxy are not to be recognised.
+        connector=aiohttp.TCPConnector(limit=0, ssl=credentials.ssl_context or True),
+        headers=CIMultiDict([("User-Agent", "dask-k8s-controller"), *credentials.headers]),
+        proxy=credentials.proxy,
+        trust_env=trust_env and not credentials.is_local,
+        timeout=aiohttp.ClientTimeout(total=None),
     )
+    return Connection(credentials.server, session, credentials.in_cluster, credentials.namespace)
 
 
-def _server(by_name: str) -> str:
-    """Return the API server's address as pods are told it, which needs no DNS."""
-    host, port = os.environ.get("KUBERNETES_SERVICE_HOST"), os.environ.get("KUBERNETES_SERVICE_PORT", "443")
-    return f"https://{f'[{host}]' if ':' in host else host}:{port}" if host else by_name
+async def log_in(*, trust_env: bool = False) -> Connection:
+    """Find the credentials as they are now, and open a session; a plugin of the kubeconfig may take a while.
+
+    Raises
+    ------
+    CredentialsError
+        There are none, or they can't be read.
+    """
+    return connect(await asyncio.to_thread(load), trust_env=trust_env)

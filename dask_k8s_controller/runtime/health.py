@@ -14,7 +14,7 @@ from dask_k8s_controller.runtime.queue import WorkQueue
 from dask_k8s_controller.settings import DEFAULT_HEALTH_PORT, Settings
 
 if TYPE_CHECKING:
-    from dask_k8s_controller.watching.relists import RelistMonitor
+    from dask_k8s_controller.watching.watches import Watches
 
 logger = logging.getLogger(__name__)
 
@@ -38,13 +38,11 @@ class HealthServer:
         Whose reconciles must not get stuck.
     metrics : Metrics
         What is counted.
-    watches : RelistMonitor
+    watches : Watches
         Whose lists and watches must not fail for ever.
     """
 
-    def __init__(
-        self, settings: Settings, queue: WorkQueue, metrics: Metrics, watches: RelistMonitor
-    ) -> None:
+    def __init__(self, settings: Settings, queue: WorkQueue, metrics: Metrics, watches: Watches) -> None:
         self._settings = settings
         self._queue = queue
         self._metrics = metrics

@@ -19,7 +19,7 @@ import aiohttp
 from yarl import URL
 
 from dask_k8s_controller.kubernetes.api import Api
-from dask_k8s_controller.kubernetes.errors import BadAnswer, NoSuchRoute, Unreachable
+from dask_k8s_controller.kubernetes.errors import ApiError, BadAnswer, NoSuchRoute, Unreachable
 from dask_k8s_controller.kubernetes.slots import Slots
 from dask_k8s_controller.scheduler.answers import Worker
 from dask_k8s_controller.scheduler.endpoint import Endpoint
@@ -131,7 +131,10 @@ class SchedulerClient:
     ) -> tuple[Any, float]:
         """Return an answer, and when it was given by the scheduler's clock, in seconds since 1970."""
         limit = BASE_SIZE + SIZE_PER_WORKER * endpoint.workers
-        session, base = await self._way_to(endpoint)
+        try:
+            session, base = await self._way_to(endpoint)
+        except ApiError as error:
+            raise Unreachable("the API server, on the way to the scheduler, is out of reach") from error
         url = URL(base + path, encoded=True)
         # What takes long has slots of its own: nobody waits for it who only has a question.
         kind = (endpoint.namespace, timeout is not None)

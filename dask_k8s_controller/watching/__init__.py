@@ -1,1 +1,1 @@
-"""What the API server shows: handlers, plugins, relists and rights. The only folder that imports kopf."""
+"""What the API server shows: handlers, plugins, lists and rights. The only folder that imports kopf."""

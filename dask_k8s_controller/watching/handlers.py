@@ -18,8 +18,11 @@ import click
 import kopf
 
 from dask_k8s_controller.kubernetes.resources import PODS, SERVICES, WATCHED, Resource
+from dask_k8s_controller.watching.login import Logins
 from dask_k8s_controller.watching.plugins import NoDiffs, keep_diffs, watched_by_others
 from dask_k8s_controller.watching.rights import may_scan
+from dask_k8s_controller.watching.session import WatchSession
+from dask_k8s_credentials import CredentialsError
 from dask_k8s_models import labels
 
 if TYPE_CHECKING:
@@ -31,24 +34,31 @@ FINALIZER = "kubernetes.dask.org/controller"
 """kopf removes the finalizer of its configured name where it needs none; the usual one may be another's."""
 
 
-def register_handlers(registry: kopf.OperatorRegistry, make_operator: Callable[[], Operator]) -> None:
+def register_handlers(registry: kopf.OperatorRegistry | None, make_operator: Callable[[], Operator]) -> None:
     """Register all handlers of the controller.
 
     Parameters
     ----------
-    registry : kopf.OperatorRegistry
-        Where to.
+    registry : kopf.OperatorRegistry or None
+        Where to; None for kopf's default registry.
     make_operator : callable
         Makes the controller when kopf starts.
     """
+    registry = registry or kopf.get_default_registry()
 
     async def start(settings: kopf.OperatorSettings, memo: Any, **_: Any) -> None:
         logging.getLogger("kopf.objects").addFilter(_concerns_others)
         _configure(settings, registry)
         memo.dask_operator = make_operator()
-        await memo.dask_operator.start(settings, taken_port=_liveness_port())
-        if not await may_scan(memo.dask_operator.credentials()):
+        memo.dask_logins = Logins(memo.dask_operator.log_in)
+        memo.dask_operator.trusts_env = bool(settings.networking.trust_env)
+        try:
+            connection = await memo.dask_operator.log_in()
+        except CredentialsError as error:
+            raise kopf.PermanentError(str(error)) from error
+        if not await may_scan(connection):
             settings.scanning.disabled = True
+        await memo.dask_operator.start(taken_port=_liveness_port())
         if threading.current_thread() is threading.main_thread():  # else others share the process's memory
             # All that was imported stays: looking through it again and again holds the event loop up.
             gc.collect()
@@ -106,11 +116,11 @@ async def _stop(memo: Any, **_: Any) -> None:
 
 async def _log_in(memo: Any, **_: Any) -> kopf.AiohttpSession:
     operator = _operator(memo)
-    connection = operator.credentials().connect(operator.relists.trace())
+    logins: Logins = memo.dask_logins
+    connection = await logins.connection()
+    session: Any = WatchSession(connection, operator.watches, operator)
     return kopf.AiohttpSession(
-        server=connection.server,
-        aiohttp_session=connection.session,
-        default_namespace=connection.namespace,
+        server=connection.server, aiohttp_session=session, default_namespace=connection.namespace
     )
 
 

@@ -6,7 +6,7 @@ import logging
 
 import aiohttp
 
-from dask_k8s_controller.kubernetes.connection import Credentials
+from dask_k8s_controller.kubernetes.connection import Connection
 
 logger = logging.getLogger(__name__)
 
@@ -16,12 +16,11 @@ SCANNED = (("", "namespaces"), ("apiextensions.k8s.io", "customresourcedefinitio
 """What kopf watches in order to follow namespaces and CRDs that come and go: group and resource."""
 
 
-async def may_scan(credentials: Credentials) -> bool:
+async def may_scan(connection: Connection) -> bool:
     """Return whether namespaces and CRDs may be listed, which a Role in one namespace can't allow.
 
-    While the API server doesn't answer, they may: kopf then finds out by itself.
+    While the API server doesn't answer, they may: kopf then finds out by itself. The connection is closed.
     """
-    connection = credentials.connect()
     try:
         async with connection.session:
             return all([await _may_list(connection.session, connection.server, *what) for what in SCANNED])

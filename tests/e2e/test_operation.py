@@ -15,7 +15,7 @@ import yaml
 from dask_k8s_controller.kubernetes.rules import Where, rules
 from tests.conformance.waiting import eventually
 from tests.e2e.conftest import DASK_CLUSTERS, WORKER_GROUPS, is_running, pods_of
-from tests.harness.accounts import grant, kubeconfig_of
+from tests.harness.accounts import RBAC, grant, kubeconfig_of
 from tests.harness.controller import ControllerProcess
 from tests.harness.embedded import EmbeddedController
 from tests.harness.flows import CLUSTERS, NAME, Shape, await_shape, create, manifest, of
@@ -111,6 +111,37 @@ class TestAlone:
                 labelSelector="dask.org/component=scheduler",
             )
             assert "forbidden" not in controller.log.lower()
+
+    def test_a_namespace_that_takes_its_rights_back_harms_no_other(
+        self,
+        kube: Kube,
+        kubeconfig: Path,
+        namespace: str,
+        other_namespace: str,
+        tmp_path: Path,
+        idle_cluster_manifest: Manifest,
+    ) -> None:
+        url = f"http://127.0.0.1:{free_port()}"
+        rights = rules(Where.WATCHED, Where.OUTSIDE)
+        for where in (namespace, other_namespace):
+            grant(kube, where, rights, "controller", of=namespace)
+        path = tmp_path / "kubeconfig"
+        path.write_text(yaml.safe_dump(kubeconfig_of(kube, kubeconfig, namespace, "controller")))
+        flags = (f"--namespace={namespace}", f"--namespace={other_namespace}", f"--liveness={url}/healthz")
+        with ControllerProcess(path, *flags) as controller:
+            kube.create(idle_cluster_manifest("before", n_workers=1), other_namespace)
+            kube.wait(DASK_CLUSTERS, "before", other_namespace, until=is_running)
+            kube.delete(f"rolebindings.{RBAC}", "controller", other_namespace)
+            controller.stop()
+            controller.start()
+            kube.create(idle_cluster_manifest("ours", n_workers=1), namespace)
+            kube.wait(DASK_CLUSTERS, "ours", namespace, until=is_running)
+            kube.create(idle_cluster_manifest("theirs", n_workers=1), other_namespace)
+            assert httpx.get(f"{url}/healthz", timeout=5).status_code == 200
+            assert f"may not list pods in the namespace {other_namespace}" in controller.log
+            assert "phase" not in kube.get(DASK_CLUSTERS, "theirs", other_namespace).get("status", {})
+            grant(kube, other_namespace, rights, "controller", of=namespace)
+            kube.wait(DASK_CLUSTERS, "theirs", other_namespace, until=is_running)
 
     def test_a_plugin_named_by_entry_point_is_loaded(
         self,

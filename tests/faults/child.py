@@ -13,7 +13,7 @@ from typing import Any, Self
 import aiohttp
 import kopf
 
-from dask_k8s_controller.kubernetes.connection import find_credentials
+from dask_k8s_controller.kubernetes.connection import log_in
 from dask_k8s_controller.operator import Operator
 from dask_k8s_controller.scheduler.client import SchedulerClient
 from dask_k8s_controller.scheduler.endpoint import Endpoint
@@ -54,7 +54,7 @@ class SchedulersAt(SchedulerClient):
     async def _way_to(self, endpoint: Endpoint) -> tuple[aiohttp.ClientSession, str]:
         return (
             self._anonymous_session(),
-            f"{self.base}/{endpoint.namespace}/{endpoint.service}/{endpoint.uid}",
+            f"{self.base}/{endpoint.namespace}/{endpoint.pod}/{endpoint.uid}",
         )
 
 
@@ -117,7 +117,7 @@ def create_pods(kubeconfig: str, namespace: str, count: int, at_once: int) -> No
 
 
 async def _create_pods(namespace: str, count: int, at_once: int) -> None:
-    connection = find_credentials().connect()
+    connection = await log_in()
     slots = asyncio.Semaphore(at_once)
 
     async def create(number: int) -> None:

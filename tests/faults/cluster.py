@@ -54,7 +54,7 @@ class DaskSchedulers:
 
     async def start(self) -> None:
         application = web.Application()
-        where = "/{namespace}/{service}/{uid}"
+        where = "/{namespace}/{pod}/{uid}"
         application.router.add_get(where + "/json/identity.json", self._identity)
         application.router.add_get(where + "/api/v1/check_idle", self._check_idle)
         application.router.add_post(where + "/api/v1/retire_workers", self._retire)
@@ -72,7 +72,7 @@ class DaskSchedulers:
             await self._runner.cleanup()
 
     async def _workers(self, request: web.Request) -> dict[str, Object]:
-        cluster = request.match_info["service"].removesuffix("-scheduler")
+        cluster = request.match_info["pod"].partition("-scheduler")[0]
         pods = await self._client.list(
             "pods",
             request.match_info["namespace"],

@@ -53,12 +53,15 @@ def revoke_everywhere(kube: Kube, name: str) -> None:
     kube.delete(f"clusterroles.{RBAC}", name)
 
 
-def grant(kube: Kube, namespace: str, rules: list[Object], account: str = "dask-sa") -> None:
-    """Give a service account exactly these rights in its namespace; it need not exist yet.
+def grant(
+    kube: Kube, namespace: str, rules: list[Object], account: str = "dask-sa", *, of: str | None = None
+) -> None:
+    """Give a service account exactly these rights in a namespace, its own or that of another.
 
-    They hold when this returns.
+    It need not exist yet. They hold when this returns.
     """
-    kube.apply({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": account}}, namespace)
+    of = of or namespace
+    kube.apply({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": account}}, of)
     role = {"apiVersion": f"{RBAC}/v1", "kind": "Role", "metadata": {"name": account}, "rules": rules}
     kube.apply(role, namespace)
     binding = {
@@ -66,21 +69,23 @@ def grant(kube: Kube, namespace: str, rules: list[Object], account: str = "dask-
         "kind": "RoleBinding",
         "metadata": {"name": account},
         "roleRef": {"apiGroup": RBAC, "kind": "Role", "name": account},
-        "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": namespace}],
+        "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": of}],
     }
     kube.apply(binding, namespace)
-    await_rights(kube, namespace, rules, account)
+    await_rights(kube, namespace, rules, account, of=of)
 
 
-def await_rights(kube: Kube, namespace: str, rules: list[Object], account: str) -> None:
+def await_rights(
+    kube: Kube, namespace: str, rules: list[Object], account: str, *, of: str | None = None
+) -> None:
     """Wait until an account has its rights: an API server hears of them a moment after they are written."""
     deadline = time.monotonic() + PATIENCE
-    while not is_allowed(kube, namespace, rules[-1], account):
+    while not is_allowed(kube, namespace, rules[-1], account, of=of):
         assert time.monotonic() < deadline, f"{account} never got its rights"
         time.sleep(0.02)
 
 
-def is_allowed(kube: Kube, namespace: str, rule: Object, account: str) -> bool:
+def is_allowed(kube: Kube, namespace: str, rule: Object, account: str, *, of: str | None = None) -> bool:
     """Whether the account may do the first thing that a rule is about."""
     resource, _, subresource = rule["resources"][0].partition("/")
     asked = {"group": rule["apiGroups"][0], "resource": resource, "verb": rule["verbs"][0]}
@@ -88,8 +93,8 @@ def is_allowed(kube: Kube, namespace: str, rule: Object, account: str) -> bool:
         "apiVersion": "authorization.k8s.io/v1",
         "kind": "SubjectAccessReview",
         "spec": {
-            "user": f"system:serviceaccount:{namespace}:{account}",
-            "groups": ["system:serviceaccounts", f"system:serviceaccounts:{namespace}"],
+            "user": f"system:serviceaccount:{of or namespace}:{account}",
+            "groups": ["system:serviceaccounts", f"system:serviceaccounts:{of or namespace}"],
             "resourceAttributes": {**asked, "namespace": namespace, "subresource": subresource},
         },
     }

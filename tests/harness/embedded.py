@@ -10,17 +10,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
-import aiohttp
 import kopf
 import yaml
 
-from dask_k8s_controller.kubernetes.connection import Connection, Credentials
+from dask_k8s_controller.kubernetes.connection import Connection, connect
 from dask_k8s_controller.kubernetes.resources import Key
 from dask_k8s_controller.operator import Operator
 from dask_k8s_controller.scheduler.answers import Worker
 from dask_k8s_controller.scheduler.endpoint import Endpoint
 from dask_k8s_controller.settings import Backoff, Limits, Policy, Settings
 from dask_k8s_controller.watching.handlers import register_handlers
+from dask_k8s_credentials import Credentials
 from tests.harness.kube import Kube
 
 HASTY = Settings(
@@ -114,28 +114,19 @@ class ScriptedSchedulers:
             raise Unreachable(f"the scheduler {endpoint.pod} can't be reached: a test wants it so")
 
 
-@dataclass(frozen=True)
-class _RememberedCredentials(Credentials):
-    """Remembers what it opened, as whoever is ended abruptly closes nothing."""
-
-    opened: list[Connection] = field(default_factory=list)
-
-    def connect(self, trace: aiohttp.TraceConfig | None = None) -> Connection:
-        connection = super().connect(trace)
-        self.opened.append(connection)
-        return connection
-
-
 class _OperatorOf(Operator):
     """The controller, logged in where a proxy's kubeconfig says, whatever KUBECONFIG names."""
 
     def __init__(self, kubeconfig: Path, settings: Settings, schedulers: ScriptedSchedulers) -> None:
         super().__init__(settings, schedulers=schedulers)
-        server = yaml.safe_load(kubeconfig.read_text())["clusters"][0]["cluster"]["server"]
-        self.remembered = _RememberedCredentials(kopf.ConnectionInfo(server=server), in_cluster=False)
+        self.server = yaml.safe_load(kubeconfig.read_text())["clusters"][0]["cluster"]["server"]
+        # Whoever is ended abruptly closes nothing.
+        self.opened: list[Connection] = []
 
-    def credentials(self) -> Credentials:
-        return self.remembered
+    async def log_in(self) -> Connection:
+        connection = connect(Credentials(self.server))
+        self.opened.append(connection)
+        return connection
 
 
 class EmbeddedController:
@@ -231,5 +222,5 @@ class EmbeddedController:
             await asyncio.wait(others, timeout=0.1)
         assert running.done()
         await self.operator.health.stop()
-        for connection in self.operator.remembered.opened:
+        for connection in self.operator.opened:
             await connection.session.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
 
 import aiohttp
 import pytest
@@ -226,3 +227,22 @@ async def test_a_burst_of_one_namespace_does_not_hold_up_another(api: Api, serve
     hold.set()
     await asyncio.gather(*burst)
     await api.close()
+
+
+async def test_credentials_that_stay_refused_are_tried_ever_more_slowly(
+    api: Api, server: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+    monkeypatch.setattr("dask_k8s_controller.kubernetes.api.time", SimpleNamespace(monotonic=lambda: now))
+    server.answers = [refusal(401)]
+    sent = []
+    for _ in range(120):
+        with pytest.raises(Unavailable):
+            await api.get(PODS, "default", "p")
+        sent.append(len(server.requests))
+        now += 1.0
+    assert sent[0] == 2, "the first time they may have expired"
+    assert sent[-1] < 12
+    server.answers = [gives(POD)]
+    now += 30
+    assert await api.get(PODS, "default", "p") == POD

@@ -10,13 +10,12 @@ from dataclasses import replace
 from typing import Any
 
 import aiohttp
-import kopf
 import pytest
 from aiohttp import web
 
 from dask_k8s_controller.cluster.observe import endpoint
 from dask_k8s_controller.kubernetes.api import Api
-from dask_k8s_controller.kubernetes.connection import Connection, Credentials
+from dask_k8s_controller.kubernetes.connection import Connection, connect
 from dask_k8s_controller.kubernetes.errors import BadAnswer, NoSuchRoute, SchedulerError, Unreachable
 from dask_k8s_controller.scheduler.answers import Worker
 from dask_k8s_controller.scheduler.client import (
@@ -26,6 +25,7 @@ from dask_k8s_controller.scheduler.client import (
 )
 from dask_k8s_controller.scheduler.endpoint import Endpoint
 from dask_k8s_controller.settings import Patience
+from dask_k8s_credentials import Credentials
 from tests.harness.stand_in import StandIn, says
 from tests.unit.controller.builders import cluster, pod_spec, scheduler_pod
 
@@ -351,10 +351,10 @@ class TestWhereItAnswers:
 
 async def test_its_cookies_are_sent_to_nobody(scheduler: StandIn) -> None:
     # Addresses without a name have no cookies.
-    info = kopf.ConnectionInfo(server=scheduler.url.replace("127.0.0.1", "localhost"))
+    credentials = Credentials(scheduler.url.replace("127.0.0.1", "localhost"))
 
     async def log_in() -> Connection:
-        return Credentials(info, in_cluster=False).connect()
+        return connect(credentials)
 
     scheduler.answers = [says(200, '{"workers": {}}', **{"Set-Cookie": "theirs=1; Path=/"})]
     api = Api(log_in)

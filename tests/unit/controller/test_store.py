@@ -89,15 +89,86 @@ def test_what_was_read_before_it_was_deleted_does_not_come_back(store: Store[Pod
 def test_a_list_shows_by_its_gaps_what_is_gone(store: Store[Pod]) -> None:
     for uid in "abc":
         store.see(pod(uid, 1))
-    gone = store.replace_all(["a"], "7", lambda facts: facts.name != "c")
+    gone = store.replace_all(["a"], "7", store.mark(), lambda facts: facts.name != "c")
     assert [facts.name for facts in gone] == ["b"]
     assert {facts.name for facts in store} == {"a", "c"}
 
 
-def test_what_is_newer_than_a_list_is_not_missing_from_it(store: Store[Pod]) -> None:
+def test_what_was_written_after_a_list_is_not_missing_from_it(store: Store[Pod]) -> None:
+    mark = store.mark()
     store.see(pod("a", 8))
-    assert store.replace_all([], "7", lambda facts: True) == []
+    assert store.replace_all([], "7", mark, lambda facts: True) == []
     assert len(store) == 1
+
+
+def test_what_was_written_before_a_list_that_lacks_it_is_gone(store: Store[Pod]) -> None:
+    mark = store.mark()
+    store.see(pod("a", 6))
+    assert len(store.replace_all([], "7", mark, lambda facts: True)) == 1
+
+
+def test_late_news_of_what_a_list_lacks_is_ignored(store: Store[Pod]) -> None:
+    store.see(pod("a", 4))
+    store.replace_all([], "7", store.mark(), lambda facts: True)
+    store.see(pod("a", 6))
+    assert len(store) == 0
+
+
+def test_what_lost_the_labels_by_which_it_is_watched_may_come_back(store: Store[Pod]) -> None:
+    store.see(pod("a", 1))
+    store.forget("a", "5")
+    store.see(pod("a", 4))
+    assert len(store) == 0
+    store.see(pod("a", 6))
+    assert len(store) == 1
+
+
+class TestAfterARestoredBackup:
+    """Versions have gone back: a new list is the truth."""
+
+    def relist(self, store: Store[Pod], *bodies: dict[str, Any], version: str = "500") -> None:
+        mark = store.mark()
+        for body in bodies:
+            store.see(body, mark)
+        uids = [body["metadata"]["uid"] for body in bodies]
+        store.replace_all(uids, version, mark, lambda facts: True)
+
+    def test_what_the_list_has_is_as_it_says(self, store: Store[Pod]) -> None:
+        store.see(pod("a", 900, phase="Running"))
+        self.relist(store, pod("a", 400, phase="Pending"))
+        assert [facts.phase for facts in store.find("a")] == ["Pending"]
+        store.see(pod("a", 501, phase="Failed"))
+        assert [facts.phase for facts in store.find("a")] == ["Failed"]
+
+    def test_what_it_lacks_is_gone_however_new(self, store: Store[Pod]) -> None:
+        store.see(pod("a", 900))
+        self.relist(store)
+        assert len(store) == 0
+
+    def test_what_had_been_deleted_is_there_again(self, store: Store[Pod]) -> None:
+        store.see(pod("a", 400))
+        store.forget("a", "900")
+        self.relist(store, pod("a", 400))
+        assert len(store) == 1
+
+    def test_what_was_written_since_is_kept(self, store: Store[Pod]) -> None:
+        store.see(pod("a", 900))
+        mark = store.mark()
+        store.see(pod("b", 501))
+        store.see(pod("a", 400), mark)
+        store.replace_all(["a"], "500", mark, lambda facts: True)
+        assert {facts.name for facts in store} == {"a", "b"}
+
+
+def test_whoever_wants_to_know_is_told_once_what_is_gone() -> None:
+    gone: list[str] = []
+    store = Store(Pod.of, lambda facts: [facts.name], lambda facts: gone.append(facts.name))
+    for uid in "ab":
+        store.see(pod(uid, 1))
+    store.forget("a")
+    store.forget("a", "9")
+    store.replace_all([], "7", store.mark(), lambda facts: True)
+    assert gone == ["a", "b"]
 
 
 def test_long_annotations_of_a_group_are_kept_once_however_many_pods_have_them(store: Store[Pod]) -> None:

@@ -1,0 +1,286 @@
+"""kopf's lists and watches: what they show is the truth, and nothing that the API server says ends them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from dask_k8s_controller.kubernetes.connection import Connection
+from dask_k8s_controller.kubernetes.resources import CLUSTERS, PODS, SERVICES
+from dask_k8s_controller.settings import Backoff
+from dask_k8s_controller.watching import session as sessions
+from dask_k8s_controller.watching.login import Logins
+from dask_k8s_controller.watching.session import WatchSession
+from dask_k8s_controller.watching.watches import Listing, Watches
+from dask_k8s_credentials import CredentialsError
+
+IN_TEAM_A = "/apis/kubernetes.dask.org/v1/namespaces/team-a/daskclusters"
+OF_TEAM_A = Listing(CLUSTERS, "team-a", "")
+
+
+class Lists:
+    """Remembers what it is told of lists."""
+
+    def __init__(self) -> None:
+        self.told: list[Any] = []
+
+    def list_begins(self, listing: Listing) -> int:
+        return len(self.told)
+
+    async def listed(self, listing: Listing, items: list[dict[str, Any]], mark: int) -> None:
+        self.told.append((str(listing), [item["metadata"]["uid"] for item in items]))
+
+    def list_ends(self, listing: Listing, uids: set[str], version: str, mark: int) -> None:
+        self.told.append((str(listing), uids, version, mark))
+
+
+class Server:
+    """Answers each list and watch as a test wants."""
+
+    def __init__(self) -> None:
+        self.status = 200
+        self.body: dict[str, Any] = {"metadata": {"resourceVersion": "7"}, "items": []}
+        self.requests: list[web.Request] = []
+
+    async def handle(self, request: web.Request) -> web.Response:
+        self.requests.append(request)
+        return web.json_response(self.body, status=self.status)
+
+
+@pytest.fixture
+def server() -> Server:
+    return Server()
+
+
+@pytest.fixture
+def lists() -> Lists:
+    return Lists()
+
+
+@pytest.fixture
+def watches() -> Watches:
+    return Watches((PODS, SERVICES, CLUSTERS))
+
+
+@pytest.fixture
+async def session(
+    server: Server, watches: Watches, lists: Lists, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Callable[[str], Any]]:
+    """Sends a GET as kopf does."""
+    monkeypatch.setattr(sessions, "RETRY", 0.01)
+    application = web.Application()
+    application.router.add_get("/{path:.*}", server.handle)
+    running = TestServer(application)
+    await running.start_server()
+    connection = Connection(str(running.make_url("")), aiohttp.ClientSession(), False, "default")
+    kopfs = WatchSession(connection, watches, lists)
+
+    async def get(path: str) -> Any:
+        timeout = aiohttp.ClientTimeout(total=5)
+        return await kopfs.request(method="get", url=str(running.make_url(path)), timeout=timeout)
+
+    yield get
+    await kopfs.close()
+    await running.close()
+
+
+def items(*uids: str) -> list[dict[str, Any]]:
+    return [{"metadata": {"uid": uid}} for uid in uids]
+
+
+async def events(response: Any) -> bytes:
+    async with response:
+        return b"".join([chunk async for chunk in response.content.iter_chunked(1000)])
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not holds():  # noqa: ASYNC110 - a session has no events to wait for
+            await asyncio.sleep(0)
+
+
+class TestLists:
+    async def test_are_told_with_what_they_have(self, session: Any, server: Server, lists: Lists) -> None:
+        server.body["items"] = items("a", "b")
+        response = await session("/api/v1/pods?labelSelector=x")
+        assert await response.json() == server.body
+        assert lists.told == [
+            ("pods in all namespaces", ["a", "b"]),
+            ("pods in all namespaces", {"a", "b"}, "7", 0),
+        ]
+
+    async def test_in_parts_are_one(self, session: Any, server: Server, lists: Lists) -> None:
+        server.body = {"metadata": {"resourceVersion": "7", "continue": "x"}, "items": items("a")}
+        await session(f"{IN_TEAM_A}?limit=1")
+        server.body = {"metadata": {"resourceVersion": "7"}, "items": items("b")}
+        await session(f"{IN_TEAM_A}?limit=1&continue=x")
+        where = "daskclusters in the namespace team-a"
+        assert lists.told == [(where, ["a"]), (where, ["b"]), (where, {"a", "b"}, "7", 0)]
+
+    async def test_whose_parts_have_expired_begin_anew(self, session: Any, server: Server) -> None:
+        server.body = {"metadata": {"continue": "x"}, "items": []}
+        await session(f"{IN_TEAM_A}?limit=1")
+        server.status = 410
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await session(f"{IN_TEAM_A}?limit=1&continue=x")
+
+    async def test_of_other_resources_are_left_alone(
+        self, session: Any, server: Server, lists: Lists, watches: Watches
+    ) -> None:
+        for path in ("/api/v1/nodes", "/apis/other/v1/daskclusters", "/api/v1/namespaces"):
+            server.status = 403
+            response = await session(path)
+            assert response.status == 403
+            response.release()
+        assert lists.told == []
+        assert not watches.is_blind("team-a")
+
+
+class TestWhatIsRefused:
+    @pytest.mark.parametrize("status", [403, 404])
+    async def test_is_an_empty_list_that_holds_up_no_other(
+        self, session: Any, server: Server, lists: Lists, watches: Watches, status: int
+    ) -> None:
+        server.status = status
+        response = await session(IN_TEAM_A)
+        assert response.status == 200
+        assert (await response.json())["items"] == []
+        assert lists.told == [], "it is no truth"
+        assert watches.is_blind("team-a")
+        assert not watches.is_blind("team-b")
+        assert watches.failing_for == 0
+
+    async def test_in_all_namespaces_leaves_none_to_be_seen(
+        self, session: Any, server: Server, watches: Watches
+    ) -> None:
+        server.status = 403
+        await session("/api/v1/pods")
+        assert watches.is_blind("team-b")
+
+    async def test_is_tried_again_until_it_is_allowed_then_kopf_lists_anew(
+        self, session: Any, server: Server, watches: Watches
+    ) -> None:
+        server.status = 403
+        await session(IN_TEAM_A)
+        watching = asyncio.create_task(session(f"{IN_TEAM_A}?watch=true&resourceVersion="))
+        await until(lambda: len(server.requests) >= 4)
+        assert not watching.done()
+        server.status = 200
+        assert b'"code": 410' in await events(await watching)
+        assert not watches.is_blind("team-a")
+        assert all("watch" not in request.query for request in server.requests)
+
+    async def test_while_it_is_watched_is_tried_again_as_well(
+        self, session: Any, server: Server, watches: Watches
+    ) -> None:
+        await session(IN_TEAM_A)
+        server.status = 403
+        watching = asyncio.create_task(session(f"{IN_TEAM_A}?watch=true&resourceVersion=7"))
+        await until(lambda: watches.is_blind("team-a"))
+        server.status = 200
+        assert b'"code": 410' in await events(await watching)
+
+
+class TestWhatFails:
+    @pytest.mark.parametrize("status", [400, 500, 503])
+    async def test_is_a_connection_that_broke(
+        self, session: Any, server: Server, watches: Watches, status: int
+    ) -> None:
+        server.status = status
+        for query in ("", "?watch=true"):
+            with pytest.raises(aiohttp.ClientConnectionError):
+                await session(IN_TEAM_A + query)
+        assert watches.failing_for > 0
+        server.status = 200
+        (await session(f"{IN_TEAM_A}?watch=true")).release()
+        assert watches.failing_for == 0
+
+    @pytest.mark.parametrize("status", [401, 429])
+    async def test_in_a_way_that_kopf_knows_is_left_to_it(
+        self, session: Any, server: Server, status: int
+    ) -> None:
+        server.status = status
+        for query in ("", "?watch=true"):
+            response = await session(IN_TEAM_A + query)
+            assert response.status == status
+            response.release()
+
+    @pytest.mark.parametrize("status", [410, 504])
+    async def test_as_the_version_is_of_another_time_is_listed_anew(
+        self, session: Any, server: Server, status: int
+    ) -> None:
+        server.status = status
+        response = await session(f"{IN_TEAM_A}?watch=true&resourceVersion=999999")
+        assert b'"code": 410' in await events(response)
+
+
+class TestDeafness:
+    """What `/healthz` tells."""
+
+    async def test_is_over_when_the_watch_was_ended_on_purpose(self) -> None:
+        watches = Watches((CLUSTERS,))
+        task = asyncio.create_task(self.fails_then(watches, asyncio.Event().wait()))
+        await asyncio.sleep(0)
+        assert watches.failing_for > 0
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        assert watches.failing_for == 0
+        assert not watches._watches
+
+    async def test_begins_when_a_watch_dies(self) -> None:
+        now = 0.0
+        watches = Watches((CLUSTERS,), lambda: now)
+
+        async def die() -> None:
+            watches.succeeded(OF_TEAM_A)
+            raise RuntimeError
+
+        await asyncio.gather(asyncio.create_task(die()), return_exceptions=True)
+        assert watches.failing_for == 0
+        now = 700.0
+        assert watches.failing_for == 700
+
+    async def fails_then(self, watches: Watches, then: Any) -> None:
+        watches.failed(OF_TEAM_A)
+        await then
+
+
+class TestLoggingIn:
+    async def test_is_slower_and_slower_while_credentials_are_refused(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        waits: list[float] = []
+
+        async def sleep(seconds: float) -> None:
+            waits.append(seconds)
+
+        async def log_in() -> Any:
+            return "connection"
+
+        monkeypatch.setattr(asyncio, "sleep", sleep)
+        logins = Logins(log_in, Backoff(first=1, longest=8))
+        for _ in range(7):
+            assert await logins.connection() == "connection"
+        # The second replaces what has expired.
+        for wait, bound in zip(waits, (1, 2, 4, 8, 8), strict=True):
+            assert 0.75 * bound <= wait <= bound
+
+    async def test_goes_on_when_the_credentials_cannot_be_read_for_a_while(
+        self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        found = iter([CredentialsError("the file is being written"), CredentialsError("again"), "connection"])
+
+        async def log_in() -> Any:
+            if isinstance(it := next(found), Exception):
+                raise it
+            return it
+
+        logins = Logins(log_in, Backoff(first=0.001, longest=0.001))
+        assert await logins.connection() == "connection"
+        assert "the file is being written" in caplog.text
