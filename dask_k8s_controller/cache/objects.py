@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, ClassVar, NamedTuple
 
-from dask_k8s_models import labels
+from dask_k8s_models import labels, pods
 
 JsonObject = Mapping[str, Any]
 
@@ -152,6 +152,8 @@ class Pod:
     ended: datetime | None = None
     """When its last container ended, if all have."""
     restart_policy: str = "Always"
+    main: str = ""
+    """The name of the container that runs Dask; the others are its sidecars."""
 
     @classmethod
     def of(cls, body: JsonObject) -> Pod:
@@ -159,8 +161,10 @@ class Pod:
         spec, status = body.get("spec") or {}, body.get("status") or {}
         conditions = {condition["type"]: condition for condition in status.get("conditions") or ()}
         scheduled = conditions.get("PodScheduled") or {}
+        meta = Meta.of(body)
+        component = meta.labels.get(labels.COMPONENT, "")
         return cls(
-            meta=Meta.of(body),
+            meta=meta,
             phase=status.get("phase") or "Pending",
             is_ready=(conditions.get("Ready") or {}).get("status") == "True",
             ip=status.get("podIP") or "",
@@ -174,6 +178,7 @@ class Pod:
             ),
             ended=_ended(status.get("containerStatuses") or ()),
             restart_policy=spec.get("restartPolicy") or "Always",
+            main=pods.main_container(spec, component, meta.annotations).get("name") or "",
         )
 
     def index(self) -> Iterable[By]:

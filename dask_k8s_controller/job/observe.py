@@ -160,7 +160,7 @@ def attempt(job: str, pod: str) -> int:
 def incarnation(scheduler: Pod) -> str:
     """Name this very scheduler process: a restarted container is another, without memory."""
     containers = {container.name: container.restarts for container in scheduler.containers}
-    restarts = containers.get("scheduler", max(containers.values(), default=0))
+    restarts = containers.get(scheduler.main, max(containers.values(), default=0))
     return f"{scheduler.meta.uid}.{restarts}"
 
 

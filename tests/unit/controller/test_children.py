@@ -8,10 +8,13 @@ from typing import Any
 import pytest
 
 from dask_k8s_controller.cluster import children
+from dask_k8s_controller.plans.actions import Create
+from dask_k8s_controller.settings import Policy
 from dask_k8s_controller.worker_group import children as worker_children
 from dask_k8s_controller.worker_group.children import WorkerTemplate, worker_pod
+from dask_k8s_controller.worker_group.plan import plan
 from dask_k8s_models import labels
-from tests.unit.controller.builders import cluster, default_group, group, pod_spec
+from tests.unit.controller.builders import cluster, default_group, group, observed_group, pod_spec
 
 
 def env_of(pod: dict[str, Any], container: int = 0) -> dict[str, Any]:
@@ -30,6 +33,12 @@ class TestWorkerPod:
             "DASK_WORKER_NAME": "w",
             "DASK_SCHEDULER_ADDRESS": "tcp://c-scheduler.default.svc:9999",
         }
+
+    def test_speaks_what_its_scheduler_speaks(self) -> None:
+        spec = pod_spec("scheduler", "dask", "scheduler", "--protocol=ws")
+        growing = plan(observed_group(group(replicas=1), cluster=cluster(scheduler={"spec": spec})), Policy())
+        (create,) = (action for action in growing.actions if isinstance(action, Create))
+        assert env_of(create.body)["DASK_SCHEDULER_ADDRESS"] == "ws://c-scheduler.default.svc:8786"
 
     def test_keeps_the_users_environment(self) -> None:
         spec = pod_spec("worker")

@@ -83,7 +83,7 @@ class ApiServer:
     async def list(self, resource: Resource, namespace: str, selector: str) -> Mapping[str, Any]:
         return {"items": []}
 
-    async def delete(self, resource: Resource, namespace: str, name: str, *_: Any) -> None:
+    async def delete(self, resource: Resource, namespace: str, name: str, *_: Any, **options: Any) -> None:
         self.deleted.append(name)
 
     async def patch(self, resource: Resource, namespace: str, name: str, patch: Any, *_: Any) -> Any:

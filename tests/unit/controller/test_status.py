@@ -237,6 +237,14 @@ class TestAddresses:
         assert status["schedulerAddress"] == "tcp://c-scheduler.default.svc:1234"
         assert "dashboardAddress" not in status
 
+    def test_say_the_protocol_and_the_prefix_of_the_scheduler(self) -> None:
+        spec = pod_spec("proxy")
+        command = ["dask", "scheduler", "--protocol", "ws", "--dashboard-prefix", "/pod/8787"]
+        spec["containers"].append({"name": "dask-scheduler", "image": "dask", "args": command})
+        status = of_cluster(observed_cluster(cluster(scheduler={"spec": spec})))
+        assert status["schedulerAddress"] == "ws://c-scheduler.default.svc:8786"
+        assert status["dashboardAddress"] == "http://c-scheduler.default.svc:8787/pod/8787"
+
 
 class TestWhatPodsSuffer:
     def waiting(self, reason: str, message: str, **more: Any) -> dict[str, Any]:

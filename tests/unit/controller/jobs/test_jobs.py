@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from dask_k8s_models import labels
-from tests.unit.controller.builders import cluster_body, pod_body, time
+from tests.unit.controller.builders import cluster_body, pod_body, pod_spec, time
 from tests.unit.controller.jobs.story import Killed, Story, environment
 
 
@@ -502,6 +502,16 @@ class TestUsingACluster:
 
 
 class TestLosingTheScheduler:
+    def test_its_sidecar_may_restart(self) -> None:
+        story = running(backoffLimit=0)
+        story.schedulers[0]["spec"] = pod_spec("dask-scheduler")
+        started = [("proxy", 1), ("dask-scheduler", 0)]
+        story.schedulers[0]["status"]["containerStatuses"] = [
+            {"name": name, "restartCount": restarts} for name, restarts in started
+        ]
+        story.turns()
+        assert list(story.pods) == ["j-runner"]
+
     @pytest.mark.parametrize("loss", ["replaced", "restarted", "gone"])
     def test_it_counts_as_one_attempt(self, loss: str) -> None:
         story = running(backoffLimit=1)
