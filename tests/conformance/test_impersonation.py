@@ -42,6 +42,8 @@ def impersonator(kube: Kube, kubeconfig: Path, tmp_path_factory: pytest.TempPath
         path = tmp_path_factory.mktemp("impersonator") / "kubeconfig"
         path.write_text(yaml.safe_dump(kubeconfig_of(kube, kubeconfig, namespace, "default")))
         with Kube.from_kubeconfig(path) as client:
+            if client.http.base_url.scheme != "https":
+                pytest.skip("this API server is reached through a proxy that does the authentication")
             yield client
         revoke_everywhere(kube, namespace)
 

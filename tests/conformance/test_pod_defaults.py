@@ -235,8 +235,8 @@ def volume_with(path: str) -> dict[str, Object]:
     return {
         "configMap.items[0]": {"configMap": {"name": "c", **keys}},
         "secret.items[0]": {"secret": {"secretName": "s", **keys}},
-        "downwardAPI.items[0]": {"downwardAPI": fields},
-        "projected.sources[0].serviceAccountToken": {"projected": {"sources": [token]}},
+        "downwardAPI": {"downwardAPI": fields},
+        "projected": {"projected": {"sources": [token]}},
         "projected.sources[0].configMap.items[0]": {
             "projected": {"sources": [{"configMap": {"name": "c", **keys}}]}
         },

@@ -102,13 +102,13 @@ def test_a_grace_that_is_shortened_later_comes_too_late(pods: Pods) -> None:
     path = pods.kube.path("pods", pods.namespace, pod["metadata"]["name"])
     first = pods.kube.request("DELETE", path)["metadata"]
     assert first["deletionGracePeriodSeconds"] == 6
-    last_states_from = pods.kube.request("DELETE", path, json={"gracePeriodSeconds": 1})
+    second = pods.kube.request("DELETE", path, json={"gracePeriodSeconds": 1})
 
-    shortened = last_states_from["metadata"]
+    shortened = second["metadata"]
     assert shortened["deletionGracePeriodSeconds"] == 1
     until, at_first = (datetime.fromisoformat(one["deletionTimestamp"]) for one in (shortened, first))
     assert until == at_first - timedelta(seconds=5)
-    ended = state(last_states(pods, last_states_from)[-1], "terminated")
+    ended = state(last_states(pods, second)[-1], "terminated")
     assert ended["exitCode"] == 137
     assert datetime.fromisoformat(ended["finishedAt"]) >= at_first - timedelta(seconds=1)
 

@@ -49,13 +49,14 @@ def _source_problems(source: Object, place: str) -> Iterator[Cause]:
         reference = source.get(kind) or {}
         yield from _mode_problems(reference, "defaultMode", f"{place}.{kind}")
         for index, item in enumerate(reference.get("items") or ()):
-            where = f"{place}.{kind}.items[{index}]"
+            # Kubernetes doesn't count what tells of the pod itself.
+            where = f"{place}.{kind}" + ("" if kind == "downwardAPI" else f".items[{index}]")
             if kind != "downwardAPI" and not item.get("key"):
                 yield errors.required(f"{where}.key")
             yield from _file_problems(item.get("path"), f"{where}.path")
             yield from _mode_problems(item, "mode", where)
     if token := source.get("serviceAccountToken"):
-        yield from _file_problems(token.get("path"), f"{place}.serviceAccountToken.path")
+        yield from _file_problems(token.get("path"), f"{place.partition('.sources')[0]}.path")
         if (seconds := token.get("expirationSeconds", _LEAST_TOKEN_SECONDS)) < _LEAST_TOKEN_SECONDS:
             detail = "may not specify a duration less than 10 minutes"
             yield errors.invalid_value(f"{place}.serviceAccountToken.expirationSeconds", seconds, detail)
