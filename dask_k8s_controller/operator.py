@@ -22,7 +22,7 @@ from dask_k8s_controller.kubernetes.resources import (
 )
 from dask_k8s_controller.kubernetes.status_writer import StatusWriter
 from dask_k8s_controller.plans.kind import Kind
-from dask_k8s_controller.runtime.clock import Clock, RealClock
+from dask_k8s_controller.runtime.clock import Clock, RealClock, Timer
 from dask_k8s_controller.runtime.gauges import add_gauges
 from dask_k8s_controller.runtime.health import HealthServer
 from dask_k8s_controller.runtime.lease import LeaderLease
@@ -44,6 +44,9 @@ logger = logging.getLogger(__name__)
 
 BLIND_RETRY = 10.0
 """Seconds before an object is looked at again whose namespace can't be seen."""
+
+SWEEP_EVERY = 60.0
+"""Seconds between looks for what is remembered of objects that are gone."""
 
 ITEMS_AT_ONCE = 200
 """So many items of a list are parsed before others get the event loop."""
@@ -103,6 +106,7 @@ class Operator:
         self.loop_lag = LoopLag(self.clock, self.metrics.loop_lag_seconds.observe)
         self._lease: LeaderLease | None = None
         self._lease_api: Api | None = None
+        self._sweeping: Timer | None = None
         self.trusts_env = False
 
     async def start(self, taken_port: int | None = None) -> None:
@@ -119,6 +123,7 @@ class Operator:
         connection = await self.api.connection()
         await self.health.start(is_in_cluster=connection.in_cluster, taken_port=taken_port)
         self.loop_lag.start()
+        self._sweep()
         if self.settings.leader_election.enabled:
             self._take_part(self.settings.leader_election, connection.namespace)
         else:
@@ -144,6 +149,10 @@ class Operator:
         self.conversations.cancel()
         self.recorder.cancel()
 
+    def _sweep(self) -> None:
+        self.reconciler.sweep()
+        self._sweeping = self.clock.call_later(SWEEP_EVERY, self._sweep)
+
     async def stop(self) -> None:
         """Let reconciles finish, then stop."""
         await self.queue.stop(self.settings.stop_grace)
@@ -153,6 +162,8 @@ class Operator:
         await self.recorder.stop()
         await self.conversations.stop()
         self.loop_lag.stop()
+        if self._sweeping is not None:
+            self._sweeping.cancel()
         await self.health.stop()
         await self.schedulers.close()
         await self.api.close()

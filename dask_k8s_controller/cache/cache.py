@@ -49,6 +49,10 @@ class Cache:
         self._undecided: dict[str, dict[str, float]] = {}
         self._taken: dict[By, float] = {}
 
+    def knows(self, uid: str) -> bool:
+        """Whether an object of any kind has this uid."""
+        return any(store.get(uid) is not None for store in self._stores.values())
+
     def now(self) -> datetime:
         """Return the time."""
         return self._clock.now()
@@ -101,9 +105,7 @@ class Cache:
 
     def take(self, meta: Meta) -> None:
         """Take note of a pod that isn't Dask's, so that no watch tells of it, and has a name that we want."""
-        now = self._clock.monotonic()
-        self._taken = {by: since for by, since in self._taken.items() if now - since < TAKEN_FOR}
-        self._taken[By("name", meta.namespace, meta.name)] = now
+        self._taken[By("name", meta.namespace, meta.name)] = self._clock.monotonic()
 
     def undecided(self, owner_uid: str) -> tuple[str, ...]:
         """Return the names of an owner's pods whose creation got no answer, and may yet take effect."""
@@ -130,6 +132,13 @@ class Cache:
     def forget(self, owner_uid: str) -> None:
         """Drop what is remembered of an owner that is gone."""
         self._undecided.pop(owner_uid, None)
+
+    def sweep(self) -> None:
+        """Drop what is remembered of owners that are gone, and names that were taken a while ago."""
+        now = self._clock.monotonic()
+        self._taken = {by: since for by, since in self._taken.items() if now - since < TAKEN_FOR}
+        for uid in [uid for uid in self._undecided if not self.knows(uid)]:
+            self.forget(uid)
 
 
 def newest(found: Iterable[T]) -> tuple[T, ...]:

@@ -56,13 +56,17 @@ class EventRecorder:
         if not self._settings.enabled or level < self._settings.least_level:
             return
         now = self._clock.monotonic()
-        self._said = {what: at for what, at in self._said.items() if now - at < SILENCE}
-        if (meta.uid, notice.reason) in self._said:
+        if now - self._said.get((meta.uid, notice.reason), float("-inf")) < SILENCE:
             return
         self._said[meta.uid, notice.reason] = now
         task = asyncio.create_task(self._write(meta.namespace, self._event(resource, meta, notice)))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    def sweep(self) -> None:
+        """Forget what was said long ago."""
+        now = self._clock.monotonic()
+        self._said = {what: at for what, at in self._said.items() if now - at < SILENCE}
 
     def cancel(self) -> None:
         """Write no more of what has been recorded."""

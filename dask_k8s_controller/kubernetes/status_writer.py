@@ -60,6 +60,11 @@ class StatusWriter:
         """Drop what is remembered of an object that is gone."""
         self._written_at.pop(uid, None)
 
+    def sweep(self) -> None:
+        """Drop what is remembered of objects that are gone, though a late answer told of them again."""
+        for uid in [uid for uid in self._written_at if not self._cache.knows(uid)]:
+            self.forget(uid)
+
     async def write(self, key: Key, meta: Meta, desired: Status, present: Mapping[str, Any]) -> Written:
         """Write a status if it differs from the present one."""
         present = dict(present)

@@ -139,6 +139,14 @@ class Reconciler:
             observed = kind.observe(self._cache, key)
         return observed
 
+    def sweep(self) -> None:
+        """Drop what is remembered of objects that are gone, though something late told of them again."""
+        self._new = {uid for uid in self._new if self._cache.knows(uid)}
+        self._statuses.sweep()
+        self._recorder.sweep()
+        self._conversations.sweep(self._cache.knows)
+        self._cache.sweep()
+
     def forget(self, uid: str) -> None:
         """Drop what is remembered of an object that is gone."""
         self._new.discard(uid)

@@ -159,6 +159,23 @@ class Conversations:
             known.refused.pop(pod_uid, None)
             known.busy.pop(pod_uid, None)
 
+    def sweep(self, exists: Callable[[str], bool]) -> None:
+        """Drop what is remembered of objects that are gone, though a late answer told of them again.
+
+        Parameters
+        ----------
+        exists : callable
+            Whether there is an object with a uid.
+        """
+        remembered = {*self._workers, *self._idleness, *self._demand, *self._retirements}
+        for uid in remembered:
+            if not exists(uid):
+                self.forget(uid)
+        for group_uid, known in self._retirements.items():
+            for pod_uid in {*known.done, *known.refused, *known.busy}:
+                if not exists(pod_uid):
+                    self.forget_pod(group_uid, pod_uid)
+
     def cancel(self) -> None:
         """Give up what is being asked."""
         for task in self._tasks:

@@ -335,3 +335,20 @@ async def test_what_is_given_up_can_be_asked_again(
     await settle()
     assert "workers" in schedulers.asked
     assert ["tcp://10.0.0.1:1"] in schedulers.asked
+
+
+async def test_what_a_late_answer_told_of_those_that_are_gone_is_swept_away(
+    conversations: Conversations, schedulers: FakeSchedulers
+) -> None:
+    schedulers.retires = frozenset({"tcp://10.0.0.1:1"})
+    for number in range(100):
+        conversations.ask(AskWorkers(), replace(ENDPOINT, uid=f"s{number}"), GROUP, f"g{number}")
+        retire = Retire(((f"p{number}", ("tcp://10.0.0.1:1",)),))
+        conversations.ask(retire, replace(ENDPOINT, uid=f"t{number}"), GROUP, f"g{number}")
+    await settle()
+    conversations.sweep({"s7", "g7"}.__contains__)
+    assert conversations.workers("s7") is not None
+    assert conversations.workers("s8") is None
+    assert conversations.retirement("g7").done == frozenset()
+    conversations.sweep(lambda uid: False)
+    assert not [value for value in vars(conversations).values() if isinstance(value, dict) and value]
