@@ -9,7 +9,7 @@ LOWEST := .venv-lowest
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-full test-pythons test-3.11 test-3.12 test-3.13 test-3.14 test-lowest \
-	check schemas manifests lock format clean
+	check schemas manifests prometheus lock format clean
 
 help:  ## This list
 	@sed -n 's/^\([a-z][-a-z0-9.]*\):.*  ## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r target text; \
@@ -87,6 +87,12 @@ schemas: $(READY)  ## Regenerate all that is generated
 
 manifests: $(READY)  ## Regenerate what `kubectl apply` and kustomize install, from the chart
 	$(BIN)/python manifests/generate.py
+
+prometheus: .prometheus/usr/bin/promtool  ## Prometheus from Debian's package, for tests
+
+.prometheus/usr/bin/promtool:
+	mkdir -p .prometheus
+	cd .prometheus && apt-get download prometheus && dpkg-deb -x prometheus_*.deb . && rm prometheus_*.deb
 
 lock: $(READY)  ## Pin anew what the image is made of
 	$(BIN)/python -m pip install --quiet 'uv>=0.9,<1'

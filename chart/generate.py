@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from dashboards import DASHBOARDS, grafana
 
 from dask_k8s_controller.kubernetes.rules import RIGHTS, USER_VERBS, Rule, Where, rules, user_rules
 from dask_k8s_models.definitions import custom_resource_definitions
@@ -30,6 +31,8 @@ def generated_files() -> dict[Path, str]:
     for definition in custom_resource_definitions():
         plural = definition["spec"]["names"]["plural"]
         files[CHART / "templates" / "crds" / f"{plural}.yaml"] = crd_template(definition)
+    for dashboard in DASHBOARDS:
+        files[CHART / "files" / "dashboards" / f"{dashboard.name}.json"] = grafana(dashboard)
     files[CHART / "README.md"] = readme()
     files[Path("docs/rights.md")] = rights_page()
     return files
