@@ -23,7 +23,7 @@ from tests.harness.kube import Kube, Object, Refused, WatchEnded
 
 FAKE = "tests.dask.org/fake-node"
 LABELS = {FAKE: "true"}
-ROOM = {"cpu": "10000", "memory": "100Ti", "ephemeral-storage": "100Ti", "pods": "10000"}
+ROOM = {"cpu": "10000", "memory": "100000Gi", "ephemeral-storage": "100000Gi", "pods": "10000"}
 NODE_INFO = (
     *("architecture", "bootID", "containerRuntimeVersion", "kernelVersion", "kubeProxyVersion"),
     *("kubeletVersion", "machineID", "operatingSystem", "osImage", "systemUUID"),
