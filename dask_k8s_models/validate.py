@@ -127,3 +127,15 @@ def _problems_of_object(content: Any) -> Iterator[tuple[Path, Severity, str]]:
     else:
         for path, message in advice_on(resource):
             yield path, Severity.WARNING, message
+        for path in _nulls(content["spec"], ("spec",)):
+            yield path, Severity.WARNING, "is null, which `kubectl apply --server-side` refuses: leave it out"
+
+
+def _nulls(value: Any, path: Path) -> Iterator[Path]:
+    """Yield where something is null: for clients that differ from the others there."""
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in items:
+        if item is None:
+            yield (*path, key)
+        else:
+            yield from _nulls(item, (*path, key))

@@ -232,3 +232,10 @@ def test_a_version_must_not_be_there_when_an_object_is_created() -> None:
     [message] = messages(to_yaml(changed(cluster(), "metadata resourceVersion", "5")))
 
     assert "metadata.resourceVersion: must not be there" in message
+
+
+def test_what_only_server_side_apply_refuses_is_a_warning() -> None:
+    [message] = warnings(changed(cluster(), f"{CONTAINER} env", None))
+
+    assert "spec.worker.spec.containers[0].env: is null" in message
+    assert "--server-side" in message
