@@ -10,6 +10,7 @@ from dask_k8s_client.cli.generate import gen
 from dask_k8s_client.cli.local import local
 from dask_k8s_client.cli.logs import logs
 from dask_k8s_client.cli.manifests import crds, validate
+from dask_k8s_client.cli.migrate import migrate
 
 
 @click.group(name="kubernetes")
@@ -26,5 +27,5 @@ def kubernetes() -> None:
     """
 
 
-for command in (crds, delete, gen, list_clusters, local, logs, port_forward, scale, validate):
+for command in (crds, delete, gen, list_clusters, local, logs, migrate, port_forward, scale, validate):
     kubernetes.add_command(command)

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from dask_k8s_controller.cache.objects import By, JsonObject, Meta
-from dask_k8s_models._kubernetes import PodSpec
 from dask_k8s_models.markers import without_nulls
 
 S = TypeVar("S", bound=BaseModel)
@@ -65,19 +62,3 @@ def parsed(model: type[S], body: JsonObject) -> tuple[S | None, JsonObject, str]
             for item in error.errors(include_url=False)
         )
         return None, raw, "; ".join(problems)
-
-
-def template_hash(pod_spec: PodSpec) -> str:
-    """Condense what the user wrote about a pod.
-
-    Fields that equal their default are left out, as the API server adds them by itself: a new default in a
-    newer release must restart nothing.
-    """
-    written = pod_spec.model_dump(mode="json", exclude_defaults=True, exclude_none=True)
-    return digest(written)
-
-
-def digest(value: Mapping[str, Any]) -> str:
-    """Condense JSON to 16 hexadecimal digits, whatever the order of its keys."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -12,13 +12,13 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
-from dask_k8s_controller.cache.custom import digest
 from dask_k8s_controller.cache.objects import Service
 from dask_k8s_controller.cluster.spec import Cluster
 from dask_k8s_controller.plans.metadata import remembered, sub_resource, with_env
 from dask_k8s_controller.plans.ownership import owner_reference
 from dask_k8s_models import labels, names, pods, service
 from dask_k8s_models.commands import option
+from dask_k8s_models.hashes import digest
 from dask_k8s_models.resource import API_VERSION
 
 Object = dict[str, Any]

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
 
-from dask_k8s_controller.cache.custom import Custom, parsed, template_hash
+from dask_k8s_controller.cache.custom import Custom, parsed
 from dask_k8s_controller.cache.objects import JsonObject, Meta
 from dask_k8s_models import names
 from dask_k8s_models.cluster import ClusterSpec
+from dask_k8s_models.hashes import template_hash
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
 
-from dask_k8s_controller.cache.custom import Custom, parsed, template_hash
+from dask_k8s_controller.cache.custom import Custom, parsed
 from dask_k8s_controller.cache.objects import JsonObject, Meta
 from dask_k8s_controller.cluster.spec import Cluster
+from dask_k8s_models.hashes import template_hash
 from dask_k8s_models.worker_group import WorkerGroupSpec
 
 

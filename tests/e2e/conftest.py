@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
+import venv
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +19,9 @@ from tests.harness.kube import Kube, Object
 
 DASK_CLUSTERS = "daskclusters.kubernetes.dask.org"
 WORKER_GROUPS = "daskworkergroups.kubernetes.dask.org"
+
+DASK_KUBERNETES = "dask-kubernetes==2026.3.0"
+"""The other operator, whose users' clusters and programs go on with ours."""
 
 Patience = Callable[[float], float]
 
@@ -98,3 +105,22 @@ def show_the_controllers_log_of_a_failure(request: pytest.FixtureRequest) -> Ite
     if "controller" in request.fixturenames:
         controller: ControllerProcess = request.getfixturevalue("controller")
         print("\n".join(controller.log.splitlines()[-40:]))
+
+
+@pytest.fixture(scope="session")
+def their_python(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The Python of an environment that has dask-kubernetes, in pytest's cache if there is one."""
+    name = f"dask-kubernetes-{sys.version_info.major}.{sys.version_info.minor}"
+    has_cache = pytestconfig.pluginmanager.has_plugin("cacheprovider")
+    folder = pytestconfig.cache.mkdir(name) if has_cache else tmp_path_factory.mktemp(name)
+    python = folder / "bin" / "python"
+    if not (folder / "ready").exists():
+        venv.create(folder, with_pip=True, clear=True)
+        install = [str(python), "-m", "pip", "install", "--quiet", "--retries", "1", DASK_KUBERNETES]
+        found = subprocess.run(install, capture_output=True, text=True, timeout=900)
+        if found.returncode:
+            if "connection" in found.stderr.lower() or "No matching distribution" in found.stderr:
+                pytest.skip(f"{DASK_KUBERNETES} can't be had here: {found.stderr[-300:]}")
+            raise AssertionError(found.stderr)
+        (folder / "ready").touch()
+    return python

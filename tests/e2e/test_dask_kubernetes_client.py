@@ -5,16 +5,12 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
-import venv
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.conftest import DASK_CLUSTERS
 from tests.harness.kube import Kube
-
-REQUIREMENT = "dask-kubernetes==2026.3.0"
 
 STORY = """
 import json, sys
@@ -33,25 +29,6 @@ with KubeCluster(custom_cluster_spec=spec, namespace=namespace) as cluster:
         print("scaled")
 print("closed")
 """
-
-
-@pytest.fixture(scope="session")
-def their_python(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The Python of an environment that has dask-kubernetes, in pytest's cache if there is one."""
-    name = f"dask-kubernetes-{sys.version_info.major}.{sys.version_info.minor}"
-    has_cache = pytestconfig.pluginmanager.has_plugin("cacheprovider")
-    folder = pytestconfig.cache.mkdir(name) if has_cache else tmp_path_factory.mktemp(name)
-    python = folder / "bin" / "python"
-    if not (folder / "ready").exists():
-        venv.create(folder, with_pip=True, clear=True)
-        install = [str(python), "-m", "pip", "install", "--quiet", "--retries", "1", REQUIREMENT]
-        found = subprocess.run(install, capture_output=True, text=True, timeout=900)
-        if found.returncode:
-            if "connection" in found.stderr.lower() or "No matching distribution" in found.stderr:
-                pytest.skip(f"{REQUIREMENT} can't be had here: {found.stderr[-300:]}")
-            raise AssertionError(found.stderr)
-        (folder / "ready").touch()
-    return python
 
 
 @pytest.mark.full
