@@ -40,6 +40,19 @@ KOPF = "kopf.zalando.org/"
 OTHER_CHART = "dask-kubernetes-operator-20"
 """What begins the chart label of the other operator, whose versions are years."""
 
+OPEN_ROUTES = """
+from distributed.http.utils import get_handlers
+from distributed.scheduler import Scheduler
+
+for scheduler in list(Scheduler._instances):
+    routes = get_handlers(scheduler, ["distributed.http.scheduler.api"], prefix="/")
+    scheduler.http_application.add_handlers(".*$", routes)
+"""
+"""What makes a scheduler serve distributed's own routes by which workers are retired, without a restart.
+
+https://distributed.dask.org/en/stable/http_services.html
+"""
+
 ORPHAN_LIMIT = 60.0
 """Seconds within which Kubernetes' garbage collector takes owners off."""
 
@@ -78,11 +91,14 @@ class Migration:
         Where the clusters are.
     dry_run : bool
         Tell the steps and change nothing.
+    **connection
+        ``kubeconfig`` and ``context``, as KubeCluster takes them.
     """
 
-    def __init__(self, api: Api, namespace: str, *, dry_run: bool = False) -> None:
+    def __init__(self, api: Api, namespace: str, *, dry_run: bool = False, **connection: str | None) -> None:
         self._api = api
         self._namespace = namespace
+        self._connection = connection
         self._dry_run = dry_run
 
     async def check(self) -> None:
@@ -136,6 +152,9 @@ class Migration:
             If the cluster's manifests would be refused by our definitions.
         """
         owners = await self._owners(cluster)
+        yield Step("open", f"the HTTP routes of the scheduler of {cluster}")
+        if not self._dry_run:
+            await self._open_routes(cluster)
         selector = f"{labels.CLUSTER_NAME}={cluster},{labels.COMPONENT} in (scheduler,worker)"
         for resource in (DEPLOYMENTS, REPLICA_SETS):
             for item in await self._list(resource, selector):
@@ -162,6 +181,19 @@ class Migration:
             if group["spec"].get("cluster") == cluster:
                 owners[group["metadata"]["name"]] = _Owner.of("DaskWorkerGroup", group)
         return owners
+
+    async def _open_routes(self, cluster: str) -> None:
+        from distributed import Client
+
+        from dask_k8s_client.cluster import KubeCluster
+
+        options = {"namespace": self._namespace, "quiet": True, "asynchronous": True, **self._connection}
+        async with (
+            await KubeCluster.from_name(cluster, **options) as found,
+            Client(found, asynchronous=True, set_as_default=False) as client,  # type: ignore[no-untyped-call]
+        ):
+            # By reference and as text: whatever releases of Python and Dask the two sides have.
+            await client.run_on_scheduler(exec, OPEN_ROUTES)
 
     async def _orphan(self, step: Step, resource: Resource, item: Json) -> None:
         if self._dry_run:

@@ -31,7 +31,8 @@ def migrate(
     from dask_k8s_client.migration import Migration
 
     async def take_over(api: Api) -> int:
-        migration = Migration(api, namespace or api.namespace, dry_run=dry_run)
+        where = namespace or api.namespace
+        migration = Migration(api, where, dry_run=dry_run, kubeconfig=kubeconfig, context=context)
         await migration.check()
         names = clusters or await migration.clusters()
         for name in names:

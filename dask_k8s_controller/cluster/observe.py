@@ -69,6 +69,24 @@ def scheduler_of(cluster: Cluster, pods: Iterable[Pod]) -> Pod | None:
     return min(live, key=_precedence, default=None)
 
 
+def foreign_scheduler(pods: Iterable[Pod]) -> Pod | None:
+    """Return a live scheduler that no DaskCluster owns: another operator runs it, as a Deployment's pod."""
+    return next((pod for pod in pods if pod.is_live and not _has_cluster(pod)), None)
+
+
+def run_by_another(cluster: Cluster, scheduler: Pod) -> tuple[str, str]:
+    """Return the reason why nothing is done about a cluster that another operator runs, and what helps."""
+    return (
+        "RunByAnotherOperator",
+        f"The pod {scheduler.name} is a scheduler of this cluster that another operator runs, so nothing is "
+        f"touched. Stop that operator, then hand the cluster over: dask kubernetes migrate {cluster.name}",
+    )
+
+
+def _has_cluster(pod: Pod) -> bool:
+    return pod.meta.owner is not None and pod.meta.owner.kind == Cluster.kind
+
+
 def live_scheduler(cache: Cache, cluster: Cluster | None) -> Pod | None:
     """Return the pod of a cluster's scheduler, as the cache knows it."""
     if cluster is None:

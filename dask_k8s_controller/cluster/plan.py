@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from dask_k8s_controller.cache.objects import Pod, Service
 from dask_k8s_controller.cluster import children
-from dask_k8s_controller.cluster.observe import ObservedCluster
+from dask_k8s_controller.cluster.observe import ObservedCluster, foreign_scheduler, run_by_another
 from dask_k8s_controller.plans.actions import (
     NAME_RETRY,
     Apply,
@@ -50,6 +50,9 @@ def plan(observed: ObservedCluster, policy: Policy) -> Plan:
     draft = Draft(observed.now)
     cluster = observed.cluster
     if cluster.meta.is_deleting:
+        return draft.done()
+    if foreign := foreign_scheduler(observed.pods):
+        draft.remark(*run_by_another(cluster, foreign), needs_a_person=True)
         return draft.done()
     service = (observed.service,) if observed.service else ()
     delete_leftovers(draft, cluster, (*observed.pods, *service, *observed.groups))

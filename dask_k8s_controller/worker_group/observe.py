@@ -12,7 +12,12 @@ from typing import Any
 from dask_k8s_controller.autoscaler.spec import Autoscaler
 from dask_k8s_controller.cache.cache import Cache
 from dask_k8s_controller.cache.objects import Pod, Sought
-from dask_k8s_controller.cluster.observe import endpoint_of, live_scheduler, sought_scheduler
+from dask_k8s_controller.cluster.observe import (
+    endpoint_of,
+    foreign_scheduler,
+    live_scheduler,
+    sought_scheduler,
+)
 from dask_k8s_controller.cluster.spec import Cluster
 from dask_k8s_controller.kubernetes.resources import Key
 from dask_k8s_controller.scheduler.answers import Answer, Retirement, Worker
@@ -34,6 +39,9 @@ def observe(cache: Cache, key: Key) -> ObservedGroup | None:
         monotonic=cache.monotonic(),
         cluster=cluster,
         scheduler=scheduler,
+        foreign_scheduler=foreign_scheduler(
+            cache.find(Pod, "component", key.namespace, group.cluster, labels.Component.SCHEDULER)
+        ),
         pods=cache.pods(group.meta, "group", key.name),
         cluster_pods=cache.find(Pod, "component", key.namespace, group.cluster, labels.Component.WORKER),
         others_remain=any(
@@ -87,6 +95,8 @@ class ObservedGroup:
         The cluster that the group names, if it exists.
     scheduler : Pod, optional
         The cluster's live scheduler pod.
+    foreign_scheduler : Pod, optional
+        A scheduler of the cluster that another operator runs.
     pods : tuple of Pod
         Worker pods of a group of that name, whoever owns them.
     cluster_pods : tuple of Pod
@@ -121,6 +131,7 @@ class ObservedGroup:
     retirement: Retirement = field(default_factory=Retirement)
     undecided: tuple[str, ...] = ()
     endpoint: Endpoint | None = None
+    foreign_scheduler: Pod | None = None
     entropy: str = ""
     monotonic: float = 0.0
 

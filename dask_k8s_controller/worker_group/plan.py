@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 
 from dask_k8s_controller.cache.objects import Pod
 from dask_k8s_controller.cluster.children import scheduler_address
+from dask_k8s_controller.cluster.observe import run_by_another
 from dask_k8s_controller.cluster.spec import Cluster
 from dask_k8s_controller.plans.actions import (
     Create,
@@ -52,6 +53,8 @@ def plan(observed: ObservedGroup, policy: Policy) -> Plan:
         draft.remark("ClusterTerminating", f"The DaskCluster {group.cluster} is being deleted.")
     elif cluster.spec is None:
         draft.remark("ClusterInvalid", f"The spec of the DaskCluster {group.cluster} is invalid.")
+    elif observed.foreign_scheduler is not None:
+        draft.remark(*run_by_another(cluster, observed.foreign_scheduler), needs_a_person=True)
     elif cluster.is_suspended:
         _suspend(draft, observed)
     else:

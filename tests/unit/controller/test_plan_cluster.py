@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -360,3 +361,22 @@ class TestIdleTimeout:
     def test_a_scheduler_that_is_not_ready_is_not_asked(self) -> None:
         starting = scheduler_pod(ready=False, template=cluster(idleTimeout=300).scheduler_hash)
         assert plan(self.observed(None, pods=(starting,))).questions == ()
+
+
+class TestAnotherOperator:
+    def test_keeps_its_cluster_until_it_is_handed_over(self) -> None:
+        theirs = scheduler_pod("c-scheduler-5d8f", owner=("ReplicaSet", "theirs"))
+        planned = plan(observed_cluster(pods=(theirs,)))
+        assert planned.actions == ()
+        (remark,) = planned.remarks
+        assert (remark.reason, remark.needs_a_person) == ("RunByAnotherOperator", True)
+        assert "dask kubernetes migrate c" in remark.message
+
+    def test_keeps_it_while_it_is_handed_over(self) -> None:
+        theirs = scheduler_pod("c-scheduler-5d8f")
+        orphan = replace(theirs, meta=replace(theirs.meta, owner=None))
+        assert plan(observed_cluster(pods=(orphan,))).actions == ()
+
+    def test_is_forgotten_when_its_pod_has_ended(self) -> None:
+        ended = scheduler_pod("old", owner=("ReplicaSet", "theirs"), phase="Failed")
+        assert plan(observed_cluster(pods=(ended,))).actions
