@@ -410,3 +410,17 @@ def test_kubectl_installs_the_definitions(kubectl: Kubectl) -> None:
     """Client-side, so that each fits into its own annotation."""
     lines = kubectl("apply", "--dry-run=server", "-f", str(PROJECT / "schemas" / "crds.yaml")).splitlines()
     assert len(lines) == len(KINDS)
+
+
+@pytest.mark.parametrize("manifest", [cluster(), group()], ids=["cluster", "group"])
+def test_nobody_scales_beyond_what_a_scheduler_serves(manifest: Object, kube: Kube, namespace: str) -> None:
+    resource = f"{KINDS[manifest['kind']].resource_names.plural}.{GROUP}"
+    name = kube.create(manifest, namespace)["metadata"]["name"]
+
+    with pytest.raises(Refused) as refusal:
+        kube.patch(resource, name, {"spec": {"replicas": 2**31 - 1}}, namespace, subresource="scale")
+
+    assert refusal.value.code == 422
+    assert "spec.worker.replicas" in said_by(refusal.value)
+    assert "10000" in said_by(refusal.value)
+    assert kube.get(resource, name, namespace)["spec"]["worker"]["replicas"] == 2
