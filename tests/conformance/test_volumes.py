@@ -9,7 +9,7 @@ import json
 from typing import Any
 
 from tests.conformance.manifests import config_map, secret
-from tests.conformance.pods import FOREVER, Pods, python, shell
+from tests.conformance.pods import FOREVER, Pods, python, shell, state
 from tests.harness.kube import Kube, Object
 
 READ = """
@@ -128,6 +128,25 @@ def test_a_file_of_a_volume_is_mounted_alone(kube: Kube, pods: Pods, name: str) 
     )
 
     assert pods.output(pod) == "two\n"
+
+
+def test_a_link_leads_no_mount_out_of_its_volume(pods: Pods) -> None:
+    link = python("import os; os.symlink('/tmp', '/work/link')")
+    name = pods.create(
+        pods.container(FOREVER, volumeMounts=[{"name": "work", "mountPath": "/out", "subPath": "link/in"}]),
+        initContainers=[
+            pods.container(
+                python("import os; os.symlink('/tmp', '/work/link')"), name="i", volumeMounts=volume
+            )
+        ],
+        volumes=[{"name": "work", "emptyDir": {}}],
+    )
+
+    pod = pods.wait(name, lambda pod: state(pod, "waiting").get("reason") == "CreateContainerConfigError")
+    assert (
+        'failed to prepare subPath for volumeMount "work" of container "main"'
+        in state(pod, "waiting")["message"]
+    )
 
 
 def test_other_programs_see_volumes_as_well(kube: Kube, pods: Pods, name: str) -> None:

@@ -173,9 +173,12 @@ def mounts(container: Object, paths: Mapping[str, Path], env: Mapping[str, str])
         source = paths[entry["name"]]
         sub_path = entry.get("subPath") or expand(entry.get("subPathExpr") or "", env)
         if sub_path:
-            if Path(sub_path).is_absolute() or ".." in Path(sub_path).parts:
-                raise ConfigError(f'subPath "{sub_path}" must stay inside its volume')
-            source /= sub_path
+            volume = source.resolve()
+            # What a container has linked may lead anywhere.
+            source = (volume / sub_path).resolve()
+            if not source.is_relative_to(volume):
+                what = f'of container "{container["name"]}": "{sub_path}" leads out of its volume'
+                raise ConfigError(f'failed to prepare subPath for volumeMount "{entry["name"]}" {what}')
             if not source.exists():
                 source.mkdir(parents=True)
         result.append(Mount(str(source), entry["mountPath"], bool(entry.get("readOnly"))))
