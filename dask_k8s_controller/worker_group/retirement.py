@@ -57,7 +57,7 @@ def plan_shrinking(
         return is_kept
     unstarted = choose_unstarted(active, surplus, _workers_at_hand(observed))
     for pod in unstarted:
-        draft.actions.append(_delete_unstarted(pod, "it is too many and has not started"))
+        draft.actions.append(_delete_idle(pod, "it is too many and has not started"))
     if surplus > len(unstarted):
         chosen = {pod.meta.uid for pod in unstarted}
         rest = [pod for pod in active if pod.meta.uid not in chosen]
@@ -91,7 +91,7 @@ def plan_rollout(
     old = [pod for pod in active if pod.meta.uid in outdated]
     unstarted = choose_unstarted(old, len(old), _workers_at_hand(observed))
     for pod in unstarted:
-        draft.actions.append(_delete_unstarted(pod, "its template is outdated and it has not started"))
+        draft.actions.append(_delete_idle(pod, "its template is outdated and it has not started"))
     started = [pod for pod in old if pod not in unstarted]
     ready = [pod for pod in active if pod.is_ready]
     may_go = spec.worker.max_unavailable() - (observed.group.replicas - len(ready))
@@ -156,7 +156,7 @@ def _choose_started(
         _remark_unexplained(draft, policy, workers)
     choice = choose(known, count, workers, outdated)
     for pod in choice.at_once:
-        draft.actions.append(delete(pod, "it is no worker of the scheduler's"))
+        draft.actions.append(_delete_idle(pod, "it is no worker of the scheduler's"))
     going = choice.to_retire
     if not _has_heirs(observed, workers, going):
         going = tuple(pod for pod in going if holds_nothing(workers.of(pod)))
@@ -225,7 +225,7 @@ def _can_be_retired(
         if workers.may_have_workers(pod):
             _remark_unexplained(draft, policy, workers)
         else:
-            draft.actions.append(delete(pod, "its workers have left the scheduler"))
+            draft.actions.append(_delete_idle(pod, "its workers have left the scheduler"))
         return False
     refused_for = _refused_for(observed, pod.meta.uid)
     if refused_for is not None and refused_for < policy.refusal_memory:
@@ -351,6 +351,6 @@ def _marked_at(pod: Pod, now: datetime) -> datetime:
     return min(marked_at, now) if marked_at.tzinfo else now
 
 
-def _delete_unstarted(pod: Pod, why: str) -> Delete:
-    """Delete a pod that holds nothing, unless it has begun meanwhile: then its version is another."""
-    return replace(delete(pod, why), version=pod.meta.version)
+def _delete_idle(pod: Pod, why: str) -> Delete:
+    """Delete a pod without a worker; if that is so as none can run, unless the pod has changed since."""
+    return replace(delete(pod, why), version=pod.meta.version if pod.runs_nothing else "")
