@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from dask_k8s_controller.scheduler.answers import Answers
 
 T = TypeVar("T", bound=HasMeta)
+R = TypeVar("R")
 
 UNDECIDED_FOR = 600.0
 """Seconds after which a request whose fate is unknown can't take effect any more."""
@@ -91,7 +92,29 @@ class Cache:
         what, namespace, value, more : str
             The fields of `By`.
         """
-        return newest(self._stores[of.kind].find(By(what, namespace, value, more)))
+        return self._stores[of.kind].summary(By(what, namespace, value, more), newest)
+
+    def summary(
+        self,
+        of: type[T],
+        make: Callable[[tuple[T, ...]], R],
+        what: str,
+        namespace: str,
+        value: str,
+        more: str = "",
+    ) -> R:
+        """Return what a function makes of what `find` returns; it is made anew only when that has changed.
+
+        Parameters
+        ----------
+        of : type
+            The class of the objects.
+        make : callable
+            A function of a module: it is known by its identity.
+        what, namespace, value, more : str
+            The fields of `By`.
+        """
+        return self._stores[of.kind].summary(By(what, namespace, value, more), make)
 
     def pods(self, owner: Meta, what: str, value: str, more: str = "") -> tuple[Pod, ...]:
         """Return the pods that are indexed so, and those of an owner though they lack the labels."""

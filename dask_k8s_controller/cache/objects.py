@@ -194,6 +194,8 @@ class Pod:
             yield By("component", namespace, cluster, component)
         if group and component == labels.Component.WORKER:
             yield By("group", namespace, group)
+        if component == labels.Component.JOB_RUNNER and self.meta.owner is not None:
+            yield By("job", namespace, self.meta.owner.name)
 
     @property
     def name(self) -> str:

@@ -22,6 +22,7 @@ class HasMeta(Protocol):
 
 
 T = TypeVar("T", bound=HasMeta)
+R = TypeVar("R")
 
 REMEMBERED_DELETIONS = 10_000
 
@@ -58,6 +59,7 @@ class Store(Generic[T]):
         self._facts: dict[str, T] = {}
         self._learned: dict[str, int] = {}
         self._found: dict[Hashable, dict[str, T]] = {}
+        self._made: dict[Hashable, dict[Callable[..., Any], Any]] = {}
         self._deleted: dict[str, _Deletion] = {}
         self._count = 0
 
@@ -90,6 +92,7 @@ class Store(Generic[T]):
         self._learned[uid] = self._tick()
         for key in self._keys(facts):
             self._found.setdefault(key, {})[uid] = facts
+            self._made.pop(key, None)
         return facts
 
     def confirm(self, body: Mapping[str, Any]) -> None:
@@ -167,6 +170,19 @@ class Store(Generic[T]):
         """Return the facts that have this key, the oldest uid first seen first."""
         return tuple(self._found.get(key, {}).values())
 
+    def summary(self, key: Hashable, make: Callable[[tuple[T, ...]], R]) -> R:
+        """Return what a function makes of the facts that have this key; made anew only when they changed.
+
+        So an event that concerns all of a cluster's groups costs as much as there are, not their square.
+        """
+        if key not in self._found:
+            return make(())
+        made = self._made.setdefault(key, {})
+        if make not in made:
+            made[make] = make(self.find(key))
+        found: R = made[make]
+        return found
+
     def __iter__(self) -> Iterator[T]:
         return iter(list(self._facts.values()))
 
@@ -184,6 +200,7 @@ class Store(Generic[T]):
             for key in self._keys(facts):
                 found = self._found[key]
                 del found[uid]
+                self._made.pop(key, None)
                 if not found:
                     del self._found[key]
         return facts

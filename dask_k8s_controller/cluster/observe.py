@@ -30,7 +30,6 @@ def observe(cache: Cache, key: Key) -> ObservedCluster | None:
     pods = cache.pods(cluster.meta, "component", name, labels.Component.SCHEDULER)
     holders = cache.find(Pod, "name", namespace, names.scheduler(name))
     scheduler = scheduler_of(cluster, pods)
-    autoscalers = cache.find(Autoscaler, "cluster", namespace, name)
     return ObservedCluster(
         cluster=cluster,
         now=cache.now(),
@@ -40,7 +39,7 @@ def observe(cache: Cache, key: Key) -> ObservedCluster | None:
         or not {pod.meta.uid for pod in holders} <= {pod.meta.uid for pod in pods},
         service=cache.get(Service, namespace, names.scheduler(name)),
         groups=cache.find(WorkerGroup, "cluster", namespace, name),
-        autoscaled=frozenset(one.worker_group for one in autoscalers if not one.meta.is_deleting),
+        autoscaled=cache.summary(Autoscaler, autoscaled_groups, "cluster", namespace, name),
         idle=cache.answers.idleness(scheduler.meta.uid) if scheduler else None,
         endpoint=endpoint_of(cache, cluster),
         entropy=secrets.token_hex(8),
@@ -61,6 +60,11 @@ def keys(cache: Cache, changed: Any) -> Iterable[Key]:
             yield Key(Cluster.kind, namespace, meta.labels.get(labels.CLUSTER_NAME, ""))
         case Pod(meta=Meta(owner=Owner(kind=Cluster.kind, name=name))):
             yield Key(Cluster.kind, namespace, name)
+
+
+def autoscaled_groups(autoscalers: tuple[Autoscaler, ...]) -> frozenset[str]:
+    """Return the names of the groups that autoscalers target."""
+    return frozenset(one.worker_group for one in autoscalers if not one.meta.is_deleting)
 
 
 def scheduler_of(cluster: Cluster, pods: Iterable[Pod]) -> Pod | None:

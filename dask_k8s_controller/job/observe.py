@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from dask_k8s_controller.cache.cache import Cache
+from dask_k8s_controller.cache.cache import Cache, newest
 from dask_k8s_controller.cache.objects import Container, Pod, Sought
 from dask_k8s_controller.cluster.observe import live_scheduler, sought_scheduler
 from dask_k8s_controller.cluster.spec import Cluster
@@ -30,14 +30,15 @@ def observe(cache: Cache, key: Key) -> ObservedJob | None:
     if job is None:
         return None
     cluster = cache.get(Cluster, namespace, job.cluster)
-    workers = cache.find(Pod, "component", namespace, job.cluster, labels.Component.WORKER)
     observed = ObservedJob(
         job=job,
         now=cache.now(),
         cluster=cluster,
         scheduler=live_scheduler(cache, cluster),
-        ready_workers=sum(pod.is_ready and pod.is_live for pod in workers),
-        pods=cache.pods(job.meta, "component", job.cluster, labels.Component.JOB_RUNNER),
+        ready_workers=cache.summary(
+            Pod, _ready, "component", namespace, job.cluster, labels.Component.WORKER
+        ),
+        pods=cache.pods(job.meta, "job", job.name),
     )
     next_name = names.runner(job.name, observed.attempts + 1)
     return replace(observed, name_holders=cache.find(Pod, "name", namespace, next_name))
@@ -57,6 +58,10 @@ def keys(cache: Cache, changed: Any) -> Iterable[Key]:
                 yield Key(Job.kind, namespace, meta.owner.name)
             elif component in (labels.Component.SCHEDULER, labels.Component.WORKER):
                 yield from _keys_of(cache, namespace, meta.labels.get(labels.CLUSTER_NAME, ""))
+
+
+def _ready(pods: tuple[Pod, ...]) -> int:
+    return sum(pod.is_ready and pod.is_live for pod in newest(pods))
 
 
 def _keys_of(cache: Cache, namespace: str, cluster: str) -> Iterable[Key]:

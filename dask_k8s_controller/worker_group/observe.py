@@ -10,9 +10,10 @@ from functools import cached_property
 from typing import Any
 
 from dask_k8s_controller.autoscaler.spec import Autoscaler
-from dask_k8s_controller.cache.cache import Cache
+from dask_k8s_controller.cache.cache import Cache, newest
 from dask_k8s_controller.cache.objects import Pod, Sought
 from dask_k8s_controller.cluster.observe import (
+    autoscaled_groups,
     endpoint_of,
     foreign_scheduler,
     live_scheduler,
@@ -46,12 +47,10 @@ def observe(cache: Cache, key: Key) -> ObservedGroup | None:
         cluster_pods=cache.find(Pod, "component", key.namespace, group.cluster, labels.Component.WORKER),
         others_remain=any(
             other.name != group.name and other.wants_workers(cluster)
-            for other in cache.find(WorkerGroup, "cluster", key.namespace, group.cluster)
+            for other in cache.summary(WorkerGroup, _wanting, "cluster", key.namespace, group.cluster)
         ),
-        is_autoscaled=any(
-            autoscaler.worker_group == group.name and not autoscaler.meta.is_deleting
-            for autoscaler in cache.find(Autoscaler, "cluster", key.namespace, group.cluster)
-        ),
+        is_autoscaled=group.name
+        in cache.summary(Autoscaler, autoscaled_groups, "cluster", key.namespace, group.cluster),
         workers=cache.answers.workers(scheduler.meta.uid) if scheduler else None,
         retirement=cache.answers.retirement(group.meta.uid),
         undecided=cache.undecided(group.meta.uid),
@@ -74,6 +73,10 @@ def keys(cache: Cache, changed: Any) -> Iterable[Key]:
                     yield from _keys_of(cache, namespace, meta.labels.get(labels.CLUSTER_NAME, ""))
                 case labels.Component.WORKER:
                     yield Key(WorkerGroup.kind, namespace, meta.labels.get(labels.WORKER_GROUP_NAME, ""))
+
+
+def _wanting(groups: tuple[WorkerGroup, ...]) -> tuple[WorkerGroup, ...]:
+    return tuple(group for group in newest(groups) if group.replicas > 0 and not group.meta.is_deleting)
 
 
 def _keys_of(cache: Cache, namespace: str, cluster: str) -> Iterable[Key]:

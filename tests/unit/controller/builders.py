@@ -95,6 +95,17 @@ def default_group(of: Cluster, uid: str = "group", **changes: Any) -> WorkerGrou
     return WorkerGroup.of(body)
 
 
+def job_body_of(cluster: str, name: str, **spec: Any) -> Object:
+    """A job that uses a cluster which outlives it."""
+    return {
+        "apiVersion": "kubernetes.dask.org/v1",
+        "kind": "DaskJob",
+        "metadata": metadata(name, f"job-{name}"),
+        "spec": {"clusterRef": {"name": cluster}, "job": {"spec": pod_spec("job")}, **spec},
+        "status": {"jobStatus": "JobCreated"},
+    }
+
+
 def pod_body(
     name: str,
     *,
