@@ -39,6 +39,8 @@ class DaskSchedulers:
         Addresses of workers that were retired, or get no more tasks.
     has_preload : bool
         Whether they have the controller's own routes.
+    silent : set of str
+        Namespaces whose schedulers take every question and never answer.
     """
 
     def __init__(self, server: ApiServer) -> None:
@@ -51,6 +53,7 @@ class DaskSchedulers:
         self.retired: set[str] = set()
         self.draining: set[str] = set()
         self.has_preload = True
+        self.silent: set[str] = set()
 
     async def start(self) -> None:
         application = web.Application()
@@ -61,7 +64,7 @@ class DaskSchedulers:
         application.router.add_get(where + "/dask-k8s/v1/workers", self._live)
         application.router.add_post(where + "/dask-k8s/v1/drain", self._drain)
         application.router.add_post(where + "/dask-k8s/v1/resume", self._resume)
-        self._runner = web.AppRunner(application, access_log=None)
+        self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", 0)
         await site.start()
@@ -72,6 +75,8 @@ class DaskSchedulers:
             await self._runner.cleanup()
 
     async def _workers(self, request: web.Request) -> dict[str, Object]:
+        if request.match_info["namespace"] in self.silent:
+            await asyncio.Event().wait()
         cluster = request.match_info["pod"].partition("-scheduler")[0]
         pods = await self._client.list(
             "pods",
