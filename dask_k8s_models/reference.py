@@ -9,6 +9,7 @@ from typing import Any
 from dask_k8s_models._kubernetes import RELEASE
 from dask_k8s_models.definitions import root_schema
 from dask_k8s_models.kinds import KINDS
+from dask_k8s_models.labels import DEFAULT_CONTAINER
 from dask_k8s_models.resource import API_VERSION, Resource
 from dask_k8s_models.scalars import INT32_MAX
 
@@ -35,6 +36,16 @@ or Service.
 PodSpec and ServiceSpec are those of Kubernetes {RELEASE}, whole, with the types of all their fields.
 Files in `schemas/` say the same to machines: CustomResourceDefinitions (`crds.yaml` has them all) and, for
 editors and linters, JSON Schemas.
+
+**Sidecars.** Dask runs in the container that the annotation `{DEFAULT_CONTAINER}`
+(in `metadata` beside a pod's `spec`) names, else in the one called `scheduler` or `dask-scheduler`, `worker`
+or `dask-worker`, else in the one whose command says so, else in the one with the port, else in the first.
+Logs are taken from there, and what Dask needs is added there; to other containers nothing is added but the
+variables `DASK_WORKER_NAME` and `DASK_SCHEDULER_ADDRESS`.
+
+**What the scheduler's command says** is followed: `--protocol` (or `--host tls://…`, certificates, and in the
+environment the settings `distributed.comm.default-scheme` and `require-encryption`) in addresses,
+`--dashboard-prefix` in paths, `--port` and `--dashboard-address` where a Service without ports leads to.
 """
 
 

@@ -274,3 +274,15 @@ def test_typed_twins_give_the_same_and_check_it() -> None:
 def test_resources_in_another_case_are_refused_before_anything_is_sent(field: str) -> None:
     with pytest.raises(ValueError, match=r"has 'CPU': did you mean 'cpu'\?"):
         make_cluster_spec("a", resources={field: {"CPU": "1"}})
+
+
+def test_ports_and_probes_follow_the_schedulers_options() -> None:
+    command = "dask scheduler --dashboard-prefix /me --port 9000 --dashboard-address :9001"
+
+    made = models.make_scheduler_spec("a", scheduler_command=command)
+
+    [container] = made["spec"]["containers"]
+    assert [port["containerPort"] for port in container["ports"]] == [9000, 9001]
+    for probe in ("readinessProbe", "livenessProbe"):
+        assert container[probe]["httpGet"] == {"port": "http-dashboard", "path": "/me/health"}
+    assert [port["port"] for port in made["service"]["ports"]] == [8786, 8787]
