@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -16,6 +17,7 @@ import yaml
 from click.testing import CliRunner
 from distributed import Client
 
+from dask_k8s_client import KubeCluster
 from dask_k8s_client.cli import kubernetes
 from tests.conftest import a_namespace, is_local
 from tests.e2e.conftest import DASK_CLUSTERS, WORKER_GROUPS, is_running, pods_of
@@ -98,6 +100,41 @@ def test_ports_are_forwarded_until_ctrl_c(shell: Shell) -> None:
         assert client.scheduler_info()["type"] == "Scheduler"
     assert httpx.get(dashboard.replace("/status", "/health"), timeout=30).text == "ok"
     assert interrupted(forwarding) == (0, "Press Ctrl-C to stop.\n")
+
+
+def test_commands_are_completed_in_bash() -> None:
+    script = CliRunner().invoke(kubernetes, ["completion", "bash"]).stdout
+    assert "_KUBECTL_DASK_COMPLETE" in script
+    assert subprocess.run(["bash", "-n"], input=script, text=True, check=False).returncode == 0
+
+
+def test_workers_are_shown_once_and_again(kube: Kube, shell: Shell) -> None:
+    kube.patch(DASK_CLUSTERS, "typed", {"spec": {"worker": {"replicas": 1}}}, shell.namespace)
+    try:
+        [pod] = kube.wait_all(
+            "pods",
+            shell.namespace,
+            until=lambda pods: len(pods) == 1,
+            labelSelector="dask.org/component=worker",
+        )
+        with KubeCluster.from_name("typed", namespace=shell.namespace, quiet=True) as cluster:
+            cluster.wait_for_workers(1, timeout=120)
+        [usage] = json.loads(shell.run("top", "typed", "--once", "-o", "json"))
+        assert (usage["name"], usage["tasks"]) == (pod, 0)
+        assert usage["memory"] > 0
+        following = shell.start("top", "typed", "--interval", "0.1")
+        assert following.stdout is not None
+        heads = [line for line in itertools.islice(following.stdout, 4) if line.startswith("WORKER")]
+        assert len(heads) == 2
+        assert interrupted(following) == (130, "")
+    finally:
+        kube.patch(DASK_CLUSTERS, "typed", {"spec": {"worker": {"replicas": 0}}}, shell.namespace)
+        kube.wait_all(
+            "pods",
+            shell.namespace,
+            until=lambda pods: not pods,
+            labelSelector="dask.org/component=worker",
+        )
 
 
 def test_logs_are_printed_and_followed(shell: Shell) -> None:

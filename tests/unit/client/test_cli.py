@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import yaml
 from click.testing import CliRunner, Result
 
 from dask_k8s_client.cli import kubernetes
+from dask_k8s_client.cli.completion import complete_for_kubectl
+from dask_k8s_client.cli.top import Usage
 from dask_k8s_models import KINDS, make_cluster_spec
 from dask_k8s_models.manifests import parse_manifest
 
@@ -113,3 +115,43 @@ def test_every_command_explains_itself(command: str) -> None:
     result = run(command, "--help")
     assert result.exit_code == 0
     assert len(result.output.splitlines()) > 5
+
+
+class TestCompletion:
+    @pytest.mark.parametrize("shell", ["zsh", "fish"])  # that of bash starts one
+    def test_has_a_script_for_each_shell(self, shell: str) -> None:
+        script = run("completion", shell).stdout
+        assert "_KUBECTL_DASK_COMPLETE" in script
+        assert "_DASK_COMPLETE" in script
+
+    def test_of_kubectl_tells_commands_and_options(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.setattr("sys.argv", ["kubectl_complete-dask", "sc"])
+        complete_for_kubectl()
+        assert capsys.readouterr().out == "scale\tSet the number of workers of a cluster.\n:4\n"
+        monkeypatch.setattr("sys.argv", ["kubectl_complete-dask", "top", "--onc"])
+        complete_for_kubectl()
+        assert capsys.readouterr().out.startswith("--once\t")
+
+
+class TestTop:
+    WORKER: ClassVar[dict[str, Any]] = {
+        "name": "w1",
+        "memory_limit": 2**31,
+        "metrics": {
+            "cpu": 98.6,
+            "memory": 2**30,
+            "spilled_bytes": {"memory": 5, "disk": 2**20},
+            "task_counts": {"executing": 2, "long-running": 1, "ready": 7},
+        },
+    }
+
+    def test_tells_what_a_worker_does(self) -> None:
+        assert Usage.of(self.WORKER).cells() == ["w1", "3", "7", "99%", "1.00 GiB", "2.00 GiB", "1.00 MiB"]
+
+    def test_tells_what_a_worker_says_that_has_told_nothing_yet(self) -> None:
+        assert Usage.of({"id": "tcp://w", "name": "w2"}).cells() == ["w2", "0", "0", "0%", "0 B", "-", "0 B"]
+
+    def test_prints_for_programs_only_once(self) -> None:
+        assert "add --once" in run("top", "c", "-o", "json").output
