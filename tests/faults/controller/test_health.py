@@ -103,6 +103,6 @@ class TestHealth:
         await server.start(is_in_cluster=False)
         try:
             _, text = await self.get(server, "/metrics")
-            assert "dask_controller_queue_depth 0.0" in text
+            assert "dask_controller_loop_lag_seconds_count 0.0" in text
         finally:
             await server.stop()

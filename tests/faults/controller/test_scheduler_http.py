@@ -302,14 +302,15 @@ class TestManySchedulers:
     ) -> None:
         async def answer(request: web.Request) -> web.Response:
             if request.method == "POST":
-                await asyncio.sleep(0.2)
+                await asyncio.Event().wait()
             return web.json_response({})
 
         scheduler.answers = [answer]
         retiring = [asyncio.create_task(client.retire(ENDPOINT, [f"tcp://w:{n}"])) for n in range(16)]
         await scheduler.until_asked(16)
         assert await client.idle_for(ENDPOINT) is None
-        await asyncio.gather(*retiring)
+        ended = await asyncio.gather(*retiring, return_exceptions=True)
+        assert {type(one) for one in ended} == {Unreachable}
 
 
 class TestWhereItAnswers:

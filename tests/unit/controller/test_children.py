@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
+from importlib import resources
 from typing import Any
 
 import pytest
+import yaml
 
 from dask_k8s_controller.cluster import children
 from dask_k8s_controller.plans.actions import Create
@@ -104,12 +106,13 @@ class TestSchedulerPod:
     def test_with_preloads_of_the_users_serves_the_routes_that_workers_are_retired_by_beside_distributeds(
         self, own: dict[str, Any]
     ) -> None:
-        from distributed.config import config
-
+        # A scheduler that runs in this process adds to the configuration that is loaded.
+        written = resources.files("distributed").joinpath("distributed.yaml").read_text()
+        routes = yaml.safe_load(written)["distributed"]["scheduler"]["http"]["routes"]
         spec = {"containers": [{"name": "scheduler", "image": "dask", **own}]}
         pod = children.scheduler_pod(cluster(scheduler={"spec": spec}))
         assert ast.literal_eval(self.routes(pod)) == [
-            *config["distributed"]["scheduler"]["http"]["routes"],
+            *routes,
             "distributed.http.scheduler.api",
         ]
 
