@@ -78,6 +78,10 @@ class Api(Kr8sApi):
     ----------
     requests : int
         How many requests were sent so far.
+    loader : callable
+        Loads the credentials of this moment.
+    source : tuple
+        Kubeconfig and context, as given.
     """
 
     auth: Auth
@@ -94,7 +98,8 @@ class Api(Kr8sApi):
         # kr8s answers a bare `kr8s.api()` with any instance that it knows in this thread and loop.
         super().__init__(bypass_factory=True)
         self._forget_me()
-        self.auth = Auth(loader or partial(load, kubeconfig, context), namespace)
+        self.loader = loader or partial(load, kubeconfig, context)
+        self.auth = Auth(self.loader, namespace)
         self.source = (kubeconfig, context)
         self.requests = 0
         self._keeps_connections = keeps_connections

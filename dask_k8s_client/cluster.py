@@ -71,8 +71,8 @@ class KubeCluster(Manager):
     quiet : bool
         Whether to show nothing.
     **kwargs
-        ``kubeconfig`` and ``context`` say which Kubernetes; the others are arguments of
-        `distributed.deploy.Cluster`.
+        ``kubeconfig`` and ``context`` say which Kubernetes, ``security`` (a `distributed.Security`) how to
+        speak to the scheduler; the others are arguments of `distributed.deploy.Cluster`.
 
     Raises
     ------
@@ -127,7 +127,10 @@ class KubeCluster(Manager):
         given = {key: value for key, value in locals().items() if key in ClusterOptions.__dataclass_fields__}
         options = ClusterOptions.from_config(**given)
         kubernetes = (kwargs.pop("kubeconfig", None), kwargs.pop("context", None))
-        super().__init__(options, kubernetes, loop=loop, asynchronous=asynchronous, quiet=quiet, **kwargs)
+        security = kwargs.pop("security", None)
+        super().__init__(
+            options, kubernetes, security, loop=loop, asynchronous=asynchronous, quiet=quiet, **kwargs
+        )
 
     # --- workers ---
 
@@ -219,18 +222,23 @@ class KubeCluster(Manager):
         return self._call(add)
 
     def delete_worker_group(self, name: str) -> Any:
-        """Delete a worker group.
+        """Delete a worker group, after its workers have handed their results on.
 
         Parameters
         ----------
         name : str
             Name of the group.
 
+        Raises
+        ------
+        TimeoutError
+            Its workers don't go, e.g. as nobody could take over what they hold; then the group stays.
+
         Examples
         --------
         >>> cluster.delete_worker_group("high-mem-workers")  # doctest: +SKIP
         """
-        return self._call(lambda: self._session.groups.delete(name))
+        return self._call(lambda: self._session.groups.delete(name, self.resource_timeout))
 
     # --- what it tells ---
 
@@ -307,7 +315,9 @@ class KubeCluster(Manager):
         if link is None or link.dashboard_port is None:
             return ""
         host = f"[{link.host}]" if ":" in link.host else link.host
-        return str(format_dashboard_link(host, self.forwarded_dashboard_port))
+        text = str(format_dashboard_link(host, self.forwarded_dashboard_port))
+        before, status, after = text.rpartition("/status")
+        return f"{before}{link.prefix}{status}{after}" if status else text
 
     @property
     def jupyter_link(self) -> str:

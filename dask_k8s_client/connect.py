@@ -122,7 +122,7 @@ def _target(port: Mapping[str, Any], pod: Json) -> int:
     found = target_port(port, pod["spec"])
     if found is None:
         raise ResourceTimeoutError(
-            f"The scheduler's Service has the target port {port['targetPort']!r}, "
+            f"The scheduler's Service has the target port {port.get('targetPort')!r}, "
             f"but no container of the pod {pod['metadata']['name']} has a port of that name."
         )
     return found

@@ -11,6 +11,7 @@ import pydantic
 from dask_k8s_client import raw
 from dask_k8s_client.config import ClusterOptions, CreateMode
 from dask_k8s_client.errors import (
+    INSTALL,
     AlreadyExistsError,
     ClusterExistsError,
     ClusterNotFoundError,
@@ -207,6 +208,6 @@ def explained(error: NotFoundError | ForbiddenError | InvalidError, namespace: s
         )
     return MissingCRDsError(
         "Failed to create DaskCluster resource. Are the Dask Custom Resource Definitions installed? "
-        "`dask kubernetes crds | kubectl apply -f -` installs them; the operator is needed too: "
-        "`helm install --repo https://helm.dask.org --generate-name dask-kubernetes-operator`"
+        "`dask kubernetes crds | kubectl apply --server-side -f -` installs them. "
+        f"The operator is needed too: {INSTALL}."
     )

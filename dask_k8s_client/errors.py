@@ -185,6 +185,13 @@ A rule like this in a Role (and a RoleBinding to your account) allows it:
     verbs: [get, create]"""
 
 
+INSTALL = (
+    "`helm install dask-kubernetes-operator ./chart/dask-kubernetes-operator`, or by "
+    "`kubectl apply --server-side -f manifests/install.yaml`, in a copy of dask-k8s"
+)
+"""How the operator is installed."""
+
+
 def with_remedy(error: ApiError) -> ApiError:
     """Add to an API server's refusal what can be done about it, where that is known."""
     if isinstance(error, ForbiddenError):

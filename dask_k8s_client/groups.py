@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, SupportsInt
 
 from dask_k8s_client import raw
+from dask_k8s_client.conditions import why_not_ready
 from dask_k8s_client.errors import (
     AlreadyExistsError,
     ApiError,
     ForbiddenError,
     NotFoundError,
+    ResourceTimeoutError,
     ValidationError,
     WorkerGroupNotFoundError,
     with_remedy,
 )
 from dask_k8s_client.resources import AUTOSCALERS, GROUPS
+from dask_k8s_client.watch import Informer
 from dask_k8s_models import API_VERSION, labels, make_autoscaler_spec, make_worker_group_spec, names, pods
 
 if TYPE_CHECKING:
@@ -80,22 +85,60 @@ class Groups:
             raise with_remedy(error) from error
         return group
 
-    async def delete(self, group: str) -> None:
-        """Delete a worker group and its autoscaler.
+    async def delete(self, group: str, patience: float) -> None:
+        """Retire a worker group's workers, then delete it and its autoscaler.
+
+        A group that is deleted takes the results of its workers with it; one that is scaled to zero hands
+        them on first.
+
+        Parameters
+        ----------
+        group : str
+            What Python calls it.
+        patience : float
+            Seconds without a worker less after which to give up.
 
         Raises
         ------
         WorkerGroupNotFoundError
             There is no such group.
+        ResourceTimeoutError
+            Its workers don't go; the group stays, and asks for none.
         """
-        name = names.worker_group(self._cluster, group)
+        await self.scale(0, group)
+        path = GROUPS.path(self._namespace, names.worker_group(self._cluster, group))
         try:
-            await raw.delete(self._api, GROUPS.path(self._namespace, name))
-        except NotFoundError as error:
-            raise await self._unknown(group) from error
+            await self._until_empty(await raw.get(self._api, path), patience)
+            await raw.delete(self._api, path)
+        except NotFoundError:
+            return  # somebody else has deleted it meanwhile
         except ForbiddenError as error:
             raise with_remedy(error) from error
-        await self.stop_adapting(group)
+
+    async def _until_empty(self, found: Json, patience: float) -> None:
+        name = found["metadata"]["name"]
+        params = {"fieldSelector": f"metadata.name={name}"}
+        informer = Informer(self._api, GROUPS.path(self._namespace), params=params)
+        informer.start_with(found)
+        left: int | None = None
+        try:
+            async with asyncio.timeout(patience) as limit, aclosing(informer.changes()) as changes:
+                while not _is_empty(found):
+                    replicas = (found.get("status") or {}).get("replicas")
+                    if replicas is not None and (left is None or replicas < left):
+                        left = replicas
+                        limit.reschedule(asyncio.get_running_loop().time() + patience)
+                    kind, found = await anext(changes)
+                    if kind == "DELETED":
+                        return
+        except TimeoutError as error:
+            reason = why_not_ready(found) or "is the Dask Operator running?"
+            raise ResourceTimeoutError(
+                f"The worker group {name} has been asked to go, and still has "
+                f"{'its' if left is None else left} workers after {patience:g} seconds: {reason} "
+                f"`kubectl delete daskworkergroup {name} -n {self._namespace}` deletes it with the results "
+                "that its workers hold."
+            ) from error
 
     async def scale(self, n: int, group: str) -> None:
         """End the group's autoscaling and set its number of workers.
@@ -207,6 +250,13 @@ class Groups:
         )
 
 
+def _is_empty(group: Json) -> bool:
+    """Whether the controller has seen that a group shall have no workers, and it has none."""
+    status = group.get("status") or {}
+    is_current = (status.get("observedGeneration") or 0) >= (group["metadata"].get("generation") or 0)
+    return is_current and not status.get("replicas")
+
+
 def is_whole(n: Any) -> bool:
     """Whether it is a number, 0 or more, without a fraction; also one of numpy's."""
     is_number = isinstance(n, SupportsInt) and not isinstance(n, bool)
@@ -227,9 +277,8 @@ def defaults(cluster: Json) -> Json:
         Arguments for ``make_worker_spec``; those that the cluster doesn't tell are missing.
     """
     worker = cluster["spec"]["worker"]
-    container = pods.main_container(
-        worker["spec"], labels.Component.WORKER, (worker.get("metadata") or {}).get("annotations")
-    )
+    annotations = (worker.get("metadata") or {}).get("annotations")
+    container = pods.main_container(worker["spec"], labels.Component.WORKER, annotations)
     found = {key: container[key] for key in ("image", "resources", "env") if container.get(key)}
     command = [*(container.get("command") or []), *(container.get("args") or [])]
     if "--name" in command:

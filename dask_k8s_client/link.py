@@ -18,6 +18,7 @@ from dask_k8s_client.forward import PortForward, Tunnel
 from dask_k8s_client.observe import Observer
 from dask_k8s_client.resources import NODES, PODS
 from dask_k8s_client.startup import scheduler_is_ready
+from dask_k8s_models import pods as pod_specs
 
 HOLD = 60.0
 """Seconds that a new connection is held while there is no scheduler to forward it to."""
@@ -38,12 +39,18 @@ class Link:
         Of the dashboard.
     dashboard_port : int or None
         None if the scheduler's Service has no port for it.
+    prefix : str
+        The path under which the scheduler serves its dashboard, empty if at the root.
+    is_forwarded : bool
+        Whether local ports lead there.
     """
 
     def __init__(self, observer: Observer) -> None:
         self.address = ""
         self.host = ""
         self.dashboard_port: int | None = None
+        self.prefix = ""
+        self.is_forwarded = False
         self._observer = observer
         self._forwards: list[PortForward] = []
         self._first_tunnel: Tunnel | None = None
@@ -103,7 +110,12 @@ class Link:
 
     def _lead_to(self, host: str, ports: Ports) -> None:
         self.host = host
-        self.address = connect.address(host, ports.comm)
+        protocol = "tcp"
+        if (pod := self._observer.now.scheduler) is not None:
+            annotations = pod["metadata"].get("annotations")
+            protocol = pod_specs.scheduler_protocol(pod["spec"], annotations)
+            self.prefix = pod_specs.dashboard_prefix(pod["spec"], annotations)
+        self.address = connect.address(host, ports.comm, protocol)
         self.dashboard_port = ports.dashboard
 
     async def _through_node(self, route: Node) -> Direct | Forward:
@@ -117,6 +129,7 @@ class Link:
         return Forward()
 
     async def _forward(self, local_ports: tuple[int | None, int | None], limit: float) -> None:
+        self.is_forwarded = True
         comm = PortForward(self._comm_tunnel, local_ports[0] or 0)
         self._forwards.append(comm)
         dashboard = PortForward(lambda: self._tunnel("dashboard"), local_ports[1] or 0)

@@ -1,22 +1,31 @@
 # mypy: disallow-untyped-calls=False
-"""A Dask cluster manager of one cluster on Kubernetes: it starts it, follows it, and lets go of it."""
+"""A Dask cluster manager of one cluster on Kubernetes: it starts it, follows it, and lets go of it.
+
+Its scheduler may be replaced meanwhile: it subscribes again.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import datetime
 import logging
+import time
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import suppress
 from typing import Any, Self
 
+from dask.utils import parse_timedelta
 from distributed.core import Status, rpc
+from distributed.deploy.cluster import Cluster
+from distributed.exceptions import WorkerStartTimeoutError
+from distributed.objects import SchedulerInfo
+from distributed.security import Security
 from distributed.utils import NoOpAwaitable
 
-from dask_k8s_client import display, groups, pods, reaper
+from dask_k8s_client import display, pods, reaper
 from dask_k8s_client.config import ClusterOptions
-from dask_k8s_client.dask_side import LastingCluster
-from dask_k8s_client.errors import KubeClusterError, ResourceTimeoutError
+from dask_k8s_client.errors import KubeClusterError, ValidationError
+from dask_k8s_client.link import Link
 from dask_k8s_client.session import CLEAN_UP_SECONDS, Session
 from dask_k8s_client.startup import scheduler_is_ready
 from dask_k8s_client.views import Plain, Quiet, View, suitable
@@ -25,6 +34,10 @@ logger = logging.getLogger(__name__)
 
 FIRST_LOOK, LAST_LOOK = 0.5, 8.0
 """Seconds after which workers that don't agree with the pods are asked for, doubled each time."""
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
+"""Seconds between two attempts to connect to a scheduler that should be there, doubled each time."""
+RECHECK = 1.0
+"""Seconds after which waiting for workers asks the scheduler anew, should a message have been missed."""
 
 
 def closed(name: str) -> ValueError:
@@ -32,7 +45,17 @@ def closed(name: str) -> ValueError:
     return ValueError(f"The cluster {name} is closed; make a new KubeCluster.")
 
 
-class Manager(LastingCluster):
+class Option:
+    """An attribute of a cluster that is one of its options."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, cluster: Manager, owner: type) -> Any:
+        return getattr(cluster._session.options, self._name)
+
+
+class Manager(Cluster):
     """What `KubeCluster` does between its creation and its end.
 
     Parameters
@@ -41,32 +64,40 @@ class Manager(LastingCluster):
         What is wanted.
     kubernetes : tuple of str or None
         Kubeconfig and context.
+    security : Security or dict, optional
+        How to speak to the scheduler; by default what ``dask.config`` says.
     **kwargs
         Arguments of `distributed.deploy.Cluster`.
     """
 
-    def __init__(
-        self, options: ClusterOptions, kubernetes: tuple[str | None, str | None], **kwargs: Any
-    ) -> None:
-        self.namespace = options.namespace
-        self.image = options.image
-        self.n_workers = options.n_workers
-        self.resources = options.resources
-        self.env = options.env
-        self.worker_command = options.worker_command
-        self.port_forward_cluster_ip = options.port_forward_cluster_ip
-        self.create_mode = options.create_mode
-        self.shutdown_on_close = options.shutdown_on_close
-        self.idle_timeout = options.idle_timeout
-        self.scheduler_service_type = options.scheduler_service_type
-        self.scheduler_forward_port = options.scheduler_forward_port
-        self.jupyter = options.jupyter
+    namespace = Option()
+    image = Option()
+    n_workers = Option()
+    resources = Option()
+    env = Option()
+    worker_command = Option()
+    port_forward_cluster_ip = Option()
+    create_mode = Option()
+    idle_timeout = Option()
+    resource_timeout = Option()
+    scheduler_service_type = Option()
+    scheduler_forward_port = Option()
+    jupyter = Option()
 
+    def __init__(
+        self,
+        options: ClusterOptions,
+        kubernetes: tuple[str | None, str | None] = (None, None),
+        security: Security | dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        self.security = _checked(security)
         self._session = Session(options, *kubernetes)
         self._view: View = Quiet()
         self._turn = asyncio.Lock()
         self._start_task: asyncio.Task[Any] | None = None
         self._background: set[asyncio.Task[Any]] = set()
+        self._workers_changed = asyncio.Event()
 
         super().__init__(name=options.name, **kwargs)
         reaper.instances.add(self)
@@ -85,6 +116,15 @@ class Manager(LastingCluster):
                     # It says what happened in Kubernetes; where we noticed it tells a user nothing.
                     raise error.with_traceback(None) from None
                 raise
+
+    @property
+    def shutdown_on_close(self) -> bool | None:
+        """Whether `close` deletes the cluster; None until that is decided."""
+        return self._session.is_ours
+
+    @shutdown_on_close.setter
+    def shutdown_on_close(self, value: bool) -> None:
+        self._session.is_ours = value
 
     # --- start ---
 
@@ -115,18 +155,8 @@ class Manager(LastingCluster):
         self.status = Status.starting
         self._view = suitable(f"KubeCluster {self.name}", quiet=self.quiet)
         link = await self._session.open(self._log, self._view)
-        self._read_session()
         try:
-            self.scheduler_comm = rpc(link.address)
-            timeout = self._session.options.resource_timeout
-            try:
-                await asyncio.wait_for(super()._start(), timeout)
-            except (OSError, TimeoutError) as error:
-                raise ResourceTimeoutError(
-                    f"The scheduler runs, but can't be reached at {link.address} within {timeout:g} seconds: "
-                    f"{error or type(error).__name__}. "
-                    "With port_forward_cluster_ip=True it is reached through the Kubernetes API server."
-                ) from error
+            await self._connect(link)
         except BaseException:
             await self._session.undo()
             raise
@@ -136,24 +166,68 @@ class Manager(LastingCluster):
         self._view = Quiet() if self.quiet else Plain()
         self._log(f"Ready, dashboard available at {self.dashboard_link}")
 
-    def _read_session(self) -> None:
-        """Take from what was found what it knows better than the options."""
-        cluster = self._session.resource
-        assert cluster is not None
-        known = groups.defaults(cluster)
-        self.namespace = self._session.namespace
-        self.shutdown_on_close = self._session.is_ours
-        self.image = known.get("image", self.image)
-        self.resources = known.get("resources")
-        self.env = known.get("env") or {}
-        self.n_workers = cluster["spec"]["worker"].get("replicas", self.n_workers)
-        self.jupyter = groups.runs_jupyter(cluster)
+    async def _connect(self, link: Link) -> None:
+        """Subscribe to the scheduler, which may begin to listen some time after its pod has become ready."""
+        timeout = self._session.options.resource_timeout
+        deadline = time.monotonic() + timeout
+        pause = FIRST_PAUSE
+        while True:
+            self.scheduler_comm = rpc(
+                link.address, connection_args=self.security.get_connection_args("client")
+            )
+            try:
+                await asyncio.wait_for(super()._start(), max(deadline - time.monotonic(), FIRST_PAUSE))
+                return
+            except TypeError as error:
+                raise ValidationError(
+                    f"The scheduler at {link.address} speaks TLS: pass security=distributed.Security(...), "
+                    "or set distributed.comm.tls in Dask's configuration."
+                ) from error
+            except (OSError, TimeoutError) as error:
+                problem = error
+            await self.scheduler_comm.close_rpc()
+            if time.monotonic() + pause > deadline:
+                raise await self._session.unreachable(link, problem) from problem
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
 
     def _in_background(self, coroutine: Any) -> asyncio.Task[Any]:
         task = asyncio.create_task(coroutine)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
         return task
+
+    async def _follow_scheduler(self) -> None:
+        """Subscribe again each time that the connection to the scheduler is lost."""
+        while self.status == Status.running and self._watch_worker_status_task is not None:
+            await asyncio.wait([self._watch_worker_status_task])
+            if self.status != Status.running:
+                return
+            self._set_info({**self.scheduler_info, "workers": {}})
+            if not await self._resubscribe():
+                self._log(f"The cluster {self.name} doesn't exist any more.")
+                return
+
+    async def _resubscribe(self) -> bool:
+        pause = FIRST_PAUSE
+        while await self._scheduler_is_back():
+            try:
+                await self._subscribe()
+                return True
+            except (OSError, TimeoutError) as error:
+                logger.debug("The scheduler of %s can't be reached again yet: %s", self.name, error)
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, LONGEST_PAUSE)
+        return False
+
+    async def _subscribe(self) -> None:
+        assert self.scheduler_comm is not None
+        comm = await self.scheduler_comm.live_comm()
+        comm.name = "Cluster worker status"
+        await comm.write({"op": "subscribe_worker_status"})
+        self._set_info(await comm.read())
+        self._watch_worker_status_comm = comm
+        self._watch_worker_status_task = asyncio.ensure_future(self._watch_worker_status(comm))
 
     async def _scheduler_is_back(self) -> bool:
         observer = self._session.observer
@@ -182,7 +256,48 @@ class Manager(LastingCluster):
                 self._workers_changed.set()
                 delay *= 2
 
-    async def _why_workers_are_missing(self, n_workers: int) -> str:
+    def _set_info(self, info: dict[str, Any]) -> None:
+        self.scheduler_info = SchedulerInfo(info)
+        self._workers_changed.set()
+
+    def _update_worker_status(self, op: str, msg: Any) -> None:
+        if op == "remove":
+            # It may have left between our subscription and the first message.
+            self.scheduler_info["workers"].pop(msg, None)
+        else:
+            super()._update_worker_status(op, msg)
+        self._workers_changed.set()
+
+    async def _wait_for_workers(self, n_workers: int = 0, timeout: float | str | None = None) -> None:
+        seconds = None if timeout is None else parse_timedelta(timeout, "s")
+        deadline = None if seconds is None else time.monotonic() + seconds
+        while True:
+            self._workers_changed.clear()
+            running = await self._running_workers()
+            if running >= n_workers:
+                return
+            left = RECHECK if deadline is None else min(deadline - time.monotonic(), RECHECK)
+            if left <= 0:
+                error = WorkerStartTimeoutError(running, n_workers, seconds or 0)
+                if reason := self._why_workers_are_missing(n_workers):
+                    error.add_note(reason)
+                raise error
+            try:
+                await asyncio.wait_for(self._workers_changed.wait(), left)
+            except TimeoutError:
+                continue
+
+    async def _running_workers(self) -> int:
+        """Ask the scheduler; when it is away nobody works."""
+        assert self.scheduler_comm is not None
+        try:
+            self.scheduler_info = SchedulerInfo(await self.scheduler_comm.identity())
+        except (OSError, TimeoutError):
+            return 0
+        workers = self.scheduler_info["workers"].values()
+        return sum(1 for worker in workers if worker["status"] == Status.running.name)
+
+    def _why_workers_are_missing(self, n_workers: int) -> str:
         ailing = [row for row in display.rows(self._session.now) if row.state.level == "bad"]
         reasons = [f"{row.component}: {row.state}" for row in ailing]
         if n_workers > len(self.plan):
@@ -224,7 +339,6 @@ class Manager(LastingCluster):
             if self.status == Status.created:
                 self.status = Status.closed
                 return
-            self._session.is_ours = self.shutdown_on_close
             try:
                 await self._close_comms()
                 await self._session.close(timeout)
@@ -283,3 +397,13 @@ class Manager(LastingCluster):
     def _log(self, log: str) -> None:
         self._cluster_manager_logs.append((datetime.datetime.now(), log))
         self._view.say(log)
+
+
+def _checked(security: Security | dict[str, Any] | None) -> Security:
+    if isinstance(security, Security):
+        return security
+    if security is None or isinstance(security, dict):
+        return Security(**(security or {}))
+    raise TypeError(
+        f"security is {security!r}, it must be a distributed.Security, or a dict of its arguments."
+    )

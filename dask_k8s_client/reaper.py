@@ -10,19 +10,20 @@ import json
 import logging
 import os
 import ssl
-import urllib.error
-import urllib.request
 import weakref
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
-from dask_k8s_credentials import Credentials
+from dask_k8s_credentials import Credentials, CredentialsError
 
 logger = logging.getLogger(__name__)
 
 TIMEOUT = 10.0
 """Seconds for each cluster."""
+DONE = (404, 409)
+"""It is gone, or another cluster has the name."""
 
 
 class Closable(Protocol):
@@ -34,16 +35,26 @@ class Closable(Protocol):
 
 @dataclass(frozen=True)
 class Leftover:
-    """A DaskCluster to delete."""
+    """A DaskCluster to delete.
+
+    Attributes
+    ----------
+    credentials : Credentials
+        Those of its creation.
+    reload : callable
+        Loads newer ones, as these may have expired meanwhile.
+    path, uid : str
+        Which.
+    """
 
     credentials: Credentials
+    reload: Callable[[], Credentials]
     path: str
     uid: str
 
 
 _leftovers: dict[int, Leftover] = {}
 instances: weakref.WeakSet[Closable] = weakref.WeakSet()
-_process = os.getpid()
 
 
 def remember(key: int, leftover: Leftover) -> None:
@@ -56,15 +67,22 @@ def forget(key: int) -> None:
     _leftovers.pop(key, None)
 
 
+def _begin_anew() -> None:
+    """In a forked process: what there is belongs to the process that made it, what comes to this one."""
+    _leftovers.clear()
+    instances.clear()
+
+
+os.register_at_fork(after_in_child=_begin_anew)
+
+
 @atexit.register
 def reap() -> None:
     """Delete what is left and let go of what is open."""
-    if os.getpid() != _process:
-        return  # a fork of the process that made them
     for key, leftover in list(_leftovers.items()):
         try:
             delete(leftover)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, CredentialsError) as error:
             logger.warning("The Dask cluster at %s could not be deleted at exit: %s", leftover.path, error)
         forget(key)
     for cluster in list(instances):
@@ -79,24 +97,29 @@ def delete(leftover: Leftover) -> None:
     ------
     OSError
         The API server can't be reached or refuses.
+    CredentialsError
+        The credentials have expired, and there are no newer ones.
     """
-    credentials = leftover.credentials
+    code = _send(leftover, leftover.credentials)
+    if code == 401:
+        code = _send(leftover, leftover.reload())
+    if code >= 400 and code not in DONE:
+        raise OSError(f"the API server answered {code}")
+
+
+def _send(leftover: Leftover, credentials: Credentials) -> int:
+    import httpx
+
     body = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": leftover.uid}}
-    request = urllib.request.Request(
-        credentials.server + leftover.path,
-        data=json.dumps(body).encode(),
-        headers={"Content-Type": "application/json", **dict(credentials.headers)},
-        method="DELETE",
-    )
-    context = credentials.ssl_context or ssl.create_default_context()
-    handlers: list[urllib.request.BaseHandler] = [urllib.request.HTTPSHandler(context=context)]
-    if credentials.proxy:
-        handlers.append(urllib.request.ProxyHandler({"http": credentials.proxy, "https": credentials.proxy}))
-    elif credentials.is_local:
-        handlers.append(urllib.request.ProxyHandler({}))
     try:
-        urllib.request.build_opener(*handlers).open(request, timeout=TIMEOUT).close()
-    except urllib.error.HTTPError as error:
-        error.close()
-        if error.code not in (404, 409):  # gone, or another cluster of the same name
-            raise
+        with httpx.Client(
+            headers=[("Content-Type", "application/json"), *credentials.headers],
+            verify=credentials.ssl_context or ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
+            proxy=credentials.proxy,
+            trust_env=not credentials.is_local,
+            timeout=TIMEOUT,
+        ) as client:
+            url = credentials.server + leftover.path
+            return client.request("DELETE", url, content=json.dumps(body)).status_code
+    except httpx.HTTPError as error:
+        raise OSError(str(error) or type(error).__name__) from error

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 from dask_k8s_client import raw, reaper
@@ -19,12 +20,13 @@ from dask_k8s_client.errors import (
     NotFoundError,
     ResourceTimeoutError,
 )
-from dask_k8s_client.groups import Groups
+from dask_k8s_client.groups import Groups, defaults, runs_jupyter
 from dask_k8s_client.link import Link
 from dask_k8s_client.observe import Observed, Observer
 from dask_k8s_client.resources import CLUSTERS
+from dask_k8s_client.startup import scheduler_is_ready
 from dask_k8s_client.views import View
-from dask_k8s_client.wait import until_connectable
+from dask_k8s_client.wait import failure_with_logs, until_connectable
 
 logger = logging.getLogger(__name__)
 
@@ -117,6 +119,7 @@ class Session:
         self.namespace = namespace = self.namespace or api.namespace
         is_created = await self._create_or_connect(api, namespace)
         assert self.resource is not None
+        self.options = self._as_it_is(self.resource)
         say(f"Created cluster {self.name}" if is_created else f"Connecting to existing cluster {self.name}")
         self._observer = observer = Observer(api, namespace, self.resource)
         observer.start()
@@ -149,11 +152,40 @@ class Session:
                 finding.cancel()
         return is_created
 
+    def _as_it_is(self, cluster: Json) -> ClusterOptions:
+        """Return the options with what the cluster knows better."""
+        known = defaults(cluster)
+        return replace(
+            self.options,
+            namespace=self.namespace,
+            image=known.get("image", self.options.image),
+            resources=known.get("resources"),
+            env=known.get("env") or {},
+            n_workers=cluster["spec"]["worker"].get("replicas", self.options.n_workers),
+            jupyter=runs_jupyter(cluster),
+        )
+
+    async def unreachable(self, link: Link, problem: BaseException) -> KubeClusterError:
+        """Return why a scheduler that should be there can't be reached: with its log, if it isn't well."""
+        timeout = self.options.resource_timeout
+        if not scheduler_is_ready(self.now):
+            return await failure_with_logs(self.observer, self.now, timeout)
+        return ResourceTimeoutError(
+            f"The scheduler runs, but can't be reached at {link.address} within {timeout:g} seconds: "
+            f"{problem or type(problem).__name__}."
+            + (
+                ""
+                if link.is_forwarded
+                else " With port_forward_cluster_ip=True it is reached through the Kubernetes API server."
+            )
+        )
+
     def _remember(self, resource: Json) -> None:
         """Have the cluster deleted at the interpreter's exit, if it is ours."""
         if self.is_ours:
             path = CLUSTERS.path(self.namespace, self.name)
-            leftover = reaper.Leftover(self.api.credentials, path, resource["metadata"]["uid"])
+            api = self.api
+            leftover = reaper.Leftover(api.credentials, api.loader, path, resource["metadata"]["uid"])
             reaper.remember(id(self), leftover)
 
     @property

@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from dask_k8s_client import pods
+from dask_k8s_client.conditions import why_not_ready
 from dask_k8s_client.errors import (
+    INSTALL,
     ClusterNotFoundError,
     ControllerTimeoutError,
     KubeClusterError,
@@ -18,7 +20,6 @@ from dask_k8s_client.observe import Observed
 
 Json = dict[str, Any]
 
-INSTALL = "`helm install --repo https://helm.dask.org --generate-name dask-kubernetes-operator`"
 NO_ADDRESS = "its LoadBalancer has no address yet"
 
 
@@ -113,7 +114,7 @@ def failure(observed: Observed, waited_for: Stage, timeout: float) -> KubeCluste
     if waited_for.is_reached is controller_has_acted:
         return ControllerTimeoutError(
             f"Dask Cluster resource not actioned after {timeout:g} seconds, is the Dask Operator running? "
-            f"Install it with {INSTALL}, or look at its logs; it must watch this namespace."
+            f"Install it by {INSTALL}; if it is there, look at its logs: it must watch this namespace."
         )
     if waited_for.is_reached is service_is_ready:
         kind = (observed.service or {"spec": {}})["spec"].get("type")
@@ -125,7 +126,7 @@ def failure(observed: Observed, waited_for: Stage, timeout: float) -> KubeCluste
         return ResourceTimeoutError(
             f"The scheduler's Service wasn't ready after {timeout:g} seconds: {reason}"
         )
-    return _scheduler_failure(observed, timeout)
+    return scheduler_failure(observed, timeout)
 
 
 def unseen(observed: Observed) -> str:
@@ -134,7 +135,8 @@ def unseen(observed: Observed) -> str:
     return f"Kubernetes' events could not be read, which may tell more: {error}." if error else ""
 
 
-def _scheduler_failure(observed: Observed, timeout: float) -> KubeClusterError:
+def scheduler_failure(observed: Observed, timeout: float) -> KubeClusterError:
+    """Say why the scheduler doesn't run."""
     if ((observed.cluster or {}).get("spec") or {}).get("suspend"):
         return ResourceTimeoutError(
             f"The cluster {observed.name} is suspended: its scheduler runs when spec.suspend is false."
@@ -159,13 +161,8 @@ def _scheduler_failure(observed: Observed, timeout: float) -> KubeClusterError:
 
 def why_not_created(observed: Observed) -> str:
     """Return the controller's own reason for a cluster without a scheduler pod."""
-    conditions = observed.status.get("conditions") or []
-    for kind in ("Stalled", "Ready", "SchedulerReady"):
-        for condition in conditions:
-            is_bad = condition.get("status") == ("True" if kind == "Stalled" else "False")
-            if condition.get("type") == kind and is_bad and condition.get("message"):
-                text = f"{condition.get('reason')}: {condition['message']}"
-                return _sentence(text, pods.remedy(text))
+    if text := why_not_ready(observed.cluster or {}):
+        return _sentence(text, pods.remedy(text))
     warnings = recent_warnings(observed, observed.name)
     return (
         _sentence(*warnings, *(pods.remedy(text) for text in warnings[:1]))

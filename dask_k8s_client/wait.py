@@ -85,6 +85,11 @@ async def until_connectable(observer: Observer, timeout: float, say: Callable[[s
             await asyncio.wait_for(pulse.wait(), left)
 
 
+async def failure_with_logs(observer: Observer, observed: Observed, timeout: float) -> KubeClusterError:
+    """Return why a scheduler that was ready isn't any more, with its log."""
+    return await _with_logs(observer, observed, startup.scheduler_failure(observed, timeout))
+
+
 async def _with_logs(observer: Observer, observed: Observed, error: KubeClusterError) -> KubeClusterError:
     """Add the scheduler's log to an error about a scheduler that crashed."""
     pod = observed.scheduler

@@ -47,7 +47,7 @@ def port_forward(
         try:
             click.echo(f"Scheduler at: {click.style(link.address, fg='magenta')}")
             if link.dashboard_port is not None:
-                dashboard = f"http://{link.host}:{link.dashboard_port}"
+                dashboard = f"http://{link.host}:{link.dashboard_port}{link.prefix}"
                 click.echo(f"Dashboard at: {click.style(f'{dashboard}/status', fg='cyan')}")
                 if session.resource is not None and runs_jupyter(session.resource):
                     click.echo(f"Jupyter at:   {click.style(f'{dashboard}/jupyter/lab', fg='yellow')}")

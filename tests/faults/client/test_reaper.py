@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import warnings
+from dataclasses import replace
 
 import pytest
+from aiohttp import web
 
 from dask_k8s_client import reaper
 from dask_k8s_credentials import Credentials
@@ -17,9 +21,13 @@ def clean(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reaper, "_leftovers", {})
 
 
+def credentials(server: ScriptedServer, token: str) -> Credentials:
+    return Credentials(server.url, headers=(("Authorization", f"Bearer {token}"),))
+
+
 def leftover(server: ScriptedServer) -> reaper.Leftover:
     return reaper.Leftover(
-        Credentials(server.url, headers=(("Authorization", "Bearer x"),)), "/clusters/foo", "the-uid"
+        credentials(server, "first"), lambda: credentials(server, "second"), "/clusters/foo", "the-uid"
     )
 
 
@@ -55,9 +63,30 @@ async def test_what_cannot_be_deleted_is_said(caplog: pytest.LogCaptureFixture) 
     assert "/clusters/foo could not be deleted at exit" in caplog.text
 
 
-async def test_a_fork_deletes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reaper, "_process", -1)
+async def test_credentials_that_have_expired_are_loaded_anew() -> None:
+    tokens: list[str] = []
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        tokens.append(request.headers["Authorization"])
+        return web.json_response({}, status=200 if tokens[-1] == "Bearer second" else 401)
+
+    async with ScriptedServer(answer) as server:
+        await asyncio.to_thread(reaper.delete, leftover(server))
+    assert tokens == ["Bearer first", "Bearer second"]
+
+
+async def test_a_forked_process_deletes_what_it_made_and_nothing_else() -> None:
     async with ScriptedServer({}) as server:
         reaper.remember(1, leftover(server))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of forks beside threads
+            child = os.fork()
+        if child == 0:
+            reaper.reap()
+            reaper.remember(2, replace(leftover(server), path="/clusters/mine"))
+            reaper.reap()
+            os._exit(0)
+        await asyncio.to_thread(os.waitpid, child, 0)
+        assert [path for _, path, _ in server.asked] == ["/clusters/mine"]
         await asyncio.to_thread(reaper.reap)
-    assert server.asked == []
+    assert [path for _, path, _ in server.asked] == ["/clusters/mine", "/clusters/foo"]
