@@ -156,6 +156,8 @@ class SchedulerClient:
     async def _way_to(self, endpoint: Endpoint) -> tuple[aiohttp.ClientSession, str]:
         """Return how to reach a scheduler: a session and a base URL."""
         connection = await self._api.connection()
+        if connection.in_cluster and not endpoint.ip:
+            raise Unreachable(f"the scheduler {endpoint.pod} has no address yet")
         if connection.in_cluster:
             return self._anonymous_session(), endpoint.direct_url
         return connection.session, connection.server + endpoint.proxy_path

@@ -350,6 +350,16 @@ class TestWhereItAnswers:
         assert scheduler.requests[-1].raw_path == f"{proxy}{path}/json/identity.json"
 
 
+async def test_within_the_cluster_it_has_an_address_before_it_is_asked() -> None:
+    async def log_in() -> Connection:
+        return Connection("https://kubernetes.default.svc", aiohttp.ClientSession(), True, "default")
+
+    api = Api(log_in)
+    with pytest.raises(Unreachable, match="has no address yet"):
+        await SchedulerClient(api).workers(replace(ENDPOINT, ip=""))
+    await api.close()
+
+
 async def test_its_cookies_are_sent_to_nobody(scheduler: StandIn) -> None:
     # Addresses without a name have no cookies.
     credentials = Credentials(scheduler.url.replace("127.0.0.1", "localhost"))
