@@ -143,7 +143,7 @@ def test_a_link_leads_no_mount_out_of_its_volume(pods: Pods) -> None:
 
     pod = pods.wait(name, lambda pod: state(pod, "waiting").get("reason") == "CreateContainerConfigError")
 
-    told = 'failed to prepare subPath for volumeMount "work" of container "main"'
+    told = 'failed to create subPath directory for volumeMount "work" of container "main"'
     assert told in state(pod, "waiting")["message"]
 
 

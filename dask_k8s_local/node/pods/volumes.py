@@ -177,8 +177,9 @@ def mounts(container: Object, paths: Mapping[str, Path], env: Mapping[str, str])
             # What a container has linked may lead anywhere.
             source = (volume / sub_path).resolve()
             if not source.is_relative_to(volume):
-                what = f'of container "{container["name"]}": "{sub_path}" leads out of its volume'
-                raise ConfigError(f'failed to prepare subPath for volumeMount "{entry["name"]}" {what}')
+                act = "prepare subPath" if source.exists() else "create subPath directory"
+                which = f'for volumeMount "{entry["name"]}" of container "{container["name"]}"'
+                raise ConfigError(f"failed to {act} {which}: {sub_path} leads out of its volume")
             if not source.exists():
                 source.mkdir(parents=True)
         result.append(Mount(str(source), entry["mountPath"], bool(entry.get("readOnly"))))
