@@ -87,3 +87,12 @@ class Kubectl:
                 yield process.stdout
             finally:
                 process.terminate()
+
+    @contextmanager
+    def forwarded(self, what: str, port: int, **environment: str) -> Iterator[int]:
+        """Have a port of this machine, which is handed out, lead to a pod's or a Service's."""
+        arguments = ("port-forward", "--address=127.0.0.1", what, f":{port}")
+        with self.lines(*arguments, **environment) as lines:
+            line = next(lines)
+            assert line.startswith("Forwarding from 127.0.0.1:"), line
+            yield int(line.removeprefix("Forwarding from 127.0.0.1:").split()[0])

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from socket import SHUT_WR
 
 import pytest
@@ -40,6 +38,7 @@ DASK = """
                 await worker.finished()
     asyncio.run(main())
 """
+Protocol = dict[str, str]
 PORT = {"tcpSocket": {"port": 7000}, "periodSeconds": 1}
 
 
@@ -48,28 +47,17 @@ def echo(kube: Kube, pods: Pods) -> str:
     """A pod and a Service of its name that send back what they get, and a word more."""
     name = pods.run(
         python(ECHO),
-        metadata={"labels": {"app": "echo"}},
         container={"readinessProbe": PORT},
     )
     pods.ready(name)
-    kube.create(service(name, {"app": "echo"}, {"port": 80, "targetPort": 7000}), pods.namespace)
+    kube.create(service(name, {"app": name}, {"port": 80, "targetPort": 7000}), pods.namespace)
     return name
 
 
 @pytest.fixture(params=["true", "false"], ids=["WebSocket", "SPDY"])
-def websockets(request: pytest.FixtureRequest) -> str:
-    """Whether kubectl is to try WebSockets."""
-    return request.param
-
-
-@contextmanager
-def forwarded(kubectl: Kubectl, what: str, port: int, websockets: str) -> Iterator[int]:
-    """Have a port of this machine lead to a pod or a Service."""
-    settings = {"KUBECTL_PORT_FORWARD_WEBSOCKETS": websockets}
-    with kubectl.lines("port-forward", "--address=127.0.0.1", what, f":{port}", **settings) as lines:
-        line = next(lines)
-        assert line.startswith("Forwarding from 127.0.0.1:"), line
-        yield int(line.removeprefix("Forwarding from 127.0.0.1:").split()[0])
+def protocol(request: pytest.FixtureRequest) -> Protocol:
+    """What tells kubectl whether to try WebSockets."""
+    return {"KUBECTL_PORT_FORWARD_WEBSOCKETS": request.param}
 
 
 def echoed(port: int, data: bytes) -> bytes:
@@ -84,18 +72,18 @@ def echoed(port: int, data: bytes) -> bytes:
 
 @pytest.mark.parametrize(("what", "port"), [("pod", 7000), ("service", 80)])
 def test_bytes_go_both_ways_to_the_end(
-    kubectl: Kubectl, echo: str, websockets: str, what: str, port: int
+    kubectl: Kubectl, echo: str, protocol: Protocol, what: str, port: int
 ) -> None:
-    with forwarded(kubectl, f"{what}/{echo}", port, websockets) as local:
+    with kubectl.forwarded(f"{what}/{echo}", port, **protocol) as local:
         assert echoed(local, b"hello, ") == b"hello, the end"
         much = bytes(range(256)) * 8192
         assert echoed(local, much) == much + b"the end"
 
 
-def test_connections_do_not_wait_for_each_other(kubectl: Kubectl, echo: str, websockets: str) -> None:
+def test_connections_do_not_wait_for_each_other(kubectl: Kubectl, echo: str, protocol: Protocol) -> None:
     texts = [f"{number}: ".encode() * 1000 for number in range(20)]
     with (
-        forwarded(kubectl, f"pod/{echo}", 7000, websockets) as local,
+        kubectl.forwarded(f"pod/{echo}", 7000, **protocol) as local,
         socket.create_connection(("127.0.0.1", local), timeout=60) as silent,
     ):
         with ThreadPoolExecutor(len(texts)) as pool:
@@ -105,34 +93,32 @@ def test_connections_do_not_wait_for_each_other(kubectl: Kubectl, echo: str, web
         assert silent.recv(100) == b"still here"
 
 
-def test_who_hangs_up_early_harms_nobody(kubectl: Kubectl, echo: str, websockets: str) -> None:
-    with forwarded(kubectl, f"pod/{echo}", 7000, websockets) as local:
+def test_who_hangs_up_early_harms_nobody(kubectl: Kubectl, echo: str, protocol: Protocol) -> None:
+    with kubectl.forwarded(f"pod/{echo}", 7000, **protocol) as local:
         for _ in range(5):
             with socket.create_connection(("127.0.0.1", local), timeout=60) as connection:
                 connection.sendall(b"x" * 100_000)
         assert echoed(local, b"hello, ") == b"hello, the end"
 
 
-def test_a_port_where_nobody_listens_is_told(kubectl: Kubectl, echo: str, websockets: str) -> None:
-    settings = {"KUBECTL_PORT_FORWARD_WEBSOCKETS": websockets}
-    with kubectl.lines("port-forward", "--address=127.0.0.1", f"pod/{echo}", ":7001", **settings) as lines:
+def test_a_port_where_nobody_listens_is_told(kubectl: Kubectl, echo: str, protocol: Protocol) -> None:
+    with kubectl.lines("port-forward", "--address=127.0.0.1", f"pod/{echo}", ":7001", **protocol) as lines:
         local = int(next(lines).removeprefix("Forwarding from 127.0.0.1:").split()[0])
         with socket.create_connection(("127.0.0.1", local), timeout=60) as connection:
             connection.sendall(b"anybody?")
             assert any("error forwarding port 7001 to pod" in line for line in lines)
 
 
-def test_a_dask_client_works_through_it(kubectl: Kubectl, kube: Kube, pods: Pods, websockets: str) -> None:
+def test_a_dask_client_works_through_it(kubectl: Kubectl, kube: Kube, pods: Pods, protocol: Protocol) -> None:
     name = pods.run(
         python(DASK),
-        metadata={"labels": {"app": f"dask-{websockets}"}},
         container={"readinessProbe": {"tcpSocket": {"port": 8786}, "periodSeconds": 1}},
     )
     pods.ready(name)
-    kube.create(service(name, {"app": f"dask-{websockets}"}, {"port": 8786}), pods.namespace)
+    kube.create(service(name, {"app": name}, {"port": 8786}), pods.namespace)
 
     with (
-        forwarded(kubectl, f"svc/{name}", 8786, websockets) as local,
+        kubectl.forwarded(f"svc/{name}", 8786, **protocol) as local,
         Client(f"tcp://127.0.0.1:{local}", timeout=60) as client,
     ):
         client.wait_for_workers(1, timeout=60)

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import pytest
 import yaml
+from distributed import Client
 
 from tests.conformance.kubectl import Kubectl, need_kubectl
 from tests.conformance.waiting import described, eventually
@@ -99,6 +100,11 @@ def test_a_cluster_its_groups_and_its_autoscaler(
     assert row[:2] == ["simple-scheduler", "NodePort"]
     assert re.fullmatch(r"8786:\d+/TCP,8787:\d+/TCP", row[4])
     before = set(names(kubectl, "po", *of_cluster))
+    with (
+        kubectl.forwarded("svc/simple-scheduler", 8786) as port,
+        Client(f"tcp://localhost:{port}", timeout=60) as client,
+    ):
+        assert client.scheduler_info()["type"] == "Scheduler"
 
     scaled = kubectl("scale", "--replicas=5", "daskworkergroup", "simple-default")
     assert scaled == f"daskworkergroup.{GROUP}/simple-default scaled\n"
