@@ -121,6 +121,7 @@ class Operator:
         for spec in (ClusterSpec, WorkerGroupSpec, AutoscalerSpec, JobSpec):
             spec.model_rebuild()
         connection = await self.api.connection()
+        self.cache.operator_namespace = connection.namespace if connection.in_cluster else ""
         await self.health.start(is_in_cluster=connection.in_cluster, taken_port=taken_port)
         self.loop_lag.start()
         self._sweep()

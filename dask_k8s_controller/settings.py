@@ -13,6 +13,7 @@ import logging
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any, get_type_hints
 
 from dask_k8s_models.scalars import MAX_WORKERS
@@ -24,6 +25,14 @@ DEFAULT_HEALTH_PORT = 8080
 
 class InvalidSetting(ValueError):
     """A setting has a value that it can't have."""
+
+
+class TLSMode(StrEnum):
+    """Whether clusters that say nothing of TLS get it."""
+
+    OFF = "Off"
+    DEFAULT = "Default"
+    REQUIRED = "Required"
 
 
 def _keyed(default: Any, key: str | None) -> Any:
@@ -145,6 +154,12 @@ class Policy:
         Believe no scheduler that it could use more workers than this.
     retry : Retry
         Waits between the attempts of a job.
+    tls : TLSMode
+        Whether clusters without ``spec.tls`` speak TLS, and others may do without.
+    certificate_lifetime : float
+        Seconds for which a certificate is made; another is made in the last third of them.
+    operator_label : str
+        A label of the controller's own pods, as ``key=value``: NetworkPolicies let them through.
     """
 
     answer_age: float = _keyed(2.0, None)
@@ -162,6 +177,11 @@ class Policy:
     demand_poll: float = _keyed(5.0, "autoscaler.interval")
     largest_demand: int = _keyed(MAX_WORKERS, None)
     retry: Retry = field(default_factory=Retry, metadata={"key": "job"})
+    tls: TLSMode = TLSMode.OFF
+    certificate_lifetime: float = 365 * 86400.0
+    operator_label: str = _keyed(
+        "app.kubernetes.io/name=dask-kubernetes-operator", "network-policy.operator-label"
+    )
 
 
 @dataclass(frozen=True)
@@ -309,7 +329,7 @@ def _read(section: Any, written: dict[str, Any], prefix: str) -> Any:
     return section(**chosen)
 
 
-LEAST = {"concurrency": 1, "writes-per-object": 1, "attempts": 1, "batch-size": 1}
+LEAST = {"concurrency": 1, "writes-per-object": 1, "attempts": 1, "batch-size": 1, "certificate-lifetime": 1}
 """The least values of settings, by the last part of their keys; 0 for all others."""
 
 
@@ -317,6 +337,8 @@ def _value(key: str, value: Any, kind: Any) -> Any:
     what = f"{PREFIX}.{key} is {value!r}"
     if kind is str:
         return str(value)
+    if kind is TLSMode:
+        return _tls_mode(what, value)
     if kind is bool:
         if not isinstance(value, bool):
             raise InvalidSetting(f"{what}: write true or false")
@@ -329,3 +351,12 @@ def _value(key: str, value: Any, kind: Any) -> Any:
     if not number >= least:
         raise InvalidSetting(f"{what}: write a number of at least {least}")
     return number
+
+
+def _tls_mode(what: str, value: Any) -> TLSMode:
+    if value is False:  # What YAML makes of a bare Off.
+        return TLSMode.OFF
+    for mode in TLSMode:
+        if str(value).lower() == mode.lower():
+            return mode
+    raise InvalidSetting(f"{what}: write {', '.join(TLSMode)}")

@@ -26,7 +26,10 @@ TLS_SECRET = "dask.org/tls-secret"
 """Annotation of a pod: the Secret whose certificate it speaks TLS with."""
 
 HTTPS = "dask.org/https"
-"""Annotation of a scheduler's pod that serves its dashboard by HTTPS: ``true``."""
+"""Annotation of a scheduler's pod that serves HTTPS: the digest of its certificate, if that is known."""
+
+CERTIFICATE_ENDS = "dask.org/certificate-ends"
+"""Annotation of a scheduler's pod: when the certificate that it was started with ends."""
 
 CLIENT_OF = "dask.org/client-of"
 """Label of any pod that the NetworkPolicy of the cluster of that name lets through."""
@@ -41,7 +44,17 @@ PROPAGATED = "dask.org/propagated"
 """Annotation of a child: the keys that were handed on to it, so that they can be taken away again."""
 
 OWN_ANNOTATIONS = frozenset(
-    {APPLIED, CLUSTER_REPLICAS, HTTPS, PROPAGATED, RETIRING, RESTART, TEMPLATE_HASH, TLS_SECRET}
+    {
+        APPLIED,
+        CERTIFICATE_ENDS,
+        CLUSTER_REPLICAS,
+        HTTPS,
+        PROPAGATED,
+        RETIRING,
+        RESTART,
+        TEMPLATE_HASH,
+        TLS_SECRET,
+    }
 )
 
 DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"

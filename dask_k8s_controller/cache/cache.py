@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from dask_k8s_controller.cache.certificate import Certificate
 from dask_k8s_controller.cache.objects import By, Meta, Pod, Service
 from dask_k8s_controller.cache.store import HasMeta, Store
 
@@ -49,6 +50,10 @@ class Cache:
         }
         self._undecided: dict[str, dict[str, float]] = {}
         self._taken: dict[By, float] = {}
+        self._certificates: dict[str, Certificate] = {}
+        self._applied: dict[str, tuple[str, float]] = {}
+        self.operator_namespace = ""
+        """Where the controller's own pod is; empty outside a cluster."""
 
     def knows(self, uid: str) -> bool:
         """Whether an object of any kind has this uid."""
@@ -155,6 +160,24 @@ class Cache:
     def forget(self, owner_uid: str) -> None:
         """Drop what is remembered of an owner that is gone."""
         self._undecided.pop(owner_uid, None)
+        self._certificates.pop(owner_uid, None)
+        self._applied.pop(owner_uid, None)
+
+    def applied(self, owner_uid: str) -> tuple[str, float] | None:
+        """Return the digest of what was applied for an owner last, and when by the monotonic clock."""
+        return self._applied.get(owner_uid)
+
+    def note_applied(self, owner_uid: str, digest: str) -> None:
+        """Take note of what was applied, as nobody here can read it."""
+        self._applied[owner_uid] = digest, self._clock.monotonic()
+
+    def certificate(self, owner_uid: str) -> Certificate | None:
+        """Return the certificate that was made last for an owner, of which its status may not tell yet."""
+        return self._certificates.get(owner_uid)
+
+    def keep(self, owner_uid: str, certificate: Certificate) -> None:
+        """Take note of a certificate that was made."""
+        self._certificates[owner_uid] = certificate
 
     def sweep(self) -> None:
         """Drop what is remembered of owners that are gone, and names that were taken a while ago."""

@@ -14,6 +14,7 @@ from typing import Any
 
 from dask_k8s_controller.cache.objects import Service
 from dask_k8s_controller.cluster.spec import Cluster
+from dask_k8s_controller.cluster.tls import TLS, probed_by_https, secured
 from dask_k8s_controller.plans.metadata import remembered, sub_resource, with_env
 from dask_k8s_controller.plans.ownership import owner_reference
 from dask_k8s_models import labels, names, pods, service
@@ -44,7 +45,7 @@ PRELOAD = f"import os; exec(os.environ['{PRELOAD_SOURCE}'], globals())"
 """What the scheduler loads: a line that loads the rest, as the scheduler writes it into its log."""
 
 
-def scheduler_address(cluster: Cluster) -> str:
+def scheduler_address(cluster: Cluster, tls: TLS | None = None) -> str:
     """Where workers and clients in the same Kubernetes cluster reach a cluster's scheduler."""
     scheduler = cluster.raw_spec["scheduler"]
     port = service.comm_port(scheduler.get("service"))
@@ -52,18 +53,19 @@ def scheduler_address(cluster: Cluster) -> str:
         cluster.name,
         cluster.meta.namespace,
         port["port"] if port else names.SCHEDULER_PORT,
-        pods.scheduler_protocol(scheduler["spec"], _annotations(scheduler)),
+        "tls" if tls else pods.scheduler_protocol(scheduler["spec"], _annotations(scheduler)),
     )
 
 
-def dashboard_address(cluster: Cluster) -> str | None:
+def dashboard_address(cluster: Cluster, tls: TLS | None = None) -> str | None:
     """Where a cluster's dashboard is reached; None if its Service doesn't offer it."""
     scheduler = cluster.raw_spec["scheduler"]
     port = service.dashboard_port(scheduler.get("service"))
     if port is None:
         return None
     prefix = pods.dashboard_prefix(scheduler["spec"], _annotations(scheduler))
-    return names.dashboard_address(cluster.name, cluster.meta.namespace, port["port"]) + prefix
+    scheme = "https" if tls and tls.https else "http"
+    return names.dashboard_address(cluster.name, cluster.meta.namespace, port["port"], scheme) + prefix
 
 
 def _annotations(scheduler: Mapping[str, Any]) -> Mapping[str, str] | None:
@@ -111,18 +113,20 @@ def _holds(desired: Any, live: Any) -> bool:
     return bool(desired == live)
 
 
-def scheduler_pod(cluster: Cluster, suffix: str = "") -> Object:
+def scheduler_pod(cluster: Cluster, suffix: str = "", tls: TLS | None = None) -> Object:
     """The pod of the scheduler; with a suffix if its name is still held by a dying one."""
     spec = copy.deepcopy(cluster.raw_spec["scheduler"]["spec"])
     spec.setdefault("enableServiceLinks", False)
     chosen = pods.main_container(
         spec, labels.Component.SCHEDULER, _annotations(cluster.raw_spec["scheduler"])
     )
-    spec["containers"] = [
-        with_env(container, _scheduler_env(container)) if container is chosen else container
-        for container in spec["containers"]
-    ]
+    index = [container is chosen for container in spec["containers"]].index(True)
+    spec["containers"][index] = with_env(chosen, _scheduler_env(chosen))
+    spec = secured(spec, tls, [index], serves=True)
+    if tls is not None and tls.https:
+        spec["containers"][index] = probed_by_https(spec["containers"][index])
     metadata = scheduler_pod_metadata(cluster)
+    metadata["annotations"] |= tls.annotations if tls else {}
     metadata["annotations"][labels.TEMPLATE_HASH] = cluster.scheduler_hash
     if labels.RESTART in cluster.meta.annotations:
         metadata["annotations"][labels.RESTART] = cluster.meta.annotations[labels.RESTART]
@@ -138,6 +142,27 @@ def _scheduler_env(container: Mapping[str, Any]) -> dict[str, str]:
         # Then ours isn't loaded, which adds to the routes that there are.
         return {HTTP_ROUTES: repr(list(SCHEDULER_ROUTES))}
     return {PRELOADS: repr([PRELOAD]), PRELOAD_SOURCE: preload_source()}
+
+
+def tls_secret(cluster: Cluster) -> Object:
+    """The Secret with a certificate of the cluster's own, as it is created: without it."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "type": "kubernetes.io/tls",
+        "metadata": {
+            "name": names.tls_secret(cluster.name),
+            "namespace": cluster.meta.namespace,
+            "labels": labels.merged(cluster.meta.labels, None, {labels.CLUSTER_NAME: cluster.name}),
+            "ownerReferences": [owner_reference(cluster)],
+        },
+    }
+
+
+def is_own_secret(cluster: Cluster, name: str) -> bool:
+    """Whether a Secret is called as those that the controller makes for a cluster."""
+    own = names.tls_secret(cluster.name)
+    return name == own or name.startswith(f"{own}-")
 
 
 @cache

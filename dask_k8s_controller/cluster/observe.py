@@ -12,10 +12,11 @@ from urllib.parse import quote
 
 from dask_k8s_controller.autoscaler.spec import Autoscaler
 from dask_k8s_controller.cache.cache import Cache
+from dask_k8s_controller.cache.certificate import Certificate
 from dask_k8s_controller.cache.objects import Meta, Owner, Pod, Service, Sought
 from dask_k8s_controller.cluster.spec import Cluster
 from dask_k8s_controller.kubernetes.resources import Key
-from dask_k8s_controller.scheduler.answers import Answer
+from dask_k8s_controller.scheduler.answers import Answer, Worker
 from dask_k8s_controller.scheduler.endpoint import Endpoint
 from dask_k8s_controller.worker_group.spec import WorkerGroup
 from dask_k8s_models import labels, names, pods
@@ -42,6 +43,12 @@ def observe(cache: Cache, key: Key) -> ObservedCluster | None:
         autoscaled=cache.summary(Autoscaler, autoscaled_groups, "cluster", namespace, name),
         idle=cache.answers.idleness(scheduler.meta.uid) if scheduler else None,
         endpoint=endpoint_of(cache, cluster),
+        certificate=cache.certificate(cluster.meta.uid)
+        or Certificate.of_status(cluster.status.get("tls") or {}),
+        applied_policy=cache.applied(cluster.meta.uid),
+        operator_namespace=cache.operator_namespace,
+        workers=cache.answers.workers(scheduler.meta.uid) if scheduler else None,
+        runners=cache.find(Pod, "component", namespace, name, labels.Component.JOB_RUNNER),
         entropy=secrets.token_hex(8),
     )
 
@@ -126,6 +133,7 @@ def endpoint(cluster: Cluster, scheduler: Pod, workers: int) -> Endpoint:
         ip=scheduler.ip,
         port=pods.dashboard_port(spec, annotations),
         prefix=_quoted(pods.dashboard_prefix(spec, annotations)),
+        https=annotations.get(labels.HTTPS, ""),
         workers=workers,
     )
 
@@ -160,6 +168,16 @@ class ObservedCluster:
         For how many seconds the scheduler had been idle when it said so; None means that it was busy.
     endpoint : Endpoint, optional
         Where the scheduler answers, if there is one.
+    certificate : Certificate, optional
+        The certificate that was made for it last.
+    applied_policy : tuple, optional
+        Digest of the NetworkPolicy that was applied last, and when by the monotonic clock.
+    operator_namespace : str
+        Where the controller's pod is; empty outside a cluster.
+    workers : Answer, optional
+        The workers that the scheduler knew when it was asked last.
+    runners : tuple of Pod
+        Pods of jobs that use the cluster.
     entropy : str
         Makes new names; another string at every observation.
     monotonic : float
@@ -175,6 +193,11 @@ class ObservedCluster:
     autoscaled: frozenset[str] = frozenset()
     idle: Answer[float] | None = None
     endpoint: Endpoint | None = None
+    certificate: Certificate | None = None
+    applied_policy: tuple[str, float] | None = None
+    operator_namespace: str = ""
+    workers: Answer[tuple[Worker, ...]] | None = None
+    runners: tuple[Pod, ...] = ()
     entropy: str = ""
     monotonic: float = 0.0
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from datetime import timedelta
 
 from dask_k8s_controller.cache.objects import Pod, Service
 from dask_k8s_controller.cluster import children
+from dask_k8s_controller.cluster.certificate import is_renewal, plan_certificate, plan_renewal
+from dask_k8s_controller.cluster.network_policy import plan_network_policy
 from dask_k8s_controller.cluster.observe import ObservedCluster, foreign_scheduler, run_by_another
+from dask_k8s_controller.cluster.tls import TLS, is_refused, of_new_scheduler, of_pod, wanted
 from dask_k8s_controller.plans.actions import (
     NAME_RETRY,
     Apply,
@@ -33,11 +37,33 @@ from dask_k8s_controller.settings import Policy
 from dask_k8s_controller.worker_group.spec import WorkerGroup
 from dask_k8s_models import labels, names
 from dask_k8s_models.cluster import ClusterSpec
+from dask_k8s_models.security import TLSSpec
 
 LONGEST_IDLE_POLL = 60.0
 
 
-def plan(observed: ObservedCluster, policy: Policy) -> Plan:
+@dataclass(frozen=True)
+class ClusterPlan(Plan):
+    """What to do next about a cluster.
+
+    Parameters
+    ----------
+    tls : TLSSpec, optional
+        The TLS that it is to have; None for plain TCP.
+    """
+
+    tls: TLSSpec | None = None
+
+
+@dataclass
+class _Draft(Draft):
+    tls: TLSSpec | None = None
+
+    def done(self) -> ClusterPlan:
+        return ClusterPlan(**vars(super().done()), tls=self.tls)
+
+
+def plan(observed: ObservedCluster, policy: Policy) -> ClusterPlan:
     """Decide what to do next about a cluster.
 
     Parameters
@@ -47,7 +73,7 @@ def plan(observed: ObservedCluster, policy: Policy) -> Plan:
     policy : Policy
         How long to wait for what.
     """
-    draft = Draft(observed.now)
+    draft = _Draft(observed.now, tls=wanted(observed.cluster, policy))
     cluster = observed.cluster
     if cluster.meta.is_deleting:
         return draft.done()
@@ -59,12 +85,22 @@ def plan(observed: ObservedCluster, policy: Policy) -> Plan:
     if cluster.spec is None:
         draft.remark("InvalidSpec", cluster.problem, needs_a_person=True)
         return draft.done()
+    if is_refused(cluster, policy):
+        draft.remark(
+            "TLSRequired",
+            "The controller requires TLS and spec.tls.enabled is false: take spec.tls out. Until then "
+            "nothing is made or replaced.",
+            needs_a_person=True,
+        )
+        return draft.done()
     _shape_service(draft, observed)
     _shape_default_group(draft, observed, cluster.spec)
     _adopt_groups(draft, observed)
+    plan_network_policy(draft, observed, policy)
     if cluster.is_suspended:
         _suspend(draft, observed)
     else:
+        plan_certificate(draft, observed, draft.tls, policy)
         _run_scheduler(draft, observed, policy)
         _watch_idleness(draft, observed, cluster.spec, policy)
     return draft.done()
@@ -154,7 +190,7 @@ def _suspend(draft: Draft, observed: ObservedCluster) -> None:
     draft.remark("Suspended", "spec.suspend is true: there are no pods until it becomes false.")
 
 
-def _run_scheduler(draft: Draft, observed: ObservedCluster, policy: Policy) -> None:
+def _run_scheduler(draft: _Draft, observed: ObservedCluster, policy: Policy) -> None:
     staying = [pod for pod in observed.own_pods if not pod.meta.is_deleting]
     scheduler = observed.scheduler
     for pod in staying:
@@ -163,13 +199,16 @@ def _run_scheduler(draft: Draft, observed: ObservedCluster, policy: Policy) -> N
         elif pod is not scheduler:
             draft.actions.append(delete(pod, "there is another scheduler"))
     # Never two that run: clients choke on them. An old one has to be on its way out first.
+    desired = of_new_scheduler(draft.tls, observed.certificate) if draft.tls else None
+    if draft.tls and desired is None:
+        return  # Its certificate is being made.
     if not staying:
-        body = children.scheduler_pod(observed.cluster, _suffix(observed))
+        body = children.scheduler_pod(observed.cluster, _suffix(observed), desired)
         draft.actions.append(Create(body, may_be_renamed=True))
     elif scheduler is not None:
-        _replace_outdated(draft, observed, scheduler, policy)
-        desired = children.scheduler_pod_metadata(observed.cluster)
-        if patch := metadata_patch(scheduler.meta, desired):
+        _replace_outdated(draft, observed, scheduler, desired, policy)
+        metadata = children.scheduler_pod_metadata(observed.cluster)
+        if patch := metadata_patch(scheduler.meta, metadata):
             draft.actions.append(Patch("Pod", scheduler.name, scheduler.meta.uid, patch))
 
 
@@ -191,12 +230,18 @@ def _suffix(observed: ObservedCluster) -> str:
     return ""
 
 
-def _replace_outdated(draft: Draft, observed: ObservedCluster, scheduler: Pod, policy: Policy) -> None:
-    cluster = observed.cluster
-    if scheduler.template_hash == cluster.scheduler_hash:
+def _replace_outdated(
+    draft: Draft, observed: ObservedCluster, scheduler: Pod, tls: TLS | None, policy: Policy
+) -> None:
+    cluster, present = observed.cluster, of_pod(scheduler)
+    is_of_this_spec = scheduler.template_hash == cluster.scheduler_hash
+    if is_of_this_spec and present == tls:
         return
     restart = cluster.meta.annotations.get(labels.RESTART)
     is_asked_for = restart is not None and restart != scheduler.meta.annotations.get(labels.RESTART)
+    if not is_asked_for and is_of_this_spec and is_renewal(observed, present, tls):
+        plan_renewal(draft, observed, scheduler, policy)
+        return
     if is_asked_for or not scheduler.is_ready:
         draft.actions.append(delete(scheduler, "its spec has changed"))
         return

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from dask_k8s_controller.cache.objects import moment
 from dask_k8s_controller.cluster import children
+from dask_k8s_controller.cluster.certificate import certificate_condition
+from dask_k8s_controller.cluster.network_policy import name_of_policy
 from dask_k8s_controller.cluster.observe import ObservedCluster
-from dask_k8s_controller.plans.actions import Outcome, Plan, Remark
+from dask_k8s_controller.cluster.plan import ClusterPlan
+from dask_k8s_controller.cluster.tls import TLS, of_new_scheduler, of_pod
+from dask_k8s_controller.plans.actions import Outcome, Remark
 from dask_k8s_controller.plans.conditions import (
     WAITING,
     Condition,
@@ -39,7 +44,7 @@ def first_status(observed: ObservedCluster) -> Status | None:
     }
 
 
-def status(observed: ObservedCluster, plan: Plan, outcome: Outcome) -> Status:
+def status(observed: ObservedCluster, plan: ClusterPlan, outcome: Outcome) -> Status:
     """The status of a cluster."""
     cluster, previous = observed.cluster, observed.cluster.status
     generation = cluster.meta.generation
@@ -55,11 +60,13 @@ def status(observed: ObservedCluster, plan: Plan, outcome: Outcome) -> Status:
     remarks = [*plan.remarks, *remarks_of(outcome), *_scheduler_problems(observed)]
     unready = scheduler if not scheduler.holds else workers
     waiting = Remark(unready.reason, unready.message)
+    tls = _tls(observed, plan)
     conditions = (
         *summary(is_ready, remarks, waiting),
         scheduler,
         workers,
         Condition("Suspended", cluster.is_suspended, "Suspended" if cluster.is_suspended else "NotSuspended"),
+        *([certificate_condition(observed, moment(tls.get("notAfter")))] if tls else []),
     )
     desired: Status = {
         "phase": _phase(observed),
@@ -72,14 +79,33 @@ def status(observed: ObservedCluster, plan: Plan, outcome: Outcome) -> Status:
     desired["replicas"] = counts.get("replicas") or 0
     desired["readyReplicas"] = counts.get("readyReplicas") or 0
     desired["selector"] = selector(cluster.name, cluster.default_group)
+    if tls:
+        desired["tls"] = tls
+    if policy := name_of_policy(observed):
+        desired["networkPolicyName"] = policy
     if cluster.spec is not None:
-        desired["schedulerAddress"] = children.scheduler_address(cluster)
-        if (dashboard := children.dashboard_address(cluster)) is not None:
+        spoken = of_pod(observed.scheduler) if observed.scheduler else of_desired(observed, plan)
+        desired["schedulerAddress"] = children.scheduler_address(cluster, spoken)
+        if (dashboard := children.dashboard_address(cluster, spoken)) is not None:
             desired["dashboardAddress"] = dashboard
     return desired
 
 
-def notices(observed: ObservedCluster, plan: Plan, outcome: Outcome, status: Status) -> list[Notice]:
+def of_desired(observed: ObservedCluster, plan: ClusterPlan) -> TLS | None:
+    """Return how the next scheduler is to speak TLS."""
+    return of_new_scheduler(plan.tls, observed.certificate) if plan.tls else None
+
+
+def _tls(observed: ObservedCluster, plan: ClusterPlan) -> dict[str, str]:
+    """Tell of the certificate that new pods get; nothing if they get none, or there is none yet."""
+    if plan.tls is None:
+        return {}
+    if plan.tls.secretName is not None:
+        return {"secretName": plan.tls.secretName}
+    return observed.certificate.as_status() if observed.certificate else {}
+
+
+def notices(observed: ObservedCluster, plan: ClusterPlan, outcome: Outcome, status: Status) -> list[Notice]:
     """Find what is worth an Event."""
     return changes(observed.cluster.status, status)
 

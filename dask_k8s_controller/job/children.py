@@ -7,6 +7,7 @@ import copy
 from dask_k8s_controller.cache.objects import Pod
 from dask_k8s_controller.cluster.children import Object, scheduler_address
 from dask_k8s_controller.cluster.spec import Cluster
+from dask_k8s_controller.cluster.tls import of_pod, secured
 from dask_k8s_controller.job.observe import FAILURES, SCHEDULER, incarnation
 from dask_k8s_controller.job.spec import Job
 from dask_k8s_controller.plans.metadata import remembered, with_env
@@ -58,13 +59,15 @@ def runner_pod(job: Job, attempt: int, cluster: Cluster, scheduler: Pod, failure
     spec = copy.deepcopy(job.raw_spec["job"]["spec"])
     spec.setdefault("restartPolicy", job.restart_policy)
     spec.setdefault("enableServiceLinks", False)
-    address = scheduler_address(cluster)
+    tls = of_pod(scheduler)
+    address = scheduler_address(cluster, tls)
     # The last lines of its log are what people want to read first when it fails.
     last_words = {"terminationMessagePolicy": "FallbackToLogsOnError"}
     spec["containers"] = [
         {**last_words, **with_env(container, {"DASK_SCHEDULER_ADDRESS": address})}
         for container in spec["containers"]
     ]
+    spec = secured(spec, tls)
     metadata = runner_metadata(job)
     metadata["annotations"] |= {SCHEDULER: incarnation(scheduler), FAILURES: str(failures)}
     metadata["name"] = names.runner(job.name, attempt)

@@ -118,6 +118,27 @@ class Api:
             raise Unavailable(f"{resource} {name} was in the way and is gone", 409, "AlreadyExists")
         return existing
 
+    async def create_unread(self, resource: Resource, namespace: str, body: Object) -> bool:
+        """Create an object that we may not read; return whether the name was free."""
+        try:
+            await self._write("POST", resource, resource.path(namespace), body)
+        except Conflict as error:
+            if error.reason != "AlreadyExists":
+                raise
+            return False
+        return True
+
+    async def apply_unread(self, resource: Resource, namespace: str, body: Object) -> Object:
+        """Apply an object that we may not read, created if there is none.
+
+        Raises
+        ------
+        Conflict
+            Others have set what it says otherwise.
+        """
+        path = resource.path(namespace, str(body["metadata"]["name"]))
+        return await self._write("PATCH", resource, path, body, {}, APPLY_PATCH)
+
     async def apply(self, resource: Resource, namespace: str, body: Object, uid: str) -> Object | None:
         """Apply an object server-side, as the only owner of what the body says; None if it is another by now.
 

@@ -9,14 +9,18 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dask_k8s_controller.cache.cache import Cache
+from dask_k8s_controller.cache.certificate import Certificate, fingerprint
 from dask_k8s_controller.cache.objects import Meta, Sought
 from dask_k8s_controller.kubernetes.api import Api
+from dask_k8s_controller.kubernetes.certificates import issue
 from dask_k8s_controller.kubernetes.errors import ApiError, Conflict, NameTaken, Refused, Unavailable
-from dask_k8s_controller.kubernetes.resources import BY_KIND, PODS, SERVICES, Key
+from dask_k8s_controller.kubernetes.resources import BY_KIND, PODS, SECRETS, SERVICES, Key
 from dask_k8s_controller.plans.actions import (
     Action,
     Apply,
+    ApplyUnread,
     Create,
+    CreateCertificate,
     Delete,
     Failure,
     JsonPatch,
@@ -25,9 +29,12 @@ from dask_k8s_controller.plans.actions import (
     SetScale,
 )
 from dask_k8s_controller.plans.ownership import is_of_an_earlier, owner_of
+from dask_k8s_models.hashes import digest
 from dask_k8s_models.labels import CLUSTER_NAME
 
 logger = logging.getLogger(__name__)
+
+UNIQUE_DIGITS = 10
 
 
 @dataclass
@@ -122,6 +129,10 @@ class Executor:
     async def _write(self, progress: _Progress, action: Action) -> None:
         key = progress.key
         match action:
+            case CreateCertificate():
+                await self._certify(progress, action)
+            case ApplyUnread(body):
+                await self._apply_unread(progress, body)
             case Create():
                 await self._create(progress, action)
             case Apply(body, uid):
@@ -154,6 +165,38 @@ class Executor:
                 else:
                     self._cache.see(left)
                 logger.info("%s: deleted the %s %s, as %s.", key, kind, name, why)
+
+    async def _apply_unread(self, progress: _Progress, body: Mapping[str, Any]) -> None:
+        kind, name = body["kind"], body["metadata"]["name"]
+        try:
+            answer = await self._api.apply_unread(BY_KIND[kind], progress.key.namespace, dict(body))
+        except Conflict as error:
+            raise Refused(
+                f"{error}: somebody else has made or changed it; delete it, and the controller makes its own",
+                409,
+            ) from error
+        if not Meta.of(answer).belongs_to(progress.uid):
+            raise NameTaken(f"it isn't the {progress.key.kind}'s: delete or rename it")
+        self._cache.note_applied(progress.uid, digest(body))
+        logger.info("%s: applied the %s %s.", progress.key, kind, name)
+
+    async def _certify(self, progress: _Progress, action: CreateCertificate) -> None:
+        """Create a Secret with a new certificate, under a name that can't hold anything else."""
+        key, metadata = progress.key, action.body["metadata"]
+        pair = await asyncio.to_thread(issue, key.name, action.hosts, action.now, action.not_after)
+        data = {"tls.crt": pair.certificate, "tls.key": pair.key, "ca.crt": pair.authority}
+        # Whoever has the plain name already can't be asked what it is. The other name is of this certificate
+        # alone: what is called so was made by this very request, whose answer got lost.
+        name = metadata["name"]
+        unique = f"{name}-{fingerprint(pair.certificate)[:UNIQUE_DIGITS]}"
+        for chosen in [name, unique] if action.is_first else [unique]:
+            body = {**action.body, "metadata": {**metadata, "name": chosen}, "stringData": data}
+            if await self._api.create_unread(SECRETS, key.namespace, body) or chosen == unique:
+                break
+        self._cache.keep(
+            progress.uid, Certificate(chosen, pair.certificate, action.not_after, action.renew_at)
+        )
+        logger.info("%s: created the Secret %s; its certificate ends at %s.", key, chosen, action.not_after)
 
     async def _create(self, progress: _Progress, action: Create) -> None:
         body = action.body
@@ -198,7 +241,7 @@ class Executor:
 
     def _note_failure(self, progress: _Progress, action: Action, error: ApiError) -> None:
         match action:
-            case Create(body) | Apply(body):
+            case Create(body) | Apply(body) | CreateCertificate(body) | ApplyUnread(body):
                 what = f"{body['kind']} {body['metadata']['name']}"
             case Patch(kind, name) | JsonPatch(kind, name) | Delete(kind, name) | SetScale(kind, name):
                 what = f"{kind} {name}"

@@ -1,6 +1,7 @@
 """The rights that the controller needs, and what for: roles and documentation are made of this table.
 
-https://kubernetes.io/docs/reference/access-authn-authz/rbac/. There is no wildcard, and no Secret.
+https://kubernetes.io/docs/reference/access-authn-authz/rbac/. There is no wildcard, and no right to read
+Secrets.
 """
 
 from __future__ import annotations
@@ -59,6 +60,10 @@ RIGHTS: dict[str, tuple[Right, ...]] = {
         Right(DASK, "daskclusters/finalizers", ("update",), _makes("clusters")),
         Right("", "pods", (*READ, "create", "patch", "delete"), "its scheduler"),
         Right("", "services", (*READ, "create", "patch", "delete"), "its Service"),
+        Right(
+            "", "secrets", ("create",), "its certificate and key, with `tls`: they are written, never read"
+        ),
+        Right("networking.k8s.io", "networkpolicies", ("create", "patch"), "`networkPolicy`"),
         Right(DASK, "daskworkergroups", (*READ, "create", "patch", "delete"), "its groups"),
         Right(DASK, "daskautoscalers", (*READ, "patch"), "the autoscalers that go with it"),
     ),

@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 Status = dict[str, Any]
 
-OPTIONAL_FIELDS = ("dashboardAddress", "schedulerAddress")
+OPTIONAL_FIELDS = ("dashboardAddress", "networkPolicyName", "schedulerAddress", "tls")
 """Status fields of ours that are removed when they are no longer said."""
 
 
@@ -75,7 +75,7 @@ class StatusWriter:
         wait = self._written_at.get(meta.uid, -1e9) + self._interval - now
         if wait > 0 and not removed and only_counts_differ(desired, present):
             return Written(later=wait)
-        patch = {"metadata": {"uid": meta.uid}, "status": {**desired, **removed}}
+        patch = {"metadata": {"uid": meta.uid}, "status": {**merging(desired, present), **removed}}
         try:
             answer = await self._api.patch(BY_KIND[key.kind], key.namespace, key.name, patch, "status")
         except Refused as error:
@@ -89,6 +89,16 @@ class StatusWriter:
         self._cache.see(answer)
         self._written_at[meta.uid] = now
         return Written(is_done=True)
+
+
+def merging(desired: Status, present: Status) -> Status:
+    """Return what makes the present status the desired one when it is merged into it."""
+    result = dict(desired)
+    for key, value in desired.items():
+        before = present.get(key)
+        if isinstance(value, dict) and isinstance(before, dict):
+            result[key] = {**dict.fromkeys(before), **value}
+    return result
 
 
 def differs(desired: Status, present: Status) -> bool:

@@ -83,7 +83,39 @@ class SetScale:
     version: str
 
 
-Action = Create | Apply | Patch | JsonPatch | Delete | SetScale
+@dataclass(frozen=True)
+class CreateCertificate:
+    """Make a key and a certificate, and create the Secret that holds them, which is never read.
+
+    Parameters
+    ----------
+    body : dict
+        The Secret, without its data. If its name is taken, or there is an earlier certificate, the Secret is
+        called so with some digits of the certificate's digest.
+    is_first : bool
+        The Secret may be called as it stands.
+    hosts : tuple of str
+        What the certificate is good for.
+    now, not_after, renew_at : datetime
+        When it begins, ends, and is to be followed by another.
+    """
+
+    body: Object
+    is_first: bool
+    hosts: tuple[str, ...]
+    now: datetime
+    not_after: datetime
+    renew_at: datetime
+
+
+@dataclass(frozen=True)
+class ApplyUnread:
+    """Apply a child that we may not read, unless somebody else has shaped it."""
+
+    body: Object
+
+
+Action = ApplyUnread | CreateCertificate | Create | Apply | Patch | JsonPatch | Delete | SetScale
 
 
 @dataclass(frozen=True)

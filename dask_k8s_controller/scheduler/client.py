@@ -136,13 +136,14 @@ class SchedulerClient:
         except ApiError as error:
             raise Unreachable("the API server, on the way to the scheduler, is out of reach") from error
         url = URL(base + path, encoded=True)
+        trust: dict[str, Any] = {"ssl": _trust(endpoint)} if session is self._session else {}
         # What takes long has slots of its own: nobody waits for it who only has a question.
         kind = (endpoint.namespace, timeout is not None)
         try:
             async with (
                 self._slots.of(kind),
                 asyncio.timeout(timeout or self._patience.answer),
-                session.request(method, url, json=body, allow_redirects=False) as response,
+                session.request(method, url, json=body, allow_redirects=False, **trust) as response,
             ):
                 content = await _read(response, limit)
                 return _decode(response.status, path, content), _date(response)
@@ -172,6 +173,15 @@ class SchedulerClient:
                 timeout=aiohttp.ClientTimeout(total=None),
             )
         return self._session
+
+
+def _trust(endpoint: Endpoint) -> aiohttp.Fingerprint | bool:
+    """Return whom to believe that it is the scheduler: the one with the certificate that we made."""
+    try:
+        return aiohttp.Fingerprint(bytes.fromhex(endpoint.https)) if endpoint.https else True
+    except ValueError:
+        # The Secret is the user's, which we can't read. Its pod was found by its address, as without TLS.
+        return False
 
 
 async def _read(response: aiohttp.ClientResponse, limit: int) -> bytes:

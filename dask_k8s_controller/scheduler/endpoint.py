@@ -21,6 +21,9 @@ class Endpoint:
         Its port.
     prefix : str
         What precedes all paths.
+    https : str
+        Empty if it serves plain HTTP; else the SHA-256 digest of its certificate, or a word for one
+        that isn't known.
     workers : int
         How many workers it may tell of: bounds the answers.
     """
@@ -31,15 +34,17 @@ class Endpoint:
     ip: str
     port: int
     prefix: str = ""
+    https: str = ""
     workers: int = 0
 
     @property
     def proxy_path(self) -> str:
         """The path under which the API server hands requests on to the scheduler."""
-        return f"/api/v1/namespaces/{self.namespace}/pods/{self.pod}:{self.port}/proxy{self.prefix}"
+        pod = f"https:{self.pod}" if self.https else self.pod
+        return f"/api/v1/namespaces/{self.namespace}/pods/{pod}:{self.port}/proxy{self.prefix}"
 
     @property
     def direct_url(self) -> str:
         """The URL that only pods of the same Kubernetes cluster can reach."""
         host = f"[{self.ip}]" if ":" in self.ip else self.ip
-        return f"http://{host}:{self.port}{self.prefix}"
+        return f"{'https' if self.https else 'http'}://{host}:{self.port}{self.prefix}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dask_k8s_controller.cluster.tls import AUTHORITY, TLS, secured
 from dask_k8s_controller.plans.actions import Object
 from dask_k8s_controller.plans.metadata import remembered, sub_resource, with_env
 from dask_k8s_controller.plans.ownership import owner_reference
@@ -22,16 +23,21 @@ class WorkerTemplate:
         The scheduler's address.
     dashboard_port : int, optional
         The Service's port for HTTP, where workers that leave ask; None if it offers none.
+    tls : TLS, optional
+        How they speak TLS; None if they don't.
     """
 
-    def __init__(self, group: WorkerGroup, address: str, dashboard_port: int | None = None) -> None:
+    def __init__(
+        self, group: WorkerGroup, address: str, dashboard_port: int | None = None, tls: TLS | None = None
+    ) -> None:
         self._address = address
         metadata = worker_pod_metadata(group)
         metadata["annotations"][labels.TEMPLATE_HASH] = group.worker_hash
+        metadata["annotations"] |= tls.annotations if tls else {}
         metadata["namespace"] = group.meta.namespace
         metadata["ownerReferences"] = [owner_reference(group)]
         self._metadata = metadata
-        self._spec = dict(group.raw_spec["worker"]["spec"])
+        self._spec = secured(group.raw_spec["worker"]["spec"], tls)
         # A worker that was retired exits with 0: it must not be started again.
         self._spec.setdefault("restartPolicy", "OnFailure")
         self._spec.setdefault("enableServiceLinks", False)
@@ -39,8 +45,11 @@ class WorkerTemplate:
         if dashboard_port is not None:
             host = names.scheduler_host(group.cluster, group.meta.namespace)
             main = main_container(self._spec, "worker", metadata["annotations"])
+            authority = AUTHORITY if tls and tls.https else ""
             self._spec["containers"] = [
-                with_leaving(container, host, dashboard_port, grace) if container == main else container
+                with_leaving(container, host, dashboard_port, grace, authority)
+                if container == main
+                else container
                 for container in self._spec["containers"]
             ]
 
@@ -56,9 +65,9 @@ class WorkerTemplate:
         }
 
 
-def worker_pod(group: WorkerGroup, name: str, address: str) -> Object:
+def worker_pod(group: WorkerGroup, name: str, address: str, tls: TLS | None = None) -> Object:
     """A worker's pod, which finds its scheduler at that address."""
-    return WorkerTemplate(group, address).pod(name)
+    return WorkerTemplate(group, address, tls=tls).pod(name)
 
 
 def worker_pod_metadata(group: WorkerGroup) -> Object:

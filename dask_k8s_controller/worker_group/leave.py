@@ -21,13 +21,20 @@ RESERVE = 5
 ROUTE = "/dask-k8s/v1/leave"
 
 SCRIPT = """
-import os, socket, sys
-host, port, route, seconds = sys.argv[1:]
+import os, socket, ssl, sys
+host, port, route, seconds, *authority = sys.argv[1:]
 pod = os.environ.get("DASK_WORKER_NAME") or socket.gethostname()
 body = '{"pod": "%s", "seconds": %s}' % (pod, seconds)
 head = "POST %s HTTP/1.0\\r\\nHost: %s\\r\\nContent-Length: %d\\r\\n\\r\\n" % (route, host, len(body))
+
+def secured(connection):
+    context = ssl.create_default_context(cafile=authority[0])
+    context.check_hostname = False
+    return context.wrap_socket(connection)
+
 try:
-    with socket.create_connection((host, int(port)), 5) as scheduler:
+    with socket.create_connection((host, int(port)), 5) as connection:
+        scheduler = secured(connection) if authority else connection
         scheduler.settimeout(float(seconds))
         scheduler.sendall((head + body).encode())
         scheduler.recv(1)
@@ -36,7 +43,7 @@ except OSError as error:
 """.strip()
 
 
-def with_leaving(container: Object, host: str, port: int, grace: int) -> Object:
+def with_leaving(container: Object, host: str, port: int, grace: int, authority: str = "") -> Object:
     """Have a container ask its scheduler before it ends; a user's own ``lifecycle`` stays as it is.
 
     Parameters
@@ -47,9 +54,12 @@ def with_leaving(container: Object, host: str, port: int, grace: int) -> Object:
         Where the scheduler serves HTTP.
     grace : int
         The pod's grace period in seconds.
+    authority : str
+        A file with whoever has signed the scheduler's certificate, if it serves HTTPS.
     """
     if "lifecycle" in container or grace <= RESERVE:
         return container
     command = ["python", "-c", SCRIPT, host, str(port), ROUTE, str(grace - RESERVE)]
+    command += [authority] if authority else []
     hook: dict[str, Any] = {"preStop": {"exec": {"command": command}}}
     return {**container, "lifecycle": hook}

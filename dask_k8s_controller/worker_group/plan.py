@@ -15,6 +15,7 @@ from dask_k8s_controller.cache.objects import Pod
 from dask_k8s_controller.cluster.children import scheduler_address
 from dask_k8s_controller.cluster.observe import run_by_another
 from dask_k8s_controller.cluster.spec import Cluster
+from dask_k8s_controller.cluster.tls import are_settled, is_refused, is_stranded, of_joining
 from dask_k8s_controller.plans.actions import (
     Create,
     Draft,
@@ -57,6 +58,8 @@ def plan(observed: ObservedGroup, policy: Policy) -> Plan:
         draft.remark(*run_by_another(cluster, observed.foreign_scheduler), needs_a_person=True)
     elif cluster.is_suspended:
         _suspend(draft, observed)
+    elif is_refused(cluster, policy):
+        draft.remark("ClusterRefused", f"The DaskCluster {group.cluster} has no TLS, which is required.")
     else:
         _converge(draft, observed, cluster, policy)
     return draft.done()
@@ -72,8 +75,11 @@ def _suspend(draft: Draft, observed: ObservedGroup) -> None:
 
 def _converge(draft: Draft, observed: ObservedGroup, cluster: Cluster, policy: Policy) -> None:
     group = observed.group
-    active = [pod for pod in observed.own_pods if pod.is_live and not pod.is_retiring]
-    marked = [pod for pod in observed.own_pods if pod.is_live and pod.is_retiring]
+    stranded = [pod for pod in observed.own_pods if pod.is_live and is_stranded(pod, observed.scheduler)]
+    for pod in stranded:
+        draft.actions.append(delete(pod, "its certificate isn't that of the present scheduler"))
+    active = [pod for pod in observed.own_pods if pod.is_live and not pod.is_retiring and pod not in stranded]
+    marked = [pod for pod in observed.own_pods if pod.is_live and pod.is_retiring and pod not in stranded]
     outdated = _outdated(observed, active)
     # One worker alone is replaced by another before it goes, so that someone can take its results over.
     surge = 1 if outdated and group.replicas == 1 else 0
@@ -133,11 +139,15 @@ def _grow(draft: Draft, observed: ObservedGroup, cluster: Cluster, count: int, p
             if due > observed.now:
                 draft.requeue_no_later_than(due)
                 return
+    if not are_settled(observed.scheduler, cluster, policy):
+        draft.remark("CertificateMissing", f"Waiting for the certificate of the DaskCluster {cluster.name}.")
+        return
     # The events of these give the group its next reconcile.
     count = min(count, policy.burst)
     dashboard = service.dashboard_port(cluster.raw_spec["scheduler"].get("service"))
+    tls = of_joining(observed.scheduler, cluster, policy)
     template = children.WorkerTemplate(
-        observed.group, scheduler_address(cluster), dashboard["port"] if dashboard else None
+        observed.group, scheduler_address(cluster, tls), dashboard["port"] if dashboard else None, tls
     )
     new_names = _new_names(observed)
     for _ in range(count):

@@ -96,7 +96,7 @@ def everything_that_users_do(
     kube: Kube, namespace: str, cluster_manifest: Callable[..., Object], image: str
 ) -> None:
     """Create, scale, autoscale, shut down, run a job, and make again what has left its children behind."""
-    cluster = cluster_manifest("all", n_workers=2)
+    cluster = cluster_manifest("all", n_workers=2, tls=True, network_policy=True)
     kube.create(cluster, namespace)
     await_workers(kube, namespace, 2)
     kube.patch(DASK_CLUSTERS, "all", {"metadata": {"labels": {"team": "a"}}}, namespace)

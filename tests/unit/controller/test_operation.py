@@ -20,7 +20,7 @@ from dask_k8s_controller.operator import Operator
 from dask_k8s_controller.runtime.clock import RealClock
 from dask_k8s_controller.runtime.loop_lag import LoopLag
 from dask_k8s_controller.runtime.metrics import Metrics
-from dask_k8s_controller.settings import InvalidSetting, Settings, settings_of
+from dask_k8s_controller.settings import InvalidSetting, Settings, TLSMode, settings_of
 from dask_k8s_controller.watching import plugins
 from dask_k8s_controller.watching.handlers import register_handlers
 
@@ -50,6 +50,8 @@ class TestSettings:
             ("events.enabled", "perhaps"),
             ("events.level", "LOUD"),
             ("api.timeout", -1),
+            ("tls", "Sometimes"),
+            ("certificate-lifetime", 0),
         ],
     )
     def test_that_are_wrong_are_named(self, key: str, value: Any) -> None:
@@ -58,6 +60,14 @@ class TestSettings:
             pytest.raises(InvalidSetting, match=f"kubernetes.controller.{key} is {value!r}: write "),
         ):
             Settings.from_config()
+
+    @pytest.mark.parametrize(
+        ("written", "mode"),
+        [("Default", TLSMode.DEFAULT), ("required", TLSMode.REQUIRED), (False, TLSMode.OFF)],
+    )
+    def test_say_by_a_word_who_speaks_tls(self, written: Any, mode: TLSMode) -> None:
+        with dask.config.set({"kubernetes.controller.tls": written}):
+            assert Settings.from_config().policy.tls is mode
 
     def test_are_all_documented(self) -> None:
         documented = Path("docs/controller.md").read_text()

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from dask_k8s_controller.cluster.observe import ObservedCluster
+from dask_k8s_controller.cluster.plan import ClusterPlan
 from dask_k8s_controller.cluster.plan import plan as plan_cluster
 from dask_k8s_controller.plans.actions import (
     Apply,
@@ -17,7 +18,6 @@ from dask_k8s_controller.plans.actions import (
     Delete,
     JsonPatch,
     Patch,
-    Plan,
 )
 from dask_k8s_controller.scheduler.answers import Answer, Problem
 from dask_k8s_controller.settings import Policy
@@ -35,7 +35,7 @@ from tests.unit.controller.builders import (
 )
 
 
-def plan(observed: ObservedCluster, policy: Policy | None = None) -> Plan:
+def plan(observed: ObservedCluster, policy: Policy | None = None) -> ClusterPlan:
     return plan_cluster(observed, policy or Policy())
 
 
@@ -44,19 +44,19 @@ def fresh(**spec: Any) -> ObservedCluster:
     return observed_cluster(cluster(**spec), pods=(), service=None, groups=())
 
 
-def created(plan: Plan) -> dict[str, dict[str, Any]]:
+def created(plan: ClusterPlan) -> dict[str, dict[str, Any]]:
     return {action.body["kind"]: action.body for action in plan.actions if isinstance(action, Create)}
 
 
-def deleted(plan: Plan) -> set[tuple[str, str]]:
+def deleted(plan: ClusterPlan) -> set[tuple[str, str]]:
     return {(action.kind, action.uid) for action in plan.actions if isinstance(action, Delete)}
 
 
-def patches(plan: Plan) -> list[Patch]:
+def patches(plan: ClusterPlan) -> list[Patch]:
     return [action for action in plan.actions if isinstance(action, Patch)]
 
 
-def reasons(plan: Plan) -> list[str]:
+def reasons(plan: ClusterPlan) -> list[str]:
     return [remark.reason for remark in plan.remarks]
 
 
@@ -67,7 +67,7 @@ class TestCreating:
         assert len(creating.actions) == 3
 
     def test_a_cluster_that_is_as_it_should_be_is_left_alone(self) -> None:
-        assert plan(observed_cluster()) == Plan()
+        assert plan(observed_cluster()) == ClusterPlan()
 
     def test_what_is_missing_is_made_and_nothing_else(self) -> None:
         assert created(plan(observed_cluster(groups=()))).keys() == {"DaskWorkerGroup"}
@@ -79,7 +79,7 @@ class TestCreating:
         assert made["metadata"]["annotations"][labels.CLUSTER_REPLICAS] == "7"
 
     def test_a_cluster_that_is_being_deleted_gets_no_plan(self) -> None:
-        assert plan(fresh(metadata={"deletionTimestamp": time()})) == Plan()
+        assert plan(fresh(metadata={"deletionTimestamp": time()})) == ClusterPlan()
 
     def test_a_spec_that_the_models_refuse_needs_a_person(self) -> None:
         broken = plan(fresh(idleTimeout=-1))

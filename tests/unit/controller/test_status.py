@@ -9,6 +9,7 @@ import pytest
 
 from dask_k8s_controller.cache.objects import Service
 from dask_k8s_controller.cluster.observe import ObservedCluster
+from dask_k8s_controller.cluster.plan import ClusterPlan
 from dask_k8s_controller.cluster.status import first_status
 from dask_k8s_controller.cluster.status import status as cluster_status
 from dask_k8s_controller.kubernetes.status_writer import differs, only_counts_differ
@@ -36,7 +37,7 @@ NOTHING = Outcome()
 
 
 def of_cluster(observed: ObservedCluster, *remarks: Remark, outcome: Outcome = NOTHING) -> dict[str, Any]:
-    status = cluster_status(observed, Plan(remarks=remarks), outcome)
+    status = cluster_status(observed, ClusterPlan(remarks=remarks), outcome)
     ClusterStatus.model_validate(status)
     return status
 

@@ -1,0 +1,162 @@
+"""A cluster's NetworkPolicy: whom it lets through, and how it comes, heals and goes without being read."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from dask_k8s_controller.cache.cache import Cache
+from dask_k8s_controller.cluster.network_policy import HEAL_AFTER, wanted_policy
+from dask_k8s_controller.cluster.observe import ObservedCluster
+from dask_k8s_controller.cluster.plan import ClusterPlan, plan
+from dask_k8s_controller.cluster.status import status
+from dask_k8s_controller.kubernetes.errors import Conflict
+from dask_k8s_controller.kubernetes.executor import Executor
+from dask_k8s_controller.kubernetes.resources import Key, Resource
+from dask_k8s_controller.kubernetes.rules import RIGHTS
+from dask_k8s_controller.operator import KINDS
+from dask_k8s_controller.plans.actions import ApplyUnread, Outcome
+from dask_k8s_controller.scheduler.conversations import Conversations
+from dask_k8s_controller.settings import Policy
+from dask_k8s_models.cluster import ClusterStatus
+from dask_k8s_models.hashes import digest
+from tests.unit.controller.builders import cluster, observed_cluster
+from tests.unit.controller.clocks import ManualClock
+
+POLICY = Policy()
+MADE = {"networkPolicyName": "c-dask"}
+
+
+def guarded(*peers: dict[str, Any], **more: Any) -> ObservedCluster:
+    spec = {"peers": list(peers)} if peers else {}
+    return observed_cluster(cluster(networkPolicy=spec, status=MADE), **more)
+
+
+def applied(of: ClusterPlan) -> list[dict[str, Any]]:
+    return [action.body for action in of.actions if isinstance(action, ApplyUnread)]
+
+
+def selectors(observed: ObservedCluster) -> list[dict[str, Any]]:
+    [body] = applied(plan(observed, POLICY))
+    [rule] = body["spec"]["ingress"]
+    return list(rule["from"])
+
+
+def known(observed: ObservedCluster, age: float = 0.0) -> ObservedCluster:
+    """The same, when its policy has been applied."""
+    return replace(observed, applied_policy=(digest(wanted_policy(observed, POLICY) or {}), -age))
+
+
+def named(observed: ObservedCluster) -> str | None:
+    told = status(observed, plan(observed, POLICY), Outcome())
+    ClusterStatus.model_validate(told)
+    return told.get("networkPolicyName")
+
+
+def test_it_is_about_scheduler_and_workers_and_about_who_reaches_them() -> None:
+    [body] = applied(plan(guarded(), POLICY))
+    selected = body["spec"]["podSelector"]
+    assert selected["matchLabels"] == {"dask.org/cluster-name": "c"}
+    assert selected["matchExpressions"][0]["values"] == ["scheduler", "worker"]
+    assert body["spec"]["policyTypes"] == ["Ingress"]
+    assert body["metadata"]["ownerReferences"][0]["uid"] == "cluster"
+
+
+def test_its_own_pods_its_jobs_and_its_clients_come_through() -> None:
+    own, clients = selectors(guarded())
+    assert own["podSelector"]["matchExpressions"][0]["values"] == ["scheduler", "worker", "job-runner"]
+    assert clients == {"podSelector": {"matchLabels": {"dask.org/client-of": "c"}}}
+
+
+def test_the_operator_comes_through_from_its_own_namespace() -> None:
+    *_, operator = selectors(guarded(operator_namespace="dask-operator"))
+    assert operator == {
+        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "dask-operator"}},
+        "podSelector": {"matchLabels": {"app.kubernetes.io/name": "dask-kubernetes-operator"}},
+    }
+
+
+def test_others_can_be_let_through() -> None:
+    peer = {"ipBlock": {"cidr": "10.0.0.0/8", "except": ["10.1.0.0/16"]}}
+    assert selectors(guarded(peer))[-1] == peer
+
+
+def test_it_is_applied_when_it_changes_and_now_and_then() -> None:
+    present = known(guarded())
+    assert applied(plan(present, POLICY)) == []
+    assert plan(present, POLICY).requeue_at is not None
+    assert applied(plan(known(guarded(), age=HEAL_AFTER), POLICY))
+    changed = replace(present, cluster=guarded({"podSelector": {}}).cluster)
+    assert applied(plan(changed, POLICY))
+
+
+def test_without_it_nothing_is_asked_of_anybody() -> None:
+    assert applied(plan(observed_cluster(), POLICY)) == []
+
+
+def test_one_that_is_no_longer_wanted_lets_everybody_through_as_it_cant_be_deleted() -> None:
+    observed = observed_cluster(cluster(status=MADE))
+    [body] = applied(plan(observed, POLICY))
+    assert body["spec"]["ingress"] == [{}]
+    assert named(observed) == "c-dask"
+    assert named(known(observed)) is None
+
+
+def test_the_status_names_it_once_it_is_there() -> None:
+    fresh = observed_cluster(cluster(networkPolicy={}))
+    assert named(fresh) is None
+    assert named(known(fresh)) == "c-dask"
+
+
+KEY = Key("DaskCluster", "default", "c")
+
+
+class Server:
+    """Applies, and shows nothing else."""
+
+    def __init__(self, owner: str = "cluster", conflict: str = "") -> None:
+        self.owner = owner
+        self.conflict = conflict
+
+    async def apply_unread(self, resource: Resource, namespace: str, body: dict[str, Any]) -> dict[str, Any]:
+        assert resource.plural == "networkpolicies"
+        if self.conflict:
+            raise Conflict(self.conflict, 409, "Conflict")
+        references = [{**body["metadata"]["ownerReferences"][0], "uid": self.owner}]
+        return {**body, "metadata": {**body["metadata"], "ownerReferences": references}}
+
+
+class TestApplying:
+    @pytest.fixture
+    def cache(self) -> Cache:
+        clock = ManualClock()
+        parsers = {kind.resource.kind: kind.parse for kind in KINDS}
+        return Cache(parsers, clock, Conversations(None, clock, lambda key: None))  # type: ignore[arg-type]
+
+    async def execute(self, cache: Cache, server: Server) -> Outcome:
+        [body] = applied(plan(guarded(), POLICY))
+        return await Executor(cache, server, at_once=1).execute(KEY, "cluster", [ApplyUnread(body)])  # type: ignore[arg-type]
+
+    async def test_is_remembered(self, cache: Cache) -> None:
+        assert (await self.execute(cache, Server())).is_complete
+        assert cache.applied("cluster") is not None
+        cache.forget("cluster")
+        assert cache.applied("cluster") is None
+
+    async def test_takes_nothing_over(self, cache: Cache) -> None:
+        outcome = await self.execute(cache, Server(conflict="conflict with kubectl: .spec.podSelector"))
+        [failure] = outcome.failures
+        assert failure.needs_a_person
+        assert "kubectl" in failure.message
+        outcome = await self.execute(cache, Server(owner="other"))
+        assert outcome.failures[0].name_is_taken
+        assert cache.applied("cluster") is None
+
+
+def test_the_operator_reads_and_deletes_no_policy() -> None:
+    verbs = [
+        right.verbs for rights in RIGHTS.values() for right in rights if right.resource == "networkpolicies"
+    ]
+    assert verbs == [("create", "patch")]
