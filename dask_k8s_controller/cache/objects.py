@@ -148,6 +148,8 @@ class Pod:
     message: str = ""
     unschedulable: str = ""
     """The scheduler's message while no node takes the pod."""
+    gates: tuple[str, ...] = ()
+    """What has yet to let it in, such as a queue, before a node is looked for."""
     containers: tuple[Container, ...] = ()
     ended: datetime | None = None
     """When its last container ended, if all have."""
@@ -172,6 +174,7 @@ class Pod:
             reason=status.get("reason") or "",
             message=status.get("message") or "",
             unschedulable=_unschedulable(scheduled),
+            gates=tuple(gate["name"] for gate in spec.get("schedulingGates") or ()),
             containers=(
                 *(_container(item, is_init=True) for item in status.get("initContainerStatuses") or ()),
                 *(_container(item) for item in status.get("containerStatuses") or ()),

@@ -28,6 +28,8 @@ def problem_of(pod: Pod, command: Iterable[str] = ()) -> Remark | None:
         return None
     if pod.unschedulable:
         return Remark("Unschedulable", f"Pod {pod.name}: {pod.unschedulable}.".replace("..", "."))
+    if pod.gates:
+        return Remark("SchedulingGated", f"Pod {pod.name} waits to be let in by {', '.join(pod.gates)}.")
     for container in pod.containers:
         if container.waiting_reason not in WAITING_WELL:
             message = container.waiting_message or container.exit_message or "no details given"

@@ -281,6 +281,12 @@ class TestWhatPodsSuffer:
             "Unschedulable: Pod w1: 0/1 nodes are available: 1 Insufficient cpu."
         )
 
+    def test_a_queue_that_has_yet_to_let_it_in(self) -> None:
+        pod = replace(worker_pod("w1", phase="Pending"), gates=("kueue.x-k8s.io/admission",))
+        ready = condition(of_group(observed_group(group(replicas=1), pod)), "Ready")
+        assert ready["reason"] == "SchedulingGated"
+        assert ready["message"] == "Pod w1 waits to be let in by kueue.x-k8s.io/admission."
+
     def test_a_crash_with_the_remedy_if_it_is_known(self) -> None:
         crashed = self.waiting(
             "CrashLoopBackOff",
