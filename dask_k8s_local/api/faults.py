@@ -207,6 +207,23 @@ class Faults:
 
         return self._add(Fault(when, nth, times, strike))
 
+    def tell(
+        self,
+        hears: Callable[[], object],
+        *,
+        when: Predicate = _is_write,
+        nth: int | None = None,
+        times: int | None = None,
+    ) -> Fault:
+        """Call a function, in a thread, after requests have taken effect and before their senders know it."""
+
+        async def strike(_: web.BaseRequest, handle: Handle) -> web.StreamResponse:
+            answer = await handle()
+            await asyncio.to_thread(hears)
+            return answer
+
+        return self._add(Fault(when, nth, times, strike))
+
     def delay(self, seconds: Callable[[], float], *, when: Predicate = lambda _: True) -> Fault:
         """Let requests wait before they are handled, each as long as the callable says."""
 

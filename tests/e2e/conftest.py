@@ -15,7 +15,9 @@ import pytest
 from dask_k8s_models import make_cluster_spec
 from tests.conftest import is_local
 from tests.harness.controller import ControllerProcess
+from tests.harness.hasty import HastyController
 from tests.harness.kube import Kube, Object
+from tests.harness.lab import Lab, Stage, a_lab
 
 DASK_CLUSTERS = "daskclusters.kubernetes.dask.org"
 WORKER_GROUPS = "daskworkergroups.kubernetes.dask.org"
@@ -124,3 +126,23 @@ def their_python(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathF
             raise AssertionError(found.stderr)
         (folder / "ready").touch()
     return python
+
+
+@pytest.fixture
+def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
+    """Nodes whose pods need no processes."""
+    with a_lab(request) as found:
+        yield found
+
+
+@pytest.fixture
+def stage(lab: Lab) -> Iterator[Stage]:
+    with lab.stage() as found:
+        yield found
+
+
+@pytest.fixture
+def hasty(lab: Lab) -> Iterator[HastyController]:
+    """A controller whose waits are scaled down, there."""
+    with lab.controller() as controller:
+        yield controller

@@ -4,24 +4,19 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 from distributed import Client
 
 from dask_k8s_client import KubeCluster
 from tests.e2e.conftest import DASK_CLUSTERS, WORKER_GROUPS, pods_of
-from tests.harness.embedded import EmbeddedController
 from tests.harness.flows import NAME, Shape, await_shape, create, holds, of
 from tests.harness.kube import Kube, Object
-from tests.harness.lab import Lab, a_lab
-from tests.harness.proxy import ApiProxy
+from tests.harness.lab import Stage, a_lab
 from tests.harness.worker_tasks import sent_to
 
 Manifest = Callable[..., Object]
-
-ABRUPT = pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
-"""An embedded controller that ends abruptly leaves coroutines that had no time to begin."""
 
 
 def await_pods(kube: Kube, namespace: str, workers: int, without: str) -> dict[str, Object]:
@@ -89,35 +84,6 @@ ENDS = {
     "shutdown": {"phase": "Failed", "reason": "Terminated", "message": "Node is shutting down."},
     "succeeded": {"phase": "Succeeded"},
 }
-
-
-@pytest.fixture
-def one_node(request: pytest.FixtureRequest) -> Iterator[Lab]:
-    with a_lab(request) as lab:
-        yield lab
-
-
-@ABRUPT
-@pytest.mark.parametrize("component", ["scheduler", "worker"])
-def test_pods_that_ended_are_replaced(one_node: Lab, component: str) -> None:
-    """As nodes say it of pods that they evict, that a shutdown ends, that are done though nobody asked."""
-    lab, kube = one_node, one_node.kube
-    with (
-        ApiProxy(lab.kubeconfig) as proxy,
-        EmbeddedController(proxy.kubeconfig, lab.schedulers),
-        lab.stage() as stage,
-    ):
-        create(2)(stage)
-        await_shape(stage, Shape(of(2)))
-        for end, status in ENDS.items():
-            lost = pods_of(kube, NAME, stage.namespace, component)[0]
-            start = time.monotonic()
-            kube.patch(
-                "pods", lost["metadata"]["name"], {"status": status}, stage.namespace, subresource="status"
-            )
-            await_pods(kube, stage.namespace, 2, without=lost["metadata"]["uid"])
-            print(f"a {component} that was {end}: {time.monotonic() - start:.2f} s")
-            await_shape(stage, Shape(of(2)))
 
 
 def test_pods_that_keep_failing_are_not_replaced_in_a_rush(
@@ -209,25 +175,37 @@ def await_scheduler_workers(
         time.sleep(0.1)
 
 
-@pytest.fixture
-def two_nodes(request: pytest.FixtureRequest) -> Iterator[Lab]:
-    with a_lab(request, nodes=("kept", "lost"), heartbeat_scale=0.01) as lab:
-        yield lab
+@pytest.mark.usefixtures("hasty")
+@pytest.mark.parametrize("component", ["scheduler", "worker"])
+def test_pods_that_ended_are_replaced(stage: Stage, component: str) -> None:
+    """As nodes say it of pods that they evict, that a shutdown ends, that are done though nobody asked."""
+    create(2)(stage)
+    await_shape(stage, Shape(of(2)))
+    for end, status in ENDS.items():
+        lost = pods_of(stage.kube, NAME, stage.namespace, component)[0]["metadata"]
+        start = time.monotonic()
+        stage.kube.patch("pods", lost["name"], {"status": status}, stage.namespace, subresource="status")
+        # Another scheduler may have the name of the one before.
+        stage.kube.wait_all("pods", stage.namespace, until=lambda pods, uid=lost["uid"]: is_gone(pods, uid))
+        await_shape(stage, Shape(of(2)))
+        print(f"a {component} that was {end}: {time.monotonic() - start:.2f} s")
 
 
-@ABRUPT
-def test_pods_of_a_lost_node_come_back_on_another(two_nodes: Lab) -> None:
-    lab = two_nodes
+def is_gone(pods: dict[str, Object], uid: str) -> bool:
+    return uid not in {pod["metadata"]["uid"] for pod in pods.values()}
+
+
+def test_pods_of_a_lost_node_come_back_on_another(request: pytest.FixtureRequest) -> None:
     with (
-        ApiProxy(lab.kubeconfig) as proxy,
-        EmbeddedController(proxy.kubeconfig, lab.schedulers),
+        a_lab(request, nodes=("kept", "lost"), heartbeat_scale=0.01) as lab,
+        lab.controller(),
         lab.stage() as stage,
     ):
         create(4)(stage)
         await_shape(stage, Shape(of(4)))
-        nodes = [pod["spec"]["nodeName"] for pod in lab.kube.list("pods", stage.namespace)]
+        used = [pod["spec"]["nodeName"] for pod in stage.kube.list("pods", stage.namespace)]
         lost, kept = lab.node("lost"), lab.node("kept")
-        assert lost in nodes
+        assert lost in used
         start = time.monotonic()
 
         lab.pause_node("lost")
@@ -238,12 +216,12 @@ def test_pods_of_a_lost_node_come_back_on_another(two_nodes: Lab) -> None:
             return len(ready) == len(alive) == 5 and {pod["spec"]["nodeName"] for pod in ready} == {kept}
 
         # Kubernetes waits 350 s until it gives a node up.
-        lab.kube.wait_all("pods", stage.namespace, until=all_are_kept, timeout=600)
-        lab.kube.wait(
+        stage.kube.wait_all("pods", stage.namespace, until=all_are_kept, timeout=600)
+        stage.kube.wait(
             DASK_CLUSTERS, NAME, stage.namespace, until=lambda found: holds(found, "SchedulerReady")
         )
         print(
-            f"{nodes.count(lost)} pods of a lost node: {time.monotonic() - start:.1f} s, "
+            f"{used.count(lost)} pods of a lost node: {time.monotonic() - start:.1f} s, "
             "of which Kubernetes' own are 350 s, on the local one scaled to 3.5 s"
         )
         lab.resume_node("lost")

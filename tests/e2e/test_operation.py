@@ -17,16 +17,11 @@ from tests.conformance.waiting import eventually
 from tests.e2e.conftest import DASK_CLUSTERS, WORKER_GROUPS, is_running, pods_of
 from tests.harness.accounts import RBAC, grant, kubeconfig_of
 from tests.harness.controller import ControllerProcess
-from tests.harness.embedded import EmbeddedController
-from tests.harness.flows import CLUSTERS, NAME, Shape, await_shape, create, manifest, of
+from tests.harness.flows import created_at_once
 from tests.harness.kube import Kube, Object, Refused
 from tests.harness.lab import Lab, a_lab
-from tests.harness.proxy import ApiProxy, Fault, Write
 
 Manifest = Callable[..., Object]
-
-ABRUPT = pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
-"""An embedded controller that ends abruptly leaves coroutines that had no time to begin."""
 
 
 @pytest.fixture
@@ -278,71 +273,15 @@ def test_a_quota_is_told_in_kubernetes_own_words(
     kube.wait_all("pods", namespace, until=lambda pods: len(pods) == 4)
 
 
-@pytest.fixture
-def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
-    with a_lab(request) as found:
-        yield found
-
-
-@contextlib.contextmanager
-def many(lab: Lab, count: int, workers: int = 2) -> Iterator[float]:
-    """Create so many clusters at once, each in a namespace of its own, and wait until all are ready."""
-    with contextlib.ExitStack() as stack:
-        stages = [stack.enter_context(lab.stage()) for _ in range(count)]
-        start = time.monotonic()
-        for stage in stages:
-            create(workers)(stage)
-        for stage in stages:
-            await_shape(stage, Shape(of(workers)), timeout=120)
-        yield time.monotonic() - start
-
-
 @pytest.mark.full
-@ABRUPT
+@pytest.mark.usefixtures("hasty")
 def test_fifty_clusters_at_once_all_become_ready(lab: Lab) -> None:
-    with (
-        ApiProxy(lab.kubeconfig) as proxy,
-        EmbeddedController(proxy.kubeconfig, lab.schedulers),
-        many(lab, 50) as seconds,
-    ):
-        print(f"50 clusters of 2 workers: {seconds:.1f} s")
-        assert all(is_running(cluster) for cluster in lab.kube.list(CLUSTERS))
+    print(f"50 clusters of 2 workers: {created_at_once(lab, 50):.1f} s")
 
 
-@ABRUPT
 @pytest.mark.full
 @pytest.mark.timeout(900)
 def test_two_hundred_creates_with_random_latency(request: pytest.FixtureRequest) -> None:
-    with (
-        a_lab(request, ready_after=(0.0, 2.0)) as lab,
-        ApiProxy(lab.kubeconfig) as proxy,
-        EmbeddedController(proxy.kubeconfig, lab.schedulers),
-    ):
+    with a_lab(request, ready_after=(0.0, 2.0)) as lab, lab.controller():
         for _ in range(10):
-            with many(lab, 20):
-                assert all(is_running(cluster) for cluster in lab.kube.list(CLUSTERS))
-
-
-@pytest.mark.full
-@ABRUPT
-def test_a_cluster_whose_every_write_fails_holds_up_no_other(lab: Lab) -> None:
-    with (
-        ApiProxy(lab.kubeconfig) as proxy,
-        EmbeddedController(proxy.kubeconfig, lab.schedulers),
-    ):
-        with many(lab, 20) as alone:
-            pass
-        with lab.stage() as failing:
-
-            def before(write: Write) -> Fault | None:
-                return 500 if f"/{failing.namespace}/" in write.path else None
-
-            proxy.before = before
-            lab.kube.create(manifest(2), failing.namespace)
-            with many(lab, 20) as beside:
-                print(f"20 clusters: {alone:.1f} s alone, {beside:.1f} s beside one that fails")
-                # As long as alone, but for what a busy machine does to two equal runs.
-                assert beside < 1.5 * alone + 1
-            assert not lab.kube.get(CLUSTERS, NAME, failing.namespace).get("status", {}).get("phase")
-            proxy.before = lambda _: None
-            await_shape(failing, Shape(of(2)))
+            created_at_once(lab, 20)

@@ -1,21 +1,15 @@
-"""Policies that refuse pods, and schedulers that answer with malice: told, and in nobody else's way."""
+"""Schedulers that answer with malice: told, and in nobody else's way."""
 
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
-from dask_k8s_local.api import Request
 from tests.e2e.conftest import DASK_CLUSTERS, WORKER_GROUPS, is_running, pods_of
-from tests.harness.embedded import EmbeddedController
-from tests.harness.flows import CLUSTERS, NAME, Shape, await_shape, holds, manifest, of
+from tests.harness.flows import holds
 from tests.harness.kube import Kube, Object
-from tests.harness.lab import Lab, a_lab
-from tests.harness.proxy import ApiProxy
-
-UNSIGNED = 'admission webhook "policy.example.com" denied the request: the image is not signed'
 
 MALICE = """
 import http.server, itertools
@@ -38,41 +32,9 @@ http.server.ThreadingHTTPServer(("", 8787), Handler).serve_forever()
 """
 
 
-@pytest.fixture
-def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
-    with a_lab(request) as found:
-        yield found
-
-
 def message_of(found: Object, condition: str) -> str:
     conditions = found.get("status", {}).get("conditions", ())
     return next((item["message"] for item in conditions if item["type"] == condition), "")
-
-
-@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
-def test_what_an_admission_webhook_says_is_told_in_its_words(lab: Lab) -> None:
-    with (
-        ApiProxy(lab.kubeconfig) as proxy,
-        EmbeddedController(proxy.kubeconfig, lab.schedulers),
-        lab.stage() as refused,
-        lab.stage() as other,
-    ):
-
-        def is_pod_of_the_refused(request: Request) -> bool:
-            created = (request.verb, request.resource) == ("create", "pods")
-            return created and request.namespace == refused.namespace
-
-        policy = lab.kubernetes.faults.fail(403, UNSIGNED, when=is_pod_of_the_refused)
-        lab.kube.create(manifest(2), refused.namespace)
-        told = lab.kube.wait(
-            CLUSTERS, NAME, refused.namespace, until=lambda found: UNSIGNED in message_of(found, "Ready")
-        )
-        assert holds(told, "Stalled") or holds(told, "Reconciling")
-        lab.kube.create(manifest(2), other.namespace)
-        await_shape(other, Shape(of(2)))
-
-        lab.kubernetes.faults.remove(policy)
-        await_shape(refused, Shape(of(2)))
 
 
 @pytest.mark.full

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections import Counter
-from collections.abc import Callable, Iterator
 
 import pytest
 from distributed import Client, wait
@@ -14,53 +12,22 @@ from dask_k8s_controller.cluster import children
 from dask_k8s_controller.plans.metadata import with_env
 from dask_k8s_controller.worker_group import children as worker_children
 from tests.e2e.conftest import DASK_CLUSTERS, pods_of
-from tests.harness.embedded import EmbeddedController
 from tests.harness.flows import (
-    CLUSTERS,
+    GROUPS,
     NAME,
     Shape,
-    Stage,
     await_shape,
-    change,
+    change_container,
     create,
     manifest,
     of,
     pods_created_since,
+    scale,
     version_of_pods,
 )
 from tests.harness.kube import Kube, Object
-from tests.harness.lab import Lab, a_lab
-from tests.harness.proxy import ApiProxy
+from tests.harness.lab import Lab, Stage
 from tests.harness.worker_tasks import sent_to
-
-Manifest = Callable[..., Object]
-
-pytestmark = pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
-
-
-@pytest.fixture
-def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
-    with a_lab(request) as found:
-        yield found
-
-
-@contextlib.contextmanager
-def running(lab: Lab) -> Iterator[EmbeddedController]:
-    with (
-        ApiProxy(lab.kubeconfig) as proxy,
-        EmbeddedController(proxy.kubeconfig, lab.schedulers) as controller,
-    ):
-        yield controller
-
-
-def new_container(**changes: object) -> Callable[[Stage], object]:
-    def act(stage: Stage) -> object:
-        containers = stage.kube.get(CLUSTERS, NAME, stage.namespace)["spec"]["worker"]["spec"]["containers"]
-        containers[0] |= changes
-        return change({"worker": {"spec": {"containers": containers}}})(stage)
-
-    return act
-
 
 CHANGES = {
     "image": {"image": "daskdev/dask:2"},
@@ -80,37 +47,37 @@ def has(pod: Object, changes: dict[str, object]) -> bool:
     )
 
 
+@pytest.mark.usefixtures("hasty")
 @pytest.mark.parametrize(
     ("unavailable", "at_least"),
     [(1, 3), pytest.param(2, 2, marks=pytest.mark.full), pytest.param("50%", 2, marks=pytest.mark.full)],
 )
-def test_never_more_than_max_unavailable_are_away(lab: Lab, unavailable: int | str, at_least: int) -> None:
+def test_never_more_than_max_unavailable_are_away(
+    stage: Stage, unavailable: int | str, at_least: int
+) -> None:
     """For each kind of change, as seen by a watch of all pods."""
-    with running(lab), lab.stage() as stage:
-        body = manifest(4)
-        rolling = {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": unavailable}}
-        body["spec"]["worker"]["updateStrategy"] = rolling
-        lab.kube.create(body, stage.namespace)
+    body = manifest(4)
+    rolling = {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": unavailable}}
+    body["spec"]["worker"]["updateStrategy"] = rolling
+    stage.kube.create(body, stage.namespace)
+    await_shape(stage, Shape(of(4)))
+    for changes in CHANGES.values():
+        version = version_of_pods(stage)
+        pods = {pod["metadata"]["name"]: pod for pod in pods_of(stage.kube, NAME, stage.namespace, "worker")}
+        change_container(**changes)(stage)
+        lowest = len(pods)
+        for event, pod in stage.kube.watch("pods", stage.namespace, resourceVersion=version):
+            if pod["metadata"]["labels"]["dask.org/component"] != "worker":
+                continue
+            pods[pod["metadata"]["name"]] = pod
+            if event == "DELETED":
+                del pods[pod["metadata"]["name"]]
+            available = [found for found in pods.values() if is_available(found)]
+            lowest = min(lowest, len(available))
+            if len(available) == len(pods) == 4 and all(has(found, changes) for found in available):
+                break
+        assert lowest >= at_least, f"{changes}: only {lowest} were left at one time"
         await_shape(stage, Shape(of(4)))
-        for changes in CHANGES.values():
-            version = version_of_pods(stage)
-            pods = {
-                pod["metadata"]["name"]: pod for pod in pods_of(lab.kube, NAME, stage.namespace, "worker")
-            }
-            new_container(**changes)(stage)
-            lowest = len(pods)
-            for event, pod in lab.kube.watch("pods", stage.namespace, resourceVersion=version):
-                if pod["metadata"]["labels"]["dask.org/component"] != "worker":
-                    continue
-                pods[pod["metadata"]["name"]] = pod
-                if event == "DELETED":
-                    del pods[pod["metadata"]["name"]]
-                available = [found for found in pods.values() if is_available(found)]
-                lowest = min(lowest, len(available))
-                if len(available) == len(pods) == 4 and all(has(found, changes) for found in available):
-                    break
-            assert lowest >= at_least, f"{changes}: only {lowest} were left at one time"
-            await_shape(stage, Shape(of(4)))
 
 
 def is_available(pod: Object) -> bool:
@@ -120,74 +87,71 @@ def is_available(pod: Object) -> bool:
     )
 
 
-def test_on_delete_leaves_it_to_the_user(lab: Lab) -> None:
-    with running(lab) as controller, lab.stage() as stage:
-        body = manifest(2)
-        body["spec"]["worker"]["updateStrategy"] = {"type": "OnDelete"}
-        lab.kube.create(body, stage.namespace)
+@pytest.mark.usefixtures("hasty")
+def test_on_delete_leaves_it_to_the_user(stage: Stage) -> None:
+    body = manifest(2)
+    body["spec"]["worker"]["updateStrategy"] = {"type": "OnDelete"}
+    stage.kube.create(body, stage.namespace)
+    await_shape(stage, Shape(of(2)))
+    version = version_of_pods(stage)
+
+    change_container(image="daskdev/dask:2")(stage)
+    stage.kube.wait(GROUPS, f"{NAME}-default", stage.namespace, until=has_seen_the_new_image)
+    await_shape(stage, Shape(of(2)))
+    assert pods_created_since(stage, version) == []
+
+    old = pods_of(stage.kube, NAME, stage.namespace, "worker")[0]["metadata"]["name"]
+    stage.kube.delete("pods", old, stage.namespace)
+    stage.kube.wait_all("pods", stage.namespace, until=lambda pods: len(pods) == 3 and old not in pods)
+    workers = pods_of(stage.kube, NAME, stage.namespace, "worker")
+    images = [pod["spec"]["containers"][0]["image"] for pod in workers]
+    assert sorted(images) == ["daskdev/dask:1", "daskdev/dask:2"]
+
+
+def has_seen_the_new_image(group: Object) -> bool:
+    """Whether the controller has reconciled a group since it was changed."""
+    image = group["spec"]["worker"]["spec"]["containers"][0]["image"]
+    is_seen = group.get("status", {}).get("observedGeneration") == group["metadata"]["generation"]
+    return image == "daskdev/dask:2" and bool(is_seen)
+
+
+ADDED = {"DASK_NEW_IN_THIS_VERSION": "1"}
+
+
+def become_another_version() -> None:
+    """Give pods other environment variables and one more default, as a controller to come may do."""
+    original_pod, original_scheduler = worker_children.WorkerTemplate.pod, children.scheduler_pod
+
+    def pod(self: worker_children.WorkerTemplate, name: str) -> Object:
+        body = original_pod(self, name)
+        containers = [with_env(container, ADDED) for container in body["spec"]["containers"]]
+        return {**body, "spec": {**body["spec"], "containers": containers, "priority": 0}}
+
+    def scheduler_pod(*args: object, **kwargs: object) -> Object:
+        body = original_scheduler(*args, **kwargs)  # type: ignore[arg-type]
+        body["spec"]["containers"][0] = with_env(body["spec"]["containers"][0], ADDED)
+        return body
+
+    worker_children.WorkerTemplate.pod = pod  # type: ignore[method-assign]
+    children.scheduler_pod = scheduler_pod
+
+
+def test_another_version_of_the_controller_restarts_nothing(lab: Lab, stage: Stage) -> None:
+    with lab.controller(stage.namespace):
+        create(2)(stage)
         await_shape(stage, Shape(of(2)))
-        version = version_of_pods(stage)
+    before = {pod["metadata"]["uid"] for pod in pods_of(stage.kube, NAME, stage.namespace)}
+    version = version_of_pods(stage)
 
-        new_container(image="daskdev/dask:2")(stage)
-        await_shape(stage, Shape(of(2)))
-        controller.rest()
-        assert pods_created_since(stage, version) == []
-
-        old = pods_of(lab.kube, NAME, stage.namespace, "worker")[0]["metadata"]["name"]
-        lab.kube.delete("pods", old, stage.namespace)
-        lab.kube.wait_all("pods", stage.namespace, until=lambda pods: len(pods) == 3 and old not in pods)
-        images = [
-            pod["spec"]["containers"][0]["image"]
-            for pod in pods_of(lab.kube, NAME, stage.namespace, "worker")
-        ]
-        assert sorted(images) == ["daskdev/dask:1", "daskdev/dask:2"]
-
-
-def test_another_version_of_the_controller_restarts_nothing(
-    lab: Lab, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """One whose pods get other environment variables, routes, and one more default."""
-    with lab.stage() as stage:
-        with running(lab):
-            create(2)(stage)
-            await_shape(stage, Shape(of(2)))
-        before = {pod["metadata"]["uid"] for pod in pods_of(lab.kube, NAME, stage.namespace)}
-        version = version_of_pods(stage)
-
-        original_pod, original_scheduler = worker_children.WorkerTemplate.pod, children.scheduler_pod
-
-        def pod(self: worker_children.WorkerTemplate, name: str) -> Object:
-            body = original_pod(self, name)
-            containers = [
-                with_env(container, {"DASK_NEW_IN_THIS_VERSION": "1"})
-                for container in body["spec"]["containers"]
-            ]
-            return {**body, "spec": {**body["spec"], "containers": containers, "priority": 0}}
-
-        def scheduler_pod(*args: object, **kwargs: object) -> Object:
-            body = original_scheduler(*args, **kwargs)  # type: ignore[arg-type]
-            container = body["spec"]["containers"][0]
-            body["spec"]["containers"][0] = with_env(container, {"DASK_NEW_IN_THIS_VERSION": "1"})
-            return body
-
-        monkeypatch.setattr(worker_children.WorkerTemplate, "pod", pod)
-        monkeypatch.setattr(children, "scheduler_pod", scheduler_pod)
-        with running(lab) as controller:
-            controller.rest()
-            assert pods_created_since(stage, version) == []
-            assert {pod["metadata"]["uid"] for pod in pods_of(lab.kube, NAME, stage.namespace)} == before
-            # It is another version indeed: what it creates is different.
-            change({"worker": {"replicas": 3}})(stage)
-            await_shape(stage, Shape(of(3)))
-            new = [
-                pod
-                for pod in pods_of(lab.kube, NAME, stage.namespace)
-                if pod["metadata"]["uid"] not in before
-            ]
-            assert len(new) == 1
-            assert {"name": "DASK_NEW_IN_THIS_VERSION", "value": "1"} in new[0]["spec"]["containers"][0][
-                "env"
-            ]
+    with lab.controller(stage.namespace, before=become_another_version):
+        scale(3)(stage)
+        await_shape(stage, Shape(of(3)))
+        assert len(pods_created_since(stage, version)) == 1
+        pods = pods_of(stage.kube, NAME, stage.namespace)
+        [new] = [pod for pod in pods if pod["metadata"]["uid"] not in before]
+        # It is another version indeed: what it creates is different.
+        assert {"name": "DASK_NEW_IN_THIS_VERSION", "value": "1"} in new["spec"]["containers"][0]["env"]
+        assert {pod["metadata"]["uid"] for pod in pods} > before
 
 
 def test_results_outlive_a_rollout(kube: Kube, namespace: str, controller: object, dask_image: str) -> None:

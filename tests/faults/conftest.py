@@ -1,24 +1,29 @@
-"""A cluster without processes, and a hasty controller beside it."""
+"""A Kubernetes whose pods run nothing, and a hasty controller beside it."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
 
-from tests.faults.child import Controller, Orders
-from tests.faults.cluster import ScaleCluster
+from tests.harness.hasty import HastyController
+from tests.harness.lab import Lab, Stage, a_lab
+
+
+@pytest.fixture(scope="module")
+def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
+    with a_lab(request) as found:
+        yield found
 
 
 @pytest.fixture
-async def cluster(tmp_path: Path) -> AsyncIterator[ScaleCluster]:
-    async with ScaleCluster(tmp_path) as cluster:
-        yield cluster
+def stage(lab: Lab) -> Iterator[Stage]:
+    with lab.stage() as found:
+        yield found
 
 
-@pytest.fixture
-async def controller(cluster: ScaleCluster) -> AsyncIterator[Controller]:
-    orders = Orders(str(cluster.kubeconfig), (), cluster.schedulers.url, log=str(cluster.folder / "log"))
-    async with Controller(orders) as controller:
+@pytest.fixture(scope="module")
+def hasty(lab: Lab) -> Iterator[HastyController]:
+    """A controller of all namespaces."""
+    with lab.controller() as controller:
         yield controller

@@ -3,149 +3,156 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import time
 from functools import partial
+from pathlib import Path
+from typing import Any
 
+import aiohttp
 import pytest
+from kr8s._auth import KubeAuth
 
 from dask_k8s_controller.settings import Settings
-from tests.faults.child import CONTEXT, Controller, Orders, create_pods
-from tests.faults.cluster import CLUSTERS, CONTROLLER, GROUPS, ScaleCluster
-from tests.faults.flows import FLOWS, manifest, scale
-from tests.faults.test_faults import converges, of_the_controller
-
-CREATE = FLOWS[0]
-
-
-async def created_at_once(cluster: ScaleCluster, count: int) -> float:
-    """Create clusters, each in a namespace of its own; return the seconds until all are ready."""
-    namespaces = [await cluster.namespace() for _ in range(count)]
-    begun = time.monotonic()
-    await asyncio.gather(*(CREATE.step(cluster, namespace) for namespace in namespaces))
-    limits = {"limit": 150.0, "every": 0.01 * count}
-    ends = (converges(cluster, CREATE, namespace, "among many", **limits) for namespace in namespaces)
-    await asyncio.gather(*ends)
-    return time.monotonic() - begun
+from dask_k8s_local.api import Request
+from tests.harness.breaking import asked, is_the_controllers
+from tests.harness.flows import GROUPS, NAME, Shape, await_shape, create, created_at_once, of, scale
+from tests.harness.hasty import CONTEXT
+from tests.harness.kube import Object
+from tests.harness.lab import Lab, Stage, a_lab
 
 
-async def test_several_clusters_at_once_all_become_ready(
-    cluster: ScaleCluster, controller: Controller
-) -> None:
-    print(f"10 clusters at once: {await created_at_once(cluster, 10):.1f} s")
-
-
-@pytest.mark.full
-async def test_fifty_clusters_at_once_all_become_ready(cluster: ScaleCluster, controller: Controller) -> None:
-    print(f"50 clusters at once: {await created_at_once(cluster, 50):.1f} s")
+@pytest.mark.usefixtures("hasty")
+def test_several_clusters_at_once_all_become_ready(lab: Lab) -> None:
+    print(f"10 clusters at once: {created_at_once(lab, 10):.1f} s")
 
 
 @pytest.mark.full
 @pytest.mark.timeout(900)
-async def test_two_hundred_creates_with_random_latency_all_become_ready(
-    cluster: ScaleCluster, controller: Controller
-) -> None:
+def test_two_hundred_clusters_with_random_latency_all_become_ready(request: pytest.FixtureRequest) -> None:
+    """Of the answers to the controller, and of the nodes."""
     chance = random.Random(1)
-    cluster.faults.delay(
-        lambda: chance.uniform(0, 0.1), when=lambda request: request.user_agent == CONTROLLER
+    with a_lab(request, ready_after=(0.0, 2.0)) as lab, lab.controller():
+        lab.faults.delay(lambda: chance.uniform(0, 0.1), when=is_the_controllers)
+        for _ in range(4):
+            created_at_once(lab, 50)
+
+
+@pytest.mark.usefixtures("hasty")
+def test_one_cluster_that_fails_in_every_call_does_not_hold_others_up(lab: Lab, stage: Stage) -> None:
+    created_at_once(lab, 1)  # The controller is up.
+    alone = created_at_once(lab, 10)
+
+    def is_spoilt(request: Request) -> bool:
+        return is_the_controllers(request) and request.namespace == stage.namespace
+
+    hanging = lab.faults.hang(when=lambda request: is_spoilt(request) and request.verb != "watch")
+    create(2)(stage)
+    beside = created_at_once(lab, 10)
+    print(f"10 clusters alone: {alone:.2f} s, beside one that fails: {beside:.2f} s")
+    assert beside < 2 * alone + 1
+    assert hanging.hits
+    lab.faults.remove(hanging)
+    await_shape(stage, Shape(of(2)))
+
+
+@pytest.mark.usefixtures("hasty")
+def test_idle_clusters_cause_no_requests(lab: Lab) -> None:
+    with contextlib.ExitStack() as stack:
+        stages = [stack.enter_context(lab.stage()) for _ in range(5)]
+        for stage in stages:
+            create(2)(stage)
+        for stage in stages:
+            await_shape(stage, Shape(of(2)))
+        deadline = time.monotonic() + 6
+        while time.monotonic() - last_request(lab) < 3:
+            assert time.monotonic() < deadline, "there is always another request"
+            time.sleep(0.1)
+
+
+def last_request(lab: Lab) -> float:
+    return max(
+        request.at for request in lab.faults.log if is_the_controllers(request) and request.verb != "watch"
     )
-    for _ in range(4):
-        await created_at_once(cluster, 50)
 
 
 @pytest.mark.full
-async def test_five_hundred_workers_take_little_more_than_their_pods_do(cluster: ScaleCluster) -> None:
+def test_five_hundred_workers_take_little_more_than_their_pods_do(lab: Lab) -> None:
     count, unhurried = 500, Settings(health_port=0)
-    orders = Orders(str(cluster.kubeconfig), (), cluster.schedulers.url, settings=unhurried)
     ours, bare = [], []
-    async with Controller(orders):
+    with lab.controller(settings=unhurried):
         # The best of three: others may keep the machine busy.
         for _ in range(3):
-            ours.append(await _workers(cluster, count))
-            bare.append(await _bare_creates(cluster, count, at_once=unhurried.writes_per_object))
+            ours.append(_workers(lab, count))
+            bare.append(_bare_creates(lab, count, at_once=unhurried.writes_per_object))
     print(f"{count} workers: {min(ours):.2f} s; by a plain loop {min(bare):.2f} s")
     assert min(ours) <= 1.5 * min(bare)
 
 
-async def _workers(cluster: ScaleCluster, count: int) -> float:
+def _workers(lab: Lab, count: int) -> float:
     """Scale a cluster from nothing; return the seconds from the first pod to the last."""
-    namespace = await cluster.namespace()
-    await cluster.client.create(CLUSTERS, namespace, manifest(0))
-    await cluster.wait(lambda: _has_workers(cluster, namespace, 0), "its cluster does not become ready")
-    before = len(cluster.faults.log)
-    await scale(count)(cluster, namespace)
-    await cluster.wait(lambda: _has_workers(cluster, namespace, count), "they don't become ready", limit=120)
-    ours = [request for request in cluster.faults.log[before:] if request.user_agent == CONTROLLER]
-    writes = len([request for request in ours if request.is_write])
-    print(f"{count} workers: {writes} writes")
-    assert writes <= 1.1 * count
-    return _seconds_of_creates(cluster, namespace)
+    with lab.stage() as stage:
+        create(0)(stage)
+        await_shape(stage, Shape(of(0)))
+        begun = len(lab.faults.log)
+        scale(count)(stage)
+        stage.kube.wait(
+            GROUPS, f"{NAME}-default", stage.namespace, until=partial(_has_ready, count), timeout=120
+        )
+        ours = [request for request in lab.faults.log[begun:] if is_the_controllers(request)]
+        writes = len([request for request in ours if request.is_write])
+        print(f"{count} workers: {writes} writes")
+        assert writes <= 1.1 * count
+        return _seconds_of_creates(lab, stage)
 
 
-async def _bare_creates(cluster: ScaleCluster, count: int, at_once: int) -> float:
+def _has_ready(count: int, group: Object) -> bool:
+    return bool(group.get("status", {}).get("readyReplicas") == count)
+
+
+def _bare_creates(lab: Lab, count: int, at_once: int) -> float:
     """Create as many pods, which the controller sees as well, by a plain loop; return the seconds."""
-    namespace = await cluster.namespace()
-    process = CONTEXT.Process(target=create_pods, args=(str(cluster.kubeconfig), namespace, count, at_once))
-    process.start()
-    await cluster.wait(lambda: _has_pods(cluster, namespace, count), "pods are missing", limit=120)
-    await asyncio.to_thread(process.join)
-    return _seconds_of_creates(cluster, namespace)
+    with lab.stage() as stage:
+        arguments = (lab.kubeconfig, stage.namespace, count, at_once)
+        process: Any = CONTEXT.Process(target=create_pods, args=arguments)
+        process.start()
+        stage.kube.wait_all("pods", stage.namespace, until=lambda pods: len(pods) == count, timeout=120)
+        process.join()
+        return _seconds_of_creates(lab, stage)
 
 
-def _seconds_of_creates(cluster: ScaleCluster, namespace: str) -> float:
+def _seconds_of_creates(lab: Lab, stage: Stage) -> float:
     """Return the seconds from the first to the last pod."""
     at = [
         request.at
-        for request in cluster.faults.writes
-        if request.namespace == namespace and request.resource == "pods" and request.verb == "create"
+        for request in lab.faults.log
+        if request.namespace == stage.namespace and asked(request) == "create pods"
     ]
     return max(at) - min(at)
 
 
-async def _has_pods(cluster: ScaleCluster, namespace: str, count: int) -> bool:
-    return len(cluster.pods_seen[namespace]) >= count
+def create_pods(kubeconfig: Path, namespace: str, count: int, at_once: int) -> None:
+    """Create pods by a plain loop, to compare with."""
+    asyncio.run(_create_pods(kubeconfig, namespace, count, at_once))
 
 
-async def _has_workers(cluster: ScaleCluster, namespace: str, count: int) -> bool:
-    group = await cluster.get(GROUPS, namespace, "c-default")
-    return ((group or {}).get("status") or {}).get("readyReplicas") == count
+async def _create_pods(kubeconfig: Path, namespace: str, count: int, at_once: int) -> None:
+    auth = await KubeAuth(kubeconfig=str(kubeconfig))
+    connector = aiohttp.TCPConnector(ssl=await auth.ssl_context(), limit=0)
+    headers = {"Authorization": f"Bearer {auth.token}"}
+    slots = asyncio.Semaphore(at_once)
+    async with aiohttp.ClientSession(auth.server, connector=connector, headers=headers) as session:
 
+        async def create(number: int) -> None:
+            body = {
+                "apiVersion": "v1",
+                "kind": "Pod",
+                "metadata": {"name": f"bare-{number}", "labels": {"dask.org/cluster-name": "bare"}},
+                "spec": {"containers": [{"name": "worker", "image": "daskdev/dask:1"}]},
+            }
+            async with slots, session.post(f"/api/v1/namespaces/{namespace}/pods", json=body) as response:
+                assert response.status == 201
+                await response.read()
 
-async def test_one_cluster_that_fails_in_every_call_does_not_hold_others_up(
-    cluster: ScaleCluster, controller: Controller
-) -> None:
-    await created_at_once(cluster, 1)  # The controller is up.
-    alone = await created_at_once(cluster, 10)
-    spoilt = await cluster.namespace()
-    cluster.faults.hang(when=partial(of_the_controller, spoilt))
-    await CREATE.step(cluster, spoilt)
-    beside = await created_at_once(cluster, 10)
-    print(f"10 clusters alone: {alone:.2f} s, beside one that fails: {beside:.2f} s")
-    assert beside < 2 * alone + 1
-
-
-async def test_idle_clusters_cause_no_requests(cluster: ScaleCluster, controller: Controller) -> None:
-    await created_at_once(cluster, 5)
-
-    async def has_been_quiet_for_three_seconds() -> bool:
-        requests = [request for request in cluster.faults.log if request.user_agent == CONTROLLER]
-        last = max(request.at for request in requests if request.verb != "watch")
-        return time.monotonic() - last > 3
-
-    await cluster.wait(has_been_quiet_for_three_seconds, "there is always another request", limit=6)
-
-
-async def test_applying_a_manifest_again_changes_nothing(
-    cluster: ScaleCluster, controller: Controller
-) -> None:
-    namespace = await cluster.namespace()
-    await CREATE.step(cluster, namespace)
-    await converges(cluster, CREATE, namespace, "at first")
-    before = await cluster.get(CLUSTERS, namespace, "c")
-    assert before is not None
-    for _ in range(3):
-        await cluster.client.patch(CLUSTERS, namespace, "c", {"spec": before["spec"]})
-    await converges(cluster, CREATE, namespace, "after three more times")
-    after = await cluster.get(CLUSTERS, namespace, "c")
-    assert after is not None
-    assert after["metadata"]["generation"] == before["metadata"]["generation"]
+        await asyncio.gather(*(create(number) for number in range(count)))

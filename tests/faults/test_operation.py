@@ -1,117 +1,87 @@
-"""How the controller is run: two replicas, narrow permissions, a request to stop."""
+"""How the controller is run: replicas of which one acts, and a request to stop."""
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
 import signal
-import time
+from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
-from dask_k8s_controller.settings import LeaderElection
-from dask_k8s_local.api import Fault, Request
-from dask_k8s_local.interfaces import ApiError, Object
-from tests.faults.child import HASTY, Controller, Orders
-from tests.faults.cluster import CLUSTERS, CONTROLLER, ScaleCluster
-from tests.faults.flows import FLOWS
-from tests.faults.test_faults import converges, prepared
+import pytest
 
-CREATE = FLOWS[0]
-ELECTION = replace(
-    HASTY,
-    leader_election=LeaderElection(enabled=True, name="lease", namespace="default", duration=1, renewal=0.2),
-)
+from dask_k8s_controller.settings import LeaderElection, Settings
+from tests.harness.breaking import asked, is_the_controllers
+from tests.harness.flows import Shape, await_shape, create, of, pods_created_since, version_of_pods
+from tests.harness.hasty import HASTY, HastyController
+from tests.harness.kube import Object
+from tests.harness.lab import Lab, Stage
+
+LEASES = "leases.coordination.k8s.io"
+LEASE = "lease"
 
 
-def orders(cluster: ScaleCluster, *namespaces: str, **more: Any) -> Orders:
-    return Orders(str(cluster.kubeconfig), namespaces, cluster.schedulers.url, **more)
-
-
-async def holder(cluster: ScaleCluster) -> str:
-    lease: Object | None = await cluster.get("leases.coordination.k8s.io", "default", "lease")
-    return lease["spec"].get("holderIdentity", "") if lease else ""
-
-
-async def test_a_second_replica_takes_over_from_one_that_is_killed(cluster: ScaleCluster) -> None:
-    electing = orders(cluster, settings=ELECTION)
-    async with Controller(electing) as first:
-        await cluster.wait(lambda: _has_other_holder(cluster, ""), "nobody leads")
-        leader = await holder(cluster)
-        async with Controller(electing):
-            namespace = await prepared(cluster, FLOWS[1])
-            await first.end(signal.SIGKILL)
-            begun = time.monotonic()
-            await cluster.wait(lambda: _has_other_holder(cluster, leader), "nobody takes over")
-            print(f"the second replica leads {time.monotonic() - begun:.1f} s after the first was killed")
-            await FLOWS[1].step(cluster, namespace)
-            await converges(cluster, FLOWS[1], namespace, "with the second replica")
-
-
-async def test_a_leader_that_stops_hands_over_at_once(cluster: ScaleCluster) -> None:
-    patient = replace(ELECTION.leader_election, duration=30)
-    electing = orders(cluster, settings=replace(ELECTION, leader_election=patient))
-    async with Controller(electing) as first:
-        await cluster.wait(lambda: _has_other_holder(cluster, ""), "nobody leads")
-        leader = await holder(cluster)
-        async with Controller(electing):
-            assert await first.end(signal.SIGTERM) == 0
-            await cluster.wait(lambda: _has_other_holder(cluster, leader), "nobody takes over", limit=25)
-
-
-async def _has_other_holder(cluster: ScaleCluster, than: str) -> bool:
-    return (await holder(cluster)) not in ("", than)
-
-
-async def test_only_one_of_two_replicas_writes(cluster: ScaleCluster) -> None:
-    electing = orders(cluster, settings=ELECTION)
-    async with Controller(electing), Controller(electing):
-        namespace = await prepared(cluster, FLOWS[1])
-        await FLOWS[1].step(cluster, namespace)
-        await converges(cluster, FLOWS[1], namespace, "with two replicas")
-
-
-async def test_a_role_in_one_namespace_is_enough(cluster: ScaleCluster) -> None:
-    namespace = await cluster.namespace()
-
-    def is_beyond_the_role(request: Request) -> bool:
-        return request.user_agent == CONTROLLER and bool(request.resource) and request.namespace != namespace
-
-    async def forbid(_: Any, __: Any) -> Any:
-        raise ApiError(403, "Forbidden", "the role does not say so")
-
-    cluster.faults._add(Fault(is_beyond_the_role, None, None, forbid))
-    async with Controller(orders(cluster, namespace)):
-        await CREATE.step(cluster, namespace)
-        await converges(cluster, CREATE, namespace, "with a Role alone")
-
-
-async def test_other_namespaces_are_left_alone(cluster: ScaleCluster) -> None:
-    ours, theirs = await cluster.namespace(), await cluster.namespace()
-    async with Controller(orders(cluster, ours)):
-        await CREATE.step(cluster, theirs)
-        await CREATE.step(cluster, ours)
-        await converges(cluster, CREATE, ours, "beside another namespace")
-    found = await cluster.get(CLUSTERS, theirs, "c")
-    assert found is not None
-    assert not found.get("status", {}).get("phase")
-    assert await cluster.pods(theirs) == []
-
-
-async def test_a_request_to_stop_lets_writes_finish(cluster: ScaleCluster) -> None:
-    async with Controller(orders(cluster)) as controller:
-        namespace = await prepared(cluster, FLOWS[1])
-        slow = cluster.faults.delay(lambda: 0.2, when=lambda request: request.is_write)
-        await FLOWS[1].step(cluster, namespace)
-        await cluster.wait(lambda: _has_begun(cluster, namespace), "nothing is created")
-        assert await controller.end(signal.SIGTERM) == 0
-        cluster.faults.remove(slow)
-        controller.start()
-        await converges(cluster, FLOWS[1], namespace, "stopped in between")
-
-
-async def _has_begun(cluster: ScaleCluster, namespace: str) -> bool:
-    await asyncio.sleep(0)
-    return any(
-        request.namespace == namespace and request.verb == "create" and request.resource == "pods"
-        for request in cluster.faults.log[-5:]
+def electing(stage: Stage, duration: float) -> Settings:
+    election = LeaderElection(
+        enabled=True, name=LEASE, namespace=stage.namespace, duration=duration, renewal=0.2
     )
+    return replace(HASTY, leader_election=election)
+
+
+@pytest.fixture
+def replica(lab: Lab, stage: Stage) -> Iterator[HastyController]:
+    """One of several controllers, whose leader is replaced after 30 s of silence."""
+    with lab.controller(stage.namespace, settings=electing(stage, duration=30)) as controller:
+        yield controller
+
+
+def other_holder(stage: Stage, than: str = "") -> str:
+    """Wait until another replica leads, and return which."""
+
+    def has_other(lease: Object) -> bool:
+        return lease["spec"].get("holderIdentity", "") not in ("", than)
+
+    lease = stage.kube.wait(LEASES, LEASE, stage.namespace, until=has_other, timeout=25)
+    return str(lease["spec"]["holderIdentity"])
+
+
+def test_a_leader_that_stops_hands_over_at_once(lab: Lab, stage: Stage, replica: HastyController) -> None:
+    leader = other_holder(stage)
+    with lab.controller(stage.namespace, settings=electing(stage, duration=30)):
+        assert replica.end(signal.SIGTERM) == 0
+        other_holder(stage, than=leader)
+
+
+@pytest.mark.usefixtures("replica")
+def test_only_one_of_two_replicas_writes(lab: Lab, stage: Stage) -> None:
+    version = version_of_pods(stage)
+    with lab.controller(stage.namespace, settings=electing(stage, duration=30)):
+        create(2)(stage)
+        await_shape(stage, Shape(of(2)))
+        assert len(pods_created_since(stage, version)) == 3
+
+
+@contextlib.contextmanager
+def slow_writes(lab: Lab) -> Iterator[None]:
+    fault = lab.faults.delay(
+        lambda: 0.2, when=lambda request: request.is_write and is_the_controllers(request)
+    )
+    yield
+    lab.faults.remove(fault)
+
+
+def test_a_request_to_stop_lets_writes_finish(lab: Lab, stage: Stage) -> None:
+    with lab.controller(stage.namespace) as controller:
+        create(2)(stage)
+        await_shape(stage, Shape(of(2)))
+        version, begun = version_of_pods(stage), len(lab.faults.log)
+        with slow_writes(lab):
+            lab_of_four = {"spec": {"worker": {"replicas": 4}}}
+            stage.kube.patch("daskclusters.kubernetes.dask.org", "flow", lab_of_four, stage.namespace)
+            stage.kube.wait_all("pods", stage.namespace, until=lambda pods: len(pods) > 3)
+            assert controller.end(signal.SIGTERM) == 0
+        sent = [asked(request) for request in lab.faults.log[begun:] if request.namespace == stage.namespace]
+        created = sent.count("create pods")
+        assert len(stage.kube.list("pods", stage.namespace)) == 3 + created
+        controller.start()
+        await_shape(stage, Shape(of(4)))
+        assert len(pods_created_since(stage, version)) == 2

@@ -2,61 +2,59 @@
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
+import threading
+from collections.abc import Iterator
 
 import pytest
 
-from tests.faults.child import Controller
-from tests.faults.cluster import GROUPS, ScaleCluster
-from tests.faults.flows import FLOWS, Flow
-from tests.faults.test_faults import converges, prepared
+from tests.harness.breaking import is_the_controllers, run
+from tests.harness.flows import BY_NAME, GROUPS, NAME, Shape, await_shape, create, of
+from tests.harness.kube import Object
+from tests.harness.lab import Lab, Stage
 
-STEADY = [flow for flow in FLOWS if flow.name in ("scale up", "scale down", "change the image", "resume")]
-
-
-@pytest.mark.parametrize("flow", STEADY, ids=lambda flow: flow.name)
-async def test_watches_that_break_all_the_time(
-    cluster: ScaleCluster, controller: Controller, flow: Flow
-) -> None:
-    namespace = await prepared(cluster, flow)
-    breaking = asyncio.create_task(_break_watches(cluster))
-    try:
-        await flow.step(cluster, namespace)
-        await converges(cluster, flow, namespace, "while watches break")
-    finally:
-        breaking.cancel()
+pytestmark = pytest.mark.usefixtures("hasty")
 
 
-async def _break_watches(cluster: ScaleCluster) -> None:
-    while True:
-        cluster.faults.cut_watches()
-        await asyncio.sleep(0.03)
+@contextlib.contextmanager
+def breaking_watches(lab: Lab) -> Iterator[None]:
+    """Cut the controller's watches again and again."""
+    is_over = threading.Event()
+
+    def cut() -> None:
+        while not is_over.wait(0.03):
+            lab.faults.cut_watches(is_the_controllers)
+
+    cutting = threading.Thread(target=cut)
+    cutting.start()
+    yield
+    is_over.set()
+    cutting.join()
 
 
-async def test_a_pod_that_vanishes_while_nobody_watches_is_replaced(
-    cluster: ScaleCluster, controller: Controller
-) -> None:
-    flow = next(flow for flow in FLOWS if flow.name == "scale up")
-    namespace = await prepared(cluster, flow)
-    refused = cluster.faults.fail(500, when=lambda request: request.verb in ("watch", "list"))
-    cluster.faults.cut_watches()
-    (victim, *_) = [
-        pod["metadata"]["name"]
-        for pod in await cluster.pods(namespace)
-        if "worker" in pod["metadata"]["name"]
-    ]
-    await cluster.client.delete("pods", namespace, victim, grace_period_seconds=0)
-    await cluster.wait(lambda: _is_gone(cluster, namespace, victim), "the pod is not deleted")
-    cluster.faults.forget_history()
-    cluster.faults.remove(refused)
-
-    async def has_two_again() -> bool:
-        pods = [pod["metadata"]["name"] for pod in await cluster.pods(namespace)]
-        group = await cluster.get(GROUPS, namespace, "c-default")
-        return victim not in pods and len(pods) == 3 and (group or {})["status"]["readyReplicas"] == 2
-
-    await cluster.wait(has_two_again, "the pod that vanished is not replaced")
+@pytest.mark.parametrize("name", ["scale up", "scale down", "change the image", "resume"])
+def test_watches_that_break_all_the_time(lab: Lab, name: str) -> None:
+    with breaking_watches(lab):
+        run(lab, BY_NAME[name])
 
 
-async def _is_gone(cluster: ScaleCluster, namespace: str, pod: str) -> bool:
-    return await cluster.get("pods", namespace, pod) is None
+def test_a_pod_that_vanishes_while_nobody_watches_is_replaced(lab: Lab, stage: Stage) -> None:
+    create(2)(stage)
+    await_shape(stage, Shape(of(2)))
+    refused = lab.faults.fail(
+        500, when=lambda request: is_the_controllers(request) and request.verb in ("watch", "list")
+    )
+    lab.faults.cut_watches(is_the_controllers)
+    victim, *_ = stage.kube.list("pods", stage.namespace, "dask.org/component=worker")
+    stage.kube.delete("pods", victim["metadata"]["name"], stage.namespace, gracePeriodSeconds=0)
+    stage.kube.gone("pods", victim["metadata"]["name"], stage.namespace)
+    lab.faults.forget_history()
+    lab.faults.remove(refused)
+
+    def is_replaced(pods: dict[str, Object]) -> bool:
+        return victim["metadata"]["name"] not in pods and len(pods) == 3
+
+    stage.kube.wait_all("pods", stage.namespace, until=is_replaced, timeout=30)
+    await_shape(stage, Shape(of(2)))
+    group = stage.kube.get(GROUPS, f"{NAME}-default", stage.namespace)
+    assert group["status"]["readyReplicas"] == 2

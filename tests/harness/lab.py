@@ -1,29 +1,48 @@
-"""A Kubernetes, or a part of one, whose pods need no processes, and schedulers that follow a script."""
+"""A Kubernetes, or a part of one, whose pods run nothing, schedulers that are scripted, hasty controllers."""
 
 from __future__ import annotations
 
 import contextlib
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from dask_k8s_local import LocalKubernetes, Node
+from dask_k8s_local.api import Faults
 from dask_k8s_local.node import NodeSettings
 from dask_k8s_models.crd import custom_resource_definitions
 from tests.conftest import a_namespace, is_local
 from tests.harness.controller import ControllerProcess
-from tests.harness.embedded import ScriptedSchedulers
-from tests.harness.flows import Stage
+from tests.harness.hasty import HastyController, Orders
 from tests.harness.kube import Kube
 from tests.harness.nodes import LABELS, FakeNode
+from tests.harness.schedulers import DaskSchedulers
 
 ELSEWHERE = 10.0
 """How much more time all may take on a Kubernetes that isn't in this process."""
 
 
-@dataclass
+@dataclass(frozen=True)
+class Stage:
+    """A namespace in which something takes place.
+
+    Attributes
+    ----------
+    patience : float
+        What limits of time are multiplied by.
+    """
+
+    kube: Kube
+    schedulers: DaskSchedulers
+    namespace: str
+    patience: float = 1.0
+
+
+@dataclass(frozen=True)
 class Lab:
     """Where flows take place.
 
@@ -31,25 +50,34 @@ class Lab:
     ----------
     kubeconfig : Path
         Of the API server.
+    folder : Path
+        For logs.
     """
 
     kubeconfig: Path
     kube: Kube
-    schedulers: ScriptedSchedulers
+    schedulers: DaskSchedulers
+    folder: Path
     local: LocalKubernetes | None = None
     fakes: dict[str, FakeNode] = field(default_factory=dict)
+
+    @property
+    def faults(self) -> Faults:
+        """What shall go wrong; the test is skipped where nothing does on request."""
+        if self.local is None:
+            pytest.skip("only the local Kubernetes fails on request")
+        return self.local.faults
+
+    def controller(self, *namespaces: str, **options: Any) -> HastyController:
+        """Return a controller of these namespaces, or of all."""
+        log = self.folder / "-".join(("controller", *namespaces))
+        orders = {"log": str(log), **options}
+        return HastyController(Orders(str(self.kubeconfig), self.schedulers.url, namespaces, **orders))
 
     @contextlib.contextmanager
     def stage(self) -> Iterator[Stage]:
         with a_namespace(self.kube) as namespace:
             yield Stage(self.kube, self.schedulers, namespace, 1.0 if self.local else ELSEWHERE)
-
-    @property
-    def kubernetes(self) -> LocalKubernetes:
-        """The local Kubernetes, for what no other does on request; the test is skipped elsewhere."""
-        if self.local is None:
-            pytest.skip("only the local Kubernetes fails on request")
-        return self.local
 
     def node(self, name: str) -> str:
         """Return what a node is called there."""
@@ -68,10 +96,10 @@ def a_lab(
     request: pytest.FixtureRequest,
     *,
     nodes: Sequence[str] = ("scale",),
-    ready_after: float | tuple[float, float] = 0.02,
+    ready_after: float | tuple[float, float] = 0.0,
     heartbeat_scale: float = 1.0,
 ) -> Iterator[Lab]:
-    """Open a local Kubernetes, or take nodes into the one under test; no controller is at work there.
+    """Open a local Kubernetes, or take nodes into the one under test; no other controller is at work there.
 
     Parameters
     ----------
@@ -82,28 +110,26 @@ def a_lab(
     heartbeat_scale : float
         What the time is multiplied by after which a node counts as lost, where that can be chosen.
     """
-    if not is_local(request.config):
-        with _elsewhere(request, nodes, ready_after) as lab:
-            yield lab
-        return
-    described = [Node(name, labels=LABELS) for name in nodes]
-    settings = NodeSettings(heartbeat_scale=heartbeat_scale)
-    with (
-        LocalKubernetes(addons=(), nodes=described, ready_after=ready_after, settings=settings) as kubernetes,
-        Kube.from_kubeconfig(kubernetes.kubeconfig) as kube,
-    ):
-        kubernetes.apply(custom_resource_definitions())
-        yield Lab(kubernetes.kubeconfig, kube, ScriptedSchedulers(kube), kubernetes)
-
-
-@contextlib.contextmanager
-def _elsewhere(
-    request: pytest.FixtureRequest, nodes: Sequence[str], ready_after: float | tuple[float, float]
-) -> Iterator[Lab]:
-    request.getfixturevalue("crds")
-    kubeconfig: Path = request.getfixturevalue("kubeconfig")
     with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lab-")))
+        if is_local(request.config):
+            local = stack.enter_context(
+                LocalKubernetes(
+                    addons=(),
+                    nodes=[Node(name, labels=LABELS) for name in nodes],
+                    ready_after=ready_after,
+                    settings=NodeSettings(heartbeat_scale=heartbeat_scale),
+                )
+            )
+            local.apply(custom_resource_definitions())
+            kubeconfig = local.kubeconfig
+        else:
+            request.getfixturevalue("crds")
+            local, kubeconfig = None, request.getfixturevalue("kubeconfig")
         kube = stack.enter_context(Kube.from_kubeconfig(kubeconfig))
-        stack.enter_context(ControllerProcess.none_runs())
-        fakes = {name: stack.enter_context(FakeNode(kube, name, ready_after)) for name in nodes}
-        yield Lab(kubeconfig, kube, ScriptedSchedulers(kube), fakes=fakes)
+        fakes = {}
+        if local is None:
+            stack.enter_context(ControllerProcess.none_runs())
+            fakes = {name: stack.enter_context(FakeNode(kube, name, ready_after)) for name in nodes}
+        schedulers = stack.enter_context(DaskSchedulers(kube))
+        yield Lab(kubeconfig, kube, schedulers, folder, local, fakes)
