@@ -56,5 +56,6 @@ def test_a_pod_that_vanishes_while_nobody_watches_is_replaced(lab: Lab, stage: S
 
     stage.kube.wait_all("pods", stage.namespace, until=is_replaced, timeout=30)
     await_shape(stage, Shape(of(2)))
-    group = stage.kube.get(GROUPS, f"{NAME}-default", stage.namespace)
-    assert group["status"]["readyReplicas"] == 2
+    stage.kube.wait(
+        GROUPS, f"{NAME}-default", stage.namespace, until=lambda group: group["status"]["readyReplicas"] == 2
+    )

@@ -74,7 +74,7 @@ class Flow:
         How many pods are made for it, if nothing is made twice.
     requests : mapping
         What the controller asks for it, by verb and resource, and how often it does so at least: several
-        changes of a status may be written at once.
+        changes of a status may be written at once, and the garbage collector may be quicker: then it's 0.
     prepare : callable
         Does what comes before.
     before : Shape
@@ -400,7 +400,15 @@ FLOWS = (
         Shape(of(1)),
     ),
     Flow("delete", delete, NOTHING, 0, {}, create(2), Shape(of(2))),
-    Flow("delete and create", then(delete, create(2)), Shape(of(2)), 3, CREATED, create(2), Shape(of(2))),
+    Flow(
+        "delete and create",
+        then(delete, create(2)),
+        Shape(of(2)),
+        3,
+        CREATED | dict.fromkeys(("delete pods", "delete services", "delete daskworkergroups"), 0),
+        create(2),
+        Shape(of(2)),
+    ),
     Flow(
         "job that succeeds", then(create_job(), end("Succeeded")), job("Successful", attempts=1), 3, JOB_RUN
     ),
