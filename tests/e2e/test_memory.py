@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+import json
+import signal
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from dask_k8s_controller.operator import Operator
 from tests.conformance.waiting import eventually
-from tests.harness.embedded import EmbeddedController
 from tests.harness.flows import CLUSTERS, manifest
+from tests.harness.hasty import Orders
 from tests.harness.kube import Kube, Object
-from tests.harness.lab import Lab, a_lab
-from tests.harness.proxy import ApiProxy
+from tests.harness.lab import Lab
 
 AUTOSCALERS = "daskautoscalers.kubernetes.dask.org"
 JOBS = "daskjobs.kubernetes.dask.org"
@@ -24,12 +25,6 @@ BY_KIND = {"Cache._stores", "Reconciler._kinds", "Watches._watches"}
 """What has an entry for each kind of objects, not for each object."""
 BOUNDED = {"Store._deleted"}
 """What has an entry for each of the last 10,000 that are gone, whose late news is ignored."""
-
-
-@pytest.fixture
-def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
-    with a_lab(request) as found:
-        yield found
 
 
 def remembered(operator: Operator) -> dict[str, Any]:
@@ -58,11 +53,19 @@ def remembered(operator: Operator) -> dict[str, Any]:
     return found
 
 
-async def swept(operator: Operator) -> dict[str, Any]:
-    operator.recorder._clock = LaterClock(operator.clock)
-    operator.cache._clock = operator.recorder._clock
-    operator.reconciler.sweep()
-    return remembered(operator)
+def report_when_asked(operator: Operator, orders: Orders) -> None:
+    """Have a controller sweep, and write down what it remembers then, whenever it gets a signal."""
+
+    def report() -> None:
+        operator.recorder._clock = LaterClock(operator.clock)
+        operator.cache._clock = operator.recorder._clock
+        operator.reconciler.sweep()
+        found = {where: str(value)[:1000] for where, value in remembered(operator).items()}
+        unfinished = Path(f"{orders.log}.unfinished")
+        unfinished.write_text(json.dumps(found))
+        unfinished.rename(f"{orders.log}.remembered")
+
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, report)
 
 
 class LaterClock:
@@ -112,22 +115,20 @@ def live_and_die(kube: Kube, namespace: str, numbers: range) -> None:
         kube.wait_all(resource, namespace, until=lambda found: not found, timeout=300)
 
 
-@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
 @pytest.mark.parametrize(
     "count", [50, pytest.param(1000, marks=[pytest.mark.full, pytest.mark.timeout(2400)])]
 )
 def test_lifecycles_leave_nothing_behind(lab: Lab, count: int) -> None:
-    with (
-        ApiProxy(lab.kubeconfig) as proxy,
-        EmbeddedController(proxy.kubeconfig, lab.schedulers) as controller,
-        lab.stage() as stage,
-    ):
+    with lab.controller(beside=report_when_asked) as controller, lab.stage() as stage:
         for first in range(0, count, AT_A_TIME):
             live_and_die(lab.kube, stage.namespace, range(first, first + AT_A_TIME))
-        controller.rest()
+        report = Path(f"{controller.orders.log}.remembered")
 
-        def left() -> dict[str, Any]:
-            sweeping = swept(controller.operator)
-            return asyncio.run_coroutine_threadsafe(sweeping, controller.loop).result(30)
+        def left() -> dict[str, str]:
+            controller.send(signal.SIGUSR1)
+            found: dict[str, str] = (
+                json.loads(report.read_text()) if report.exists() else {"": "no report yet"}
+            )
+            return found
 
         eventually(left, until=lambda found: not found)

@@ -69,6 +69,8 @@ class Orders:
         File for its log.
     before : callable, optional
         A function of a module, which is called before it begins.
+    beside : callable, optional
+        A function of a module, which is called with the operator and these orders when it begins.
     """
 
     kubeconfig: str
@@ -77,6 +79,7 @@ class Orders:
     settings: Settings = HASTY
     log: str = os.devnull
     before: Callable[[], None] | None = None
+    beside: Callable[[Operator, Orders], None] | None = None
 
 
 class SchedulersAt(SchedulerClient):
@@ -101,7 +104,10 @@ async def _run(orders: Orders) -> None:
     def make() -> Operator:
         schedulers = SchedulersAt(Operator(orders.settings).api, orders.settings.patience)
         schedulers.base = orders.schedulers
-        return Operator(orders.settings, schedulers=schedulers)
+        operator = Operator(orders.settings, schedulers=schedulers)
+        if orders.beside is not None:
+            orders.beside(operator, orders)
+        return operator
 
     registry = kopf.OperatorRegistry()
     register_handlers(registry, make)
@@ -120,7 +126,7 @@ class HastyController:
     """A controller's process, forked from one in which everything is imported."""
 
     def __init__(self, orders: Orders) -> None:
-        self._orders = orders
+        self.orders = orders
         self._process: Any = None
         self._lock = threading.Lock()
 
@@ -134,8 +140,12 @@ class HastyController:
     def start(self) -> None:
         """Start it; it takes a moment."""
         with self._lock:
-            self._process = CONTEXT.Process(target=run, args=(self._orders,), daemon=True)
+            self._process = CONTEXT.Process(target=run, args=(self.orders,), daemon=True)
             self._process.start()
+
+    def send(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        os.kill(self._process.pid, number)
 
     def end(self, number: signal.Signals = signal.SIGKILL) -> int:
         """End it by a signal and wait; return its exit code."""
