@@ -35,15 +35,11 @@ def observe(cache: Cache, key: Key) -> ObservedAutoscaler | None:
         cluster=cluster,
         scheduler=scheduler,
         target=_with_pods(cache, target) if target is not None else None,
-        others=tuple(
-            _with_pods(cache, group)
-            for group in cache.find(WorkerGroup, "cluster", namespace, autoscaler.cluster)
-            if group.name != autoscaler.worker_group and not group.meta.is_deleting
-        ),
+        others=_others(cache, autoscaler),
         rivals=tuple(
             other
-            for other in cache.find(Autoscaler, "cluster", namespace, autoscaler.cluster)
-            if other.meta.uid != autoscaler.meta.uid and other.worker_group == autoscaler.worker_group
+            for other in cache.find(Autoscaler, "group", namespace, autoscaler.worker_group)
+            if other.meta.uid != autoscaler.meta.uid and other.cluster == autoscaler.cluster
         ),
         demand=cache.answers.demand(scheduler.meta.uid) if scheduler else None,
         workers=cache.answers.workers(scheduler.meta.uid) if scheduler else None,
@@ -65,6 +61,30 @@ def keys(cache: Cache, changed: Any) -> Iterable[Key]:
             return
     for autoscaler in cache.find(Autoscaler, "cluster", namespace, cluster):
         yield Key(Autoscaler.kind, namespace, autoscaler.name)
+
+
+def _others(cache: Cache, autoscaler: Autoscaler) -> tuple[GroupOfWorkers, ...]:
+    """Find the cluster's other groups that have workers or want some: however many others there are."""
+    namespace, cluster = autoscaler.meta.namespace, autoscaler.cluster
+    wanting = cache.summary(WorkerGroup, _wanting, "cluster", namespace, cluster)
+    having = cache.summary(Pod, _groups_of, "component", namespace, cluster, labels.Component.WORKER)
+    groups = (cache.get(WorkerGroup, namespace, name) for name in sorted(wanting | having))
+    return tuple(
+        _with_pods(cache, group)
+        for group in groups
+        if group is not None
+        and group.cluster == cluster
+        and group.name != autoscaler.worker_group
+        and not group.meta.is_deleting
+    )
+
+
+def _wanting(groups: tuple[WorkerGroup, ...]) -> frozenset[str]:
+    return frozenset(group.name for group in groups if group.replicas > 0)
+
+
+def _groups_of(pods: tuple[Pod, ...]) -> frozenset[str]:
+    return frozenset(pod.meta.labels.get(labels.WORKER_GROUP_NAME, "") for pod in pods)
 
 
 def _with_pods(cache: Cache, group: WorkerGroup) -> GroupOfWorkers:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
 from dask_k8s_controller.cache.custom import Custom, parsed
-from dask_k8s_controller.cache.objects import JsonObject, Meta
+from dask_k8s_controller.cache.objects import By, JsonObject, Meta
 from dask_k8s_models.autoscaler import AutoscalerSpec
 
 
@@ -31,3 +32,8 @@ class Autoscaler(Custom[AutoscalerSpec]):
     def worker_group(self) -> str:
         """The name of the group that is scaled."""
         return self.spec.worker_group() if self.spec else ""
+
+    def index(self) -> Iterable[By]:
+        """Return the keys by which it is found: its name, its cluster, and the group that it scales."""
+        yield from super().index()
+        yield By("group", self.meta.namespace, self.worker_group)

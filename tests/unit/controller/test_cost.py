@@ -15,7 +15,7 @@ from dask_k8s_controller.operator import KINDS
 from dask_k8s_controller.plans.actions import Outcome
 from dask_k8s_controller.scheduler.conversations import Conversations
 from dask_k8s_controller.settings import Policy
-from tests.unit.controller.builders import cluster_body, group_body, job_body_of, pod_body
+from tests.unit.controller.builders import cluster_body, group_body, job_body_of, metadata, pod_body
 from tests.unit.controller.clocks import ManualClock
 
 BY_KIND = {kind.resource.kind: kind for kind in KINDS}
@@ -54,7 +54,20 @@ def jobs(count: int) -> Iterable[dict[str, Any]]:
     return (job_body_of("c", f"j{number}") for number in range(count))
 
 
-@pytest.mark.parametrize("many", [groups, jobs])
+def autoscalers(count: int) -> Iterable[dict[str, Any]]:
+    """One for each of as many groups."""
+    for number, body in enumerate(groups(count)):
+        yield body
+        spec = {"cluster": "c", "workerGroup": body["metadata"]["name"], "maximum": 5}
+        yield {
+            "apiVersion": "kubernetes.dask.org/v1",
+            "kind": "DaskAutoscaler",
+            "metadata": metadata(f"a{number}"),
+            "spec": spec,
+        }
+
+
+@pytest.mark.parametrize("many", [groups, jobs, autoscalers])
 def test_an_event_of_a_scheduler_costs_twice_as_much_more_with_twice_as_many_more(many: Any) -> None:
     scheduler = pod_body("c-scheduler", component="scheduler")
     workers = [pod_body(f"w{number}") for number in range(50)]
