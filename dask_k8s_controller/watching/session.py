@@ -123,6 +123,8 @@ class WatchSession:
         is_first_part = "continue" not in URL(url).query
         if is_first_part:
             self._parts[listing] = (self._lists.list_begins(listing), set())
+        if listing not in self._parts:
+            raise aiohttp.ClientPayloadError("the list was begun with other credentials: it begins anew")
         mark, uids = self._parts[listing]
         response = await self._send(listing, url, options)
         if response.status in KOPF_KNOWS:
@@ -151,16 +153,18 @@ class WatchSession:
             response.release()
         while self._watches.is_refused(listing):
             await asyncio.sleep(RETRY)
-            await self._look_again(listing, URL(url))
+            probe = await self._look_again(listing, URL(url))
+            if probe.status == 401:
+                return probe  # kopf logs in again, and comes back.
+            probe.release()
         return Answer(BEGIN_ANEW)
 
-    async def _look_again(self, listing: Listing, url: URL) -> None:
+    async def _look_again(self, listing: Listing, url: URL) -> aiohttp.ClientResponse:
         query = {"limit": "1"}
         if listing.label_selector:
             query["labelSelector"] = listing.label_selector
         timeout = aiohttp.ClientTimeout(total=TIME_LIMIT)
-        response = await self._send(listing, str(url.with_query(query)), {"timeout": timeout})
-        response.release()
+        return await self._send(listing, str(url.with_query(query)), {"timeout": timeout})
 
     async def _send(self, listing: Listing, url: str, options: Mapping[str, Any]) -> aiohttp.ClientResponse:
         try:

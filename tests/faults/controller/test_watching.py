@@ -130,6 +130,11 @@ class TestLists:
         with pytest.raises(aiohttp.ClientPayloadError):
             await session(f"{IN_TEAM_A}?limit=1&continue=x")
 
+    async def test_that_another_session_has_begun_begin_anew(self, session: Any, server: Server) -> None:
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await session(f"{IN_TEAM_A}?limit=1&continue=x")
+        assert server.requests == []
+
     async def test_of_other_resources_are_left_alone(
         self, session: Any, server: Server, lists: Lists, watches: Watches
     ) -> None:
@@ -175,6 +180,17 @@ class TestWhatIsRefused:
         assert b'"code": 410' in await events(await watching)
         assert not watches.is_blind("team-a")
         assert all("watch" not in request.query for request in server.requests)
+
+    async def test_is_left_to_kopf_when_the_credentials_expire_meanwhile(
+        self, session: Any, server: Server, watches: Watches
+    ) -> None:
+        server.status = 403
+        await session(IN_TEAM_A)
+        server.status = 401
+        response = await session(f"{IN_TEAM_A}?watch=true&resourceVersion=")
+        assert response.status == 401
+        response.release()
+        assert watches.is_blind("team-a")
 
     async def test_while_it_is_watched_is_tried_again_as_well(
         self, session: Any, server: Server, watches: Watches
