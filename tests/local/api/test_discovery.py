@@ -2,57 +2,8 @@
 
 from __future__ import annotations
 
-from tests.local.api.http import Http, eventually
+from tests.local.api.http import Http
 from tests.local.api.objects import CORE, CRDS, THINGS, thing_crd
-
-
-async def test_groups_and_resources(http: Http) -> None:
-    assert (await http.get("/api")).body["versions"] == ["v1"]
-    core = (await http.get("/api/v1")).body["resources"]
-    pods = next(one for one in core if one["name"] == "pods")
-    assert (pods["kind"], pods["namespaced"], pods["shortNames"]) == ("Pod", True, ["po"])
-    assert {"pods/log", "pods/portforward", "pods/eviction"} <= {one["name"] for one in core}
-    groups = [one["name"] for one in (await http.get("/apis")).body["groups"]]
-    assert {"apps", "apiextensions.k8s.io", "rbac.authorization.k8s.io"} <= set(groups)
-    assert (await http.get("/apis/apps")).body["preferredVersion"]["groupVersion"] == "apps/v1"
-    assert (await http.get("/apis/apps/v1")).body["groupVersion"] == "apps/v1"
-    assert (await http.get("/apis/none.example.org/v1")).status == 404
-    assert (await http.get("/apis/none.example.org")).status == 404
-
-
-async def test_custom_resources_are_discovered(http: Http) -> None:
-    await http.post(CRDS, thing_crd())
-    things = (await http.get("/apis/example.org/v1")).body["resources"]
-    assert [one["name"] for one in things] == ["things", "things/scale", "things/status"]
-    assert things[1]["kind"] == "Scale"
-    await http.delete(f"{CRDS}/things.example.org")
-
-    async def is_gone() -> bool:
-        return (await http.get("/apis/example.org/v1")).status == 404
-
-    await eventually(is_gone)
-
-
-async def test_aggregated_discovery(http: Http) -> None:
-    await http.post(CRDS, thing_crd())
-    accept = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json"
-    answer = await http.get("/apis", accept=accept)
-    assert answer.headers["Content-Type"].endswith("as=APIGroupDiscoveryList")
-    items = {one["metadata"]["name"]: one for one in answer.body["items"]}
-    (version,) = items["example.org"]["versions"]
-    (resource,) = version["resources"]
-    assert (resource["resource"], resource["scope"]) == ("things", "Namespaced")
-    assert {one["subresource"] for one in resource["subresources"]} == {"scale", "status"}
-    core = (await http.get("/api", accept=accept)).body["items"]
-    assert core[0]["versions"][0]["version"] == "v1"
-
-
-async def test_version_and_health(http: Http) -> None:
-    version = (await http.get("/version/")).body
-    assert (version["major"], version["minor"].isdigit()) == ("1", True)
-    for path in ("/healthz", "/livez", "/readyz", "/readyz/ping"):
-        assert (await http.get(path)).text == "ok"
-    assert (await http.get("/nothing")).status == 404
 
 
 async def test_openapi_v3_describes_what_is_served(http: Http) -> None:

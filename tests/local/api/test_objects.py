@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from tests.local.api.http import MERGE, Http
-from tests.local.api.objects import CORE, CRDS, MAPS, PODS, THINGS, config_map, pod, thing, thing_crd
+from tests.local.api.objects import CRDS, MAPS, PODS, THINGS, config_map, pod, thing, thing_crd
 
 
 async def test_a_created_object_gets_its_identity(http: Http) -> None:
@@ -64,15 +64,6 @@ async def test_what_is_missing_is_told_as_kubernetes_tells_it(http: Http) -> Non
     }
 
 
-async def test_generate_name(http: Http) -> None:
-    names = set()
-    for _ in range(3):
-        body = {**config_map(), "metadata": {"generateName": "one-"}}
-        names.add((await http.post(MAPS, body)).body["metadata"]["name"])
-    assert len(names) == 3
-    assert all(name.startswith("one-") and len(name) == 9 for name in names)
-
-
 async def test_an_old_version_is_refused(http: Http) -> None:
     old = (await http.post(MAPS, config_map())).body
     await http.patch(f"{MAPS}/one", {"data": {"a": "1"}})
@@ -118,40 +109,6 @@ async def test_custom_resources_are_replaced_with_their_version_only(http: Http)
     assert "metadata.resourceVersion: Invalid value: 0: must be specified for an update" in answer.message
 
 
-async def test_generation_counts_changes_of_spec(http: Http) -> None:
-    await http.post(CRDS, thing_crd())
-    generations = [(await http.post(THINGS, thing(color="red"))).body["metadata"]["generation"]]
-    generations += [
-        (await http.patch(f"{THINGS}/one", patch)).body["metadata"]["generation"]
-        for patch in (
-            {"metadata": {"labels": {"a": "b"}}},
-            {"metadata": {"finalizers": ["example.org/x"]}},
-            {"status": {"ignored": True}},
-            {"spec": {"color": "green"}},
-            {"spec": {"color": "green"}},
-        )
-    ]
-    await http.patch(f"{THINGS}/one/status", {"status": {"seen": 2}})
-    generations.append((await http.get(f"{THINGS}/one")).body["metadata"]["generation"])
-    assert generations == [1, 1, 1, 1, 2, 2, 2]
-
-
-async def test_status_and_spec_are_written_apart(http: Http) -> None:
-    await http.post(CRDS, thing_crd())
-    created = (await http.post(THINGS, {**thing(color="red"), "status": {"ready": True}})).body
-    assert "status" not in created
-    both = {"spec": {"color": "green"}, "status": {"ready": True}, "metadata": {"labels": {"a": "b"}}}
-    after_main = (await http.patch(f"{THINGS}/one", both)).body
-    assert after_main["spec"]["color"] == "green"
-    assert "status" not in after_main
-    both["spec"]["color"] = "red"
-    both["metadata"]["labels"]["a"] = "c"
-    after_status = (await http.patch(f"{THINGS}/one/status", both)).body
-    assert after_status["status"] == {"ready": True}
-    assert after_status["spec"]["color"] == "green"
-    assert after_status["metadata"]["labels"] == {"a": "b"}
-
-
 async def test_dry_run_tells_and_does_nothing(http: Http, server: object) -> None:
     answer = await http.post(PODS, pod(), dryRun="All")
     assert answer.status == 201
@@ -182,51 +139,9 @@ async def test_bad_metadata_is_refused_with_the_field(http: Http) -> None:
         assert field in [cause["field"] for cause in answer.body["details"]["causes"]]
 
 
-async def test_a_bad_name_is_worded_as_in_kubernetes(http: Http) -> None:
-    answer = await http.post(MAPS, config_map("Bad"))
-    assert answer.message == (
-        'ConfigMap "Bad" is invalid: metadata.name: Invalid value: "Bad": a lowercase RFC 1123 subdomain '
-        "must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an "
-        "alphanumeric character (e.g. 'example.com', regex used for validation is "
-        "'[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"
-    )
-
-
 async def test_nothing_is_created_in_a_namespace_that_is_not_there(http: Http) -> None:
     answer = await http.post("/api/v1/namespaces/nowhere/configmaps", config_map())
     assert (answer.status, answer.message) == (404, 'namespaces "nowhere" not found')
-
-
-async def test_the_namespace_in_the_body_is_that_of_the_path(http: Http) -> None:
-    body = {**config_map(), "metadata": {"name": "a", "namespace": "kube-system"}}
-    answer = await http.post(MAPS, body)
-    assert answer.status == 400
-    assert "does not match the namespace" in answer.message
-
-
-async def test_unknown_paths_methods_and_bodies(http: Http) -> None:
-    assert (await http.get("/apis/nothing.example.org/v1/things")).status == 404
-    assert (await http.get(f"{CORE}/gizmos")).status == 404
-    assert (await http.post("/api/v1/configmaps", config_map())).status == 405
-    assert (await http("PATCH", f"{MAPS}/one", "{}", type="text/plain")).status == 415
-    assert (await http("POST", MAPS, "k8s\0", type="application/vnd.kubernetes.protobuf")).status == 415
-    assert (await http("POST", MAPS, "{not json", type="application/json")).status == 400
-    assert (await http.get(MAPS, accept="text/html")).status == 406
-    assert (await http.get(f"{PODS}/one/attach")).status in (404, 501)
-    for answer in [await http.get(f"{CORE}/gizmos"), await http.post("/api/v1/configmaps", config_map())]:
-        assert answer.body["kind"] == "Status"
-
-
-async def test_yaml_is_welcome(http: Http) -> None:
-    text = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: one}\ndata: {date: '2020-01-01'}\n"
-    answer = await http("POST", MAPS, text, type="application/yaml")
-    assert answer.status == 201
-    assert answer.body["data"] == {"date": "2020-01-01"}
-
-
-async def test_a_body_of_another_kind_is_refused(http: Http) -> None:
-    assert (await http.post(MAPS, pod())).status == 400
-    assert (await http.post(MAPS, {**config_map(), "apiVersion": "v2"})).status == 400
 
 
 async def test_a_new_object_has_no_version_yet(http: Http) -> None:
@@ -266,31 +181,6 @@ async def test_clients_are_known_by_manager_or_user_agent(http: Http) -> None:
     patched = (await http.patch(f"{MAPS}/one", {"data": {"c": "d"}}, MERGE, fieldManager="me")).body
     assert [one["manager"] for one in created["metadata"]["managedFields"]] == ["tests"]
     assert sorted(one["manager"] for one in patched["metadata"]["managedFields"]) == ["me", "tests"]
-
-
-async def test_bodies_have_a_limit(http: Http) -> None:
-    large = {**config_map(data={"a": "x" * 900_000, "b": "y" * 900_000})}
-    assert (await http.post(MAPS, large)).status == 422
-    huge = {**config_map(data={"a": "x" * 4_000_000})}
-    answer = await http.post(MAPS, huge)
-    assert (answer.status, answer.message) == (413, "Request entity too large: limit is 3145728")
-
-
-async def test_the_last_of_a_doubled_field_counts_unless_one_is_strict(http: Http) -> None:
-    text = '{"metadata": {"name": "one"}, "data": {"a": "1", "a": "2"}, "data": {"b": "3"}}'
-    warned = await http("POST", MAPS, text, type="application/json")
-    assert warned.warnings == ['duplicate field "data"']
-    assert warned.body["data"] == {"b": "3"}
-    strict = await http("POST", MAPS, text, type="application/json", fieldValidation="Strict")
-    assert 'strict decoding error: duplicate field "data"' in strict.message
-
-
-async def test_an_answer_in_yaml(http: Http) -> None:
-    await http.post(MAPS, config_map(data={"a": "1"}))
-    answer = await http.get(f"{MAPS}/one", accept="application/yaml")
-    assert answer.headers["Content-Type"].startswith("application/yaml")
-    assert "data:\n  a: '1'\n" in answer.text
-    assert (await http.get(MAPS, accept="application/yaml")).text.startswith("apiVersion: v1\nitems:\n")
 
 
 async def test_options_that_make_no_sense_are_refused(http: Http) -> None:

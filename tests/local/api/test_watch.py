@@ -15,25 +15,6 @@ def labelled(name: str, **labels: str) -> dict[str, object]:
     return {**config_map(), "metadata": {"name": name, "labels": labels}}
 
 
-async def test_a_watch_without_version_begins_with_what_is_there(http: Http) -> None:
-    await http.post(MAPS, config_map("a"))
-    async with http.watch(MAPS) as watch:
-        assert await watch.take(1) == [("ADDED", "a")]
-        await http.post(MAPS, config_map("b"))
-        await http.patch(f"{MAPS}/a", {"data": {"x": "y"}})
-        await http.delete(f"{MAPS}/b")
-        assert await watch.take(3) == [("ADDED", "b"), ("MODIFIED", "a"), ("DELETED", "b")]
-
-
-async def test_a_watch_continues_a_list_without_a_gap(http: Http) -> None:
-    await http.post(MAPS, config_map("a"))
-    version = (await http.get(MAPS)).body["metadata"]["resourceVersion"]
-    await http.post(MAPS, config_map("b"))
-    await http.delete(f"{MAPS}/a")
-    async with http.watch(MAPS, resourceVersion=version) as watch:
-        assert await watch.take(2) == [("ADDED", "b"), ("DELETED", "a")]
-
-
 async def test_every_prefix_of_a_watch_is_the_state_at_its_version(http: Http) -> None:
     async with http.watch(MAPS) as watch:
         states = {}
@@ -57,25 +38,6 @@ async def test_every_prefix_of_a_watch_is_the_state_at_its_version(http: Http) -
                     seen[body["metadata"]["name"]] = body.get("data")
 
 
-async def test_a_deleted_object_is_shown_as_it_last_was_with_a_new_version(http: Http) -> None:
-    created = (await http.post(MAPS, config_map(data={"a": "b"}))).body
-    async with http.watch(MAPS, resourceVersion=created["metadata"]["resourceVersion"]) as watch:
-        await http.delete(f"{MAPS}/one")
-        type_, body = await watch.next()
-    assert (type_, body["data"]) == ("DELETED", {"a": "b"})
-    assert int(body["metadata"]["resourceVersion"]) > int(created["metadata"]["resourceVersion"])
-
-
-async def test_an_object_that_leaves_a_selection_is_deleted_from_it(http: Http) -> None:
-    async with http.watch(MAPS, labelSelector="color=red") as watch:
-        await http.post(MAPS, labelled("a", color="red"))
-        await http.post(MAPS, labelled("b", color="blue"))
-        await http.patch(f"{MAPS}/a", {"data": {"x": "y"}})
-        await http.patch(f"{MAPS}/a", {"metadata": {"labels": {"color": "blue"}}})
-        await http.patch(f"{MAPS}/b", {"metadata": {"labels": {"color": "red"}}})
-        assert await watch.take(4) == [("ADDED", "a"), ("MODIFIED", "a"), ("DELETED", "a"), ("ADDED", "b")]
-
-
 async def test_a_version_that_is_forgotten_is_gone(http: Http, server: ApiServer) -> None:
     created = (await http.post(MAPS, config_map())).body["metadata"]["resourceVersion"]
     await http.patch(f"{MAPS}/one", {"data": {"a": "b"}})
@@ -94,23 +56,6 @@ async def test_a_version_that_is_forgotten_is_gone(http: Http, server: ApiServer
         assert await watch.take(1) == [("DELETED", "one")]
 
 
-async def test_streaming_lists_end_with_a_bookmark(http: Http) -> None:
-    await http.post(MAPS, config_map("a"))
-    options = {
-        "sendInitialEvents": "true",
-        "resourceVersionMatch": "NotOlderThan",
-        "allowWatchBookmarks": "true",
-    }
-    async with http.watch(MAPS, **options) as watch:
-        assert await watch.take(1) == [("ADDED", "a")]
-        type_, bookmark = await watch.next()
-        assert type_ == "BOOKMARK"
-        assert bookmark["metadata"]["annotations"] == {"k8s.io/initial-events-end": "true"}
-        assert bookmark["kind"] == "ConfigMap"
-        await http.delete(f"{MAPS}/a")
-        assert await watch.take(1) == [("DELETED", "a")]
-
-
 async def test_a_watch_ends_after_its_time_with_a_bookmark(http: Http) -> None:
     async with http.watch(MAPS, timeoutSeconds=1, allowWatchBookmarks="true") as watch:
         type_, bookmark = await watch.next()
@@ -118,37 +63,6 @@ async def test_a_watch_ends_after_its_time_with_a_bookmark(http: Http) -> None:
         assert bookmark["metadata"]["resourceVersion"].isdigit()
         with pytest.raises(EOFError):
             await watch.next()
-
-
-async def test_watches_are_for_a_namespace_or_for_all(http: Http) -> None:
-    system = "/api/v1/namespaces/kube-system/configmaps"
-    async with http.watch(MAPS) as one, http.watch("/api/v1/configmaps") as all_:
-        await http.post(system, config_map("there"))
-        await http.post(MAPS, config_map("here"))
-        assert await one.take(1) == [("ADDED", "here")]
-        assert await all_.take(2) == [("ADDED", "there"), ("ADDED", "here")]
-
-
-async def test_label_selectors(http: Http) -> None:
-    await http.post(MAPS, labelled("a", env="prod", size="10"))
-    await http.post(MAPS, labelled("b", env="dev"))
-    await http.post(MAPS, labelled("c"))
-    cases = {
-        "env=prod": "a",
-        "env==prod": "a",
-        "env!=prod": "bc",
-        "env": "ab",
-        "!env": "c",
-        "env in (prod, dev)": "ab",
-        "env notin (prod)": "bc",
-        "env in (prod),size>9": "a",
-        "size<10": "",
-        "": "abc",
-    }
-    for selector, names in cases.items():
-        listed = (await http.get(MAPS, labelSelector=selector)).body["items"]
-        assert "".join(one["metadata"]["name"] for one in listed) == names, selector
-    assert (await http.get(MAPS, labelSelector="a=(")).status == 400
 
 
 async def test_field_selectors(http: Http, server: ApiServer) -> None:
@@ -173,22 +87,6 @@ async def test_field_selectors(http: Http, server: ApiServer) -> None:
     assert (answer.status, answer.message) == (400, "field label not supported: spec.unknown")
 
 
-async def test_pages_show_one_consistent_list(http: Http) -> None:
-    for number in range(7):
-        await http.post(MAPS, config_map(f"m{number}"))
-    first = (await http.get(MAPS, limit=3)).body
-    assert first["metadata"]["remainingItemCount"] == 4
-    await http.delete(f"{MAPS}/m5")
-    await http.post(MAPS, config_map("m4b"))
-    names = [one["metadata"]["name"] for one in first["items"]]
-    page = first
-    while token := page["metadata"].get("continue"):
-        page = (await http.get(MAPS, **{"limit": 3, "continue": token})).body
-        assert page["metadata"]["resourceVersion"] == first["metadata"]["resourceVersion"]
-        names += [one["metadata"]["name"] for one in page["items"]]
-    assert names == [f"m{number}" for number in range(7)]
-
-
 async def test_a_page_of_a_forgotten_version_is_gone(http: Http, server: ApiServer) -> None:
     for number in range(3):
         await http.post(MAPS, config_map(f"m{number}"))
@@ -198,21 +96,6 @@ async def test_a_page_of_a_forgotten_version_is_gone(http: Http, server: ApiServ
     answer = await http.get(MAPS, **{"limit": 1, "continue": token})
     assert (answer.status, answer.body["reason"]) == (410, "Expired")
     assert (await http.get(MAPS, **{"continue": "nonsense"})).status == 400
-
-
-async def test_versions_of_lists(http: Http) -> None:
-    version = (await http.post(MAPS, config_map("a"))).body["metadata"]["resourceVersion"]
-    await http.post(MAPS, config_map("b"))
-    exact = (await http.get(MAPS, resourceVersion=version, resourceVersionMatch="Exact")).body
-    assert [one["metadata"]["name"] for one in exact["items"]] == ["a"]
-    assert exact["metadata"]["resourceVersion"] == version
-    newer = (await http.get(MAPS, resourceVersion=version, resourceVersionMatch="NotOlderThan")).body
-    assert len(newer["items"]) == 2
-    assert len((await http.get(MAPS, resourceVersion="0")).body["items"]) == 2
-    future = await http.get(MAPS, resourceVersion="999999")
-    assert (future.status, future.body["reason"]) == (504, "Timeout")
-    assert (await http.get(MAPS, resourceVersionMatch="Exact")).status == 422
-    assert (await http.get(MAPS, resourceVersion="abc")).status == 400
 
 
 async def test_a_cut_watch_can_go_on_where_it_was(http: Http, server: ApiServer) -> None:
