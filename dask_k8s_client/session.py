@@ -23,6 +23,7 @@ from dask_k8s_client.errors import (
 from dask_k8s_client.groups import Groups, defaults, runs_jupyter
 from dask_k8s_client.link import Link
 from dask_k8s_client.observe import Observed, Observer
+from dask_k8s_client.pods import restarts
 from dask_k8s_client.resources import CLUSTERS
 from dask_k8s_client.startup import scheduler_is_ready
 from dask_k8s_client.views import View
@@ -168,7 +169,8 @@ class Session:
     async def unreachable(self, link: Link, problem: BaseException) -> KubeClusterError:
         """Return why a scheduler that should be there can't be reached: with its log, if it isn't well."""
         timeout = self.options.resource_timeout
-        if not scheduler_is_ready(self.now):
+        pod = self.now.scheduler
+        if pod is None or not scheduler_is_ready(self.now) or restarts(pod):
             return await failure_with_logs(self.observer, self.now, timeout)
         return ResourceTimeoutError(
             f"The scheduler runs, but can't be reached at {link.address} within {timeout:g} seconds: "

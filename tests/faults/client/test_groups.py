@@ -6,11 +6,16 @@ from typing import Any
 
 import pytest
 
-from dask_k8s_client.errors import ForbiddenError, ValidationError, WorkerGroupNotFoundError
+from dask_k8s_client.errors import (
+    ForbiddenError,
+    ResourceTimeoutError,
+    ValidationError,
+    WorkerGroupNotFoundError,
+)
 from dask_k8s_client.groups import Groups, defaults, runs_jupyter
 from dask_k8s_models import make_cluster_spec, make_worker_spec
 from tests.faults.client.server import ScriptedServer, an_object
-from tests.harness.stand_in import refusal
+from tests.harness.stand_in import refusal, watch
 
 Json = dict[str, Any]
 
@@ -112,6 +117,40 @@ async def test_what_is_forbidden_names_the_rule() -> None:
     async with ScriptedServer(NONE, refusal(403, "Forbidden", "may not patch")) as server:
         with pytest.raises(ForbiddenError, match="daskworkergroups/scale"):
             await groups(server).scale(1, "default")
+
+
+def a_group(version: int, generation: int = 2, observed: int = 2, replicas: int | None = None) -> Json:
+    found = an_object("foo-gpu", version, spec={"cluster": "foo"})
+    found["metadata"]["generation"] = generation
+    conditions = [{"type": "Stalled", "status": "True", "reason": "Held", "message": "nobody takes over"}]
+    status = {"observedGeneration": observed, "replicas": replicas, "conditions": conditions}
+    return {**found, "status": status}
+
+
+async def test_a_group_is_emptied_before_it_is_deleted() -> None:
+    seen = watch(
+        ("MODIFIED", a_group(2, observed=1, replicas=0)),  # what is said about an earlier spec doesn't count
+        ("MODIFIED", a_group(3, replicas=1)),
+        ("MODIFIED", a_group(4, replicas=0)),
+    )
+    async with ScriptedServer(NONE, {}, a_group(1, observed=1, replicas=2), seen, {}) as server:
+        await groups(server).delete("gpu", 5)
+    assert [method for method, _, _ in server.asked] == ["GET", "PATCH", "GET", "GET", "DELETE"]
+    assert server.asked[1][2] == {"spec": {"replicas": 0}}
+
+
+async def test_a_group_whose_workers_do_not_go_stays_and_says_why() -> None:
+    stuck = a_group(1, replicas=1)
+    async with ScriptedServer(NONE, {}, stuck, watch(("MODIFIED", a_group(2, replicas=1)))) as server:
+        with pytest.raises(ResourceTimeoutError, match=r"still has 1 workers.*Held: nobody takes over"):
+            await groups(server).delete("gpu", 0.3)
+    assert "DELETE" not in {method for method, _, _ in server.asked}
+
+
+async def test_a_group_that_somebody_else_deletes_meanwhile_is_gone() -> None:
+    seen = watch(("DELETED", a_group(2, replicas=1)))
+    async with ScriptedServer(NONE, {}, a_group(1, replicas=1), seen, refusal(404, "NotFound")) as server:
+        await groups(server).delete("gpu", 5)
 
 
 async def test_adapting_creates_an_autoscaler() -> None:

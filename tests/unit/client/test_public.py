@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -146,6 +147,37 @@ def test_other_names_cannot() -> None:
 def test_errors_are_also_what_python_calls_them(error: type[Exception], builtin: type[Exception]) -> None:
     assert issubclass(error, builtin)
     assert issubclass(error, errors.KubeClusterError)
+
+
+ERRORS = [
+    name
+    for name, value in vars(errors).items()
+    if isinstance(value, type) and issubclass(value, errors.KubeClusterError)
+]
+
+
+def test_every_error_can_be_imported_from_the_package_and_is_documented() -> None:
+    assert len(ERRORS) >= 20
+    assert set(ERRORS) <= set(dask_k8s_client.__all__)
+    docs = (Path(__file__).parents[3] / "docs" / "client.md").read_text(encoding="utf-8")
+    assert [name for name in ERRORS if f"`{name}`" not in docs] == []
+    assert [name for name in ERRORS if name not in str(errors.__doc__)] == []
+
+
+def test_no_module_of_the_client_imports_aiohttp() -> None:
+    package = Path(dask_k8s_client.__path__[0])
+    sources = {path.name: path.read_text(encoding="utf-8") for path in package.rglob("*.py")}
+    assert [
+        name for name, text in sources.items() if "import aiohttp" in text or "from aiohttp" in text
+    ] == []
+
+
+def test_messages_name_our_own_chart() -> None:
+    assert "./chart/dask-kubernetes-operator" in errors.INSTALL
+    assert (Path(__file__).parents[3] / "chart" / "dask-kubernetes-operator" / "Chart.yaml").exists()
+    assert (Path(__file__).parents[3] / "manifests" / "install.yaml").exists()
+    package = Path(dask_k8s_client.__path__[0])
+    assert [path.name for path in package.rglob("*.py") if "helm.dask.org" in path.read_text()] == []
 
 
 def test_a_validation_error_has_its_message() -> None:
