@@ -130,6 +130,8 @@ class Policy:
         Wait before a scheduler that failed to answer is asked again.
     drain_poll : float
         Wait between looks at a worker that is finishing its tasks.
+    worker_poll : float
+        The least wait between looks whether the scheduler knows the workers of pods that are ready.
     heartbeat : float
         What an idle worker is said to do may be so old, where the scheduler can't drain.
     retire_patience : float
@@ -165,6 +167,7 @@ class Policy:
     answer_age: float = _keyed(2.0, None)
     scheduler_retry: float = _keyed(5.0, "scheduler.retry")
     drain_poll: float = _keyed(1.0, "scheduler.drain-poll")
+    worker_poll: float = _keyed(0.5, None)
     heartbeat: float = _keyed(1.0, None)
     retire_patience: float = _keyed(30.0, "scheduler.retire-patience")
     refusal_memory: float = _keyed(30.0, "scheduler.refusal-memory")

@@ -14,6 +14,7 @@ from dask_k8s_controller.cluster.observe import live_scheduler, sought_scheduler
 from dask_k8s_controller.cluster.spec import Cluster
 from dask_k8s_controller.job.spec import Job
 from dask_k8s_controller.kubernetes.resources import Key
+from dask_k8s_controller.worker_group.spec import WorkerGroup
 from dask_k8s_models import labels, names
 
 SCHEDULER = "dask.org/scheduler"
@@ -35,9 +36,7 @@ def observe(cache: Cache, key: Key) -> ObservedJob | None:
         now=cache.now(),
         cluster=cluster,
         scheduler=live_scheduler(cache, cluster),
-        ready_workers=cache.summary(
-            Pod, _ready, "component", namespace, job.cluster, labels.Component.WORKER
-        ),
+        ready_workers=cache.summary(WorkerGroup, _ready_workers, "cluster", namespace, job.cluster),
         pods=cache.pods(job.meta, "job", job.name),
     )
     next_name = names.runner(job.name, observed.attempts + 1)
@@ -50,18 +49,18 @@ def keys(cache: Cache, changed: Any) -> Iterable[Key]:
     match changed:
         case Job(name=name):
             yield Key(Job.kind, namespace, name)
-        case Cluster(name=cluster):
+        case Cluster(name=cluster) | WorkerGroup(cluster=cluster):
             yield from _keys_of(cache, namespace, cluster)
         case Pod(meta=meta):
             component = meta.labels.get(labels.COMPONENT)
             if component == labels.Component.JOB_RUNNER and meta.owner is not None:
                 yield Key(Job.kind, namespace, meta.owner.name)
-            elif component in (labels.Component.SCHEDULER, labels.Component.WORKER):
+            elif component == labels.Component.SCHEDULER:
                 yield from _keys_of(cache, namespace, meta.labels.get(labels.CLUSTER_NAME, ""))
 
 
-def _ready(pods: tuple[Pod, ...]) -> int:
-    return sum(pod.is_ready and pod.is_live for pod in newest(pods))
+def _ready_workers(groups: tuple[WorkerGroup, ...]) -> int:
+    return sum(int(group.status.get("readyReplicas") or 0) for group in newest(groups))
 
 
 def _keys_of(cache: Cache, namespace: str, cluster: str) -> Iterable[Key]:
@@ -84,7 +83,7 @@ class ObservedJob:
     scheduler : Pod, optional
         That cluster's live scheduler pod.
     ready_workers : int
-        How many of that cluster's worker pods are ready.
+        How many of that cluster's workers are ready: see the status of its groups.
     pods : tuple of Pod
         Pods that run jobs for a cluster of that name, whoever owns them.
     name_holders : tuple of Pod

@@ -21,7 +21,7 @@ from dask_k8s_controller.cluster.observe import (
 )
 from dask_k8s_controller.cluster.spec import Cluster
 from dask_k8s_controller.kubernetes.resources import Key
-from dask_k8s_controller.scheduler.answers import Answer, Retirement, Worker
+from dask_k8s_controller.scheduler.answers import Answer, Attribution, Retirement, Worker, attribute
 from dask_k8s_controller.scheduler.endpoint import Endpoint
 from dask_k8s_controller.worker_group.spec import WorkerGroup
 from dask_k8s_models import labels
@@ -148,6 +148,12 @@ class ObservedGroup:
         """A scheduler, while there are workers that may hold something of its results."""
         has_workers = any(pod.is_live and not pod.runs_nothing for pod in self.own_pods)
         return sought_scheduler(self.cluster) if has_workers and self.scheduler is None else ()
+
+    @cached_property
+    def attribution(self) -> Attribution:
+        """In which pods the workers run that the scheduler knew when it was asked last."""
+        workers = self.workers.value if self.workers else None
+        return attribute((*self.cluster_pods, *self.own_pods), workers or ())
 
     @cached_property
     def own_pods(self) -> tuple[Pod, ...]:

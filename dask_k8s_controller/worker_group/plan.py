@@ -17,6 +17,7 @@ from dask_k8s_controller.cluster.observe import run_by_another
 from dask_k8s_controller.cluster.spec import Cluster
 from dask_k8s_controller.cluster.tls import are_settled, is_refused, is_stranded, of_joining
 from dask_k8s_controller.plans.actions import (
+    AskWorkers,
     Create,
     Draft,
     Patch,
@@ -29,6 +30,9 @@ from dask_k8s_controller.worker_group import children
 from dask_k8s_controller.worker_group.observe import ObservedGroup
 from dask_k8s_controller.worker_group.retirement import plan_retirement, plan_rollout, plan_shrinking
 from dask_k8s_models import names, service
+
+LONGEST_WORKER_POLL = 30.0
+"""Seconds between looks whether the scheduler knows the worker of a pod that has been ready for long."""
 
 
 def plan(observed: ObservedGroup, policy: Policy) -> Plan:
@@ -93,7 +97,31 @@ def _converge(draft: Draft, observed: ObservedGroup, cluster: Cluster, policy: P
     else:
         staying = plan_rollout(draft, observed, policy, active, outdated)
     plan_retirement(draft, observed, policy, marked, nobody_stays=not staying and group.replicas == 0)
+    if surplus <= 0 and not marked:
+        _await_workers(draft, observed, policy)
     _update_metadata(draft, observed)
+
+
+def _await_workers(draft: Draft, observed: ObservedGroup, policy: Policy) -> None:
+    """Ask the scheduler until it knows the workers of all ready pods: then the status counts them."""
+    if observed.scheduler is None or not observed.scheduler.is_ready:
+        return
+    ready = [pod for pod in observed.own_pods if pod.is_live and pod.is_ready and not pod.is_retiring]
+    answer = observed.workers
+    if answer is None:
+        if ready:
+            draft.ask(AskWorkers())
+        return
+    unknown = [pod for pod in ready if not observed.attribution.may_have_workers(pod)]
+    if unknown:
+        # Most register within seconds; some never do.
+        youngest = min((_age(pod, observed.now) for pod in unknown), default=0.0)
+        poll = min(max(policy.worker_poll, youngest / 10), LONGEST_WORKER_POLL)
+        draft.ask_after(poll - answer.age(observed.monotonic), AskWorkers())
+
+
+def _age(pod: Pod, now: datetime) -> float:
+    return max(0.0, (now - pod.meta.created).total_seconds()) if pod.meta.created else 0.0
 
 
 def _outdated(observed: ObservedGroup, active: list[Pod]) -> frozenset[str]:

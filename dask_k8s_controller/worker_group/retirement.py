@@ -21,7 +21,7 @@ from dask_k8s_controller.plans.actions import (
     is_past,
 )
 from dask_k8s_controller.plans.ownership import delete
-from dask_k8s_controller.scheduler.answers import Attribution, Problem, Worker, attribute
+from dask_k8s_controller.scheduler.answers import Attribution, Problem, Worker
 from dask_k8s_controller.settings import Policy
 from dask_k8s_controller.worker_group.observe import ObservedGroup
 from dask_k8s_controller.worker_group.scale_down import choose, choose_unstarted, holds_nothing, is_busy
@@ -55,7 +55,7 @@ def plan_shrinking(
         for pod in choose(active, surplus, Attribution(), outdated).at_once:
             draft.actions.append(delete(pod, nothing, grace=AT_ONCE))
         return is_kept
-    unstarted = choose_unstarted(active, surplus, _workers_at_hand(observed))
+    unstarted = choose_unstarted(active, surplus, observed.attribution)
     for pod in unstarted:
         draft.actions.append(_delete_idle(pod, "it is too many and has not started"))
     if surplus > len(unstarted):
@@ -89,7 +89,7 @@ def plan_rollout(
     if not outdated or spec is None:
         return is_kept
     old = [pod for pod in active if pod.meta.uid in outdated]
-    unstarted = choose_unstarted(old, len(old), _workers_at_hand(observed))
+    unstarted = choose_unstarted(old, len(old), observed.attribution)
     for pod in unstarted:
         draft.actions.append(_delete_idle(pod, "its template is outdated and it has not started"))
     started = [pod for pod in old if pod not in unstarted]
@@ -176,7 +176,7 @@ def _choose_started(
 def _has_heirs(observed: ObservedGroup, workers: Attribution, going: Sequence[Pod]) -> bool:
     """Whether the scheduler knows a worker that stays: it takes over what the others hold."""
     leaving = {pod.meta.uid for pod in going}
-    leaving |= {pod.meta.uid for pod in _all_pods(observed) if pod.is_retiring}
+    leaving |= {pod.meta.uid for pod in (*observed.cluster_pods, *observed.own_pods) if pod.is_retiring}
     return bool(workers.unexplained) or not workers.by_pod.keys() <= leaving
 
 
@@ -200,7 +200,7 @@ def plan_retirement(
             draft.actions.append(delete(pod, "nobody is left to take its results over", grace=AT_ONCE))
         return
     waiting = []
-    at_hand = _workers_at_hand(observed)
+    at_hand = observed.attribution
     for pod in marked:
         uid = pod.meta.uid
         # A retired worker may have come back; only if it holds something by now, it is retired once more.
@@ -326,17 +326,7 @@ def _known_workers(draft: Draft, observed: ObservedGroup, policy: Policy) -> Att
     if answer.age(observed.monotonic) > policy.answer_age or answer.value is None:
         draft.ask(AskWorkers())
         return None
-    return _workers_at_hand(observed)
-
-
-def _workers_at_hand(observed: ObservedGroup) -> Attribution:
-    """Return in which pods the workers run that the scheduler knew when it was asked last."""
-    workers = observed.workers.value if observed.workers else None
-    return attribute(_all_pods(observed), workers or ())
-
-
-def _all_pods(observed: ObservedGroup) -> tuple[Pod, ...]:
-    return (*observed.cluster_pods, *observed.own_pods)
+    return observed.attribution
 
 
 def _drain_timeout(observed: ObservedGroup) -> int:

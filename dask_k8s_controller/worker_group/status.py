@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from dask_k8s_controller.cache.objects import Pod
 from dask_k8s_controller.plans.actions import Outcome, Plan, Remark
 from dask_k8s_controller.plans.conditions import WAITING, Status, remarks_of, selector, summary, written
 from dask_k8s_controller.plans.notices import Notice, changes
 from dask_k8s_controller.plans.pod_problems import command_of, problems_of
+from dask_k8s_controller.scheduler.answers import Problem
 from dask_k8s_controller.worker_group.observe import ObservedGroup
 from dask_k8s_controller.worker_group.spec import WorkerGroup
 from dask_k8s_models.labels import Component
@@ -15,25 +19,39 @@ def status(observed: ObservedGroup, plan: Plan, outcome: Outcome) -> Status:
     """The status of a group of workers."""
     group = observed.group
     live = [pod for pod in observed.own_pods if pod.is_live]
-    ready = [pod for pod in live if pod.is_ready]
-    active_ready = [pod for pod in ready if not pod.is_retiring]
+    ready = _ready(observed, live)
+    active_ready = _ready(observed, [pod for pod in live if not pod.is_retiring])
     updated = [pod for pod in live if pod.template_hash == group.worker_hash]
-    is_complete = len(active_ready) >= group.replicas and len(live) == group.replicas
+    is_complete = active_ready >= group.replicas and len(live) == group.replicas
     is_up_to_date = len(updated) == len(live) or not _rolls(group)
     command = command_of((group.raw_spec.get("worker") or {}).get("spec") or {}, Component.WORKER)
     problems = problems_of((pod for pod in observed.own_pods if not pod.is_ready), command)
     remarks = [*plan.remarks, *remarks_of(outcome), *problems]
-    waiting = Remark(WAITING, f"{len(active_ready)} of {group.replicas} workers are ready.")
+    waiting = Remark(WAITING, f"{active_ready} of {group.replicas} workers are ready.")
     is_ready = is_complete and is_up_to_date and not any(remark.reason == "Suspended" for remark in remarks)
     conditions = summary(is_ready, remarks, waiting)
     return {
         "observedGeneration": group.meta.generation,
         "conditions": written(conditions, group.status, group.meta.generation, observed.now),
         "replicas": len(live),
-        "readyReplicas": len(ready),
+        "readyReplicas": ready,
         "updatedReplicas": len(updated),
         "selector": selector(group.cluster, group.name),
     }
+
+
+def _ready(observed: ObservedGroup, pods: Iterable[Pod]) -> int:
+    """Count the workers that are ready: those that the scheduler knows.
+
+    Where it can't be asked, its pods' readiness has to do; until it has answered, the number doesn't grow.
+    """
+    ready = [pod for pod in pods if pod.is_ready]
+    answer = observed.workers
+    if answer is None:
+        return min(len(ready), int(observed.group.status.get("readyReplicas") or 0))
+    if answer.problem is not Problem.NONE:
+        return len(ready)
+    return sum(observed.attribution.may_have_workers(pod) for pod in ready)
 
 
 def _rolls(group: WorkerGroup) -> bool:

@@ -205,6 +205,11 @@ def answer(*workers: Worker, age: float = 0) -> Answer[tuple[Worker, ...]]:
     return Answer(-age, workers)
 
 
+def all_know(*pods: Pod) -> Answer[tuple[Worker, ...]]:
+    """The scheduler knows a worker of each of these pods."""
+    return answer(*(worker(f"10.7.0.{number}:1", name=pod.name) for number, pod in enumerate(pods)))
+
+
 def observed_group(of: WorkerGroup | None = None, *pods: Pod, **more: Any) -> ObservedGroup:
     """A group of a running cluster with a ready scheduler."""
     more = {"cluster": cluster(), "scheduler": scheduler_pod(), "entropy": "test", **more}

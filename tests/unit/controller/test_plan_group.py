@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -20,6 +22,7 @@ from dask_k8s_controller.worker_group.spec import WorkerGroup
 from dask_k8s_models import labels
 from tests.unit.controller.builders import (
     NOW,
+    all_know,
     answer,
     cluster,
     group,
@@ -71,7 +74,8 @@ class TestGrowing:
         assert len(created(plan(observed_group(group(replicas=replicas))))) == 500
 
     def test_a_group_with_all_its_workers_is_left_alone(self) -> None:
-        assert plan(observed_group(group(), worker_pod("w1"), worker_pod("w2"))) == Plan()
+        pods = (worker_pod("w1"), worker_pod("w2"))
+        assert plan(observed_group(group(), *pods, workers=all_know(*pods))) == Plan()
 
     def test_pods_that_have_not_started_yet_count(self) -> None:
         observed = observed_group(group(), worker_pod("w1"), worker_pod("w2", phase="Pending"))
@@ -117,6 +121,28 @@ class TestGrowing:
         assert (second.requeue_at - NOW).total_seconds() == 6
         pods = [worker_pod(f"w{number}", age=10) for number in range(3)]
         assert len(created(plan(observed_group(group(replicas=8), *pods), policy))) == 3
+
+
+class TestRegistering:
+    """The status counts workers that the scheduler knows: it is asked until it knows them all."""
+
+    pods = (worker_pod("w1"), worker_pod("w2", age=20))
+
+    def test_the_scheduler_is_asked_when_pods_are_ready(self) -> None:
+        assert plan(observed_group(group(), *self.pods)).questions == (AskWorkers(),)
+        unready = (worker_pod("w1", ready=False), worker_pod("w2", ready=False))
+        assert plan(observed_group(group(), *unready)).questions == ()
+
+    def test_it_is_asked_again_while_a_worker_has_not_registered(self) -> None:
+        waiting = plan(observed_group(group(), *self.pods, workers=all_know(self.pods[0])))
+        assert waiting.questions == ()
+        assert waiting.requeue_at == NOW + timedelta(seconds=2)
+        later = replace(all_know(self.pods[0]), at=-2.0)
+        assert plan(observed_group(group(), *self.pods, workers=later)).questions == (AskWorkers(),)
+
+    def test_it_is_not_asked_for_nothing(self) -> None:
+        old = replace(all_know(*self.pods), at=-1000.0)
+        assert plan(observed_group(group(), *self.pods, workers=old)) == Plan()
 
 
 class TestWaiting:

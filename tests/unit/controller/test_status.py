@@ -7,20 +7,24 @@ from typing import Any
 
 import pytest
 
-from dask_k8s_controller.cache.objects import Service
+from dask_k8s_controller.cache.objects import Pod, Service
 from dask_k8s_controller.cluster.observe import ObservedCluster
 from dask_k8s_controller.cluster.plan import ClusterPlan
 from dask_k8s_controller.cluster.status import first_status
 from dask_k8s_controller.cluster.status import status as cluster_status
 from dask_k8s_controller.kubernetes.status_writer import differs, only_counts_differ
 from dask_k8s_controller.plans.actions import Failure, Outcome, Plan, Remark
+from dask_k8s_controller.scheduler.answers import Answer, Problem
 from dask_k8s_controller.worker_group.observe import ObservedGroup
+from dask_k8s_controller.worker_group.spec import WorkerGroup
 from dask_k8s_controller.worker_group.status import status as group_status
 from dask_k8s_models import labels
 from dask_k8s_models.cluster import ClusterStatus
 from dask_k8s_models.worker_group import WorkerGroupStatus
 from tests.unit.controller.builders import (
     NOW,
+    all_know,
+    answer,
     cluster,
     default_group,
     group,
@@ -30,6 +34,7 @@ from tests.unit.controller.builders import (
     scheduler_pod,
     service,
     time,
+    worker,
     worker_pod,
 )
 
@@ -40,6 +45,11 @@ def of_cluster(observed: ObservedCluster, *remarks: Remark, outcome: Outcome = N
     status = cluster_status(observed, ClusterPlan(remarks=remarks), outcome)
     ClusterStatus.model_validate(status)
     return status
+
+
+def known(of: WorkerGroup, *pods: Pod) -> ObservedGroup:
+    """A group whose workers have all registered."""
+    return observed_group(of, *pods, workers=all_know(*pods))
 
 
 def of_group(observed: ObservedGroup, *remarks: Remark, outcome: Outcome = NOTHING) -> dict[str, Any]:
@@ -209,20 +219,45 @@ class TestCounts:
             worker_pod("w4", going=True),
             worker_pod("w5", phase="Failed"),
         )
-        status = of_group(observed_group(group(replicas=3), *pods))
+        status = of_group(known(group(replicas=3), *pods))
         assert (status["replicas"], status["readyReplicas"], status["updatedReplicas"]) == (3, 2, 2)
         assert status["selector"] == labels.selector(labels.worker("c", "c-default"))
 
     def test_a_group_is_ready_when_it_has_reached_its_replicas(self) -> None:
-        assert is_true(of_group(observed_group(group(), worker_pod("w1"), worker_pod("w2"))), "Ready")
-        assert not is_true(of_group(observed_group(group(), worker_pod("w1"))), "Ready")
+        assert is_true(of_group(known(group(), worker_pod("w1"), worker_pod("w2"))), "Ready")
+        assert not is_true(of_group(known(group(), worker_pod("w1"))), "Ready")
 
     def test_a_group_of_no_workers_is_ready(self) -> None:
         assert is_true(of_group(observed_group(group(replicas=0))), "Ready")
 
     def test_a_group_with_outdated_workers_is_not_ready(self) -> None:
         pods = (worker_pod("w1"), worker_pod("w2", template="old"))
-        assert not is_true(of_group(observed_group(group(), *pods)), "Ready")
+        assert not is_true(of_group(known(group(), *pods)), "Ready")
+
+
+class TestReadyWorkers:
+    """A worker is ready when the scheduler knows it."""
+
+    pods = (worker_pod("w1"), worker_pod("w2"))
+
+    def counts(self, workers: Answer[Any] | None, before: int = 0) -> tuple[int, bool]:
+        of = group(status={"readyReplicas": before})
+        status = of_group(observed_group(of, *self.pods, workers=workers))
+        return status["readyReplicas"], is_true(status, "Ready")
+
+    @pytest.mark.parametrize("connected", [0, 1, 2])
+    def test_are_those_that_are_connected(self, connected: int) -> None:
+        assert self.counts(all_know(*self.pods[:connected])) == (connected, connected == 2)
+
+    def test_are_no_more_than_before_until_the_scheduler_has_answered(self) -> None:
+        assert self.counts(None) == (0, False)
+        assert self.counts(None, before=2) == (2, True)
+
+    def test_are_those_of_ready_pods_where_the_scheduler_can_not_be_asked(self) -> None:
+        assert self.counts(Answer(0, None, Problem.UNREACHABLE, "out of reach")) == (2, True)
+
+    def test_may_be_such_as_no_pod_explains(self) -> None:
+        assert self.counts(answer(worker("10.9.9.9:1"), worker("10.9.9.9:2"))) == (2, True)
 
 
 class TestAddresses:
@@ -344,11 +379,11 @@ class TestWriting:
 
     def test_numbers_alone_may_be_written_later(self) -> None:
         of = group(replicas=3)
-        one = of_group(observed_group(of, worker_pod("w1")))
-        two = of_group(observed_group(of, worker_pod("w1"), worker_pod("w2")))
+        one = of_group(known(of, worker_pod("w1")))
+        two = of_group(known(of, worker_pod("w1"), worker_pod("w2")))
         assert differs(two, one)
         assert only_counts_differ(two, one)
-        three = of_group(observed_group(of, *(worker_pod(f"w{n}") for n in range(3))))
+        three = of_group(known(of, *(worker_pod(f"w{n}") for n in range(3))))
         assert not only_counts_differ(three, two)
 
 
