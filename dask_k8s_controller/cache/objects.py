@@ -140,6 +140,8 @@ class Pod:
     meta: Meta
     phase: str = "Pending"
     is_ready: bool = False
+    was_ready: bool = False
+    """Isn't ready now, but its containers were since they run."""
     ip: str = ""
     ips: tuple[str, ...] = ()
     """All its addresses, where it has one of IPv4 and one of IPv6."""
@@ -169,6 +171,7 @@ class Pod:
             meta=meta,
             phase=status.get("phase") or "Pending",
             is_ready=(conditions.get("Ready") or {}).get("status") == "True",
+            was_ready=_was_ready(conditions.get("Ready") or {}, status.get("containerStatuses") or ()),
             ip=status.get("podIP") or "",
             ips=tuple(entry.get("ip") or "" for entry in status.get("podIPs") or ()),
             reason=status.get("reason") or "",
@@ -241,6 +244,16 @@ def _unschedulable(condition: JsonObject) -> str:
     if condition.get("status") == "False" and condition.get("reason") == "Unschedulable":
         return condition.get("message") or "no node takes it"
     return ""
+
+
+def _was_ready(condition: JsonObject, statuses: Iterable[JsonObject]) -> bool:
+    """Whether the condition became false after the containers had been started."""
+    changed = moment(condition.get("lastTransitionTime"))
+    running = [(status.get("state") or {}).get("running") or {} for status in statuses]
+    started = [start for state in running if (start := moment(state.get("startedAt"))) is not None]
+    return (
+        condition.get("status") == "False" and changed is not None and changed > max(started, default=changed)
+    )
 
 
 def _container(status: JsonObject, *, is_init: bool = False) -> Container:

@@ -242,7 +242,8 @@ def _replace_outdated(
     if not is_asked_for and is_of_this_spec and is_renewal(observed, present, tls):
         plan_renewal(draft, observed, scheduler, policy)
         return
-    if is_asked_for or not scheduler.is_ready:
+    # One that was ready may hold results; whether it is idle is asked.
+    if is_asked_for or not (scheduler.is_ready or scheduler.was_ready):
         draft.actions.append(delete(scheduler, "its spec has changed"))
         return
     answer = _fresh_idleness(draft, observed, policy)

@@ -149,6 +149,19 @@ class TestAChangedScheduler:
     def test_replaces_one_that_is_not_ready(self) -> None:
         assert deleted(plan(self.observed(pods=(scheduler_pod(ready=False),)))) == {("Pod", "c-scheduler")}
 
+    @pytest.mark.parametrize(("unready_since", "stays"), [(100, True), (300, False)])
+    def test_keeps_one_that_was_ready_since_it_runs_though_it_is_not_now(
+        self, unready_since: float, stays: bool
+    ) -> None:
+        """It may hold results: a probe fails while a task holds the interpreter's lock."""
+        unready = {"type": "Ready", "status": "False", "lastTransitionTime": time(-unready_since)}
+        started = {"name": "scheduler", "state": {"running": {"startedAt": time(-200)}}}
+        pod = scheduler_pod(ready=False, status={"conditions": [unready], "containerStatuses": [started]})
+        unknown: Answer[float] = Answer(0, None, Problem.UNREACHABLE, "timed out")
+        changing = plan(self.observed(pods=(pod,), idle=unknown))
+        assert deleted(changing) == (set() if stays else {("Pod", "c-scheduler")})
+        assert reasons(changing) == (["SchedulerChangePending"] if stays else [])
+
     def test_replaces_a_busy_one_when_a_person_asks_for_it(self) -> None:
         changed = cluster(
             scheduler={"spec": pod_spec("scheduler", "other")},
