@@ -10,6 +10,8 @@ from dataclasses import replace
 import pytest
 
 from dask_k8s_controller.settings import LeaderElection, Settings
+from dask_k8s_local.api import Request
+from tests.conformance.waiting import eventually
 from tests.harness.breaking import asked, is_the_controllers
 from tests.harness.flows import Shape, await_shape, create, of, pods_created_since, version_of_pods
 from tests.harness.hasty import HASTY, HastyController
@@ -85,3 +87,28 @@ def test_a_request_to_stop_lets_writes_finish(lab: Lab, stage: Stage) -> None:
         controller.start()
         await_shape(stage, Shape(of(4)))
         assert len(pods_created_since(stage, version)) == 2
+
+
+def test_a_leader_that_can_not_renew_changes_nothing_more_when_another_may_lead(
+    lab: Lab, stage: Stage
+) -> None:
+    duration = 2.0
+
+    def is_of_the_lease(request: Request) -> bool:
+        return request.resource.startswith("leases") and request.namespace == stage.namespace
+
+    with lab.controller(stage.namespace, settings=electing(stage, duration)):
+        create(10_000)(stage)
+        stage.kube.wait_all("pods", stage.namespace, until=lambda pods: len(pods) > 100)
+        refused = lab.faults.fail(500, when=is_of_the_lease)
+        # It tries five times a second.
+        eventually(lambda: refused.hits, until=lambda hits: hits > 5 * duration)
+        begun = len(lab.faults.log)
+        eventually(lambda: refused.hits, until=lambda hits: hits > 10 * duration)
+        after = [request for request in lab.faults.log[begun:] if is_the_controllers(request)]
+        assert [request for request in after if is_of_the_lease(request)]
+        assert not [request for request in after if request.is_write and not is_of_the_lease(request)]
+        pods = len(stage.kube.list("pods", stage.namespace))
+        assert pods < 10_000
+        lab.faults.remove(refused)
+        stage.kube.wait_all("pods", stage.namespace, until=lambda found: len(found) > pods)
