@@ -41,6 +41,18 @@ async def test_the_nth_write_fails_without_effect(
     assert (code == 429) == ("Retry-After" in refused.headers)
 
 
+async def test_one_hears_of_a_write_before_its_sender_does(http: Http, server: ApiServer) -> None:
+    heard: list[bool] = []
+    posting: list[asyncio.Task[object]] = []
+    fault = server.faults.tell(lambda: heard.append(posting[0].done()), nth=1)
+    posting.append(asyncio.create_task(http.post(MAPS, config_map("a"))))
+    await posting[0]
+    await http.post(MAPS, config_map("b"))
+    assert heard == [False]
+    assert fault.hits == 1
+    assert (await http.get(f"{MAPS}/a")).status == 200
+
+
 async def test_reads_are_spared_unless_asked_for(http: Http, server: ApiServer) -> None:
     fault = server.faults.fail(500)
     assert (await http.get(MAPS)).status == 200

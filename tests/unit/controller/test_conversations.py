@@ -37,6 +37,7 @@ class FakeSchedulers:
         self.retires: frozenset[str] = frozenset()
         self.tasks: dict[str, int] = {}
         self.asked: list[Any] = []
+        self.forgotten: list[str] = []
 
     async def _answer(self, question: Any, answer: Any) -> Any:
         self.asked.append(question)
@@ -66,7 +67,7 @@ class FakeSchedulers:
         await self._answer(("resume", sorted(addresses)), None)
 
     def forget(self, uid: str) -> None:
-        pass
+        self.forgotten.append(uid)
 
     async def close(self) -> None:
         pass
@@ -234,8 +235,36 @@ class TestRetiring:
         conversations.forget_pod("group", "w2")
         known = conversations.retirement("group")
         assert known.done == frozenset()
+        assert known.refused == {"w1": 0}
+        conversations.forget_pod("group", "w1")
+        assert conversations.retirement("group").refused == {}
         conversations.forget("group")
         assert conversations.retirement("group") == Retirement()
+        assert schedulers.forgotten == ["group"]
+
+    async def test_a_refusal_is_forgotten_when_it_is_tried_again(
+        self, conversations: Conversations, schedulers: FakeSchedulers
+    ) -> None:
+        conversations.ask(self.both, ENDPOINT, GROUP, "group")
+        await settle()
+        assert conversations.retirement("group").refused.keys() == {"w1", "w2"}
+        schedulers.gate.clear()
+        conversations.ask(self.both, ENDPOINT, GROUP, "group")
+        await settle()
+        assert conversations.retirement("group").refused == {}
+
+    async def test_refusals_are_counted(self, schedulers: FakeSchedulers) -> None:
+        told: list[tuple[str, str]] = []
+        conversations = Conversations(
+            schedulers,
+            ManualClock(),
+            lambda _: None,
+            on_question=lambda question, outcome: told.append((question, outcome)),
+        )
+        schedulers.retires = frozenset({"tcp://b:1"})
+        conversations.ask(self.both, ENDPOINT, GROUP, "group")
+        await settle()
+        assert told == [("retire", "Answered"), ("retire", "Refused")]
 
 
 class TestDraining:
@@ -262,6 +291,8 @@ class TestDraining:
         known = conversations.retirement("group")
         assert (known.done, known.refused) == ({"w2"}, {})
         assert known.busy == {"w1": 0}
+        conversations.forget_pod("group", "w1")
+        assert conversations.retirement("group").busy == {}
         assert turns == [GROUP]
 
     async def test_nothing_is_retired_if_nothing_is_idle(
