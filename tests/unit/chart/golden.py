@@ -65,6 +65,8 @@ def without_schemas(objects: list[Object]) -> str:
             item["data"] = dict.fromkeys(item["data"], "…")
         if item["kind"] == "PrometheusRule":
             item["spec"] = "…"
+        if item["kind"] in ("ClusterRole", "Role"):
+            item["rules"] = "…"
     return yaml.safe_dump_all(shown, sort_keys=False, allow_unicode=True, width=110)
 
 
