@@ -13,7 +13,7 @@ from dask_k8s_controller.kubernetes.executor import Executor
 from dask_k8s_controller.kubernetes.recorder import EventRecorder
 from dask_k8s_controller.kubernetes.resources import Key
 from dask_k8s_controller.kubernetes.status_writer import StatusWriter, Written
-from dask_k8s_controller.plans.actions import Outcome, Plan
+from dask_k8s_controller.plans.actions import Outcome
 from dask_k8s_controller.plans.conditions import holds
 from dask_k8s_controller.plans.kind import Kind
 from dask_k8s_controller.plans.notices import Notice
@@ -108,6 +108,7 @@ class Reconciler:
             self._new.add(meta.uid)
             await self._statuses.write(key, meta, first, observed.subject.status)
             observed = await self._observe(kind, key, observed.missing) or observed
+        planned_at = self._cache.monotonic()
         plan = kind.plan(observed, self._policy)
         outcome = await self._executor.execute(key, meta.uid, plan.actions)
         if observed.endpoint is not None:
@@ -126,7 +127,13 @@ class Reconciler:
         if meta.uid in self._new and holds(status, "Ready", meta.generation):
             self._new.discard(meta.uid)
             self._metrics.became_ready(key.kind, meta.created, after.now)
-        return self._requeue(plan, outcome, written)
+        # Whatever is done to the time of day meanwhile: a wait is as long as the plan wanted it.
+        waits = [written.later, outcome.requeue_after]
+        if plan.requeue_at is not None:
+            wait = (plan.requeue_at - observed.now).total_seconds()
+            waits.append(max(0.0, planned_at + wait - self._cache.monotonic()))
+        after_seconds = min((wait for wait in waits if wait is not None), default=None)
+        return Requeue(after_seconds, written.has_failed or not outcome.is_complete)
 
     async def _observe(self, kind: Kind[Any, Any], key: Key, sought: Iterable[Sought] = ()) -> Any:
         """Gather what a plan needs; what the cache lacks is looked for, unless it was sought just now."""
@@ -157,14 +164,6 @@ class Reconciler:
     def _record(self, kind: Kind[Any, Any], observed: Any, notices: Iterable[Notice]) -> None:
         for notice in notices:
             self._recorder.record(kind.resource, observed.subject.meta, notice)
-
-    def _requeue(self, plan: Plan, outcome: Outcome, written: Written) -> Requeue:
-        waits = [written.later] if written.later is not None else []
-        if plan.requeue_at is not None:
-            waits.append(max(0.0, (plan.requeue_at - self._cache.now()).total_seconds()))
-        if outcome.requeue_after is not None:
-            waits.append(outcome.requeue_after)
-        return Requeue(min(waits, default=None), written.has_failed or not outcome.is_complete)
 
 
 def _failures(outcome: Outcome, written: Written) -> Iterable[str]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
 from dask_k8s_controller.cache.cache import Cache
 from dask_k8s_controller.cache.objects import Pod, Sought
+from dask_k8s_controller.job.observe import ObservedJob
+from dask_k8s_controller.job.spec import Job
 from dask_k8s_controller.kubernetes.errors import Unavailable
 from dask_k8s_controller.kubernetes.executor import Executor
 from dask_k8s_controller.kubernetes.recorder import EventRecorder
@@ -22,6 +25,7 @@ from dask_k8s_controller.settings import EventSettings, Policy
 from dask_k8s_controller.worker_group.kind import WORKER_GROUP
 from dask_k8s_models import labels
 from tests.unit.controller.builders import (
+    NOW,
     cluster,
     cluster_body,
     default_group,
@@ -31,9 +35,11 @@ from tests.unit.controller.builders import (
     observed_group,
     pod_body,
     scheduler_pod,
+    time,
     worker_pod,
 )
 from tests.unit.controller.clocks import ManualClock
+from tests.unit.controller.jobs.story import job_body
 
 SCHEDULER = (
     Sought("Pod", "c-scheduler"),
@@ -90,9 +96,9 @@ class ApiServer:
         return {"kind": resource.kind, "metadata": {"name": name, "namespace": namespace, "uid": name}}
 
 
-def reconciler(api: Any) -> tuple[Reconciler, Cache]:
+def reconciler(api: Any, clock: ManualClock | None = None) -> tuple[Reconciler, Cache]:
     """A group of three workers that wants one, in a cluster whose scheduler the cache doesn't show."""
-    clock = ManualClock()
+    clock = clock or ManualClock()
     conversations = Conversations(None, clock, lambda _: None)  # type: ignore[arg-type]
     cache = Cache({kind.resource.kind: kind.parse for kind in KINDS}, clock, conversations)
     cache.store("DaskCluster").see(cluster_body())
@@ -138,9 +144,52 @@ async def test_nothing_is_decided_if_the_api_server_does_not_say() -> None:
     assert api.deleted == []
 
 
+class TestAJob:
+    def observed(self, *pods: Pod, attempts: int, **more: Any) -> ObservedJob:
+        return ObservedJob(Job.of({**job_body(), "status": {"attempts": attempts}}), NOW, pods=pods, **more)
+
+    def runner(self, phase: str) -> Pod:
+        return Pod.of(pod_body("j-runner", component="job-runner", owner=("DaskJob", "job"), phase=phase))
+
+    def test_seeks_the_pod_of_its_latest_attempt(self) -> None:
+        assert self.observed(attempts=2).missing == (Sought("Pod", "j-runner-2"),)
+
+    def test_seeks_nothing_before_it_has_one(self) -> None:
+        assert self.observed(attempts=0).missing == ()
+
+    def test_seeks_its_cluster_and_its_scheduler_while_it_runs(self) -> None:
+        running = self.runner("Running")
+        assert self.observed(running, attempts=1).missing == (Sought("DaskCluster", "j"),)
+        of = cluster("j")
+        found = self.observed(running, attempts=1, cluster=of).missing
+        assert found == (Sought("Pod", "j-scheduler"), SCHEDULER[1])
+        assert self.observed(self.runner("Succeeded"), attempts=1, cluster=of).missing == ()
+
+
 async def test_without_a_scheduler_anywhere_there_is_nothing_to_lose() -> None:
     api = ApiServer(None)
     subject, _ = reconciler(api)
     await subject.reconcile(KEY)
     assert len(api.deleted) == 2
     assert api.looks == 1
+
+
+class JumpingClock(ManualClock):
+    """Its time of day steps back by an hour at the second look."""
+
+    looks = 0
+
+    def now(self) -> datetime:
+        self.looks += 1
+        return super().now() - (timedelta(hours=1) if self.looks > 1 else timedelta())
+
+
+async def test_a_wait_is_as_long_as_it_should_be_though_the_time_of_day_steps_back() -> None:
+    subject, cache = reconciler(ApiServer(None), JumpingClock())
+    ended = {"terminated": {"exitCode": 1, "finishedAt": time(-4)}}
+    status = {"containerStatuses": [{"name": "worker", "state": ended}]}
+    for name in ("w1", "w2", "w3"):
+        cache.store("Pod").forget(name)
+    cache.store("Pod").see(pod_body("w4", template=group().worker_hash, phase="Failed", age=5, status=status))
+    requeue = await subject.reconcile(KEY)
+    assert requeue.after == 6
