@@ -238,4 +238,4 @@ class ObservedCluster:
 
 def _precedence(pod: Pod) -> tuple[bool, float, str]:
     created = pod.meta.created.timestamp() if pod.meta.created else 0.0
-    return pods.precedence_of_scheduler(pod.is_ready, created, pod.name)
+    return pods.precedence_of_scheduler(pod.is_ready or pod.was_ready, created, pod.name)

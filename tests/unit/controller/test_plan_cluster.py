@@ -122,6 +122,12 @@ class TestOneScheduler:
         two = (scheduler_pod("a", ready=False), scheduler_pod("b"))
         assert deleted(plan(observed_cluster(pods=two))) == {("Pod", "a")}
 
+    def test_of_two_the_older_one_stays_though_its_probe_fails_just_now(self) -> None:
+        unready = {"type": "Ready", "status": "False", "lastTransitionTime": time(-1)}
+        started = {"name": "scheduler", "state": {"running": {"startedAt": time(-60)}}}
+        old = scheduler_pod("a", age=60, status={"conditions": [unready], "containerStatuses": [started]})
+        assert deleted(plan(observed_cluster(pods=(old, scheduler_pod("b", age=10))))) == {("Pod", "b")}
+
     def test_of_two_that_are_ready_the_older_one_stays(self) -> None:
         two = (scheduler_pod("a", age=10), scheduler_pod("b", age=20))
         assert deleted(plan(observed_cluster(pods=two))) == {("Pod", "a")}
