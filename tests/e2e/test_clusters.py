@@ -57,6 +57,41 @@ def test_nothing_is_written_on_the_users_object_but_its_status(
 
 
 @pytest.mark.usefixtures("controller")
+def test_workers_that_do_not_connect_are_not_ready(
+    kube: Kube, namespace: str, cluster_manifest: Manifest
+) -> None:
+    manifest = cluster_manifest("deaf", n_workers=2)
+    worker = manifest["spec"]["worker"]["spec"]["containers"][0]
+    worker["command"] = ["sleep", "3600"]
+    for key in ("args", "readinessProbe", "livenessProbe"):
+        worker.pop(key, None)
+    kube.create(manifest, namespace)
+
+    kube.wait_all(
+        "pods",
+        namespace,
+        until=lambda pods: (
+            len(pods) == 3
+            and all(
+                condition["status"] == "True"
+                for pod in pods.values()
+                for condition in pod.get("status", {}).get("conditions", ())
+                if condition["type"] == "Ready"
+            )
+        ),
+    )
+    group = kube.wait(
+        WORKER_GROUPS,
+        "deaf-default",
+        namespace,
+        until=lambda found: found.get("status", {}).get("replicas") == 2,
+    )
+    ready = next(item for item in group["status"]["conditions"] if item["type"] == "Ready")
+    assert group["status"]["readyReplicas"] == 0
+    assert (ready["status"], ready["message"]) == ("False", "0 of 2 workers are ready.")
+
+
+@pytest.mark.usefixtures("controller")
 def test_a_worker_group_is_scaled_like_a_deployment(
     kube: Kube, namespace: str, idle_cluster_manifest: Manifest
 ) -> None:
