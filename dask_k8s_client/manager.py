@@ -186,9 +186,10 @@ class Manager(Cluster):
             except (OSError, TimeoutError) as error:
                 problem = error
             await self.scheduler_comm.close_rpc()
-            if time.monotonic() + pause > deadline:
+            left = deadline - time.monotonic()
+            if left <= 0:
                 raise await self._session.unreachable(link, problem) from problem
-            await asyncio.sleep(pause)
+            await asyncio.sleep(min(pause, left))
             pause = min(2 * pause, LONGEST_PAUSE)
 
     def _in_background(self, coroutine: Any) -> asyncio.Task[Any]:
