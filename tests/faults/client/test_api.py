@@ -10,8 +10,7 @@ import pytest
 import trustme
 from aiohttp import web
 
-from dask_k8s_client import api as api_module
-from dask_k8s_client import raw
+from dask_k8s_client import raw, sending
 from dask_k8s_client.api import Api
 from dask_k8s_client.errors import (
     AlreadyExistsError,
@@ -33,7 +32,7 @@ from tests.harness.stand_in import refusal, watch
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(api_module, "RETRY_DELAYS", (0, 0, 0))
+    monkeypatch.setattr(sending, "RETRY_DELAYS", (0, 0, 0))
 
 
 async def broken(request: web.Request) -> web.Response:
@@ -292,7 +291,7 @@ async def test_a_request_that_is_not_answered_ends() -> None:
 
 
 async def test_a_request_that_took_all_its_time_is_sent_once_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(api_module, "REQUEST_TIMEOUT", 0.1)
+    monkeypatch.setattr(sending, "REQUEST_TIMEOUT", 0.1)
     async with ScriptedServer(unanswered, an_object()) as server:
         assert await raw.get(server.api, "/x") == an_object()
     assert len(server.asked) == 2

@@ -20,8 +20,7 @@ from kr8s._api import Api as Kr8sApi
 from kr8s._auth import KubeAuth
 from kr8s.asyncio.objects import Pod
 
-from dask_k8s_client import api as api_module
-from dask_k8s_client import raw
+from dask_k8s_client import raw, sending
 from dask_k8s_client import watch as watch_module
 from dask_k8s_client.api import Api, SyncApi
 from dask_k8s_client.errors import ForbiddenError, NotFoundError, UnreachableError
@@ -35,7 +34,7 @@ Json = dict[str, Any]
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(api_module, "RETRY_DELAYS", (0, 0, 0))
+    monkeypatch.setattr(sending, "RETRY_DELAYS", (0, 0, 0))
     monkeypatch.setattr(watch_module, "FIRST_DELAY", 0.001)
 
 
