@@ -8,7 +8,7 @@ from benchmarks.autoscaler_policies import Ours
 from benchmarks.autoscaler_simulation import Cluster
 from benchmarks.autoscaler_traces import WINDOW, Pair, rows, run_all, traces
 
-DRAWS = 4
+DRAWS = 2
 FAMILIES = ("bursts", "long tails", "sawtooth", "map and reduce")
 
 
