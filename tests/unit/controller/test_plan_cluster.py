@@ -152,6 +152,18 @@ class TestAChangedScheduler:
     def test_replaces_an_idle_one(self) -> None:
         assert deleted(plan(self.observed(idle=Answer(0, 0)))) == {("Pod", "c-scheduler")}
 
+    def test_keeps_one_that_may_have_work_since_it_was_asked(self) -> None:
+        waiting = plan(self.observed(idle=Answer(-200, 100)))
+        assert deleted(waiting) == set()
+        assert waiting.questions == (AskIdle(),)
+
+    def test_keeps_one_that_does_not_answer_and_asks_again_later(self) -> None:
+        silent: Answer[float] = Answer(0, None, Problem.UNREACHABLE, "timed out")
+        waiting = plan(self.observed(idle=silent))
+        assert deleted(waiting) == set()
+        assert waiting.questions == ()
+        assert waiting.requeue_at == NOW + timedelta(seconds=5)
+
     def test_replaces_one_that_is_not_ready(self) -> None:
         assert deleted(plan(self.observed(pods=(scheduler_pod(ready=False),)))) == {("Pod", "c-scheduler")}
 

@@ -53,6 +53,12 @@ class TestChoosing:
         assert deleted(plan(observed)) == {"new"}
         assert plan(observed).questions == ()
 
+    def test_of_more_that_are_too_many_workers_go_as_well(self) -> None:
+        known = answer(worker("10.0.0.1:1"), worker("10.0.0.2:1"))
+        observed = shrinking(1, *pods(2), worker_pod("new", phase="Pending"), workers=known)
+        assert deleted(plan(observed)) == {"new"}
+        assert marked(plan(observed)) == {"w1"}
+
     def test_the_scheduler_is_asked_before_a_started_pod_goes(self) -> None:
         assert plan(shrinking(1, *pods(2))).questions == (AskWorkers(),)
         assert plan(shrinking(1, *pods(2))).actions == ()
@@ -215,6 +221,12 @@ class TestRetiring:
         known = answer(worker("10.0.0.1:1", nbytes=9), worker("10.0.0.2:1"))
         refused = Retirement(refused={"w2": 0})
         assert marked(plan(shrinking(1, *pods(2), workers=known, retirement=refused))) == {"w1"}
+
+    def test_one_that_was_kept_long_ago_is_tried_again(self) -> None:
+        known = answer(worker("10.0.0.1:1"), worker("10.0.0.2:1"))
+        refused = Retirement(refused={"w1": -31})
+        trying = plan(shrinking(1, *pods(2), workers=known, retirement=refused), Policy(refusal_memory=30))
+        assert marked(trying) == {"w1"}
 
     def test_if_the_scheduler_keeps_all_they_stay_and_the_status_says_so(self) -> None:
         known = answer(worker("10.0.0.1:1"), worker("10.0.0.2:1"))

@@ -206,6 +206,12 @@ class TestCounts:
             {"name": "highmem", "replicas": 3, "readyReplicas": 1},
         ]
 
+    def test_of_no_group_that_is_being_deleted(self) -> None:
+        of = cluster()
+        going = group("highmem", "extra", metadata={"deletionTimestamp": time()})
+        status = of_cluster(observed_cluster(of, groups=(going, default_group(of))))
+        assert [found["name"] for found in status["workerGroups"]] == ["c-default"]
+
     def test_a_clusters_own_are_those_of_its_default_group(self) -> None:
         status = of_cluster(complete())
         assert (status["replicas"], status["readyReplicas"]) == (2, 2)
@@ -332,6 +338,15 @@ class TestWhatPodsSuffer:
         assert "CrashLoopBackOff" in message
         assert "exit code 127" in message
         assert "use `dask worker`" in message
+
+    def test_the_container_that_made_the_pod_fail(self) -> None:
+        def ended(name: str, code: int) -> dict[str, Any]:
+            return {"name": name, "state": {"terminated": {"exitCode": code}}}
+
+        status = {"containerStatuses": [ended("logs", 0), ended("worker", 3)]}
+        failed = observed_group(group(replicas=1), worker_pod("w1", phase="Failed", status=status))
+        message = condition(of_group(failed), "Ready")["message"]
+        assert "the container worker ended with exit code 3" in message
 
     def test_many_pods_that_suffer_the_same_are_told_once(self) -> None:
         status = self.waiting("ImagePullBackOff", "no")
