@@ -66,7 +66,7 @@ class Limits:
     Parameters
     ----------
     concurrency : int
-        Requests at the same time; one namespace has at most three quarters of them.
+        Requests at the same time; one namespace has at most a quarter of them, or 8.
     timeout : float
         Seconds that one request may take.
     attempts : int

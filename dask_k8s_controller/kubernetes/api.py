@@ -18,7 +18,7 @@ import aiohttp
 from dask_k8s_controller.kubernetes.connection import Connection
 from dask_k8s_controller.kubernetes.errors import ApiError, Conflict, Refused, Unavailable
 from dask_k8s_controller.kubernetes.resources import Resource
-from dask_k8s_controller.kubernetes.slots import Slots, share
+from dask_k8s_controller.kubernetes.slots import Slots, requests_of_one
 from dask_k8s_controller.settings import Backoff, Limits
 from dask_k8s_credentials import CredentialsError
 
@@ -67,7 +67,7 @@ class Api:
         self._limits = limits or Limits()
         self._on_request = on_request
         self._slots = asyncio.Semaphore(self._limits.concurrency)
-        self._slots_of_each = Slots(share(self._limits.concurrency))
+        self._slots_of_each = Slots(requests_of_one(self._limits.concurrency))
         self._login_lock = asyncio.Lock()
         self._connection: Connection | None = None
         self._refusals = 0

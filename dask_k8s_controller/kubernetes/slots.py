@@ -7,10 +7,21 @@ from collections.abc import AsyncIterator, Hashable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+LEAST = 8
+"""So many requests of one namespace may be under way in any case."""
+
 
 def share(total: int) -> int:
     """Return how much of a total one namespace may have: a quarter is always left for others."""
     return total - total // 4
+
+
+def requests_of_one(total: int) -> int:
+    """Return how many of so many requests one namespace may have under way: a quarter, if that isn't few.
+
+    What it has under way is what the requests of others wait for in the API server.
+    """
+    return min(total, max(LEAST, total // 4))
 
 
 @dataclass

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from dask_k8s_controller.kubernetes.slots import Slots, share
+from dask_k8s_controller.kubernetes.slots import Slots, requests_of_one, share
 
 
 async def hold(slots: Slots, key: str, begun: list[str], until: asyncio.Event) -> None:
@@ -40,3 +40,8 @@ async def test_one_that_is_no_longer_waited_for_is_given_to_the_next() -> None:
 @pytest.mark.parametrize(("total", "of_one"), [(100, 75), (4, 3), (3, 3), (1, 1)])
 def test_a_quarter_is_left_for_others(total: int, of_one: int) -> None:
     assert share(total) == of_one
+
+
+@pytest.mark.parametrize(("total", "of_one"), [(100, 25), (40, 10), (12, 8), (3, 3)])
+def test_one_has_a_quarter_of_the_requests_if_that_is_not_few(total: int, of_one: int) -> None:
+    assert requests_of_one(total) == of_one
