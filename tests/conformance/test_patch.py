@@ -112,6 +112,7 @@ def test_what_is_no_patch_is_refused(kube: Kube, namespace: str, name: str) -> N
         ("application/json-patch+json", '{"data": {}}'),
         ("application/json-patch+json", "nonsense"),
         ("application/merge-patch+json", "nonsense"),
+        ("application/merge-patch+json", '["data"]'),
     ):
         with pytest.raises(Refused) as refused:
             kube.request("PATCH", path, content=text, headers={"Content-Type": content_type})

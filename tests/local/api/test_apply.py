@@ -1,4 +1,4 @@
-"""Server-side apply: ownership, conflicts, force."""
+"""Server-side apply: corners and wordings that the conformance tests leave out."""
 
 from __future__ import annotations
 

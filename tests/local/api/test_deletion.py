@@ -1,4 +1,4 @@
-"""Deletion: finalizers, grace, preconditions, owners, namespaces."""
+"""Deletion: corners and wordings that the conformance tests leave out."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from dask_k8s_local.api import ApiServer
-from tests.local.api.http import Http, eventually
+from tests.local.api.http import Http
 from tests.local.api.objects import MAPS, PODS, config_map, pod
 
 
@@ -78,39 +78,3 @@ async def test_only_orphan_dependents_has_deletion_answered_as_accepted(http: Ht
         held["metadata"]["finalizers"] = ["example.org/wait"]
         await http.post(MAPS, held)
         assert (await http.delete(f"{MAPS}/one", options)).status == status
-
-
-async def test_a_namespace_goes_after_its_contents(http: Http, server: ApiServer) -> None:
-    await http.post("/api/v1/namespaces", {"metadata": {"name": "team"}})
-    maps = "/api/v1/namespaces/team/configmaps"
-    held = config_map("held")
-    held["metadata"]["finalizers"] = ["example.org/wait"]
-    await http.post(maps, held)
-    await http.post(maps, config_map("plain"))
-    await http.delete("/api/v1/namespaces/team")
-
-    async def is_waiting() -> bool:
-        body = (await http.get("/api/v1/namespaces/team")).body
-        conditions = {one["type"]: one for one in body["status"].get("conditions") or ()}
-        remaining = conditions.get("NamespaceContentRemaining") or {}
-        return body["status"]["phase"] == "Terminating" and remaining.get("status") == "True"
-
-    await eventually(is_waiting)
-    assert (await http.get(f"{maps}/plain")).status == 404
-    refused = await http.post(maps, config_map("new"))
-    assert (refused.status, refused.body["reason"]) == (403, "Forbidden")
-    assert refused.message == (
-        'configmaps "new" is forbidden: unable to create new content in namespace team '
-        "because it is being terminated"
-    )
-    await http.patch(f"{maps}/held", {"metadata": {"finalizers": None}})
-
-    async def is_gone() -> bool:
-        return (await http.get("/api/v1/namespaces/team")).status == 404
-
-    await eventually(is_gone)
-
-
-async def test_the_first_namespaces_stay(http: Http) -> None:
-    answer = await http.delete("/api/v1/namespaces/default")
-    assert answer.status == 403

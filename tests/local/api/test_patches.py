@@ -1,4 +1,4 @@
-"""Patches: JSON, merge, strategic merge."""
+"""Patches: corners and wordings that the conformance tests leave out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lists and watches: nothing is lost, nothing comes twice."""
+"""Lists and watches: corners and wordings that the conformance tests leave out."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from dask_k8s_local.api import ApiServer
 from tests.local.api.http import Http, eventually
-from tests.local.api.objects import MAPS, PODS, config_map, pod
+from tests.local.api.objects import MAPS, config_map
 
 
 def labelled(name: str, **labels: str) -> dict[str, object]:
@@ -63,28 +63,6 @@ async def test_a_watch_ends_after_its_time_with_a_bookmark(http: Http) -> None:
         assert bookmark["metadata"]["resourceVersion"].isdigit()
         with pytest.raises(EOFError):
             await watch.next()
-
-
-async def test_field_selectors(http: Http, server: ApiServer) -> None:
-    for name in ("a", "b"):
-        await http.post(PODS, pod(name))
-    await server.client.patch("pods", "default", "a", {"spec": {"nodeName": "n1"}})
-    await server.client.patch("pods", "default", "b", {"status": {"phase": "Running"}}, "status")
-    cases = {
-        "spec.nodeName=n1": "a",
-        "spec.nodeName=": "b",
-        "spec.nodeName!=n1": "b",
-        "status.phase=Running": "b",
-        "metadata.name=a": "a",
-        "metadata.name!=a": "b",
-        "metadata.name=a,status.phase=Running": "",
-        "metadata.namespace=default": "ab",
-    }
-    for selector, names in cases.items():
-        listed = (await http.get(PODS, fieldSelector=selector)).body["items"]
-        assert "".join(one["metadata"]["name"] for one in listed) == names, selector
-    answer = await http.get(PODS, fieldSelector="spec.unknown=1")
-    assert (answer.status, answer.message) == (400, "field label not supported: spec.unknown")
 
 
 async def test_a_page_of_a_forgotten_version_is_gone(http: Http, server: ApiServer) -> None:

@@ -1,4 +1,4 @@
-"""The controllers: endpoints, ReplicaSets, Deployments, budgets, quotas, Events, namespaces."""
+"""The controllers: corners and wordings that the conformance tests leave out."""
 
 from __future__ import annotations
 
@@ -79,17 +79,6 @@ def condition(path: str, http: Http, holds: Callable[[dict[str, Any]], bool]) ->
     return check
 
 
-async def test_a_namespace_has_an_account_and_a_certificate(http: Http, server: ApiServer) -> None:
-    await http.post("/api/v1/namespaces", {"metadata": {"name": "team"}})
-    account = "/api/v1/namespaces/team/serviceaccounts/default"
-    certificate = "/api/v1/namespaces/team/configmaps/kube-root-ca.crt"
-    await eventually(condition(account, http, lambda body: body["kind"] == "ServiceAccount"))
-    await eventually(condition(certificate, http, lambda body: "data" in body))
-    assert (await http.get(certificate)).body["data"]["ca.crt"] == server.ca_pem.decode()
-    await http.delete(account)
-    await eventually(condition(account, http, lambda body: body["kind"] == "ServiceAccount"))
-
-
 async def test_endpoints_follow_ready_pods(http: Http, server: ApiServer) -> None:
     spec = {"selector": {"app": "a"}, "ports": [{"name": "web", "port": 80, "targetPort": "http"}]}
     await http.post(f"{CORE}/services", {"metadata": {"name": "s"}, "spec": spec})
@@ -118,40 +107,6 @@ async def test_endpoints_follow_ready_pods(http: Http, server: ApiServer) -> Non
     await eventually(condition(path, http, lambda body: body["kind"] == "Status"))
 
 
-async def test_a_deployment_becomes_available(http: Http, server: ApiServer) -> None:
-    await http.post(DEPLOYMENTS, deployment())
-    await eventually(condition(PODS, http, lambda body: len(body["items"]) == 3))
-    await make_ready(server)
-    path = f"{DEPLOYMENTS}/web"
-    await eventually(condition(path, http, lambda body: body["status"].get("availableReplicas") == 3))
-    body = (await http.get(path)).body
-    conditions = {one["type"]: (one["status"], one["reason"]) for one in body["status"]["conditions"]}
-    assert conditions == {
-        "Available": ("True", "MinimumReplicasAvailable"),
-        "Progressing": ("True", "NewReplicaSetAvailable"),
-    }
-    assert body["status"]["observedGeneration"] == body["metadata"]["generation"]
-    (replica_set,) = (await http.get(REPLICASETS)).body["items"]
-    pods = (await http.get(PODS)).body["items"]
-    assert all(
-        one["metadata"]["ownerReferences"][0]["name"] == replica_set["metadata"]["name"] for one in pods
-    )
-    reasons = {one["reason"] for one in (await http.get(EVENTS)).body["items"]}
-    assert {"ScalingReplicaSet", "SuccessfulCreate"} <= reasons
-
-
-async def test_a_lost_pod_is_replaced(http: Http, server: ApiServer) -> None:
-    await http.post(DEPLOYMENTS, deployment(replicas=1))
-    await eventually(condition(PODS, http, lambda body: len(body["items"]) == 1))
-    name = (await http.get(PODS)).body["items"][0]["metadata"]["name"]
-    await http.delete(f"{PODS}/{name}")
-    await eventually(
-        condition(
-            PODS, http, lambda body: len(body["items"]) == 1 and body["items"][0]["metadata"]["name"] != name
-        )
-    )
-
-
 async def test_a_new_template_rolls_out_without_a_gap(http: Http, server: ApiServer) -> None:
     await http.post(DEPLOYMENTS, deployment())
     await eventually(condition(PODS, http, lambda body: len(body["items"]) == 3))
@@ -177,24 +132,6 @@ async def test_a_new_template_rolls_out_without_a_gap(http: Http, server: ApiSer
     assert {key: one["spec"]["replicas"] for key, one in sets.items()} == {"1": 0, "2": 3}
 
 
-async def test_an_old_template_comes_back_as_a_new_revision(http: Http, server: ApiServer) -> None:
-    await http.post(DEPLOYMENTS, deployment(replicas=0))
-    path = f"{DEPLOYMENTS}/web"
-
-    async def has_revision(number: str) -> bool:
-        annotations = (await http.get(path)).body["metadata"].get("annotations") or {}
-        return annotations.get("deployment.kubernetes.io/revision") == number
-
-    for number, image in (("2", "a:2"), ("3", "a:1")):
-        patch = {"spec": {"template": {"spec": {"containers": [{"name": "main", "image": image}]}}}}
-        await eventually(lambda number=number: has_revision(str(int(number) - 1)))
-        await http.patch(path, patch)
-        await eventually(lambda number=number: has_revision(number))
-    sets = (await http.get(REPLICASETS)).body["items"]
-    revisions = {one["metadata"]["annotations"]["deployment.kubernetes.io/revision"] for one in sets}
-    assert revisions == {"2", "3"}
-
-
 async def test_a_rollout_that_stands_still_is_told(http: Http, server: ApiServer) -> None:
     await http.post(DEPLOYMENTS, deployment(replicas=1, progressDeadlineSeconds=1))
 
@@ -203,44 +140,6 @@ async def test_a_rollout_that_stands_still_is_told(http: Http, server: ApiServer
         return conditions.get("Progressing", {}).get("reason") == "ProgressDeadlineExceeded"
 
     await eventually(condition(f"{DEPLOYMENTS}/web", http, has_timed_out), seconds=10)
-
-
-async def test_pods_are_adopted_and_released(http: Http, server: ApiServer) -> None:
-    orphan = pod("orphan")
-    orphan["metadata"]["labels"] = {"app": "web"}
-    await http.post(PODS, orphan)
-    template = deployment()["spec"]["template"]
-    spec = {"replicas": 1, "selector": {"matchLabels": {"app": "web"}}, "template": template}
-    created = (await http.post(REPLICASETS, {"metadata": {"name": "set"}, "spec": spec})).body
-
-    def is_owned(body: dict[str, Any]) -> bool:
-        owners = body["metadata"].get("ownerReferences") or ()
-        return [one["uid"] for one in owners] == [created["metadata"]["uid"]]
-
-    await eventually(condition(f"{PODS}/orphan", http, is_owned))
-    assert len((await http.get(PODS)).body["items"]) == 1
-    await http.patch(f"{PODS}/orphan", {"metadata": {"labels": {"app": "other"}}})
-    await eventually(
-        condition(f"{PODS}/orphan", http, lambda body: "ownerReferences" not in body["metadata"])
-    )
-    await eventually(condition(PODS, http, lambda body: len(body["items"]) == 2))
-
-
-async def test_a_deployment_takes_its_pods_along(http: Http, server: ApiServer) -> None:
-    await http.post(DEPLOYMENTS, deployment())
-    await eventually(condition(PODS, http, lambda body: len(body["items"]) == 3))
-    await http.delete(f"{DEPLOYMENTS}/web")
-    await eventually(condition(PODS, http, lambda body: not body["items"]))
-    assert (await http.get(REPLICASETS)).body["items"] == []
-
-
-async def test_a_deployment_is_scaled(http: Http, server: ApiServer) -> None:
-    await http.post(DEPLOYMENTS, deployment(replicas=1))
-    scale = (await http.patch(f"{DEPLOYMENTS}/web/scale", {"spec": {"replicas": 2}})).body
-    assert scale["status"]["selector"] == "app=web"
-    await eventually(condition(PODS, http, lambda body: len(body["items"]) == 2))
-    await http.patch(f"{DEPLOYMENTS}/web/scale", {"spec": {"replicas": 0}})
-    await eventually(condition(PODS, http, lambda body: not body["items"]))
 
 
 async def test_bad_deployments_are_refused(http: Http) -> None:
