@@ -299,6 +299,20 @@ def test_the_status_is_applied_apart(kube: Kube, namespace: str, gadgets: str, n
     assert managers(applied)["one Apply status"] == {"f:status": {"f:phase": {}}}
 
 
+def test_the_status_of_nothing_is_not_applied(kube: Kube, namespace: str, gadgets: str, name: str) -> None:
+    manifest = {**gadget(name), "status": {"phase": "Ready"}}
+    with pytest.raises(Refused) as refused:
+        kube.request(
+            "PATCH",
+            kube.path(gadgets, namespace, name, "status"),
+            content=json.dumps(manifest),
+            headers={"Content-Type": PATCH_TYPES["apply"]},
+            params={"fieldManager": "one", "force": "true"},
+        )
+
+    assert (refused.value.code, refused.value.reason) == (404, "NotFound")
+
+
 def test_ownership_by_update_of_the_status_is_kept_apart(
     kube: Kube, namespace: str, gadgets: str, name: str
 ) -> None:

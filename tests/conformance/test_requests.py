@@ -65,10 +65,15 @@ def test_yaml_is_understood(kube: Kube, namespace: str, gadgets: str, name: str)
 def test_yaml_is_answered_to_who_asks_for_it(kube: Kube, namespace: str, name: str) -> None:
     kube.create(config_map(name, {"a": "1"}), namespace)
 
-    response = kube.http.get(kube.path("configmaps", namespace, name), headers={"Accept": "application/yaml"})
+    for path, params in (
+        (kube.path("configmaps", namespace, name), {}),
+        (kube.path("configmaps", namespace), {"fieldSelector": f"metadata.name={name}"}),
+    ):
+        response = kube.http.get(path, params=params, headers={"Accept": "application/yaml"})
 
-    assert response.headers["content-type"].startswith("application/yaml")
-    assert yaml.safe_load(response.text)["data"] == {"a": "1"}
+        assert response.headers["content-type"].startswith("application/yaml")
+        answer = yaml.safe_load(response.text)
+        assert [item["data"] for item in answer.get("items", [answer])] == [{"a": "1"}]
 
 
 def test_another_media_type_is_refused(kube: Kube, namespace: str, name: str) -> None:
