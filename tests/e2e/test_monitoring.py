@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
-import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
-import httpx
 import pytest
 import yaml
 from distributed import Client
@@ -21,21 +17,20 @@ from dask_k8s_models.definitions import custom_resource_definitions
 from tests.conformance.waiting import eventually
 from tests.conftest import is_local
 from tests.e2e.conftest import DASK_CLUSTERS, is_running, pods_of
-from tests.e2e.test_operation import free_port
 from tests.harness.controller import ControllerProcess
 from tests.harness.kube import Kube, Object
+from tests.harness.prometheus import Prometheus, free_port, program_path, queries
 
 PROJECT = Path(__file__).parents[2]
 FILES = PROJECT / "chart" / "dask-kubernetes-operator" / "files"
 ALERTS = FILES / "alerts.yaml"
 DASHBOARDS = sorted((FILES / "dashboards").glob("*.json"))
-UNPACKED = PROJECT / ".prometheus" / "usr" / "bin"
 
 PATIENCE = 90
 
 
 def program(name: str) -> str:
-    found = shutil.which(name) or shutil.which(name, path=str(UNPACKED))
+    found = program_path(name)
     if found is None:
         message = f"there is no {name}: run make prometheus"
         assert not os.environ.get("CI"), message
@@ -69,77 +64,14 @@ def test_each_alert_is_tested_and_has_its_page() -> None:
         assert f"\n### {name}\n" in page
 
 
-class Prometheus:
-    """A Prometheus that scrapes what it is told to."""
-
-    def __init__(self, folder: Path) -> None:
-        self.url = f"http://127.0.0.1:{free_port()}"
-        self.targets = folder / "targets.json"
-        self.targets.write_text("[]")
-        configuration = {
-            "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
-            "rule_files": [str(ALERTS)],
-            "scrape_configs": [
-                {
-                    "job_name": "dask",
-                    "file_sd_configs": [{"files": [str(self.targets)], "refresh_interval": "1s"}],
-                }
-            ],
-        }
-        (folder / "prometheus.yaml").write_text(yaml.safe_dump(configuration))
-        self.process = subprocess.Popen(
-            [
-                program("prometheus"),
-                f"--config.file={folder / 'prometheus.yaml'}",
-                f"--storage.tsdb.path={folder / 'data'}",
-                f"--web.listen-address={self.url.removeprefix('http://')}",
-            ],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-
-    def scrape(self, *targets: tuple[str, dict[str, str]]) -> None:
-        groups = [{"targets": [address], "labels": labels} for address, labels in targets]
-        draft = self.targets.with_suffix(".draft")
-        draft.write_text(json.dumps(groups))
-        draft.rename(self.targets)
-
-    def get(self, path: str, **params: str) -> Any:
-        answer = httpx.get(f"{self.url}/api/v1/{path}", params=params, timeout=10)
-        assert answer.is_success, answer.text
-        return answer.json()["data"]
-
-    def query(self, expression: str) -> list[Object]:
-        found: list[Object] = self.get("query", query=expression)["result"]
-        return found
-
-
 @pytest.fixture
 def prometheus(tmp_path: Path) -> Iterator[Prometheus]:
-    running = Prometheus(tmp_path)
+    running = Prometheus(program("prometheus"), tmp_path, ALERTS)
     try:
-        eventually(lambda: is_ready(running.url), timeout=PATIENCE)
+        eventually(lambda: running.is_ready, timeout=PATIENCE)
         yield running
     finally:
-        running.process.terminate()
-        running.process.wait(30)
-
-
-def is_ready(url: str) -> bool:
-    try:
-        return httpx.get(f"{url}/-/ready", timeout=5).is_success
-    except httpx.TransportError:
-        return False
-
-
-def queries(dashboard: Path) -> dict[str, str]:
-    """The queries of a dashboard by their panel and legend, with all of its variables chosen."""
-    found = {}
-    for panel in json.loads(dashboard.read_text())["panels"]:
-        for target in panel["targets"]:
-            expression = target["expr"].replace("$__rate_interval", "30s")
-            found[f"{panel['title']}: {target['legendFormat']}"] = re.sub(r"\$\w+", ".*", expression)
-    return found
+        running.stop()
 
 
 def test_no_panel_is_empty(
