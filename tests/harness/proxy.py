@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import tempfile
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +15,6 @@ import aiohttp
 import yaml
 from aiohttp import web
 from kr8s._auth import KubeAuth
-
-from tests.harness.background import Background
 
 Fault = Literal[409, 429, 500, 503, "timeout", "lost answer"]
 """A status instead of the write; no answer at all; or a connection that breaks after it took effect."""
@@ -75,15 +74,21 @@ class ApiProxy:
 
     def __enter__(self) -> Self:
         self._folder = tempfile.TemporaryDirectory(prefix="api-proxy-")
-        self._background = Background("api-proxy")
-        self._background.__enter__()
-        self._background.run(self._start())
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="api-proxy")
+        self._thread.start()
+        self._run(self._start())
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._background.run(self._stop())
-        self._background.__exit__()
+        self._run(self._stop())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
         self._folder.cleanup()
+
+    def _run(self, coroutine: object) -> None:
+        asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(30)  # type: ignore[arg-type]
 
     async def _start(self) -> None:
         auth = await KubeAuth(kubeconfig=str(self.upstream))
