@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from dask_k8s_client import KubeCluster
+from dask_k8s_credentials import load
 from tests.e2e.conftest import DASK_CLUSTERS, is_running
 from tests.harness.kube import Kube
 
@@ -131,4 +135,46 @@ def test_ctrl_c_during_the_start_ends_it_soon_and_removes_the_cluster(
     assert written == ""
     assert complaints.rstrip().endswith("KeyboardInterrupt")
     assert complaints.count("Traceback") == 1
+    kube.gone(DASK_CLUSTERS, "mine", namespace, timeout=30)
+
+
+def test_a_forked_process_deletes_the_cluster_that_it_made(
+    interpreters: Interpreters, kube: Kube, namespace: str, dask_image: str
+) -> None:
+    fork = "import os, sys, dask_k8s_client\nif os.fork():\n    os.wait()\n    sys.exit()\n"
+    assert interpreters.run(fork + creation(namespace, dask_image)) == "ready\n"
+    kube.gone(DASK_CLUSTERS, "mine", namespace, timeout=30)
+
+
+PLUGIN = """#!/bin/sh
+cat {folder}/credential
+"""
+
+
+def test_a_credential_that_expires_does_not_keep_the_exit_from_deleting(
+    interpreters: Interpreters, kube: Kube, kubeconfig: Path, namespace: str, dask_image: str, tmp_path: Path
+) -> None:
+    """Tokens of credential plugins live for a quarter of an hour, and notebooks for days."""
+    scheme, _, valid = dict(load(kubeconfig).headers).get("Authorization", "").partition(" ")
+    if scheme != "Bearer":
+        pytest.skip("this kubeconfig has no token that a plugin could print")
+    credential = tmp_path / "credential"
+    credential.write_text(json.dumps({"status": {"token": valid}}))
+    plugin = tmp_path / "plugin"
+    plugin.write_text(PLUGIN.format(folder=tmp_path))
+    plugin.chmod(0o755)
+    config = yaml.safe_load(kubeconfig.read_text())
+    for cluster in config["clusters"]:
+        if authority := cluster["cluster"].get("certificate-authority"):
+            cluster["cluster"]["certificate-authority"] = str(kubeconfig.parent / authority)
+    config["users"] = [{**user, "user": {"exec": {"command": "./plugin"}}} for user in config["users"]]
+    (tmp_path / "config").write_text(yaml.safe_dump(config))
+    # The token of the creation is no longer accepted when the interpreter ends.
+    expire = "import dask_k8s_client.reaper as reaper, dataclasses\n" + (
+        "for key, one in list(reaper._leftovers.items()):\n"
+        "    old = dataclasses.replace(one.credentials, headers=(('Authorization', 'Bearer expired'),))\n"
+        "    reaper._leftovers[key] = dataclasses.replace(one, credentials=old)\n"
+    )
+    code = creation(namespace, dask_image) + expire
+    assert interpreters.run(code, KUBECONFIG=str(tmp_path / "config")) == "ready\n"
     kube.gone(DASK_CLUSTERS, "mine", namespace, timeout=30)
