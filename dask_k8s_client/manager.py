@@ -94,7 +94,7 @@ class Manager(Cluster):
         self.security = _checked(security)
         self._session = Session(options, *kubernetes)
         self._view: View = Quiet()
-        self._turn = asyncio.Lock()
+        self._lifecycle = asyncio.Lock()
         self._start_task: asyncio.Task[Any] | None = None
         self._background: set[asyncio.Task[Any]] = set()
         self._workers_changed = asyncio.Event()
@@ -136,7 +136,7 @@ class Manager(Cluster):
         return started().__await__()
 
     async def _start(self) -> None:
-        async with self._turn:
+        async with self._lifecycle:
             if self.status == Status.running:
                 return
             if self.status != Status.created:
@@ -334,7 +334,7 @@ class Manager(Cluster):
     async def _close(self, timeout: float | None = 3600) -> None:
         if self._start_task is not None and self._start_task is not asyncio.current_task():
             self._start_task.cancel()
-        async with self._turn:
+        async with self._lifecycle:
             if self.status == Status.closed:
                 return
             if self.status == Status.created:
