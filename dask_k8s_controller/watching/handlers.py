@@ -20,7 +20,7 @@ import kopf
 from dask_k8s_controller.kubernetes.resources import PODS, SERVICES, WATCHED, Resource
 from dask_k8s_controller.watching.login import Logins
 from dask_k8s_controller.watching.plugins import NoDiffs, keep_diffs, watched_by_others
-from dask_k8s_controller.watching.rights import may_scan
+from dask_k8s_controller.watching.rights import KindsMissing, may_scan
 from dask_k8s_controller.watching.session import WatchSession
 from dask_k8s_credentials import CredentialsError
 from dask_k8s_models import labels
@@ -56,8 +56,10 @@ def register_handlers(registry: kopf.OperatorRegistry | None, make_operator: Cal
             connection = await memo.dask_operator.log_in()
         except CredentialsError as error:
             raise kopf.PermanentError(str(error)) from error
-        if not await may_scan(connection):
-            settings.scanning.disabled = True
+        try:
+            settings.scanning.disabled = not await may_scan(connection)
+        except KindsMissing as error:
+            raise kopf.PermanentError(str(error)) from error
         await memo.dask_operator.start(taken_port=_liveness_port())
         if threading.current_thread() is threading.main_thread():  # else others share the process's memory
             # All that was imported stays: looking through it again and again holds the event loop up.

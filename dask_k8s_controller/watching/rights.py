@@ -7,6 +7,8 @@ import logging
 import aiohttp
 
 from dask_k8s_controller.kubernetes.connection import Connection
+from dask_k8s_controller.kubernetes.errors import ControllerError
+from dask_k8s_controller.kubernetes.resources import CLUSTERS, WATCHED
 
 logger = logging.getLogger(__name__)
 
@@ -16,14 +18,26 @@ SCANNED = (("", "namespaces"), ("apiextensions.k8s.io", "customresourcedefinitio
 """What kopf watches in order to follow namespaces and CRDs that come and go: group and resource."""
 
 
+class KindsMissing(ControllerError):
+    """The custom resource definitions aren't there, and nobody would tell when they are."""
+
+
 async def may_scan(connection: Connection) -> bool:
     """Return whether namespaces and CRDs may be listed, which a Role in one namespace can't allow.
 
     While the API server doesn't answer, they may: kopf then finds out by itself. The connection is closed.
+
+    Raises
+    ------
+    KindsMissing
+        They may not, and our kinds aren't there: kopf would never hear of them.
     """
     try:
         async with connection.session:
-            return all([await _may_list(connection.session, connection.server, *what) for what in SCANNED])
+            if all([await _may_list(connection.session, connection.server, *what) for what in SCANNED]):
+                return True
+            await _require_kinds(connection.session, connection.server)
+            return False
     except (aiohttp.ClientError, TimeoutError) as error:
         logger.warning("The API server did not say whether namespaces and CRDs may be listed: %s", error)
         return True
@@ -40,3 +54,16 @@ async def _may_list(session: aiohttp.ClientSession, server: str, group: str, res
         answer.raise_for_status()
         allowed: bool = (await answer.json())["status"]["allowed"]
         return allowed
+
+
+async def _require_kinds(session: aiohttp.ClientSession, server: str) -> None:
+    async with session.get(f"{server}/apis/{CLUSTERS.api_version}", timeout=TIME_LIMIT) as answer:
+        if answer.status not in (200, 404):
+            answer.raise_for_status()
+        served = {item["name"] for item in (await answer.json()).get("resources") or ()}
+    missing = [one.plural for one in WATCHED if one.group == CLUSTERS.group and one.plural not in served]
+    if missing:
+        raise KindsMissing(
+            f"the custom resource definitions of {', '.join(missing)} are missing, and the controller may "
+            "not watch for them: have an administrator `kubectl apply --server-side -f schemas/crds.yaml`"
+        )

@@ -9,10 +9,13 @@ import pytest
 import yaml
 
 from dask_k8s_controller.kubernetes.rules import DASK, Where, rules
+from dask_k8s_local import LocalKubernetes
 from dask_k8s_models import make_autoscaler_spec, make_job_spec
+from dask_k8s_models.definitions import custom_resource_definitions
 from tests.conformance.waiting import eventually
+from tests.conftest import is_local
 from tests.e2e.conftest import DASK_CLUSTERS, is_running, pods_of
-from tests.harness.accounts import grant_everywhere, kubeconfig_of, revoke_everywhere
+from tests.harness.accounts import grant, grant_everywhere, kubeconfig_of, revoke_everywhere
 from tests.harness.audit import Needed, granted, needed
 from tests.harness.controller import ControllerProcess
 from tests.harness.kube import Kube, Object
@@ -145,3 +148,25 @@ def await_workers(kube: Kube, namespace: str, count: int) -> None:
 
     kube.wait(DASK_CLUSTERS, "all", namespace, until=is_ready)
     eventually(known, until=lambda found: found == count)
+
+
+def test_a_controller_that_can_not_hear_of_its_kinds_says_so_and_ends(
+    pytestconfig: pytest.Config, tmp_path: Path, idle_cluster_manifest: Callable[..., Object]
+) -> None:
+    """So Kubernetes starts it again, until an administrator has installed them."""
+    if not is_local(pytestconfig):
+        pytest.skip("another Kubernetes has the definitions already")
+    with LocalKubernetes(addons=()) as kubernetes, Kube.from_kubeconfig(kubernetes.kubeconfig) as kube:
+        grant(kube, "default", rules(Where.WATCHED, Where.OUTSIDE), "tenant")
+        limited = tmp_path / "limited"
+        limited.write_text(yaml.safe_dump(kubeconfig_of(kube, kubernetes.kubeconfig, "default", "tenant")))
+        with ControllerProcess(limited, "--namespace=default") as controller:
+            controller.wait(60)
+            assert (
+                "of daskclusters, daskworkergroups, daskjobs, daskautoscalers are missing" in controller.log
+            )
+            assert "kubectl apply --server-side -f schemas/crds.yaml" in controller.log
+        kubernetes.apply(custom_resource_definitions())
+        with ControllerProcess(limited, "--namespace=default"):
+            kube.create(idle_cluster_manifest("late", n_workers=1), "default")
+            kube.wait(DASK_CLUSTERS, "late", "default", until=is_running)
