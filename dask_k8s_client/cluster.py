@@ -62,6 +62,10 @@ class KubeCluster(Manager):
         A DaskCluster manifest, or the path of one, instead of what the other parameters describe.
     scheduler_forward_port : int, optional
         Local port for the dashboard if ports are forwarded; by default any that is free.
+    tls : bool or dict, optional
+        Whether all speak TLS, with a certificate that is made for the cluster, or the manifest's
+        ``spec.tls``, such as ``{"secretName": "mine"}``. By default the operator decides. `Client` needs
+        nothing more: ``security`` has the certificate.
     jupyter : bool, optional
         Run a Jupyter server on the scheduler.
     loop : tornado.ioloop.IOLoop, optional
@@ -119,6 +123,7 @@ class KubeCluster(Manager):
         custom_cluster_spec: Json | str | None = None,
         scheduler_forward_port: int | None = None,
         jupyter: bool | None = None,
+        tls: bool | Json | None = None,
         loop: IOLoop | None = None,
         asynchronous: bool = False,
         quiet: bool = False,
@@ -316,6 +321,8 @@ class KubeCluster(Manager):
             return ""
         host = f"[{link.host}]" if ":" in link.host else link.host
         text = str(format_dashboard_link(host, self.forwarded_dashboard_port))
+        if link.scheme == "https":
+            text = text.replace("http://", "https://", 1)
         before, status, after = text.rpartition("/status")
         return f"{before}{link.prefix}{status}{after}" if status else text
 

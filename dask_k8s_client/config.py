@@ -64,6 +64,7 @@ _KEYS = {
     "custom_cluster_spec": "custom-cluster-spec",
     "scheduler_forward_port": "scheduler-forward-port",
     "jupyter": "scheduler-jupyter",
+    "tls": "tls",
 }
 
 
@@ -87,6 +88,7 @@ class ClusterOptions:
     custom_cluster_spec: Json | None
     scheduler_forward_port: int | None
     jupyter: bool
+    tls: bool | Json | None
 
     @classmethod
     def from_config(cls, **given: Any) -> ClusterOptions:
@@ -106,7 +108,7 @@ class ClusterOptions:
         TypeError
             ``resources`` has values of other types than Kubernetes allows.
         """
-        from dask_k8s_models import checked_resources
+        from dask_k8s_models import checked_resources, tls_spec
 
         values = {
             parameter: dask.config.get(f"kubernetes.{key}", default=None, override_with=given.get(parameter))
@@ -129,6 +131,7 @@ class ClusterOptions:
         values["idle_timeout"] = _number(values, "idle_timeout")
         values["resource_timeout"] = _seconds(values, "resource_timeout")
         values["jupyter"] = bool(values["jupyter"])
+        tls_spec(values["tls"])
         return cls(**values)
 
 

@@ -61,6 +61,7 @@ def _built(options: ClusterOptions) -> Json:
         scheduler_service_type=options.scheduler_service_type,
         idle_timeout=options.idle_timeout,
         jupyter=options.jupyter,
+        tls=options.tls,
     )
     return made
 

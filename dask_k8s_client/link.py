@@ -7,6 +7,7 @@ from contextlib import suppress
 
 from dask_k8s_client import connect, raw
 from dask_k8s_client.connect import Direct, Forward, Node, Ports
+from dask_k8s_client.encryption import serves_https
 from dask_k8s_client.errors import (
     ApiError,
     ForbiddenError,
@@ -41,6 +42,8 @@ class Link:
         None if the scheduler's Service has no port for it.
     prefix : str
         The path under which the scheduler serves its dashboard, empty if at the root.
+    scheme : str
+        How the dashboard is served, http or https.
     is_forwarded : bool
         Whether local ports lead there.
     """
@@ -50,6 +53,7 @@ class Link:
         self.host = ""
         self.dashboard_port: int | None = None
         self.prefix = ""
+        self.scheme = "http"
         self.is_forwarded = False
         self._observer = observer
         self._forwards: list[PortForward] = []
@@ -115,6 +119,7 @@ class Link:
             annotations = pod["metadata"].get("annotations")
             protocol = pod_specs.scheduler_protocol(pod["spec"], annotations)
             self.prefix = pod_specs.dashboard_prefix(pod["spec"], annotations)
+            self.scheme = "https" if serves_https(pod) else "http"
         self.address = connect.address(host, ports.comm, protocol)
         self.dashboard_port = ports.dashboard
 

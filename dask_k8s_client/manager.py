@@ -22,9 +22,9 @@ from distributed.objects import SchedulerInfo
 from distributed.security import Security
 from distributed.utils import NoOpAwaitable
 
-from dask_k8s_client import display, pods, reaper
+from dask_k8s_client import display, encryption, pods, reaper
 from dask_k8s_client.config import ClusterOptions
-from dask_k8s_client.errors import KubeClusterError, ValidationError
+from dask_k8s_client.errors import ForbiddenError, KubeClusterError, ValidationError
 from dask_k8s_client.link import Link
 from dask_k8s_client.session import CLEAN_UP_SECONDS, Session
 from dask_k8s_client.startup import scheduler_is_ready
@@ -83,6 +83,7 @@ class Manager(Cluster):
     scheduler_service_type = Option()
     scheduler_forward_port = Option()
     jupyter = Option()
+    tls = Option()
 
     def __init__(
         self,
@@ -92,6 +93,7 @@ class Manager(Cluster):
         **kwargs: Any,
     ) -> None:
         self.security = _checked(security)
+        self._security_is_given = security is not None
         self._session = Session(options, *kubernetes)
         self._view: View = Quiet()
         self._lifecycle = asyncio.Lock()
@@ -156,6 +158,7 @@ class Manager(Cluster):
         self._view = suitable(f"KubeCluster {self.name}", quiet=self.quiet)
         link = await self._session.open(self._log, self._view)
         try:
+            await self._read_certificate()
             await self._connect(link)
         except BaseException:
             await self._session.undo()
@@ -165,6 +168,26 @@ class Manager(Cluster):
         # The live view is over; what is left to say is said in lines.
         self._view = Quiet() if self.quiet else Plain()
         self._log(f"Ready, dashboard available at {self.dashboard_link}")
+
+    async def _read_certificate(self) -> None:
+        """Take the certificate of the present scheduler, unless the user has one."""
+        session = self._session
+        name = encryption.secret_of(session.now.scheduler)
+        present = self.security
+        if self._security_is_given or not name or getattr(present, "secret", None) == name:
+            return
+        try:
+            found = await encryption.read(session.api, str(session.namespace), name)
+        except ForbiddenError:
+            if getattr(
+                present, "tls_client_cert", None
+            ):  # In a pod of the cluster's own, whose configuration has it.
+                return
+            raise
+        if isinstance(present, encryption.ClusterSecurity):
+            present.renew(found)
+        else:
+            self.security = found
 
     async def _connect(self, link: Link) -> None:
         """Subscribe to the scheduler, which may begin to listen some time after its pod has become ready."""
@@ -233,7 +256,13 @@ class Manager(Cluster):
     async def _scheduler_is_back(self) -> bool:
         observer = self._session.observer
         now = await observer.until(lambda seen: seen.cluster is None or scheduler_is_ready(seen))
-        return now.cluster is not None
+        if now.cluster is None:
+            return False
+        try:
+            await self._read_certificate()
+        except KubeClusterError as error:
+            self._log(str(error))
+        return True
 
     async def _follow_pods(self) -> None:
         """Ask for the workers when the pods have changed and the scheduler didn't tell.

@@ -164,6 +164,7 @@ class Session:
             env=known.get("env") or {},
             n_workers=cluster["spec"]["worker"].get("replicas", self.options.n_workers),
             jupyter=runs_jupyter(cluster),
+            tls=cluster["spec"].get("tls"),
         )
 
     async def unreachable(self, link: Link, problem: BaseException) -> KubeClusterError:

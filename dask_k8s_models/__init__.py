@@ -16,6 +16,7 @@ from dask_k8s_models.builders import (
     make_scheduler_spec,
     make_worker_group_spec,
     make_worker_spec,
+    tls_spec,
 )
 from dask_k8s_models.cluster import (
     ClusterPhase,
@@ -92,6 +93,7 @@ __all__ = [
     "names",
     "parse_manifest",
     "problems_of",
+    "tls_spec",
     "to_yaml",
     "validate_documents",
 ]

@@ -26,6 +26,7 @@ def port_forward(
     """
     import asyncio
 
+    from dask_k8s_client import encryption
     from dask_k8s_client.config import ClusterOptions, CreateMode
     from dask_k8s_client.errors import ClusterNotFoundError, KubeClusterError
     from dask_k8s_client.groups import runs_jupyter
@@ -47,10 +48,14 @@ def port_forward(
         try:
             click.echo(f"Scheduler at: {click.style(link.address, fg='magenta')}")
             if link.dashboard_port is not None:
-                dashboard = f"http://{link.host}:{link.dashboard_port}{link.prefix}"
+                dashboard = f"{link.scheme}://{link.host}:{link.dashboard_port}{link.prefix}"
                 click.echo(f"Dashboard at: {click.style(f'{dashboard}/status', fg='cyan')}")
                 if session.resource is not None and runs_jupyter(session.resource):
                     click.echo(f"Jupyter at:   {click.style(f'{dashboard}/jupyter/lab', fg='yellow')}")
+            if encryption.secret_of(session.now.scheduler):
+                click.echo("It speaks TLS; in Python, with its certificate:")
+                where = f"{cluster!r}, namespace={session.namespace!r}"
+                click.echo(f"  client = dask_k8s_client.KubeCluster.from_name({where}).get_client()")
             click.echo("Press Ctrl-C to stop.", err=True)
             await until_stopped()
         finally:

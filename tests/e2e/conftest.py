@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import dask
 import pytest
 
 from dask_k8s_models import make_cluster_spec
@@ -48,12 +49,21 @@ def memory_of(node: Object) -> int:
     )
 
 
+@pytest.fixture(params=["tcp", pytest.param("tls", marks=pytest.mark.full)])
+def protocol(request: pytest.FixtureRequest) -> Iterator[str]:
+    """What the clusters of a test speak: whoever uses it is run once for each."""
+    with dask.config.set({"kubernetes.tls": request.param == "tls"}):
+        yield request.param
+
+
 @pytest.fixture
-def cluster_manifest(dask_image: str) -> Callable[..., Object]:
+def cluster_manifest(dask_image: str, request: pytest.FixtureRequest) -> Callable[..., Object]:
     """A DaskCluster with real scheduler and workers."""
+    asked = "protocol" in request.fixturenames
+    spoken = {"tls": request.getfixturevalue("protocol") == "tls"} if asked else {}
 
     def manifest(name: str, **options: Any) -> Object:
-        return make_cluster_spec(name=name, image=dask_image, **{"n_workers": 2, **options})
+        return make_cluster_spec(name=name, image=dask_image, **{"n_workers": 2, **spoken, **options})
 
     return manifest
 

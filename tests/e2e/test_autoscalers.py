@@ -77,7 +77,7 @@ def thin_cluster(kube: Kube, namespace: str, cluster_manifest: Manifest) -> Call
 
 
 @pytest.mark.full
-@pytest.mark.usefixtures("controller")
+@pytest.mark.usefixtures("controller", "protocol")
 def test_from_zero_to_the_maximum_and_back_without_running_anything_twice(
     kube: Kube, namespace: str, thin_cluster: Callable[..., Object], dask_image: str
 ) -> None:

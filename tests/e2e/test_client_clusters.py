@@ -23,8 +23,10 @@ from tests.harness.kube import Kube
 AUTOSCALERS = "daskautoscalers.kubernetes.dask.org"
 
 
-@pytest.fixture(scope="module")
-def cluster(kube: Kube, controller: ControllerProcess, dask_image: str) -> Iterator[KubeCluster]:
+@pytest.fixture(scope="module", params=[False, True], ids=["tcp", "tls"])
+def cluster(
+    kube: Kube, controller: ControllerProcess, dask_image: str, request: pytest.FixtureRequest
+) -> Iterator[KubeCluster]:
     assert controller.is_running
     with (
         a_namespace(kube) as namespace,
@@ -34,6 +36,7 @@ def cluster(kube: Kube, controller: ControllerProcess, dask_image: str) -> Itera
             image=dask_image,
             n_workers=1,
             env={"COLOR": "red"},
+            tls=request.param,
             quiet=True,
         ) as cluster,
     ):

@@ -12,7 +12,7 @@ from tests.e2e.conftest import pods_of
 from tests.harness.kube import Kube, Object
 from tests.harness.worker_tasks import sent_to
 
-pytestmark = pytest.mark.usefixtures("controller")
+pytestmark = pytest.mark.usefixtures("controller", "protocol")
 
 
 def is_ready(pod: Object) -> bool:

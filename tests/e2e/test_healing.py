@@ -115,6 +115,7 @@ def test_pods_that_keep_failing_are_not_replaced_in_a_rush(
     )
 
 
+@pytest.mark.usefixtures("protocol")
 def test_workers_and_schedulers_of_a_real_cluster_come_back(
     kube: Kube, namespace: str, controller: object, dask_image: str
 ) -> None:

@@ -105,12 +105,12 @@ def job_manifest(idle_cluster_manifest: Manifest, dask_image: str) -> Manifest:
     return manifest
 
 
-@pytest.mark.usefixtures("controller")
+@pytest.mark.usefixtures("controller", "protocol")
 class TestTheDocumentedJob:
     """What the documentation narrates, step by step."""
 
     @pytest.fixture
-    def manifest(self, dask_image: str) -> Object:
+    def manifest(self, dask_image: str, protocol: str) -> Object:
         """The documented manifest, with some work to do."""
         job = documented("job.yaml", dask_image)
         work = (
@@ -120,6 +120,7 @@ class TestTheDocumentedJob:
             "import time; time.sleep(2)"
         )
         job["spec"]["job"]["spec"]["containers"][0]["args"][-1] = work
+        job["spec"]["cluster"]["spec"]["tls"] = {"enabled": protocol == "tls"}
         return job
 
     def test_runs_cleans_up_and_goes_with_everything(

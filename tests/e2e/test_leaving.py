@@ -15,7 +15,7 @@ from tests.harness.worker_tasks import sent_to
 
 Manifest = Callable[..., Object]
 
-pytestmark = pytest.mark.usefixtures("controller")
+pytestmark = pytest.mark.usefixtures("controller", "protocol")
 
 
 def await_end(kube: Kube, namespace: str, gone: list[Object]) -> None:

@@ -154,6 +154,7 @@ def test_another_version_of_the_controller_restarts_nothing(lab: Lab, stage: Sta
         assert {pod["metadata"]["uid"] for pod in pods} > before
 
 
+@pytest.mark.usefixtures("protocol")
 def test_results_outlive_a_rollout(kube: Kube, namespace: str, controller: object, dask_image: str) -> None:
     with (
         KubeCluster(name="kept", namespace=namespace, image=dask_image, n_workers=2, quiet=True) as cluster,

@@ -17,7 +17,7 @@ from tests.harness.worker_tasks import sent_to
 
 Manifest = Callable[..., Object]
 
-pytestmark = pytest.mark.usefixtures("controller")
+pytestmark = pytest.mark.usefixtures("controller", "protocol")
 
 
 @contextmanager

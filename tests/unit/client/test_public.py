@@ -47,6 +47,7 @@ OPTIONS = [
     "custom_cluster_spec",
     "scheduler_forward_port",
     "jupyter",
+    "tls",
     "loop",
     "asynchronous",
     "quiet",
