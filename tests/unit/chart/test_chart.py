@@ -62,6 +62,7 @@ DOCUMENTED_VALUES = {
     "metrics.worker.podMonitor.jobLabel": "",
     "metrics.worker.podMonitor.podTargetLabels": ["dask.org/cluster-name", "dask.org/workergroup-name"],
     "metrics.worker.podMonitor.metricRelabelings": [],
+    "tls": "Off",
     "workerAllocation.size": None,
     "workerAllocation.delay": None,
 }
