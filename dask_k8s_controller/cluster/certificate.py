@@ -8,11 +8,12 @@ from dask_k8s_controller.cache.objects import Pod, moment
 from dask_k8s_controller.cluster import children
 from dask_k8s_controller.cluster.observe import ObservedCluster
 from dask_k8s_controller.cluster.tls import TLS, hosts, of_pod
-from dask_k8s_controller.plans.actions import AskIdle, AskWorkers, CreateCertificate, Draft
+from dask_k8s_controller.plans.actions import AskCertificate, AskIdle, AskWorkers, CreateCertificate, Draft
 from dask_k8s_controller.plans.conditions import Condition
 from dask_k8s_controller.plans.ownership import delete
 from dask_k8s_controller.scheduler.answers import Problem
 from dask_k8s_controller.settings import Policy
+from dask_k8s_controller.worker_group.scale_down import holds_nothing
 from dask_k8s_models import labels
 from dask_k8s_models.scalars import to_time
 from dask_k8s_models.security import TLSSpec
@@ -30,7 +31,10 @@ RENEW_AT_ONCE = (
 
 def plan_certificate(draft: Draft, observed: ObservedCluster, spec: TLSSpec | None, policy: Policy) -> None:
     """Have a certificate made if the cluster has none of its own, or another in its last third."""
-    if spec is None or spec.secretName is not None:
+    if spec is None:
+        return
+    if spec.secretName is not None:
+        _ask_for_it(draft, observed)
         return
     known = observed.certificate
     if known is not None and observed.now < known.renew_at:
@@ -48,6 +52,17 @@ def plan_certificate(draft: Draft, observed: ObservedCluster, spec: TLSSpec | No
         )
     )
     draft.requeue_after(0)
+
+
+def _ask_for_it(draft: Draft, observed: ObservedCluster) -> None:
+    """Have the scheduler tell its certificate, which is in a Secret that we can't read."""
+    scheduler, answer = observed.scheduler, observed.served
+    if scheduler is None or not scheduler.is_ready:
+        return
+    if answer is None:
+        draft.ask(AskCertificate())
+    elif answer.value is None:
+        draft.ask_after(LONGEST_RENEWAL_POLL - answer.age(observed.monotonic), AskCertificate())
 
 
 def is_renewal(observed: ObservedCluster, present: TLS | None, desired: TLS | None) -> bool:
@@ -76,9 +91,7 @@ def plan_renewal(draft: Draft, observed: ObservedCluster, scheduler: Pod, policy
         draft.ask_after(poll - idle.age(observed.monotonic), AskIdle())
     elif workers is None or workers.age(observed.monotonic) > policy.answer_age:
         draft.ask(AskWorkers())
-    elif workers.problem is Problem.NONE and not any(
-        worker.keys or worker.is_busy for worker in workers.value or ()
-    ):
+    elif workers.problem is Problem.NONE and holds_nothing(workers.value or ()):
         draft.actions.append(delete(scheduler, "its certificate is renewed, and it holds nothing"))
     else:
         draft.ask_after(poll - workers.age(observed.monotonic), AskIdle())

@@ -16,7 +16,7 @@ from dask_k8s_controller.cache.certificate import Certificate
 from dask_k8s_controller.cache.objects import Meta, Owner, Pod, Service, Sought
 from dask_k8s_controller.cluster.spec import Cluster
 from dask_k8s_controller.kubernetes.resources import Key
-from dask_k8s_controller.scheduler.answers import Answer, Worker
+from dask_k8s_controller.scheduler.answers import Answer, ServedCertificate, Worker
 from dask_k8s_controller.scheduler.endpoint import Endpoint
 from dask_k8s_controller.worker_group.spec import WorkerGroup
 from dask_k8s_models import labels, names, pods
@@ -45,6 +45,7 @@ def observe(cache: Cache, key: Key) -> ObservedCluster | None:
         endpoint=endpoint_of(cache, cluster),
         certificate=cache.certificate(cluster.meta.uid)
         or Certificate.of_status(cluster.status.get("tls") or {}),
+        served=cache.answers.certificate(scheduler.meta.uid) if scheduler else None,
         applied_policy=cache.applied(cluster.meta.uid),
         operator_namespace=cache.operator_namespace,
         workers=cache.answers.workers(scheduler.meta.uid) if scheduler else None,
@@ -170,6 +171,8 @@ class ObservedCluster:
         Where the scheduler answers, if there is one.
     certificate : Certificate, optional
         The certificate that was made for it last.
+    served : Answer, optional
+        The certificate that the scheduler was started with, as it said last.
     applied_policy : tuple, optional
         Digest of the NetworkPolicy that was applied last, and when by the monotonic clock.
     operator_namespace : str
@@ -194,6 +197,7 @@ class ObservedCluster:
     idle: Answer[float] | None = None
     endpoint: Endpoint | None = None
     certificate: Certificate | None = None
+    served: Answer[ServedCertificate] | None = None
     applied_policy: tuple[str, float] | None = None
     operator_namespace: str = ""
     workers: Answer[tuple[Worker, ...]] | None = None

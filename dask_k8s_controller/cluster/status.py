@@ -27,6 +27,7 @@ from dask_k8s_controller.plans.pod_problems import command_of, problem_of
 from dask_k8s_controller.worker_group.spec import WorkerGroup
 from dask_k8s_models.cluster import ClusterPhase
 from dask_k8s_models.labels import Component
+from dask_k8s_models.scalars import to_time
 
 
 def first_status(observed: ObservedCluster) -> Status | None:
@@ -101,7 +102,9 @@ def _tls(observed: ObservedCluster, plan: ClusterPlan) -> dict[str, str]:
     if plan.tls is None:
         return {}
     if plan.tls.secretName is not None:
-        return {"secretName": plan.tls.secretName}
+        known = observed.served.value if observed.served else None
+        seen = {"certificate": known.pem, "notAfter": to_time(known.not_after)} if known else {}
+        return {"secretName": plan.tls.secretName, **seen}
     return observed.certificate.as_status() if observed.certificate else {}
 
 

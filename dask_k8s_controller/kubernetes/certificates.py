@@ -70,6 +70,14 @@ def issue(name: str, hosts: Iterable[str], now: datetime, not_after: datetime) -
     )
 
 
+def not_after(pem: str) -> datetime | None:
+    """Return when a certificate ends; None if it is none."""
+    try:
+        return x509.load_pem_x509_certificate(pem.encode()).not_valid_after_utc
+    except ValueError:
+        return None
+
+
 def _begun(
     subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, now: datetime, end: datetime
 ) -> x509.CertificateBuilder:

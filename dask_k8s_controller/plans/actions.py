@@ -151,7 +151,12 @@ class Resume:
     addresses: tuple[str, ...]
 
 
-Question = AskWorkers | AskIdle | AskDemand | Retire | Resume
+@dataclass(frozen=True)
+class AskCertificate:
+    """Ask the scheduler which certificate it was started with."""
+
+
+Question = AskCertificate | AskWorkers | AskIdle | AskDemand | Retire | Resume
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import Enum
 from ipaddress import ip_address
 from typing import Generic, Protocol, TypeVar
@@ -49,6 +50,14 @@ class Answer(Generic[T]):
     def age(self, monotonic: float) -> float:
         """Return the seconds since."""
         return monotonic - self.at
+
+
+@dataclass(frozen=True)
+class ServedCertificate:
+    """The certificate that a scheduler was started with: its public part, in PEM, and when it ends."""
+
+    pem: str
+    not_after: datetime
 
 
 @dataclass(frozen=True)
@@ -108,6 +117,8 @@ class Answers(Protocol):
     """What schedulers said last, by the uid of the scheduler's pod; of retirements, by that of the group."""
 
     def workers(self, scheduler_uid: str) -> Answer[tuple[Worker, ...]] | None: ...
+
+    def certificate(self, scheduler_uid: str) -> Answer[ServedCertificate] | None: ...
 
     def idleness(self, scheduler_uid: str) -> Answer[float] | None: ...
 

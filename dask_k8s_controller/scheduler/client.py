@@ -19,9 +19,10 @@ import aiohttp
 from yarl import URL
 
 from dask_k8s_controller.kubernetes.api import Api
+from dask_k8s_controller.kubernetes.certificates import not_after
 from dask_k8s_controller.kubernetes.errors import ApiError, BadAnswer, NoSuchRoute, Unreachable
 from dask_k8s_controller.kubernetes.slots import Slots
-from dask_k8s_controller.scheduler.answers import Worker
+from dask_k8s_controller.scheduler.answers import ServedCertificate, Worker
 from dask_k8s_controller.scheduler.endpoint import Endpoint
 from dask_k8s_controller.settings import Patience
 
@@ -87,6 +88,14 @@ class SchedulerClient:
     async def resume(self, endpoint: Endpoint, addresses: Iterable[str]) -> None:
         """Have drained workers get tasks again."""
         await self._ask(endpoint, "POST", f"{PRELOADED}/resume", {"workers": sorted(addresses)})
+
+    async def certificate(self, endpoint: Endpoint) -> ServedCertificate:
+        """Return the certificate that the scheduler was started with."""
+        answer = _mapping(await self._ask(endpoint, "GET", f"{PRELOADED}/certificate"))
+        pem = answer.get("certificate")
+        if not isinstance(pem, str) or (ends := not_after(pem)) is None:
+            raise BadAnswer("the scheduler's answer has no certificate")
+        return ServedCertificate(pem, ends)
 
     async def idle_for(self, endpoint: Endpoint) -> float | None:
         """Return for how many seconds the scheduler has had nothing to do; None if it has."""

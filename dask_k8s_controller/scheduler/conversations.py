@@ -14,8 +14,16 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from dask_k8s_controller.kubernetes.errors import NoSuchRoute, SchedulerError, Unreachable
 from dask_k8s_controller.kubernetes.resources import Key
-from dask_k8s_controller.plans.actions import AskDemand, AskIdle, AskWorkers, Question, Resume, Retire
-from dask_k8s_controller.scheduler.answers import Answer, Problem, Retirement, Worker
+from dask_k8s_controller.plans.actions import (
+    AskCertificate,
+    AskDemand,
+    AskIdle,
+    AskWorkers,
+    Question,
+    Resume,
+    Retire,
+)
+from dask_k8s_controller.scheduler.answers import Answer, Problem, Retirement, ServedCertificate, Worker
 from dask_k8s_controller.scheduler.endpoint import Endpoint
 
 if TYPE_CHECKING:
@@ -30,6 +38,8 @@ class Schedulers(Protocol):
     """How schedulers are asked: by HTTP; tests have others."""
 
     async def workers(self, endpoint: Endpoint) -> tuple[Worker, ...]: ...
+
+    async def certificate(self, endpoint: Endpoint) -> ServedCertificate: ...
 
     async def idle_for(self, endpoint: Endpoint) -> float | None: ...
 
@@ -86,6 +96,7 @@ class Conversations:
         self._on_question = on_question or (lambda question, outcome: None)
         self._workers: dict[str, Answer[tuple[Worker, ...]]] = {}
         self._idleness: dict[str, Answer[float]] = {}
+        self._certificates: dict[str, Answer[ServedCertificate]] = {}
         self._demand: dict[str, Answer[int]] = {}
         self._retirements: dict[str, _Retirements] = {}
         self._waiting: dict[tuple[str, str], set[Key]] = {}
@@ -94,6 +105,10 @@ class Conversations:
     def workers(self, scheduler_uid: str) -> Answer[tuple[Worker, ...]] | None:
         """Return what the scheduler said last about its workers."""
         return self._workers.get(scheduler_uid)
+
+    def certificate(self, scheduler_uid: str) -> Answer[ServedCertificate] | None:
+        """Return what the scheduler said last about its certificate."""
+        return self._certificates.get(scheduler_uid)
 
     def idleness(self, scheduler_uid: str) -> Answer[float] | None:
         """Return what the scheduler said last about its being idle."""
@@ -133,6 +148,8 @@ class Conversations:
         match question:
             case AskWorkers():
                 self._share("workers", endpoint, key, partial(self._ask_workers, endpoint))
+            case AskCertificate():
+                self._share("certificate", endpoint, key, partial(self._ask_certificate, endpoint))
             case AskIdle():
                 self._share("idle", endpoint, key, partial(self._ask_idle, endpoint))
             case AskDemand():
@@ -149,6 +166,7 @@ class Conversations:
         self._retirements.pop(uid, None)
         self._workers.pop(uid, None)
         self._idleness.pop(uid, None)
+        self._certificates.pop(uid, None)
         self._demand.pop(uid, None)
         self._schedulers.forget(uid)
 
@@ -167,7 +185,7 @@ class Conversations:
         exists : callable
             Whether there is an object with a uid.
         """
-        remembered = {*self._workers, *self._idleness, *self._demand, *self._retirements}
+        remembered = {*self._workers, *self._idleness, *self._certificates, *self._demand, *self._retirements}
         for uid in remembered:
             if not exists(uid):
                 self.forget(uid)
@@ -209,6 +227,10 @@ class Conversations:
 
     async def _ask_workers(self, endpoint: Endpoint) -> None:
         self._workers[endpoint.uid] = await self._answer("workers", self._schedulers.workers(endpoint))
+
+    async def _ask_certificate(self, endpoint: Endpoint) -> None:
+        answer = await self._answer("certificate", self._schedulers.certificate(endpoint))
+        self._certificates[endpoint.uid] = answer
 
     async def _ask_idle(self, endpoint: Endpoint) -> None:
         self._idleness[endpoint.uid] = await self._answer("idle", self._schedulers.idle_for(endpoint))

@@ -30,6 +30,7 @@ FOR_MOVING = 0.25  # The share of its time in which its results are moved, thoug
 draining: set[str] = set()
 leaving: set[str] = set()
 preloads: list[Any] = []
+certificates: list[str] = []
 
 
 class Workers(RequestHandler):
@@ -73,6 +74,11 @@ class Resume(RequestHandler):
                 self.server.stream_comms[address].send(change)
                 self.server.handle_worker_status_change(Status.running, worker, "resume")
         self.write({})
+
+
+class Certificate(RequestHandler):
+    def get(self) -> None:
+        self.write({"certificate": "".join(certificates)})
 
 
 class Leave(RequestHandler):
@@ -123,8 +129,28 @@ def is_needed(worker: Any) -> bool:
     return any(len(task.who_has) == 1 for task in worker.has_what)
 
 
+def read_certificate() -> None:
+    """Keep the public part of the certificate as it is now: its file may be followed by another."""
+    written = dask.config.get("distributed.comm.tls.scheduler.cert", None) or ""
+    with suppress(OSError):
+        if written and "\n" not in written:
+            with open(written) as file:
+                written = file.read()
+        begin, end = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
+        body, ended, _ = written.partition(begin)[2].partition(end)
+        if ended:
+            certificates[:] = [f"{begin}{body}{end}\n"]
+
+
 async def dask_setup(scheduler: Any) -> None:
-    ours = {"workers": Workers, "drain": Drain, "resume": Resume, "leave": Leave}
+    read_certificate()
+    ours = {
+        "workers": Workers,
+        "drain": Drain,
+        "resume": Resume,
+        "leave": Leave,
+        "certificate": Certificate,
+    }
     routes = [(f"/dask-k8s/v1/{name}", route, {"dask_server": scheduler}) for name, route in ours.items()]
     if API not in dask.config.get("distributed.scheduler.http.routes"):
         with suppress(ImportError):

@@ -113,6 +113,33 @@ def test_who_may_not_read_the_secret_is_told_the_rule(
         KubeCluster.from_name("encrypted", namespace=namespace, kubeconfig=str(path), quiet=True)
 
 
+def test_a_certificate_of_ones_own_is_used_and_its_end_told(
+    encrypted: KubeCluster, kube: Kube, namespace: str, dask_image: str
+) -> None:
+    written = kube.get("secrets", "encrypted-tls", namespace)
+    mine = {key: written[key] for key in ("apiVersion", "kind", "type", "data")}
+    kube.create({**mine, "metadata": {"name": "mine"}}, namespace)
+    with KubeCluster(
+        name="own",
+        namespace=namespace,
+        image=dask_image,
+        n_workers=1,
+        tls={"secretName": "mine", "dashboard": True},
+        quiet=True,
+    ) as cluster:
+        with Client(cluster) as client:
+            assert client.submit(sum, [10, 1]).result(timeout=120) == 11
+        found = kube.wait(
+            DASK_CLUSTERS, "own", namespace, until=lambda found: found["status"]["tls"].get("notAfter")
+        )
+    made = kube.get(DASK_CLUSTERS, "encrypted", namespace)["status"]["tls"]
+    assert found["status"]["tls"] == {
+        "secretName": "mine",
+        "certificate": made["certificate"],
+        "notAfter": made["notAfter"],
+    }
+
+
 def test_https_is_served_if_asked(kube: Kube, namespace: str, dask_image: str) -> None:
     with KubeCluster(
         name="served", namespace=namespace, image=dask_image, n_workers=2, tls={"dashboard": True}, quiet=True

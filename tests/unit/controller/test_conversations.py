@@ -49,6 +49,9 @@ class FakeSchedulers:
     async def workers(self, endpoint: Endpoint) -> tuple[Worker, ...]:
         return await self._answer("workers", self.known)  # type: ignore[no-any-return]
 
+    async def certificate(self, endpoint: Endpoint) -> Any:
+        return await self._answer("certificate", None)
+
     async def idle_for(self, endpoint: Endpoint) -> float | None:
         return await self._answer("idle", self.idle)  # type: ignore[no-any-return]
 

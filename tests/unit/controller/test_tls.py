@@ -31,6 +31,7 @@ from dask_k8s_controller.kubernetes.rules import RIGHTS
 from dask_k8s_controller.kubernetes.status_writer import merging
 from dask_k8s_controller.operator import KINDS
 from dask_k8s_controller.plans.actions import (
+    AskCertificate,
     AskIdle,
     AskWorkers,
     Create,
@@ -39,7 +40,7 @@ from dask_k8s_controller.plans.actions import (
     Outcome,
     Plan,
 )
-from dask_k8s_controller.scheduler.answers import Answer, Problem
+from dask_k8s_controller.scheduler.answers import Answer, Problem, ServedCertificate
 from dask_k8s_controller.scheduler.conversations import Conversations
 from dask_k8s_controller.settings import Policy, TLSMode
 from dask_k8s_controller.worker_group.plan import plan as plan_group
@@ -446,6 +447,27 @@ class TestTheStatus:
         assert told["certificate"] == PAIR.certificate
         assert told["notAfter"] == "2027-11-23T12:00:00Z"
         assert "PRIVATE" not in str(told)
+
+    def test_tells_what_a_scheduler_says_of_a_users_certificate(self) -> None:
+        of = cluster(tls={"secretName": "mine"})
+        asking = observed_cluster(of, pods=(speaking("mine", ends=""),))
+        planned = plan(asking, POLICY)
+        assert planned.questions == (AskCertificate(),)
+        unknown = {item["type"]: item for item in status(asking, planned, Outcome())["conditions"]}
+        assert unknown["CertificateValid"]["reason"] == "CertificateUnknown"
+        served = Answer(0.0, ServedCertificate(PAIR.certificate, NOW + 9 * DAY))
+        told = replace(asking, served=served)
+        planned = plan(told, POLICY)
+        assert planned.questions == ()
+        said = status(told, planned, Outcome())
+        ClusterStatus.model_validate(said)
+        assert said["tls"] == {
+            "secretName": "mine",
+            "certificate": PAIR.certificate,
+            "notAfter": "2026-12-02T12:00:00Z",
+        }
+        known = {item["type"]: item for item in said["conditions"]}
+        assert known["CertificateValid"]["message"] == "The certificate ends at 2026-12-02T12:00:00Z."
 
     def test_tells_a_users_secret(self) -> None:
         assert self.told(cluster(tls={"secretName": "mine"}))["tls"] == {"secretName": "mine"}
