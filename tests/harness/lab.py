@@ -20,6 +20,7 @@ from tests.harness.controller import ControllerProcess
 from tests.harness.hasty import HastyController, Orders
 from tests.harness.kube import Kube
 from tests.harness.nodes import LABELS, FakeNode
+from tests.harness.proxy import FaultyProxy
 from tests.harness.schedulers import DaskSchedulers
 
 ELSEWHERE = 10.0
@@ -49,24 +50,20 @@ class Lab:
     Attributes
     ----------
     kubeconfig : Path
-        Of the API server.
+        The controllers' way to the API server.
     folder : Path
         For logs.
+    faults : Faults
+        What shall go wrong with what comes that way.
     """
 
     kubeconfig: Path
     kube: Kube
     schedulers: DaskSchedulers
     folder: Path
+    faults: Faults
     local: LocalKubernetes | None = None
     fakes: dict[str, FakeNode] = field(default_factory=dict)
-
-    @property
-    def faults(self) -> Faults:
-        """What shall go wrong; the test is skipped where nothing does on request."""
-        if self.local is None:
-            pytest.skip("only the local Kubernetes fails on request")
-        return self.local.faults
 
     def controller(self, *namespaces: str, **options: Any) -> HastyController:
         """Return a controller of these namespaces, or of all."""
@@ -128,8 +125,12 @@ def a_lab(
             local, kubeconfig = None, request.getfixturevalue("kubeconfig")
         kube = stack.enter_context(Kube.from_kubeconfig(kubeconfig))
         fakes = {}
-        if local is None:
+        if local is not None:
+            faults = local.faults
+        else:
             stack.enter_context(ControllerProcess.none_runs())
+            proxy = stack.enter_context(FaultyProxy(kubeconfig))
+            kubeconfig, faults = proxy.kubeconfig, proxy.faults
             fakes = {name: stack.enter_context(FakeNode(kube, name, ready_after)) for name in nodes}
         schedulers = stack.enter_context(DaskSchedulers(kube))
-        yield Lab(kubeconfig, kube, schedulers, folder, local, fakes)
+        yield Lab(kubeconfig, kube, schedulers, folder, faults, local, fakes)

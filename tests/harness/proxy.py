@@ -16,6 +16,12 @@ import yaml
 from aiohttp import web
 from kr8s._auth import KubeAuth
 
+from dask_k8s_local.api import Faults, Request, errors
+from dask_k8s_local.api.http.target import target_of, verb_of
+from dask_k8s_local.api.http.watches import Watches
+from dask_k8s_local.api.storage.store import Store
+from dask_k8s_local.interfaces import ApiError
+
 Fault = Literal[409, 429, 500, 503, "timeout", "lost answer"]
 """A status instead of the write; no answer at all; or a connection that breaks after it took effect."""
 
@@ -182,3 +188,71 @@ def kubeconfig_for(server: str, namespace: str) -> dict[str, object]:
         "clusters": [{"name": "proxy", "cluster": {"server": server}}],
         "users": [{"name": "proxy", "user": {}}],
     }
+
+
+class FaultyProxy(ApiProxy):
+    """A proxy that fails on request, as the local Kubernetes does, in front of one that doesn't.
+
+    Attributes
+    ----------
+    faults : Faults
+        What shall go wrong with what is sent through it; only history can't be forgotten.
+    """
+
+    def __init__(self, upstream: Path) -> None:
+        super().__init__(upstream)
+        self._watches = Watches()
+        self.faults = Faults(Store(), self._watches)
+
+    async def _start(self) -> None:
+        await super()._start()
+        self.faults.attach(self._loop)
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        record = record_of(request)
+        write = Write(0, request.method, request.path) if record.is_write else None
+
+        async def handle() -> web.StreamResponse:
+            if record.verb != "watch":
+                return await self._pass_on(request, write)
+            with self._watches.following(_OpenWatch(request.transport), record):
+                return await self._pass_on(request)
+
+        try:
+            return await self.faults.around(record, request, handle)
+        except ApiError as error:
+            headers = {"Retry-After": str(error.details.get("retryAfterSeconds", 1))}
+            return web.json_response(errors.status(error), status=error.code, headers=headers)
+
+
+class _OpenWatch:
+    """A watch that can be cut."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+
+    def cut(self) -> None:
+        self._transport.abort()
+
+    def close(self) -> None:
+        """It ends with its connection."""
+
+
+def record_of(request: web.Request) -> Request:
+    """Return what is remembered of a request."""
+    target = target_of(request.path)
+    watch = request.query.get("watch") in ("true", "1")
+    verb = verb_of(request.method, target, watch=watch) if target else ""
+    full_name = f"{target.plural}.{target.group}".rstrip(".") if target else ""
+    return Request(
+        verb=verb,
+        method=request.method,
+        path=request.path,
+        resource=full_name,
+        subresource=target.subresource if target else "",
+        namespace=(target.namespace or "") if target else "",
+        name=target.name if target else "",
+        user="",
+        user_agent=request.headers.get("User-Agent", ""),
+        field_manager=request.query.get("fieldManager", ""),
+    )
