@@ -10,17 +10,17 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.local.node.kit import World
+from tests.local.node.kit import Cluster
 
 
 @pytest.fixture
-async def world(tmp_path: Path) -> AsyncIterator[World]:
+async def cluster(tmp_path: Path) -> AsyncIterator[Cluster]:
     """An API server and a scheduler without nodes."""
     own = psutil.Process()
     before = {task for task in asyncio.all_tasks() if not task.done()}
     descriptors = own.num_fds()
     processes = set(own.children(recursive=True))
-    async with World(tmp_path) as made:
+    async with Cluster(tmp_path) as made:
         yield made
     assert set(own.children(recursive=True)) <= processes, "processes are left"
     left = {task for task in asyncio.all_tasks() if not task.done()} - {*before, asyncio.current_task()}

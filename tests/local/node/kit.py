@@ -65,7 +65,7 @@ def status_of(pod: Object, name: str = "main") -> Object:
     return next((c for c in everyone if c["name"] == name), {})
 
 
-class World:
+class Cluster:
     """An API server, a scheduler, and the nodes that a test adds."""
 
     def __init__(self, directory: Path) -> None:

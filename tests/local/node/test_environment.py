@@ -10,7 +10,7 @@ import pytest
 
 from dask_k8s_local.interfaces import Object
 from dask_k8s_local.node.pods.environment import argv, expand, service_environment
-from tests.local.node.kit import World, a_pod, a_service, container, is_over, is_ready, state
+from tests.local.node.kit import Cluster, a_pod, a_service, container, is_over, is_ready, state
 
 SHOW = ("python", "-c", "import os, json; print(json.dumps(dict(os.environ)))")
 
@@ -58,25 +58,25 @@ def test_services_have_variables_if_links_are_wanted() -> None:
     assert unlinked.keys() < linked.keys()
 
 
-async def environment(world: World, **fields: Any) -> dict[str, str]:
-    shown: dict[str, str] = json.loads(await world.run(*SHOW, **fields))
+async def environment(cluster: Cluster, **fields: Any) -> dict[str, str]:
+    shown: dict[str, str] = json.loads(await cluster.run(*SHOW, **fields))
     return shown
 
 
-async def test_values_refer_to_those_before_them(world: World) -> None:
-    await world.add_node()
+async def test_values_refer_to_those_before_them(cluster: Cluster) -> None:
+    await cluster.add_node()
     env = [
         {"name": "A", "value": "1"},
         {"name": "B", "value": "$(A)$(C)"},
         {"name": "C", "value": "$(KUBERNETES_SERVICE_HOST)"},
         {"name": "EMPTY"},
     ]
-    seen = await environment(world, env=env)
+    seen = await environment(cluster, env=env)
     assert (seen["A"], seen["B"], seen["C"], seen["EMPTY"]) == ("1", "1$(C)", "127.0.0.1", "")
 
 
-async def test_the_downward_api_tells_about_pod_and_container(world: World) -> None:
-    await world.add_node()
+async def test_the_downward_api_tells_about_pod_and_container(cluster: Cluster) -> None:
+    await cluster.add_node()
 
     def field(path: str) -> Object:
         return {"fieldRef": {"fieldPath": path}}
@@ -98,9 +98,9 @@ async def test_the_downward_api_tells_about_pod_and_container(world: World) -> N
     }
     env = [{"name": name, "valueFrom": source} for name, source in sources.items()]
     resources = {"limits": {"cpu": "500m"}, "requests": {"memory": "1Gi"}}
-    await world.create(a_pod("one", container(*SHOW, env=env, resources=resources), restartPolicy="Never"))
-    pod = await world.until("one", is_over)
-    seen = json.loads(await world.log("one"))
+    await cluster.create(a_pod("one", container(*SHOW, env=env, resources=resources), restartPolicy="Never"))
+    pod = await cluster.until("one", is_over)
+    seen = json.loads(await cluster.log("one"))
     assert seen["NAME"] == "one"
     assert seen["NAMESPACE"] == "default"
     assert seen["UID"] == pod["metadata"]["uid"]
@@ -113,13 +113,13 @@ async def test_the_downward_api_tells_about_pod_and_container(world: World) -> N
     assert int(seen["NODE_MEMORY"]) > 2**28
 
 
-async def test_config_maps_and_secrets_become_variables(world: World) -> None:
-    await world.add_node()
-    await world.create(
+async def test_config_maps_and_secrets_become_variables(cluster: Cluster) -> None:
+    await cluster.add_node()
+    await cluster.create(
         {"kind": "ConfigMap", "metadata": {"name": "config"}, "data": {"K": "v", "FROM": "map"}}
     )
     password = base64.b64encode(b"hidden").decode()
-    await world.create({"kind": "Secret", "metadata": {"name": "secret"}, "data": {"password": password}})
+    await cluster.create({"kind": "Secret", "metadata": {"name": "secret"}, "data": {"password": password}})
     env = [
         {"name": "ONE", "valueFrom": {"configMapKeyRef": {"name": "config", "key": "K"}}},
         {"name": "PASSWORD", "valueFrom": {"secretKeyRef": {"name": "secret", "key": "password"}}},
@@ -131,7 +131,7 @@ async def test_config_maps_and_secrets_become_variables(world: World) -> None:
         {"prefix": "PRE_", "configMapRef": {"name": "config"}},
         {"secretRef": {"name": "missing", "optional": True}},
     ]
-    seen = await environment(world, env=env, envFrom=env_from)
+    seen = await environment(cluster, env=env, envFrom=env_from)
     assert seen["ONE"] == "v"
     assert seen["PASSWORD"] == "hidden"
     assert seen["FROM"] == "env of v"
@@ -139,37 +139,37 @@ async def test_config_maps_and_secrets_become_variables(world: World) -> None:
     assert "NO" not in seen
 
 
-async def test_a_missing_config_map_is_waited_for(world: World) -> None:
-    await world.add_node()
+async def test_a_missing_config_map_is_waited_for(cluster: Cluster) -> None:
+    await cluster.add_node()
     env = [{"name": "ONE", "valueFrom": {"configMapKeyRef": {"name": "later", "key": "K"}}}]
-    await world.create(a_pod("one", container("sleep", "100", env=env)))
-    pod = await world.until("one", lambda pod: state(pod).get("waiting", {}).get("message"))
+    await cluster.create(a_pod("one", container("sleep", "100", env=env)))
+    pod = await cluster.until("one", lambda pod: state(pod).get("waiting", {}).get("message"))
     assert state(pod)["waiting"] == {
         "reason": "CreateContainerConfigError",
         "message": 'configmap "later" not found',
     }
-    assert ("Failed", 'Error: configmap "later" not found') in await world.events("one")
-    await world.create({"kind": "ConfigMap", "metadata": {"name": "later"}, "data": {"K": "v"}})
-    await world.until("one", is_ready)
+    assert ("Failed", 'Error: configmap "later" not found') in await cluster.events("one")
+    await cluster.create({"kind": "ConfigMap", "metadata": {"name": "later"}, "data": {"K": "v"}})
+    await cluster.until("one", is_ready)
 
 
 async def test_nothing_of_this_process_leaks_into_a_container(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("KUBECONFIG", "/somewhere")
     monkeypatch.setenv("DASK_TEMPORARY_DIRECTORY", "/somewhere")
-    await world.add_node()
-    seen = await environment(world, env=[{"name": "PYTHONPATH", "value": "/own"}])
+    await cluster.add_node()
+    seen = await environment(cluster, env=[{"name": "PYTHONPATH", "value": "/own"}])
     assert "KUBECONFIG" not in seen
     assert "DASK_TEMPORARY_DIRECTORY" not in seen
     assert seen["PYTHONPATH"].endswith(":/own")
 
 
-async def test_links_to_services_are_given_unless_unwanted(world: World) -> None:
-    await world.add_node()
-    await world.create(a_service("some", {"app": "x"}, {"port": 80}))
-    await world.create(a_pod("linked", container(*SHOW), restartPolicy="Never"))
-    await world.create(a_pod("unlinked", container(*SHOW), restartPolicy="Never", enableServiceLinks=False))
+async def test_links_to_services_are_given_unless_unwanted(cluster: Cluster) -> None:
+    await cluster.add_node()
+    await cluster.create(a_service("some", {"app": "x"}, {"port": 80}))
+    await cluster.create(a_pod("linked", container(*SHOW), restartPolicy="Never"))
+    await cluster.create(a_pod("unlinked", container(*SHOW), restartPolicy="Never", enableServiceLinks=False))
     for name, expected in (("linked", True), ("unlinked", False)):
-        await world.until(name, is_over)
-        assert ("SOME_SERVICE_HOST" in json.loads(await world.log(name))) is expected
+        await cluster.until(name, is_over)
+        assert ("SOME_SERVICE_HOST" in json.loads(await cluster.log(name))) is expected

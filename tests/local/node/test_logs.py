@@ -8,71 +8,71 @@ import pytest
 
 from dask_k8s_local.interfaces import ApiError, LogOptions
 from dask_k8s_local.node.times import now, parse_timestamp
-from tests.local.node.kit import World, a_pod, container, is_over, is_ready, state, status_of
+from tests.local.node.kit import Cluster, a_pod, container, is_over, is_ready, state, status_of
 
 
-async def test_lines_can_be_counted_cut_and_dated(world: World) -> None:
-    await world.add_node()
+async def test_lines_can_be_counted_cut_and_dated(cluster: Cluster) -> None:
+    await cluster.add_node()
     before = now()
-    await world.create(a_pod("one", container("seq", "1", "5"), restartPolicy="Never"))
-    await world.until("one", is_over)
-    assert await world.log("one") == "1\n2\n3\n4\n5\n"
-    assert await world.log("one", tail_lines=2) == "4\n5\n"
-    assert await world.log("one", tail_lines=0) == ""
-    assert await world.log("one", limit_bytes=5) == "1\n2\n3"
-    assert await world.log("one", since=now()) == ""
-    assert await world.log("one", since=before) == "1\n2\n3\n4\n5\n"
-    dated = (await world.log("one", timestamps=True)).splitlines()
+    await cluster.create(a_pod("one", container("seq", "1", "5"), restartPolicy="Never"))
+    await cluster.until("one", is_over)
+    assert await cluster.log("one") == "1\n2\n3\n4\n5\n"
+    assert await cluster.log("one", tail_lines=2) == "4\n5\n"
+    assert await cluster.log("one", tail_lines=0) == ""
+    assert await cluster.log("one", limit_bytes=5) == "1\n2\n3"
+    assert await cluster.log("one", since=now()) == ""
+    assert await cluster.log("one", since=before) == "1\n2\n3\n4\n5\n"
+    dated = (await cluster.log("one", timestamps=True)).splitlines()
     moment, text = dated[0].split(" ", 1)
     assert text == "1"
     assert before <= parse_timestamp(moment[:26] + "Z") <= now()
 
 
-async def test_a_line_without_an_end_comes_without_one(world: World) -> None:
-    await world.add_node()
-    await world.create(a_pod("one", container("printf", "no end"), restartPolicy="Never"))
-    await world.until("one", is_over)
-    assert await world.log("one") == "no end"
+async def test_a_line_without_an_end_comes_without_one(cluster: Cluster) -> None:
+    await cluster.add_node()
+    await cluster.create(a_pod("one", container("printf", "no end"), restartPolicy="Never"))
+    await cluster.until("one", is_over)
+    assert await cluster.log("one") == "no end"
 
 
-async def test_long_lines_come_whole(world: World) -> None:
-    await world.add_node()
+async def test_long_lines_come_whole(cluster: Cluster) -> None:
+    await cluster.add_node()
     script = "print('x' * 100_000); print('end')"
-    await world.create(a_pod("one", container("python", "-c", script), restartPolicy="Never"))
-    await world.until("one", is_over)
-    assert await world.log("one") == "x" * 100_000 + "\nend\n"
-    dated = await world.log("one", timestamps=True)
+    await cluster.create(a_pod("one", container("python", "-c", script), restartPolicy="Never"))
+    await cluster.until("one", is_over)
+    assert await cluster.log("one") == "x" * 100_000 + "\nend\n"
+    dated = await cluster.log("one", timestamps=True)
     assert dated.count("Z ") == 2
 
 
-async def test_output_and_errors_come_in_order(world: World) -> None:
-    await world.add_node()
+async def test_output_and_errors_come_in_order(cluster: Cluster) -> None:
+    await cluster.add_node()
     script = "echo out; echo err >&2; echo out"
-    await world.create(a_pod("one", container("sh", "-c", script), restartPolicy="Never"))
-    await world.until("one", is_over)
-    assert await world.log("one") == "out\nerr\nout\n"
+    await cluster.create(a_pod("one", container("sh", "-c", script), restartPolicy="Never"))
+    await cluster.until("one", is_over)
+    assert await cluster.log("one") == "out\nerr\nout\n"
 
 
-async def test_the_previous_run_s_log_is_kept(world: World) -> None:
-    await world.add_node()
+async def test_the_previous_run_s_log_is_kept(cluster: Cluster) -> None:
+    await cluster.add_node()
     script = 'echo run >> "$HOME/runs"; wc -l < "$HOME/runs"; test $(wc -l < "$HOME/runs") -ge 2 && sleep 100'
-    await world.create(a_pod("one", container("sh", "-c", script)))
-    await world.until("one", lambda pod: status_of(pod).get("restartCount") == 1 and is_ready(pod))
-    assert (await world.log("one", previous=True)).strip() == "1"
+    await cluster.create(a_pod("one", container("sh", "-c", script)))
+    await cluster.until("one", lambda pod: status_of(pod).get("restartCount") == 1 and is_ready(pod))
+    assert (await cluster.log("one", previous=True)).strip() == "1"
 
 
-async def test_following_ends_with_the_container(world: World) -> None:
-    await world.add_node()
+async def test_following_ends_with_the_container(cluster: Cluster) -> None:
+    await cluster.add_node()
     script = "echo begin; sleep 0.3; echo end"
-    await world.create(a_pod("one", container("sh", "-c", script), restartPolicy="Never"))
-    await world.until("one", is_ready)
-    assert await asyncio.wait_for(world.log("one", follow=True), 10) == "begin\nend\n"
+    await cluster.create(a_pod("one", container("sh", "-c", script), restartPolicy="Never"))
+    await cluster.until("one", is_ready)
+    assert await asyncio.wait_for(cluster.log("one", follow=True), 10) == "begin\nend\n"
 
 
-async def test_missing_logs_are_refused_in_kubelet_s_words(world: World) -> None:
-    agent = await world.add_node(failing_images=("broken/*",))
-    await world.create(a_pod("one", container("true", image="broken/image")))
-    pod = await world.until("one", lambda pod: "waiting" in state(pod))
+async def test_missing_logs_are_refused_in_kubelet_s_words(cluster: Cluster) -> None:
+    agent = await cluster.add_node(failing_images=("broken/*",))
+    await cluster.create(a_pod("one", container("true", image="broken/image")))
+    pod = await cluster.until("one", lambda pod: "waiting" in state(pod))
 
     async def refusal(options: LogOptions) -> tuple[int, str]:
         with pytest.raises(ApiError) as refused:
@@ -90,14 +90,14 @@ async def test_missing_logs_are_refused_in_kubelet_s_words(world: World) -> None
     )
 
 
-async def test_a_log_that_is_too_long_is_rotated_and_still_read(world: World) -> None:
-    await world.add_node()
+async def test_a_log_that_is_too_long_is_rotated_and_still_read(cluster: Cluster) -> None:
+    await cluster.add_node()
     script = "for number in range(150_000): print(f'{number:099}')"
-    await world.create(a_pod("one", container("python", "-c", script), restartPolicy="Never"))
-    await world.until("one", is_over)
-    lines = (await world.log("one")).splitlines()
+    await cluster.create(a_pod("one", container("python", "-c", script), restartPolicy="Never"))
+    await cluster.until("one", is_over)
+    lines = (await cluster.log("one")).splitlines()
     assert int(lines[-1]) == 149_999
     numbers = [int(line) for line in lines]
     assert numbers == list(range(numbers[0], 150_000))
-    files = list(world.directory.rglob("main-0.log*"))
+    files = list(cluster.directory.rglob("main-0.log*"))
     assert sum(file.stat().st_size for file in files) <= 21 * 1024 * 1024

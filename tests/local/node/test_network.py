@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.local.node.kit import World, a_pod, a_service, container, is_over, is_ready, phase
+from tests.local.node.kit import Cluster, a_pod, a_service, container, is_over, is_ready, phase
 
 SERVER = ("python", "-m", "http.server", "8000")
 
@@ -20,21 +20,21 @@ def python(script: str, **fields: Any) -> dict[str, Any]:
 
 
 @pytest.fixture(params=[True, False], ids=["namespaces", "no-namespaces"])
-async def node(request: pytest.FixtureRequest, world: World) -> World:
-    await world.add_node(namespaces=request.param)
-    return world
+async def node(request: pytest.FixtureRequest, cluster: Cluster) -> Cluster:
+    await cluster.add_node(namespaces=request.param)
+    return cluster
 
 
-async def ask(world: World, script: str, name: str = "ask", **spec: Any) -> Any:
+async def ask(cluster: Cluster, script: str, name: str = "ask", **spec: Any) -> Any:
     """Run a script in a pod; return the JSON that it prints."""
-    await world.create(a_pod(name, python("import json, socket\n" + script), restartPolicy="Never", **spec))
-    pod = await world.until(name, is_over)
-    log = await world.log(name)
+    await cluster.create(a_pod(name, python("import json, socket\n" + script), restartPolicy="Never", **spec))
+    pod = await cluster.until(name, is_over)
+    log = await cluster.log(name)
     assert phase(pod) == "Succeeded", log
     return json.loads(log.splitlines()[-1])
 
 
-async def test_a_pod_knows_its_name_and_address(node: World) -> None:
+async def test_a_pod_knows_its_name_and_address(node: Cluster) -> None:
     seen = await ask(
         node,
         "name = socket.gethostname()\n"
@@ -44,7 +44,7 @@ async def test_a_pod_knows_its_name_and_address(node: World) -> None:
     assert seen == ["ask", "ask", address]
 
 
-async def test_two_pods_listen_on_the_same_port(node: World) -> None:
+async def test_two_pods_listen_on_the_same_port(node: Cluster) -> None:
     probe = {"readinessProbe": {"tcpSocket": {"port": 8000}, "periodSeconds": 1}}
     for name in ("one", "two"):
         await node.create(a_pod(name, container(*SERVER, **probe)))
@@ -63,11 +63,11 @@ def status_of_url(url: str) -> int:
 
 
 @pytest.mark.parametrize("host", ["", "0.0.0.0", "127.0.0.1", "localhost", "::", "::1"])
-async def test_wildcard_and_loopback_addresses_are_the_pod_s(world: World, host: str) -> None:
-    await world.add_node()
+async def test_wildcard_and_loopback_addresses_are_the_pod_s(cluster: Cluster, host: str) -> None:
+    await cluster.add_node()
     family = "AF_INET6" if ":" in host else "AF_INET"
     seen = await ask(
-        world,
+        cluster,
         f"""
 server = socket.socket(socket.{family})
 server.bind(({host!r}, 0)); server.listen()
@@ -77,25 +77,25 @@ peer = server.accept()[1][0]
 print(json.dumps([server.getsockname()[0], peer]))
 """,
     )
-    address = (await world.pod("ask"))["status"]["podIP"]
+    address = (await cluster.pod("ask"))["status"]["podIP"]
     assert [name.removeprefix("::ffff:") for name in seen] == [address, address]
 
 
-async def test_loopback_of_one_pod_is_not_another_s(world: World) -> None:
-    await world.add_node()
-    await world.create(
+async def test_loopback_of_one_pod_is_not_another_s(cluster: Cluster) -> None:
+    await cluster.add_node()
+    await cluster.create(
         a_pod("server", container("python", "-m", "http.server", "8000", "--bind", "127.0.0.1"))
     )
-    pod = await world.until("server", is_ready)
+    pod = await cluster.until("server", is_ready)
     seen = await ask(
-        world,
+        cluster,
         "s = socket.socket(); s.settimeout(5)\nprint(json.dumps(s.connect_ex(('127.0.0.1', 8000)) != 0))",
     )
     assert seen is True
-    assert pod["status"]["podIP"] != (await world.pod("ask"))["status"]["podIP"]
+    assert pod["status"]["podIP"] != (await cluster.pod("ask"))["status"]["podIP"]
 
 
-async def test_services_resolve_by_all_their_names(node: World) -> None:
+async def test_services_resolve_by_all_their_names(node: Cluster) -> None:
     ports = [{"name": "web", "port": 80, "targetPort": 8000}]
     service = await node.create(a_service("server", {"app": "server"}, *ports))
     probe = {"readinessProbe": {"tcpSocket": {"port": 8000}, "periodSeconds": 1}}
@@ -129,11 +129,11 @@ print(json.dumps([
     assert peer == [server["status"]["podIP"], 8000]
 
 
-async def test_a_service_without_ready_pods_refuses(world: World) -> None:
-    await world.add_node()
-    await world.create(a_service("empty", {"app": "none"}, {"port": 80}))
+async def test_a_service_without_ready_pods_refuses(cluster: Cluster) -> None:
+    await cluster.add_node()
+    await cluster.create(a_service("empty", {"app": "none"}, {"port": 80}))
     seen = await ask(
-        world,
+        cluster,
         """
 import time, errno
 def attempt():
@@ -152,12 +152,12 @@ print(json.dumps([attempt(), unknown(), is_refused, time.monotonic() - started])
     assert seen[3] < 1
 
 
-async def test_a_headless_service_resolves_to_its_pods(world: World) -> None:
-    await world.add_node()
-    await world.create(a_service("group", {"app": "member"}, {"port": 8000}, clusterIP="None"))
-    await world.create(a_pod("member", container("sleep", "100")))
-    pod = await world.until("member", is_ready)
-    await world.until("group", lambda body: bool(body.get("subsets")), resource="endpoints")
+async def test_a_headless_service_resolves_to_its_pods(cluster: Cluster) -> None:
+    await cluster.add_node()
+    await cluster.create(a_service("group", {"app": "member"}, {"port": 8000}, clusterIP="None"))
+    await cluster.create(a_pod("member", container("sleep", "100")))
+    pod = await cluster.until("member", is_ready)
+    await cluster.until("group", lambda body: bool(body.get("subsets")), resource="endpoints")
     script = """
 import time
 def resolve(name):
@@ -166,20 +166,20 @@ def resolve(name):
         except OSError: time.sleep(0.05)
 print(json.dumps([resolve(name) for name in ("group", "group.default.svc.cluster.local")]))
 """
-    assert await ask(world, script) == [pod["status"]["podIP"]] * 2
+    assert await ask(cluster, script) == [pod["status"]["podIP"]] * 2
 
 
-async def test_a_datagram_socket_tells_the_pod_s_address(world: World) -> None:
-    await world.add_node()
+async def test_a_datagram_socket_tells_the_pod_s_address(cluster: Cluster) -> None:
+    await cluster.add_node()
     script = """
 s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 s.connect(("8.8.8.8", 80))
 print(json.dumps(s.getsockname()[0]))
 """
-    assert await ask(world, script) == (await world.pod("ask"))["status"]["podIP"]
+    assert await ask(cluster, script) == (await cluster.pod("ask"))["status"]["podIP"]
 
 
-async def test_a_pod_reaches_the_api_server(node: World) -> None:
+async def test_a_pod_reaches_the_api_server(node: Cluster) -> None:
     seen = await ask(
         node,
         """
@@ -198,20 +198,20 @@ print(json.dumps([get(f"https://{host}:{port}"), get("https://kubernetes.default
     assert seen == [["ask"], ["ask"]]
 
 
-async def test_pods_on_the_host_s_network_have_its_address(world: World) -> None:
-    await world.add_node()
-    await world.create(a_pod("one", container("sleep", "100"), hostNetwork=True))
-    pod = await world.until("one", is_ready)
+async def test_pods_on_the_host_s_network_have_its_address(cluster: Cluster) -> None:
+    await cluster.add_node()
+    await cluster.create(a_pod("one", container("sleep", "100"), hostNetwork=True))
+    pod = await cluster.until("one", is_ready)
     assert pod["status"]["podIP"] == pod["status"]["hostIP"]
 
 
-async def test_a_user_s_own_sitecustomize_still_runs(world: World) -> None:
-    await world.add_node()
+async def test_a_user_s_own_sitecustomize_still_runs(cluster: Cluster) -> None:
+    await cluster.add_node()
     code = "import builtins; builtins.CUSTOMIZED = 'yes'"
-    await world.create(
+    await cluster.create(
         {"kind": "ConfigMap", "metadata": {"name": "site"}, "data": {"sitecustomize.py": code}}
     )
-    log = await world.run(
+    log = await cluster.run(
         "python",
         "-c",
         "import sys, socket\n"
@@ -223,24 +223,24 @@ async def test_a_user_s_own_sitecustomize_still_runs(world: World) -> None:
     assert log == "yes run False\n"
 
 
-async def test_what_fails_is_told_and_the_process_goes_on(world: World) -> None:
-    await world.add_node()
-    log = await world.run("sh", "-c", "_POD_NETWORK=broken python -c 'print(1)'")
+async def test_what_fails_is_told_and_the_process_goes_on(cluster: Cluster) -> None:
+    await cluster.add_node()
+    log = await cluster.run("sh", "-c", "_POD_NETWORK=broken python -c 'print(1)'")
     assert "_pod_network is not installed" in log
     assert log.endswith("1\n")
 
 
-async def test_a_node_port_is_open_to_the_machine(world: World) -> None:
-    await world.add_node()
+async def test_a_node_port_is_open_to_the_machine(cluster: Cluster) -> None:
+    await cluster.add_node()
     ports = {"port": 80, "targetPort": 8000}
-    service = await world.create(a_service("server", {"app": "server"}, ports, type="NodePort"))
+    service = await cluster.create(a_service("server", {"app": "server"}, ports, type="NodePort"))
     probe = {"readinessProbe": {"tcpSocket": {"port": 8000}, "periodSeconds": 1}}
-    await world.create(a_pod("server", container(*SERVER, **probe)))
-    await world.until("server", is_ready)
-    await world.until("server", lambda body: bool(body.get("subsets")), resource="endpoints")
+    await cluster.create(a_pod("server", container(*SERVER, **probe)))
+    await cluster.until("server", is_ready)
+    await cluster.until("server", lambda body: bool(body.get("subsets")), resource="endpoints")
     (address,) = {
         entry["address"]
-        for node in await world.api.list("nodes")
+        for node in await cluster.api.list("nodes")
         for entry in node["status"]["addresses"]
         if entry["type"] == "InternalIP"
     }
@@ -249,12 +249,12 @@ async def test_a_node_port_is_open_to_the_machine(world: World) -> None:
     assert await asyncio.to_thread(status_of_url, f"http://{address}:{port}/") == 200
 
 
-async def test_several_local_kubernetes_share_a_machine(world: World, tmp_path_factory: Any) -> None:
-    await world.add_node()
-    async with World(tmp_path_factory.mktemp("other")) as other:
+async def test_several_local_kubernetes_share_a_machine(cluster: Cluster, tmp_path_factory: Any) -> None:
+    await cluster.add_node()
+    async with Cluster(tmp_path_factory.mktemp("other")) as other:
         await other.add_node()
-        for each in (world, other):
+        for each in (cluster, other):
             await each.create(a_pod("one", container(*SERVER)))
-        addresses = {(await each.until("one", is_ready))["status"]["podIP"] for each in (world, other)}
+        addresses = {(await each.until("one", is_ready))["status"]["podIP"] for each in (cluster, other)}
         assert len(addresses) == 2
         assert all(socket.inet_aton(address)[0] == 127 for address in addresses)

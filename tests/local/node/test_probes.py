@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.local.node.kit import World, a_pod, condition, container, is_ready, phase, state, status_of
+from tests.local.node.kit import Cluster, a_pod, condition, container, is_ready, phase, state, status_of
 from tests.local.node.test_termination import log_has
 
 SERVER = ("python", "-m", "http.server", "8000")
@@ -23,21 +23,23 @@ def command(script: str) -> dict[str, Any]:
     return {"exec": {"command": ["sh", "-c", script]}}
 
 
-async def test_a_pod_is_ready_when_its_http_probe_answers(world: World) -> None:
-    await world.add_node(probe_scale=0.05)
+async def test_a_pod_is_ready_when_its_http_probe_answers(cluster: Cluster) -> None:
+    await cluster.add_node(probe_scale=0.05)
     named = {"ports": [{"name": "web", "containerPort": 8000}]}
-    await world.create(a_pod("one", container(*SERVER, **named, **probe("readinessProbe", get(port="web")))))
-    pod = await world.until("one", lambda pod: "running" in state(pod))
+    await cluster.create(
+        a_pod("one", container(*SERVER, **named, **probe("readinessProbe", get(port="web"))))
+    )
+    pod = await cluster.until("one", lambda pod: "running" in state(pod))
     assert condition(pod, "Ready")["reason"] == "ContainersNotReady"
     assert condition(pod, "Ready")["message"] == "containers with unready status: [main]"
-    await world.until("one", is_ready)
+    await cluster.until("one", is_ready)
 
 
-async def test_a_refused_connection_is_told_in_kubelet_s_words(world: World) -> None:
-    await world.add_node(probe_scale=0.05)
-    await world.create(a_pod("one", container("sleep", "100", **probe("readinessProbe", get("/health")))))
-    event = await world.until_event("one", "Unhealthy")
-    address = (await world.pod("one"))["status"]["podIP"]
+async def test_a_refused_connection_is_told_in_kubelet_s_words(cluster: Cluster) -> None:
+    await cluster.add_node(probe_scale=0.05)
+    await cluster.create(a_pod("one", container("sleep", "100", **probe("readinessProbe", get("/health")))))
+    event = await cluster.until_event("one", "Unhealthy")
+    address = (await cluster.pod("one"))["status"]["podIP"]
     assert event["message"] == (
         f'Readiness probe failed: Get "http://{address}:8000/health": dial tcp {address}:8000: '
         "connect: connection refused"
@@ -45,99 +47,99 @@ async def test_a_refused_connection_is_told_in_kubelet_s_words(world: World) -> 
     assert event["involvedObject"]["fieldPath"] == "spec.containers{main}"
 
 
-async def test_a_bad_status_is_not_ready(world: World) -> None:
-    await world.add_node(probe_scale=0.05)
+async def test_a_bad_status_is_not_ready(cluster: Cluster) -> None:
+    await cluster.add_node(probe_scale=0.05)
     probes = probe("readinessProbe", get("/missing"))
-    await world.create(a_pod("one", container(*SERVER, **probes)))
+    await cluster.create(a_pod("one", container(*SERVER, **probes)))
 
     def has_answered(event: dict[str, Any]) -> bool:
         return "statuscode" in event["message"]
 
-    async for _, event in world.api.watch("events", field_selector="reason=Unhealthy"):
+    async for _, event in cluster.api.watch("events", field_selector="reason=Unhealthy"):
         if has_answered(event):
             assert event["message"] == "Readiness probe failed: HTTP probe failed with statuscode: 404"
             break
-    assert not is_ready(await world.pod("one"))
+    assert not is_ready(await cluster.pod("one"))
 
 
-async def test_readiness_comes_and_goes(world: World) -> None:
-    await world.add_node(probe_scale=0.05)
+async def test_readiness_comes_and_goes(cluster: Cluster) -> None:
+    await cluster.add_node(probe_scale=0.05)
     script = 'touch "$HOME/ready"; sleep 100'
     probes = probe("readinessProbe", command('test -e "$HOME/ready"'), failureThreshold=1)
-    await world.create(a_pod("one", container("sh", "-c", script, **probes)))
-    pod = await world.until("one", is_ready)
-    agent = world.server.kubelets["local"]
+    await cluster.create(a_pod("one", container("sh", "-c", script, **probes)))
+    pod = await cluster.until("one", is_ready)
+    agent = cluster.server.kubelets["local"]
     await agent.exec(pod, "main", ["sh", "-c", 'rm "$HOME/ready"'], b"")
-    await world.until("one", lambda pod: not is_ready(pod))
-    assert status_of(await world.pod("one"))["restartCount"] == 0
+    await cluster.until("one", lambda pod: not is_ready(pod))
+    assert status_of(await cluster.pod("one"))["restartCount"] == 0
 
 
-async def test_a_tcp_probe_asks_for_a_connection(world: World) -> None:
-    await world.add_node(probe_scale=0.05)
-    await world.create(
+async def test_a_tcp_probe_asks_for_a_connection(cluster: Cluster) -> None:
+    await cluster.add_node(probe_scale=0.05)
+    await cluster.create(
         a_pod("one", container(*SERVER, **probe("readinessProbe", {"tcpSocket": {"port": 8000}})))
     )
-    await world.until("one", is_ready)
+    await cluster.until("one", is_ready)
 
 
-async def test_a_container_that_is_not_alive_is_restarted(world: World) -> None:
-    await world.add_node(probe_scale=0.05)
+async def test_a_container_that_is_not_alive_is_restarted(cluster: Cluster) -> None:
+    await cluster.add_node(probe_scale=0.05)
     probes = probe("livenessProbe", command("echo sick; exit 1"), failureThreshold=2)
-    await world.create(a_pod("one", container("sleep", "100", **probes)))
-    pod = await world.until("one", lambda pod: status_of(pod).get("restartCount", 0) >= 1)
+    await cluster.create(a_pod("one", container("sleep", "100", **probes)))
+    pod = await cluster.until("one", lambda pod: status_of(pod).get("restartCount", 0) >= 1)
     assert status_of(pod)["lastState"]["terminated"]["exitCode"] == 143
-    events = await world.events("one")
+    events = await cluster.events("one")
     assert ("Unhealthy", "Liveness probe failed: sick\n") in events
     assert ("Killing", "Container main failed liveness probe, will be restarted") in events
 
 
-async def test_other_probes_wait_for_the_startup_probe(world: World) -> None:
-    await world.add_node(probe_scale=0.05)
+async def test_other_probes_wait_for_the_startup_probe(cluster: Cluster) -> None:
+    await cluster.add_node(probe_scale=0.05)
     script = 'until test -e "$HOME/go"; do sleep 0.05; done; touch "$HOME/started"; sleep 100'
     probes = {
         **probe("startupProbe", command('test -e "$HOME/started"'), failureThreshold=10_000),
         **probe("livenessProbe", command('test -e "$HOME/started"'), failureThreshold=1),
     }
-    await world.create(a_pod("one", container("sh", "-c", script, **probes)))
-    await world.until_event("one", "Unhealthy")
-    pod = await world.pod("one")
+    await cluster.create(a_pod("one", container("sh", "-c", script, **probes)))
+    await cluster.until_event("one", "Unhealthy")
+    pod = await cluster.pod("one")
     assert status_of(pod)["started"] is False
     assert not is_ready(pod)
-    await world.server.kubelets["local"].exec(pod, "main", ["sh", "-c", 'touch "$HOME/go"'], b"")
-    pod = await world.until("one", is_ready)
+    await cluster.server.kubelets["local"].exec(pod, "main", ["sh", "-c", 'touch "$HOME/go"'], b"")
+    pod = await cluster.until("one", is_ready)
     assert status_of(pod)["restartCount"] == 0
 
 
-async def test_a_startup_probe_that_never_passes_restarts_the_container(world: World) -> None:
-    await world.add_node(probe_scale=0.05)
+async def test_a_startup_probe_that_never_passes_restarts_the_container(cluster: Cluster) -> None:
+    await cluster.add_node(probe_scale=0.05)
     probes = probe("startupProbe", command("exit 1"), failureThreshold=2)
-    await world.create(a_pod("one", container("sleep", "100", **probes)))
-    await world.until("one", lambda pod: status_of(pod).get("restartCount", 0) >= 1)
+    await cluster.create(a_pod("one", container("sleep", "100", **probes)))
+    await cluster.until("one", lambda pod: status_of(pod).get("restartCount", 0) >= 1)
 
 
-async def test_a_probe_that_does_not_answer_in_time_fails(world: World) -> None:
-    await world.add_node(probe_scale=0.05)
-    await world.create(
+async def test_a_probe_that_does_not_answer_in_time_fails(cluster: Cluster) -> None:
+    await cluster.add_node(probe_scale=0.05)
+    await cluster.create(
         a_pod("one", container("sleep", "100", **probe("readinessProbe", command("sleep 100"))))
     )
-    event = await world.until_event("one", "Unhealthy")
+    event = await cluster.until_event("one", "Unhealthy")
     assert "timed out after 1s" in event["message"]
 
 
-async def test_a_post_start_hook_that_fails_restarts_the_container(world: World) -> None:
-    await world.add_node()
+async def test_a_post_start_hook_that_fails_restarts_the_container(cluster: Cluster) -> None:
+    await cluster.add_node()
     hook = {"postStart": {"exec": {"command": ["sh", "-c", "echo no; exit 1"]}}}
-    await world.create(a_pod("one", container("sleep", "100", lifecycle=hook), restartPolicy="Never"))
-    pod = await world.until("one", lambda pod: phase(pod) == "Failed")
-    assert ("FailedPostStartHook", "PostStartHook failed: no\n") in await world.events("one")
+    await cluster.create(a_pod("one", container("sleep", "100", lifecycle=hook), restartPolicy="Never"))
+    pod = await cluster.until("one", lambda pod: phase(pod) == "Failed")
+    assert ("FailedPostStartHook", "PostStartHook failed: no\n") in await cluster.events("one")
     assert state(pod)["terminated"]["exitCode"] == 143
 
 
-async def test_logs_can_be_followed_by_several(world: World) -> None:
-    await world.add_node()
+async def test_logs_can_be_followed_by_several(cluster: Cluster) -> None:
+    await cluster.add_node()
     script = "for i in 1 2 3; do echo line $i; sleep 0.1; done"
-    await world.create(a_pod("one", container("sh", "-c", script), restartPolicy="Never"))
-    await world.until("one", is_ready)
-    await log_has(world, "one", "line 1")
-    text = await world.log("one", follow=True)
+    await cluster.create(a_pod("one", container("sh", "-c", script), restartPolicy="Never"))
+    await cluster.until("one", is_ready)
+    await log_has(cluster, "one", "line 1")
+    text = await cluster.log("one", follow=True)
     assert text == "line 1\nline 2\nline 3\n"

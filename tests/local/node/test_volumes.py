@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from tests.local.node.kit import World, a_pod, container, is_over, is_ready, phase
+from tests.local.node.kit import Cluster, a_pod, container, is_over, is_ready, phase
 
 ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 
@@ -21,16 +21,16 @@ def mount(path: str, name: str = "volume", **options: object) -> dict[str, objec
 
 
 @pytest.fixture(params=[True, False], ids=["namespaces", "no-namespaces"])
-async def node(request: pytest.FixtureRequest, world: World) -> World:
+async def node(request: pytest.FixtureRequest, cluster: Cluster) -> Cluster:
     """A node; where there are no namespaces, Python programs see the volumes nevertheless."""
-    await world.add_node(namespaces=request.param)
-    return world
+    await cluster.add_node(namespaces=request.param)
+    return cluster
 
 
-async def test_containers_of_a_pod_share_an_empty_dir(world: World) -> None:
-    await world.add_node()
+async def test_containers_of_a_pod_share_an_empty_dir(cluster: Cluster) -> None:
+    await cluster.add_node()
     init = container("sh", "-c", "echo shared > /never/seen/file", name="init", **mount("/never/seen"))
-    log = await world.run(
+    log = await cluster.run(
         *cat("/elsewhere/file"),
         initContainers=[init],
         volumes=[{"name": "volume", "emptyDir": {}}],
@@ -40,7 +40,7 @@ async def test_containers_of_a_pod_share_an_empty_dir(world: World) -> None:
     assert not any(path in os.listdir("/") for path in ("never", "elsewhere"))
 
 
-async def test_config_maps_and_secrets_are_files(node: World) -> None:
+async def test_config_maps_and_secrets_are_files(node: Cluster) -> None:
     await node.create(
         {
             "kind": "ConfigMap",
@@ -77,7 +77,7 @@ async def test_config_maps_and_secrets_are_files(node: World) -> None:
     assert log == "['a.yaml', 'b.yaml', 'c'] C A hidden 0o400 ['name'] [] True\n"
 
 
-async def test_the_downward_api_is_files_too(node: World) -> None:
+async def test_the_downward_api_is_files_too(node: Cluster) -> None:
     items = [
         {"path": "labels", "fieldRef": {"fieldPath": "metadata.labels"}},
         {"path": "name", "fieldRef": {"fieldPath": "metadata.name"}},
@@ -87,15 +87,15 @@ async def test_the_downward_api_is_files_too(node: World) -> None:
     assert log == 'run\napp="run"\n'
 
 
-async def test_a_read_only_mount_cannot_be_written(world: World) -> None:
-    await world.add_node()
+async def test_a_read_only_mount_cannot_be_written(cluster: Cluster) -> None:
+    await cluster.add_node()
     volumes = [{"name": "volume", "emptyDir": {}}]
     script = "touch /data/file 2>&1; true"
-    log = await world.run("sh", "-c", script, volumes=volumes, **mount("/data", readOnly=True))
+    log = await cluster.run("sh", "-c", script, volumes=volumes, **mount("/data", readOnly=True))
     assert "Read-only file system" in log
 
 
-async def test_a_sub_path_is_a_part_of_a_volume(node: World) -> None:
+async def test_a_sub_path_is_a_part_of_a_volume(node: Cluster) -> None:
     await node.create({"kind": "ConfigMap", "metadata": {"name": "config"}, "data": {"a.yaml": "A"}})
     volumes = [{"name": "volume", "configMap": {"name": "config"}}]
     log = await node.run(
@@ -104,55 +104,55 @@ async def test_a_sub_path_is_a_part_of_a_volume(node: World) -> None:
     assert log == "A\n"
 
 
-async def test_a_host_path_is_the_machine_s(world: World, tmp_path_factory: object) -> None:
-    await world.add_node()
+async def test_a_host_path_is_the_machine_s(cluster: Cluster, tmp_path_factory: object) -> None:
+    await cluster.add_node()
     directory = tmp_path_factory.mktemp("host")  # type: ignore[attr-defined]
     volumes = [{"name": "volume", "hostPath": {"path": str(directory)}}]
-    await world.run("sh", "-c", "echo here > /host/file", volumes=volumes, **mount("/host"))
+    await cluster.run("sh", "-c", "echo here > /host/file", volumes=volumes, **mount("/host"))
     assert (directory / "file").read_text() == "here\n"
 
 
-async def test_a_missing_config_map_holds_the_pod_back(world: World) -> None:
-    await world.add_node()
+async def test_a_missing_config_map_holds_the_pod_back(cluster: Cluster) -> None:
+    await cluster.add_node()
     volumes = [{"name": "volume", "configMap": {"name": "later"}}]
-    await world.create(
+    await cluster.create(
         a_pod("one", container(*cat("/x/k"), **mount("/x")), volumes=volumes, restartPolicy="Never")
     )
-    event = await world.until_event("one", "FailedMount")
+    event = await cluster.until_event("one", "FailedMount")
     assert event["message"] == 'MountVolume.SetUp failed for volume "volume" : configmap "later" not found'
-    assert phase(await world.pod("one")) == "Pending"
-    await world.create({"kind": "ConfigMap", "metadata": {"name": "later"}, "data": {"k": "v"}})
-    await world.until("one", is_over)
-    assert await world.log("one") == "v\n"
+    assert phase(await cluster.pod("one")) == "Pending"
+    await cluster.create({"kind": "ConfigMap", "metadata": {"name": "later"}, "data": {"k": "v"}})
+    await cluster.until("one", is_over)
+    assert await cluster.log("one") == "v\n"
 
 
-async def test_a_volume_that_cannot_be_had_is_refused_with_a_reason(world: World) -> None:
-    await world.add_node()
+async def test_a_volume_that_cannot_be_had_is_refused_with_a_reason(cluster: Cluster) -> None:
+    await cluster.add_node()
     volumes = [{"name": "volume", "nfs": {"server": "server", "path": "/"}}]
-    await world.create(a_pod("one", container("true", **mount("/x")), volumes=volumes))
-    event = await world.until_event("one", "FailedMount")
+    await cluster.create(a_pod("one", container("true", **mount("/x")), volumes=volumes))
+    event = await cluster.until_event("one", "FailedMount")
     assert 'volume "volume" of the kind nfs can\'t be mounted on this node' in event["message"]
-    await world.delete("one")
-    await world.until_gone("one")
+    await cluster.delete("one")
+    await cluster.until_gone("one")
 
 
-async def test_a_changed_config_map_reaches_a_running_pod(world: World) -> None:
-    await world.add_node()
-    await world.create({"kind": "ConfigMap", "metadata": {"name": "config"}, "data": {"k": "old"}})
+async def test_a_changed_config_map_reaches_a_running_pod(cluster: Cluster) -> None:
+    await cluster.add_node()
+    await cluster.create({"kind": "ConfigMap", "metadata": {"name": "config"}, "data": {"k": "old"}})
     volumes = [{"name": "volume", "configMap": {"name": "config"}}]
     script = "until grep -q new /config/k; do sleep 0.05; done; cat /config/k"
-    await world.create(
+    await cluster.create(
         a_pod(
             "one", container("sh", "-c", script, **mount("/config")), volumes=volumes, restartPolicy="Never"
         )
     )
-    await world.until("one", is_ready)
-    await world.api.patch("configmaps", "default", "config", {"data": {"k": "new"}})
-    await world.until("one", is_over)
-    assert await world.log("one") == "new"
+    await cluster.until("one", is_ready)
+    await cluster.api.patch("configmaps", "default", "config", {"data": {"k": "new"}})
+    await cluster.until("one", is_over)
+    assert await cluster.log("one") == "new"
 
 
-async def test_a_pod_finds_its_service_account(node: World) -> None:
+async def test_a_pod_finds_its_service_account(node: Cluster) -> None:
     log = await node.run(*cat(f"{ACCOUNT}/token", f"{ACCOUNT}/namespace", f"{ACCOUNT}/ca.crt"))
     token, namespace, *authority = log.split("\n")
     assert token == node.server.token
@@ -160,19 +160,19 @@ async def test_a_pod_finds_its_service_account(node: World) -> None:
     assert "\n".join(authority).strip() == node.server.ca_pem.decode().strip()
 
 
-async def test_each_service_account_may_have_a_token_of_its_own(world: World) -> None:
-    await world.add_node(token=lambda namespace, name: f"{namespace}:{name}")
-    await world.api.create("serviceaccounts", "default", {"metadata": {"name": "worker"}})
+async def test_each_service_account_may_have_a_token_of_its_own(cluster: Cluster) -> None:
+    await cluster.add_node(token=lambda namespace, name: f"{namespace}:{name}")
+    await cluster.api.create("serviceaccounts", "default", {"metadata": {"name": "worker"}})
     reads = container(*cat(f"{ACCOUNT}/token"))
-    await world.create(a_pod("one", reads, restartPolicy="Never", serviceAccountName="worker"))
-    await world.until("one", is_over)
-    assert await world.log("one") == "default:worker\n"
+    await cluster.create(a_pod("one", reads, restartPolicy="Never", serviceAccountName="worker"))
+    await cluster.until("one", is_over)
+    assert await cluster.log("one") == "default:worker\n"
 
 
-async def test_a_pod_may_do_without_its_service_account(world: World) -> None:
-    await world.add_node()
+async def test_a_pod_may_do_without_its_service_account(cluster: Cluster) -> None:
+    await cluster.add_node()
     script = f"import os; print(os.path.exists({ACCOUNT!r}))"
-    await world.create(
+    await cluster.create(
         a_pod(
             "one",
             container("python", "-c", script),
@@ -180,11 +180,11 @@ async def test_a_pod_may_do_without_its_service_account(world: World) -> None:
             automountServiceAccountToken=False,
         )
     )
-    await world.until("one", is_over)
-    assert await world.log("one") == "False\n"
+    await cluster.until("one", is_over)
+    assert await cluster.log("one") == "False\n"
 
 
-async def test_scripts_in_volumes_run_without_namespaces_too(node: World) -> None:
+async def test_scripts_in_volumes_run_without_namespaces_too(node: Cluster) -> None:
     script = (
         "import pathlib, os; print(pathlib.Path('/scripts/main.py').exists(), os.listdir('/scripts/sub'))"
     )
@@ -200,8 +200,8 @@ async def test_scripts_in_volumes_run_without_namespaces_too(node: World) -> Non
     assert log == "True ['other']\n"
 
 
-async def test_without_namespaces_the_pod_is_told_who_sees_its_volumes(world: World) -> None:
-    await world.add_node(namespaces=False)
-    await world.run("true", volumes=[{"name": "volume", "emptyDir": {}}], **mount("/data"))
-    events = await world.events("run")
+async def test_without_namespaces_the_pod_is_told_who_sees_its_volumes(cluster: Cluster) -> None:
+    await cluster.add_node(namespaces=False)
+    await cluster.run("true", volumes=[{"name": "volume", "emptyDir": {}}], **mount("/data"))
+    events = await cluster.events("run")
     assert "MountsRedirected" in [reason for reason, _ in events]

@@ -1,4 +1,4 @@
-"""A job on an API server made of a dictionary: turn by turn, with all others played by hand."""
+"""A job on an API server made of a dictionary: reconcile by reconcile, with all others played by hand."""
 
 from __future__ import annotations
 
@@ -141,8 +141,8 @@ class Story:
             return None
         return ObservedCluster(cluster, self.now, tuple(map(_pod_of(cluster), self.schedulers))).scheduler
 
-    def turn(self) -> Plan:
-        """One turn, as the reconciler has it; the plan may be carried out in part only."""
+    def reconcile(self) -> Plan:
+        """One reconcile; the plan may be carried out in part only."""
         observed = self.observe()
         if not observed.job.status.get("jobStatus"):
             self._write_status(created_job_status(observed))
@@ -155,15 +155,15 @@ class Story:
         self._write_status(job_status(self.observe(), self.plan, Outcome()))
         return self.plan
 
-    def turns(self, number: int = 8) -> None:
-        """As many turns as it takes until nothing is left to do."""
+    def reconciles(self, number: int = 8) -> None:
+        """As many reconciles as it takes until nothing is left to do."""
         for _ in range(number):
             before = copy.deepcopy((self.job, self.cluster, self.pods))
             if self.job is not None:
-                self.turn()
+                self.reconcile()
             if before == (self.job, self.cluster, self.pods):
                 return
-        raise AssertionError(f"not settled after {number} turns: {self.log}")
+        raise AssertionError(f"not settled after {number} reconciles: {self.log}")
 
     def _write(self, action: Action) -> None:
         match action:

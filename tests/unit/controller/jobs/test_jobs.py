@@ -17,20 +17,20 @@ def running(**spec: Any) -> Story:
     if "clusterRef" in spec:
         story.cluster_appears(spec["clusterRef"]["name"])
         story.scheduler_starts()
-    story.turns()
+    story.reconciles()
     if "clusterRef" not in spec:
         story.scheduler_starts()
-    story.turns()
+    story.reconciles()
     story.pod_runs()
     story.passes(5)
-    story.turns()
+    story.reconciles()
     return story
 
 
 class TestStarting:
     def test_the_cluster_comes_first_and_is_the_jobs(self) -> None:
         story = Story()
-        story.turns()
+        story.reconciles()
         assert story.log[:2] == ["status JobCreated", "create DaskCluster j"]
         assert story.status["jobStatus"] == "ClusterCreated"
         assert story.status["clusterName"] == "j"
@@ -42,9 +42,9 @@ class TestStarting:
 
     def test_the_pod_starts_when_the_scheduler_is_ready(self) -> None:
         story = Story()
-        story.turns()
+        story.reconciles()
         story.scheduler_starts()
-        story.turns()
+        story.reconciles()
         pod = story.pods["j-runner"]
         assert pod["metadata"]["labels"][labels.COMPONENT] == "job-runner"
         assert pod["metadata"]["labels"][labels.CLUSTER_NAME] == "j"
@@ -63,15 +63,15 @@ class TestStarting:
 
     def test_it_waits_for_workers_if_asked_to(self) -> None:
         story = Story(minReadyWorkers=2)
-        story.turns()
+        story.reconciles()
         story.scheduler_starts()
         story.ready_workers = 1
-        story.turns()
+        story.reconciles()
         assert story.pods == {}
         assert story.condition("Ready") == ("False", "WorkersNotReady")
         assert "1 of 2 workers" in story.conditions["Ready"]["message"]
         story.ready_workers = 2
-        story.turns()
+        story.reconciles()
         assert list(story.pods) == ["j-runner"]
 
     def test_what_the_user_sets_wins(self) -> None:
@@ -104,7 +104,7 @@ class TestStarting:
             assert "kubectl.kubernetes.io/last-applied-configuration" not in child["metadata"]["annotations"]
         assert story.job is not None
         story.job["metadata"]["labels"] = {"team": "other"}
-        story.turns()
+        story.reconciles()
         assert story.cluster["metadata"]["labels"]["team"] == "other"
         assert story.pods["j-runner"]["metadata"]["labels"]["team"] == "other"
 
@@ -114,7 +114,7 @@ class TestEnding:
         story = running()
         story.passes(7)
         story.pod_ends()
-        story.turns()
+        story.reconciles()
         assert story.status["jobStatus"] == "Successful"
         assert story.status["startTime"] == "2026-11-23T12:00:05Z"
         assert story.status["endTime"] == "2026-11-23T12:00:12Z"
@@ -127,17 +127,17 @@ class TestEnding:
     def test_its_end_is_written_before_anything_goes(self) -> None:
         story = running()
         story.pod_ends()
-        story.turns()
+        story.reconciles()
         assert story.log[-2:] == ["status Successful", "delete DaskCluster j"]
 
     def test_a_pod_that_ended_before_anybody_saw_it_run(self) -> None:
         story = Story()
-        story.turns()
+        story.reconciles()
         story.scheduler_starts()
-        story.turns()
+        story.reconciles()
         story.passes(3)
         story.pod_ends()
-        story.turns()
+        story.reconciles()
         assert story.status["jobStatus"] == "Successful"
         assert story.status["startTime"] == "2026-11-23T12:00:00Z"
         assert story.status["endTime"] == "2026-11-23T12:00:03Z"
@@ -158,37 +158,37 @@ class TestEnding:
     ) -> None:
         story = running(cleanupPolicy=policy, backoffLimit=0)
         story.pod_ends(exit_code=exit_code)
-        story.turns()
+        story.reconciles()
         assert (story.cluster is not None) == cluster_stays
 
     def test_the_job_goes_after_its_time_to_live(self) -> None:
         story = running(ttlSecondsAfterFinished=60)
         story.pod_ends()
-        story.turns()
+        story.reconciles()
         assert story.plan.requeue_at is not None
         assert (story.plan.requeue_at - story.now).total_seconds() == 60
         story.passes(59)
-        story.turns()
+        story.reconciles()
         assert story.job is not None
         story.passes(1)
-        story.turns()
+        story.reconciles()
         assert story.job is None
 
     def test_nothing_is_done_for_a_job_that_is_being_deleted(self) -> None:
         story = Story(metadata={"deletionTimestamp": time()})
-        story.turns()
+        story.reconciles()
         assert story.cluster is None
         assert story.pods == {}
 
     def test_nothing_changes_a_finished_job(self) -> None:
         story = running()
         story.pod_ends()
-        story.turns()
+        story.reconciles()
         before = story.status
         story.user_sets(suspend=True)
         story.pod_vanishes()
         story.passes(1000)
-        story.turns()
+        story.reconciles()
         assert story.pods == {}
         assert story.cluster is None
         for field in ("jobStatus", "startTime", "endTime", "attempts"):
@@ -201,7 +201,7 @@ class TestFailing:
     def test_without_a_limit_the_kubelet_restarts_it_until_it_succeeds(self) -> None:
         story = running()
         story.container_crashes(restarts=40, waits=True)
-        story.turns()
+        story.reconciles()
         assert story.status["jobStatus"] == "Running"
         assert story.condition("Reconciling") == ("True", "JobRetrying")
         assert "exit code 3: Traceback: no such file" in story.conditions["Ready"]["message"]
@@ -214,13 +214,13 @@ class TestFailing:
             "message": "low on memory",
         }
         story.passes(10)
-        story.turns()
+        story.reconciles()
         assert list(story.pods) == ["j-runner", "j-runner-2"]
 
     def test_without_a_limit_a_pod_that_is_never_restarted_fails_the_job(self) -> None:
         story = running(pod={"restartPolicy": "Never"})
         story.pod_ends(exit_code=4, words="out of luck\n")
-        story.turns()
+        story.reconciles()
         assert story.status["jobStatus"] == "Failed"
         assert story.condition("Failed") == ("True", "PodFailed")
         assert story.conditions["Failed"]["message"] == (
@@ -231,7 +231,7 @@ class TestFailing:
         story = running(backoffLimit=0)
         assert story.pods["j-runner"]["spec"]["restartPolicy"] == "Never"
         story.pod_ends(exit_code=4, words="out of luck\n")
-        story.turns()
+        story.reconciles()
         assert story.condition("Failed") == ("True", "BackoffLimitExceeded")
         assert story.conditions["Failed"]["message"] == (
             "1 failure, and spec.backoffLimit is 0. "
@@ -245,7 +245,7 @@ class TestFailing:
     def test_a_deadline_of_the_pod_itself_would_stop_any_other_pod_too(self) -> None:
         story = running()
         story.pods["j-runner"]["status"] = {"phase": "Failed", "reason": "DeadlineExceeded"}
-        story.turns()
+        story.reconciles()
         assert story.condition("Failed") == ("True", "PodFailed")
         assert "DeadlineExceeded" in story.conditions["Failed"]["message"]
 
@@ -253,32 +253,32 @@ class TestFailing:
         story = running(backoffLimit=1)
         earlier = story.pods["j-runner"]
         story.pod_vanishes()
-        story.turns()
+        story.reconciles()
         story.pods["j-runner"] = earlier
-        story.turns()
+        story.reconciles()
         assert list(story.pods) == ["j-runner-2"]
 
     def test_it_fails_twice_and_then_succeeds(self) -> None:
         story = running(backoffLimit=2, pod={"restartPolicy": "Never"})
         story.pod_ends(exit_code=1)
-        story.turns()
+        story.reconciles()
         assert list(story.pods) == ["j-runner"]
         assert story.condition("Ready") == ("False", "BackOff")
         story.passes(10)
-        story.turns()
+        story.reconciles()
         story.pod_runs("j-runner-2")
         story.pod_ends("j-runner-2", exit_code=1)
-        story.turns()
+        story.reconciles()
         story.passes(19)
-        story.turns()
+        story.reconciles()
         assert "j-runner-3" not in story.pods
         story.passes(1)
-        story.turns()
+        story.reconciles()
         story.pod_runs("j-runner-3")
-        story.turns()
+        story.reconciles()
         assert story.status["jobStatus"] == "Running"
         story.pod_ends("j-runner-3")
-        story.turns()
+        story.reconciles()
         assert story.status["jobStatus"] == "Successful"
         assert story.status["attempts"] == 3
         assert story.status["jobRunnerPodName"] == "j-runner-3"
@@ -293,7 +293,7 @@ class TestFailing:
     ) -> None:
         story = running(backoffLimit=limit)
         story.container_crashes(restarts, waits=waits)
-        story.turns()
+        story.reconciles()
         assert story.status["jobStatus"] == ("Failed" if fails else "Running")
         assert ("j-runner" in story.pods) is not fails
         if fails:
@@ -302,12 +302,12 @@ class TestFailing:
     def test_a_pod_that_vanishes_counts(self) -> None:
         story = running(backoffLimit=1)
         story.pod_vanishes()
-        story.turns()
+        story.reconciles()
         assert list(story.pods) == ["j-runner-2"]
         story.pod_runs("j-runner-2")
-        story.turns()
+        story.reconciles()
         story.pod_vanishes("j-runner-2")
-        story.turns()
+        story.reconciles()
         assert story.condition("Failed") == ("True", "BackoffLimitExceeded")
         assert "2 failures" in story.conditions["Failed"]["message"]
 
@@ -315,8 +315,8 @@ class TestFailing:
         story = running(backoffLimit=3)
         story.container_crashes(restarts=2, waits=False)
         story.scheduler_restarts()
-        story.turns()
-        story.turns()
+        story.reconciles()
+        story.reconciles()
         assert story.pods["j-runner-2"]["metadata"]["annotations"]["dask.org/failures"] in ("1", "3")
 
 
@@ -326,7 +326,7 @@ class TestDeadline:
         assert story.plan.requeue_at is not None
         assert (story.plan.requeue_at - story.now).total_seconds() == 55
         story.passes(55)
-        story.turns()
+        story.reconciles()
         assert story.status["jobStatus"] == "Failed"
         assert story.status["endTime"] == "2026-11-23T12:01:00Z"
         assert story.condition("Failed") == ("True", "DeadlineExceeded")
@@ -335,9 +335,9 @@ class TestDeadline:
 
     def test_it_bounds_a_cluster_that_never_becomes_ready(self) -> None:
         story = Story(activeDeadlineSeconds=60)
-        story.turns()
+        story.reconciles()
         story.passes(60)
-        story.turns()
+        story.reconciles()
         assert story.condition("Failed") == ("True", "DeadlineExceeded")
         assert story.status["attempts"] == 0
         assert "startTime" not in story.status
@@ -347,26 +347,26 @@ class TestDeadline:
         story = running(activeDeadlineSeconds=60)
         story.pod_ends()
         story.passes(1000)
-        story.turns()
+        story.reconciles()
         assert story.status["jobStatus"] == "Successful"
 
 
 class TestSuspending:
     def test_nothing_is_made_while_suspended(self) -> None:
         story = Story(suspend=True)
-        story.turns()
+        story.reconciles()
         assert story.cluster is None
         assert story.status["jobStatus"] == "JobCreated"
         assert story.condition("Suspended") == ("True", "JobSuspended")
         story.user_sets(suspend=False)
-        story.turns()
+        story.reconciles()
         assert story.cluster is not None
         assert story.condition("Suspended") == ("False", "JobResumed")
 
     def test_pods_go_after_the_status_says_why(self) -> None:
         story = running()
         story.user_sets(suspend=True)
-        story.turns()
+        story.reconciles()
         assert story.log[-3:] == ["status JobCreated", "delete Pod j-runner", "delete DaskCluster j"]
         assert story.pods == {}
         assert story.cluster is None
@@ -378,22 +378,22 @@ class TestSuspending:
         story = running(backoffLimit=0, activeDeadlineSeconds=60)
         story.passes(50)
         story.user_sets(suspend=True)
-        story.turns()
+        story.reconciles()
         story.passes(100)
-        story.turns()
+        story.reconciles()
         story.user_sets(suspend=False)
-        story.turns()
+        story.reconciles()
         story.scheduler_starts()
-        story.turns()
+        story.reconciles()
         assert list(story.pods) == ["j-runner-2"]
         story.pod_runs("j-runner-2")
         story.passes(30)
-        story.turns()
+        story.reconciles()
         assert story.status["startTime"] == "2026-11-23T12:03:05Z"
         assert story.plan.requeue_at is not None
         assert (story.plan.requeue_at - story.now).total_seconds() == 30
         story.pod_ends("j-runner-2")
-        story.turns()
+        story.reconciles()
         assert story.status["jobStatus"] == "Successful"
         assert story.status["attempts"] == 2
 
@@ -402,29 +402,29 @@ class TestSuspending:
         story = running(backoffLimit=0, pod={"restartPolicy": policy})
         story.user_sets(suspend=True)
         pod = story.pods["j-runner"]
-        story.turns()
+        story.reconciles()
         pod["metadata"]["deletionTimestamp"] = time()
         story.pods["j-runner"] = pod
         story.pod_ends(exit_code=143)
-        story.turns()
+        story.reconciles()
         assert story.status["jobStatus"] == "JobCreated"
         story.user_sets(suspend=False)
-        story.turns()
+        story.reconciles()
         story.scheduler_starts()
-        story.turns()
+        story.reconciles()
         assert list(story.pods) == ["j-runner", "j-runner-2"]
         story.pod_vanishes()
         story.pod_runs("j-runner-2")
-        story.turns()
+        story.reconciles()
         story.pod_ends("j-runner-2")
-        story.turns()
+        story.reconciles()
         assert story.status["jobStatus"] == "Successful"
         assert story.status["attempts"] == 2
 
     def test_a_cluster_that_is_not_the_jobs_stays(self) -> None:
         story = running(clusterRef={"name": "existing"})
         story.user_sets(suspend=True)
-        story.turns()
+        story.reconciles()
         assert story.pods == {}
         assert story.cluster is not None
 
@@ -432,7 +432,7 @@ class TestSuspending:
 class TestUsingACluster:
     def test_it_waits_for_it(self) -> None:
         story = Story(clusterRef={"name": "existing"})
-        story.turns()
+        story.reconciles()
         assert story.condition("Ready") == ("False", "ClusterNotFound")
         assert story.status["jobStatus"] == "JobCreated"
 
@@ -441,7 +441,7 @@ class TestUsingACluster:
         story.cluster_appears()
         assert story.cluster is not None
         story.cluster["metadata"]["deletionTimestamp"] = time()
-        story.turns()
+        story.reconciles()
         assert story.condition("Ready") == ("False", "ClusterTerminating")
         assert story.pods == {}
 
@@ -452,7 +452,7 @@ class TestUsingACluster:
         assert pod["metadata"]["labels"][labels.CLUSTER_NAME] == "existing"
         assert story.status["clusterName"] == "existing"
         story.pod_ends()
-        story.turns()
+        story.reconciles()
         assert story.status["jobStatus"] == "Successful"
         assert story.cluster is not None
         assert not any(write.endswith("DaskCluster existing") for write in story.log)
@@ -460,7 +460,7 @@ class TestUsingACluster:
     def test_a_cluster_of_the_jobs_name_that_is_not_its_own_stalls_it(self) -> None:
         story = Story()
         story.cluster_appears("j")
-        story.turns()
+        story.reconciles()
         assert story.condition("Stalled") == ("True", "ClusterNameTaken")
         assert story.pods == {}
 
@@ -471,33 +471,33 @@ class TestUsingACluster:
         story.pods["j-runner"] = pod_body(
             "j-runner", component="job-runner", of="j", owner=("DaskJob", "earlier")
         )
-        story.turns()
+        story.reconciles()
         story.scheduler_starts()
-        story.turns()
+        story.reconciles()
         assert story.log[:3] == ["status JobCreated", "delete Pod j-runner", "delete DaskCluster j"]
         (owner,) = story.pods["j-runner"]["metadata"]["ownerReferences"]
         assert owner["uid"] == "job"
 
     def test_a_pod_of_an_earlier_job_that_holds_the_name_goes_first(self) -> None:
         story = Story()
-        story.turns()
+        story.reconciles()
         story.scheduler_starts()
         owner = ("DaskJob", "earlier")
         story.pods["j-runner"] = pod_body("j-runner", component="job-runner", of="j", owner=owner)
-        story.turn()
+        story.reconcile()
         assert story.pods == {}
-        story.turns()
+        story.reconciles()
         (owner,) = story.pods["j-runner"]["metadata"]["ownerReferences"]
         assert owner["uid"] == "job"
 
     def test_a_pod_of_somebody_else_in_the_way_stalls_it(self) -> None:
         story = Story()
-        story.turns()
+        story.reconciles()
         story.scheduler_starts()
         story.pods["j-runner"] = pod_body(
             "j-runner", component="job-runner", of="j", owner=("Other", "other")
         )
-        story.turns()
+        story.reconciles()
         assert story.condition("Stalled") == ("True", "PodNameTaken")
 
 
@@ -509,7 +509,7 @@ class TestLosingTheScheduler:
         story.schedulers[0]["status"]["containerStatuses"] = [
             {"name": name, "restartCount": restarts} for name, restarts in started
         ]
-        story.turns()
+        story.reconciles()
         assert list(story.pods) == ["j-runner"]
 
     @pytest.mark.parametrize("loss", ["replaced", "restarted", "gone"])
@@ -522,30 +522,30 @@ class TestLosingTheScheduler:
                 story.scheduler_restarts()
             case "gone":
                 story.schedulers = []
-        story.turns()
+        story.reconciles()
         assert "j-runner" not in story.pods
         if loss == "gone":
             assert story.pods == {}
             story.scheduler_starts("j-scheduler-fghij")
-            story.turns()
+            story.reconciles()
         assert list(story.pods) == ["j-runner-2"]
         story.pod_runs("j-runner-2")
-        story.turns()
+        story.reconciles()
         assert story.status["attempts"] == 2
         story.schedulers = []
-        story.turns()
+        story.reconciles()
         assert story.condition("Failed") == ("True", "BackoffLimitExceeded")
         assert "lost its scheduler" in story.conditions["Failed"]["message"]
 
     def test_a_pod_that_had_not_begun_has_lost_nothing(self) -> None:
         story = Story(backoffLimit=0)
-        story.turns()
+        story.reconciles()
         story.scheduler_starts()
-        story.turns()
+        story.reconciles()
         story.scheduler_restarts()
-        story.turns()
+        story.reconciles()
         story.pod_runs()
-        story.turns()
+        story.reconciles()
         assert story.status["jobStatus"] == "Running"
         assert list(story.pods) == ["j-runner"]
 
@@ -553,44 +553,44 @@ class TestLosingTheScheduler:
         story = running(backoffLimit=0)
         story.pod_ends()
         story.schedulers = []
-        story.turns()
+        story.reconciles()
         assert story.status["jobStatus"] == "Successful"
 
     def test_a_pod_that_obeys_when_it_is_stopped_has_not_succeeded(self) -> None:
         story = running(backoffLimit=0)
         story.pod_ends()
         story.pods["j-runner"]["metadata"]["deletionTimestamp"] = time()
-        story.turns()
+        story.reconciles()
         assert story.status["jobStatus"] == "Failed"
 
 
 class TestTrouble:
     def test_what_the_pod_suffers_is_told(self) -> None:
         story = Story()
-        story.turns()
+        story.reconciles()
         story.scheduler_starts()
-        story.turns()
+        story.reconciles()
         waiting = {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}
         story.pods["j-runner"]["status"] = {
             "phase": "Pending",
             "containerStatuses": [{"name": "job", "state": waiting}],
         }
-        story.turns()
+        story.reconciles()
         assert story.condition("Ready") == ("False", "ImagePullBackOff")
         assert "no such image" in story.conditions["Ready"]["message"]
 
     def test_what_the_cluster_suffers_is_told(self) -> None:
         story = Story()
-        story.turns()
+        story.reconciles()
         assert story.cluster is not None
         ready = {"type": "Ready", "status": "False", "reason": "Unschedulable", "message": "0/3 nodes"}
         story.cluster["status"] = {"conditions": [ready]}
-        story.turns()
+        story.reconciles()
         assert "0/3 nodes" in story.conditions["Ready"]["message"]
 
     def test_an_invalid_spec_needs_a_person(self) -> None:
         story = Story(backoffLimit=-1)
-        story.turns()
+        story.reconciles()
         assert story.condition("Stalled") == ("True", "InvalidSpec")
         assert "backoffLimit" in story.conditions["Stalled"]["message"]
 
@@ -598,39 +598,39 @@ class TestTrouble:
 def whole_life(story: Story) -> None:
     """A failure, a lost scheduler, a suspension, success; a killed controller is restarted."""
 
-    def turns() -> None:
+    def reconciles() -> None:
         while True:
             try:
-                return story.turns()
+                return story.reconciles()
             except Killed:
                 continue
 
-    turns()
+    reconciles()
     story.scheduler_starts()
-    turns()
+    reconciles()
     story.pod_runs("j-runner")
-    turns()
+    reconciles()
     story.pod_ends("j-runner", exit_code=1)
     story.passes(10)
-    turns()
+    reconciles()
     story.pod_runs("j-runner-2")
-    turns()
+    reconciles()
     story.scheduler_restarts()
     story.passes(20)
-    turns()
+    reconciles()
     story.pod_runs("j-runner-3")
-    turns()
+    reconciles()
     story.user_sets(suspend=True)
-    turns()
+    reconciles()
     story.user_sets(suspend=False)
-    turns()
+    reconciles()
     story.scheduler_starts()
     story.passes(40)
-    turns()
+    reconciles()
     story.pod_runs("j-runner-4")
-    turns()
+    reconciles()
     story.pod_ends("j-runner-4")
-    turns()
+    reconciles()
 
 
 def test_a_controller_killed_before_any_write_changes_nothing_in_the_end() -> None:
