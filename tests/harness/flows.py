@@ -96,9 +96,14 @@ class Flow:
 # Clusters
 
 
-def manifest(workers: int, *, pending: bool = False, idle_timeout: int = 0) -> Object:
+def manifest(workers: int, *, pending: bool = False, idle_timeout: int = 0, guarded: bool = False) -> Object:
     cluster = make_cluster_spec(
-        name=NAME, image="daskdev/dask:1", n_workers=workers, idle_timeout=idle_timeout
+        name=NAME,
+        image="daskdev/dask:1",
+        n_workers=workers,
+        idle_timeout=idle_timeout,
+        tls=guarded or None,
+        network_policy=guarded,
     )
     for component in ("scheduler", "worker"):
         cluster["spec"][component]["spec"] = on_fake_nodes(cluster["spec"][component]["spec"])
@@ -286,6 +291,13 @@ JOB_RUN = {
 
 FLOWS = (
     Flow("create", create(2), Shape(of(2)), 3, CREATED),
+    Flow(
+        "create a guarded one",
+        create(2, guarded=True),
+        Shape(of(2)),
+        3,
+        {**CREATED, "create secrets": 1, "patch networkpolicies": 1},
+    ),
     Flow(
         "scale up",
         scale(4),
