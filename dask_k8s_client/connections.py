@@ -1,4 +1,7 @@
-"""The connections of those who open none themselves: one an event loop, and one for use without."""
+"""The connections of those who open none themselves: one an event loop, and one for use without.
+
+Nobody closes these, so they leave nothing open between two requests.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,6 @@ async def api(kubeconfig: Path | None = None, context: str | None = None) -> Api
     known = _by_loop.setdefault(asyncio.get_running_loop(), {})
     key = _source(kubeconfig, context)
     if key not in known:
-        # Nobody closes it, so it leaves nothing open.
         known[key] = Api(kubeconfig, context, keeps_connections=False)
     connection = known[key]
     await connection
@@ -61,7 +63,7 @@ async def synchronous(kubeconfig: Path | None = None, context: str | None = None
     """Return what `sync_api` does, to those who run in kr8s's thread for what isn't asynchronous."""
     key = _source(kubeconfig, context)
     if key not in _synchronous:
-        _synchronous[key] = await SyncApi(kubeconfig, context)
+        _synchronous[key] = await SyncApi(kubeconfig, context, keeps_connections=False)
     return _synchronous[key]
 
 

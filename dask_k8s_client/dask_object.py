@@ -230,11 +230,12 @@ class DaskObject(APIObject, Generic[M]):
                     return
                 if await self._test_conditions(awaited, mode):
                     return
-                async for event, _ in self.async_watch():
-                    if event == "DELETED" and "delete" not in awaited:
-                        raise NotFoundError(f"The {self.kind} {self.name} was deleted meanwhile.", 404)
-                    if event == "DELETED" or await self._test_conditions(awaited, mode):
-                        return
+                async with aclosing(self.async_watch()) as changes:
+                    async for event, _ in changes:
+                        if event == "DELETED" and "delete" not in awaited:
+                            raise NotFoundError(f"The {self.kind} {self.name} was deleted meanwhile.", 404)
+                        if event == "DELETED" or await self._test_conditions(awaited, mode):
+                            return
         except TimeoutError as error:
             told = "; ".join(
                 f"{one.get('type')}={one.get('status')} {one.get('reason', '')}: {one.get('message', '')}"
