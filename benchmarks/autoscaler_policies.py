@@ -58,7 +58,7 @@ class Ours:
             "simulated", cluster.trace.minimum, cluster.trace.maximum, behavior=self._behavior
         )
         self._autoscaler = Autoscaler.of(_existing(manifest, "autoscaler"))
-        self._demand: answers.Answer[int] | None = None
+        self._demand: answers.Answer[answers.Demand] | None = None
         self._workers: answers.Answer[tuple[answers.Worker, ...]] | None = None
         self._turns = itertools.count()
         self._retired: set[str] = set()
@@ -173,7 +173,9 @@ class Ours:
         def answer() -> None:
             self._asking.discard(what)
             if what == "demand":
-                self._demand = answers.Answer(self._cluster.time, self._cluster.adaptive_target())
+                self._demand = answers.Answer(
+                    self._cluster.time, answers.Demand(self._cluster.adaptive_target())
+                )
             else:
                 cluster = self._cluster
                 known = tuple(

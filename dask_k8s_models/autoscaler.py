@@ -71,6 +71,14 @@ class AutoscalerSpec(RuledModel):
         Behavior | None, Field(description="How fast the number of workers follows the demand.")
     ] = None
 
+    priority: Annotated[
+        Int32,
+        Field(
+            description="Of the groups that can run a task the one with the lowest priority gets it; among "
+            "equals the one that offers the fewest resources."
+        ),
+    ] = 0
+
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
             cel="!has(self.maximum) || !has(self.minimum) || self.minimum <= self.maximum",

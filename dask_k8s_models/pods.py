@@ -5,7 +5,10 @@ All functions take plain pod specs, as they stand in manifests and come from the
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import ast
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from itertools import takewhile
 from typing import Any
 
 from dask_k8s_models import commands, names
@@ -189,3 +192,70 @@ def runs_jupyter(pod_spec: PodSpec, annotations: Mapping[str, str] | None = None
     """
     container = main_container(pod_spec, Component.SCHEDULER, annotations)
     return commands.has_flag(container, "--jupyter", opposite="--no-jupyter")
+
+
+GPUS = ("nvidia.com/gpu", "amd.com/gpu")
+WORKER_RESOURCES = "DASK_DISTRIBUTED__WORKER__RESOURCES"
+
+
+def worker_resources(pod_spec: PodSpec, annotations: Mapping[str, str] | None = None) -> dict[str, float]:
+    """Find the abstract resources that the workers of a pod offer.
+
+    They are said by ``--resources "GPU=1 MEMORY=32e9"``, else by the environment variable
+    ``DASK_DISTRIBUTED__WORKER__RESOURCES``; a container with GPUs offers as many as ``GPU``.
+    https://distributed.dask.org/en/stable/resources.html
+
+    Parameters
+    ----------
+    pod_spec : mapping
+        The ``spec`` of a worker's pod.
+    annotations : mapping, optional
+        See `main_container`.
+
+    Returns
+    -------
+    dict
+        Amounts by name; empty if there are none, or if they can't be read.
+    """
+    container = main_container(pod_spec, "worker", annotations)
+    limits = (container.get("resources") or {}).get("limits") or {}
+    gpus = [float(limits[name]) for name in GPUS if str(limits.get(name, "")).isdecimal()]
+    offered = {"GPU": sum(gpus)} if gpus else {}
+    env = {one.get("name"): one.get("value") or "" for one in container.get("env") or ()}
+    for name, value in env.items():
+        if str(name).startswith(f"{WORKER_RESOURCES}__"):
+            offered |= _amounts(f"{str(name).removeprefix(WORKER_RESOURCES + '__').lower()}={value}")
+    offered |= _literal(env.get(WORKER_RESOURCES, ""))
+    return offered | _resources_option(commands.words_of(container))
+
+
+def _resources_option(words: Sequence[str]) -> dict[str, float]:
+    """Read what follows the last ``--resources``: one word or, as a shell would have it, several."""
+    option = "--resources"
+    places = [place for place, word in enumerate(words) if word.partition("=")[0] == option]
+    if not places:
+        return {}
+    first, *rest = words[places[-1] :]
+    values = takewhile(lambda word: "=" in word and not word.startswith("-"), rest)
+    return _amounts(" ".join([first.removeprefix(option).removeprefix("="), *values]))
+
+
+def _amounts(text: str) -> dict[str, float]:
+    """Read ``GPU=1 MEMORY=32e9``, with commas or spaces between."""
+    found = {}
+    for part in text.replace(",", " ").split():
+        name, _, amount = part.partition("=")
+        with suppress(ValueError):
+            found[name] = float(amount)
+    return found
+
+
+def _literal(text: str) -> dict[str, float]:
+    """Read a Python or JSON mapping, as Dask reads its environment variables."""
+    try:
+        found = ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return {}
+    if not isinstance(found, dict):
+        return {}
+    return {str(name): float(amount) for name, amount in found.items() if isinstance(amount, int | float)}

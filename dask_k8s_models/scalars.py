@@ -38,6 +38,8 @@ Count = Annotated[StrictInt, Field(ge=0, le=INT32_MAX), BeforeValidator(_whole)]
 """A number of things, or of seconds."""
 Workers = Annotated[StrictInt, Field(ge=0, le=MAX_WORKERS), BeforeValidator(_whole)]
 """A number of workers of one group."""
+Amount = Annotated[float, Field(strict=True, ge=0)]
+"""An amount of an abstract resource."""
 Positive = Annotated[StrictInt, Field(ge=1, le=INT32_MAX), BeforeValidator(_whole)]
 Percentage = Annotated[StrictInt, Field(ge=1, le=100), BeforeValidator(_whole)]
 Window = Annotated[StrictInt, Field(ge=0, le=3600), BeforeValidator(_whole)]

@@ -11,7 +11,7 @@ from pydantic_core import PydanticCustomError
 from dask_k8s_models._kubernetes import PodSpec
 from dask_k8s_models.base import RuledModel
 from dask_k8s_models.resource import Metadata
-from dask_k8s_models.scalars import INT_OR_STRING, Count, IntOrString, Workers
+from dask_k8s_models.scalars import INT_OR_STRING, Amount, Count, IntOrString, Workers
 
 PERCENTAGE_PATTERN = "^(100|[1-9][0-9]?)%$"
 
@@ -87,6 +87,14 @@ class WorkerSpec(RuledModel):
         Count,
         Field(description="How long a worker that is to go may finish the tasks that it runs, in seconds."),
     ] = 60
+
+    resources: Annotated[
+        dict[str, Amount] | None,
+        Field(
+            description="Abstract resources that each worker offers, such as `GPU: 1`; tasks ask for them by "
+            "`resources=`. An autoscaler starts a group for the tasks that need what it offers."
+        ),
+    ] = None
 
     def update_strategy(self) -> UpdateStrategy:
         """Return the update strategy with its defaults."""

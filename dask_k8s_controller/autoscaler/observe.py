@@ -13,7 +13,7 @@ from dask_k8s_controller.cache.objects import Pod, Sought, moment
 from dask_k8s_controller.cluster.observe import endpoint_of, live_scheduler
 from dask_k8s_controller.cluster.spec import Cluster
 from dask_k8s_controller.kubernetes.resources import Key
-from dask_k8s_controller.scheduler.answers import Answer, Worker
+from dask_k8s_controller.scheduler.answers import Answer, Demand, Worker
 from dask_k8s_controller.scheduler.endpoint import Endpoint
 from dask_k8s_controller.worker_group.spec import WorkerGroup
 from dask_k8s_models import labels
@@ -40,6 +40,11 @@ def observe(cache: Cache, key: Key) -> ObservedAutoscaler | None:
             other
             for other in cache.find(Autoscaler, "group", namespace, autoscaler.worker_group)
             if other.meta.uid != autoscaler.meta.uid and other.cluster == autoscaler.cluster
+        ),
+        siblings=tuple(
+            other
+            for other in cache.find(Autoscaler, "cluster", namespace, autoscaler.cluster)
+            if other.worker_group != autoscaler.worker_group and not other.meta.is_deleting
         ),
         demand=cache.answers.demand(scheduler.meta.uid) if scheduler else None,
         workers=cache.answers.workers(scheduler.meta.uid) if scheduler else None,
@@ -135,6 +140,8 @@ class ObservedAutoscaler:
         The cluster's other groups.
     rivals : tuple of Autoscaler
         The other autoscalers of the same group.
+    siblings : tuple of Autoscaler
+        The autoscalers of the cluster's other groups.
     demand : Answer, optional
         How many workers the scheduler could use when it was asked last.
     workers : Answer, optional
@@ -152,7 +159,8 @@ class ObservedAutoscaler:
     target: GroupOfWorkers | None = None
     others: tuple[GroupOfWorkers, ...] = ()
     rivals: tuple[Autoscaler, ...] = ()
-    demand: Answer[int] | None = None
+    siblings: tuple[Autoscaler, ...] = ()
+    demand: Answer[Demand] | None = None
     workers: Answer[tuple[Worker, ...]] | None = None
     endpoint: Endpoint | None = None
     monotonic: float = 0.0

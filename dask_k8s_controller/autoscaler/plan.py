@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from dask_k8s_controller.autoscaler.needs import Assignment, Offer, assignment, unsatisfiable
 from dask_k8s_controller.autoscaler.observe import GroupOfWorkers, ObservedAutoscaler
 from dask_k8s_controller.autoscaler.policy import (
     Limit,
@@ -19,7 +21,7 @@ from dask_k8s_controller.cache.objects import Pod
 from dask_k8s_controller.plans.actions import AskDemand, AskWorkers, Draft, Plan, SetScale
 from dask_k8s_controller.plans.ownership import adoption, is_of_an_earlier_owner
 from dask_k8s_controller.plans.pod_problems import problem_of
-from dask_k8s_controller.scheduler.answers import Attribution, Problem, attribute
+from dask_k8s_controller.scheduler.answers import Attribution, Demand, Need, Problem, attribute
 from dask_k8s_controller.settings import Policy
 from dask_k8s_models.autoscaler import AutoscalerSpec
 
@@ -42,6 +44,10 @@ class Decision:
         When the number may change again.
     replicas : int
         What the group has before the step.
+    needs : tuple of Need
+        The tasks that need what this group offers.
+    unsatisfiable : tuple of Need
+        The tasks that no group of the cluster can ever run.
     """
 
     want: Step
@@ -50,6 +56,8 @@ class Decision:
     others: int
     waits_until: datetime | None = None
     replicas: int = 0
+    needs: tuple[Need, ...] = ()
+    unsatisfiable: tuple[Need, ...] = ()
 
     @property
     def limit(self) -> Limit:
@@ -144,11 +152,22 @@ def _follow_demand(
         )
         draft.ask_after(policy.scheduler_retry - age, AskDemand())
         return
-    load = _load(draft, observed, target, min(answer.value, policy.largest_demand))
+    offers = _offers(observed, target)
+    mine = assignment(answer.value, target.group.name, offers)
+    load = _load(draft, observed, target, answer.value, mine, offers)
+    load = replace(load, demand=min(load.demand, policy.largest_demand))
     want = wanted(spec, load)
-    others = load.others_there
     may_change_at = _may_change_at(observed, spec, want.replicas, target.group.replicas)
-    draft.decision = Decision(want, Step(observed.replicas), load.demand, others, may_change_at)
+    draft.decision = Decision(
+        want,
+        Step(observed.replicas),
+        load.demand,
+        load.others_there,
+        may_change_at,
+        observed.replicas,
+        mine.needs,
+        tuple(unsatisfiable(answer.value, offers)),
+    )
     if want.replicas == observed.replicas:
         draft.ask_after(policy.demand_poll - age, AskDemand())
         return
@@ -166,19 +185,55 @@ def _follow_demand(
         return
     step = _next_step(draft, observed, spec, target, want.replicas, policy)
     if step is not None:
-        draft.decision = Decision(want, step, load.demand, others, replicas=observed.replicas)
+        draft.decision = replace(draft.decision, step=step, waits_until=None)
         if step.replicas != observed.replicas:
             group = target.group
             draft.actions.append(SetScale(group.kind, group.name, step.replicas, group.meta.version))
     draft.ask_after(policy.demand_poll - age, AskDemand())
 
 
-def _load(draft: _Draft, observed: ObservedAutoscaler, target: GroupOfWorkers, demand: int) -> Load:
+def _offers(observed: ObservedAutoscaler, target: GroupOfWorkers) -> list[Offer]:
+    """Say what the workers of all groups offer: those that there are, else the group's spec."""
+    workers = _attributed(observed)
+    autoscalers = {one.worker_group: one for one in (*observed.siblings, observed.autoscaler)}
+    offers = []
+    for members in (target, *observed.others):
+        group, autoscaler = members.group, autoscalers.get(members.group.name)
+        there = next((worker.resources for pod in members.ready for worker in workers.of(pod)), None)
+        offers.append(
+            Offer(
+                group.name,
+                group.resources if there is None else there,
+                autoscaler.spec.priority if autoscaler and autoscaler.spec else 0,
+                autoscaler is not None or group.replicas > 0,
+            )
+        )
+    return offers
+
+
+def _load(
+    draft: _Draft,
+    observed: ObservedAutoscaler,
+    target: GroupOfWorkers,
+    demand: Demand,
+    mine: Assignment,
+    offers: Sequence[Offer],
+) -> Load:
+    """Say what there is to do for this group, and what the others do of it."""
+    knows_needs = demand.needs is not None
+    takes_the_rest = mine.takes_the_rest or not knows_needs
+    workers = mine.workers + (demand.workers if takes_the_rest else 0)
+    own = offers[0]
+    sharing = (
+        {offer.group for offer in offers if not demand.needs or offer.cost[:2] == own.cost[:2]}
+        if takes_the_rest
+        else set()
+    )
     per_pod = _workers_per_pod(observed, target)
     # What is on its way out does its part of the demand until it goes, and needs no successor.
     leaving = max(0, len(target.ready) - observed.replicas) * per_pod
     there = coming = leaving
-    for other in observed.others:
+    for other in (other for other in observed.others if other.group.name in sharing):
         ratio = _workers_per_pod(observed, other)
         ready = len(other.ready)
         stuck = sum(problem_of(pod) is not None for pod in other.live if not pod.is_ready)
@@ -186,7 +241,7 @@ def _load(draft: _Draft, observed: ObservedAutoscaler, target: GroupOfWorkers, d
         coming += max(ready, other.group.replicas - stuck) * ratio
     if observed.workers is None and target.ready:
         draft.ask(AskWorkers())  # Several workers may run in a pod.
-    return Load(demand, observed.replicas, coming, there, per_pod)
+    return Load(workers, observed.replicas, coming, there, per_pod)
 
 
 def _workers_per_pod(observed: ObservedAutoscaler, members: GroupOfWorkers) -> int:

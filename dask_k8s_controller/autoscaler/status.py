@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from dask_k8s_controller.autoscaler.observe import ObservedAutoscaler
 from dask_k8s_controller.autoscaler.plan import AutoscalerPlan, Decision
@@ -10,6 +11,7 @@ from dask_k8s_controller.autoscaler.policy import Limit
 from dask_k8s_controller.plans.actions import Outcome, Remark, SetScale
 from dask_k8s_controller.plans.conditions import Condition, Status, remarks_of, summary, written
 from dask_k8s_controller.plans.notices import Notice, changes
+from dask_k8s_controller.scheduler.answers import Need
 from dask_k8s_models.autoscaler import AutoscalerSpec
 from dask_k8s_models.scalars import to_time
 
@@ -23,6 +25,7 @@ def status(observed: ObservedAutoscaler, plan: AutoscalerPlan, outcome: Outcome)
     conditions = [*summary(decision is not None and not remarks, remarks, waiting)]
     if decision is not None and observed.autoscaler.spec is not None:
         conditions += [_able_to_scale(decision, observed.autoscaler.spec), _limited(decision)]
+        conditions += _unsatisfiable(decision, previous)
     status: Status = {key: previous[key] for key in ("desiredReplicas", "lastScaleTime") if key in previous}
     status["observedGeneration"] = meta.generation
     status["conditions"] = written(conditions, previous, meta.generation, observed.now)
@@ -54,7 +57,10 @@ def _has_scaled(plan: AutoscalerPlan, outcome: Outcome) -> SetScale | None:
 
 def _able_to_scale(decision: Decision, spec: AutoscalerSpec) -> Condition:
     offered = f", and others have {decision.others}" if decision.others else ""
-    wish = f"{decision.want.replicas} wanted: the scheduler could use {decision.demand} workers{offered}."
+    needs = f" for {_told(decision.needs)}" if decision.needs else ""
+    wish = (
+        f"{decision.want.replicas} wanted: the scheduler could use {decision.demand} workers{needs}{offered}."
+    )
     if decision.waits_until is None:
         return Condition("AbleToScale", True, "ReadyForNewScale", wish)
     is_growth = decision.want.replicas > decision.step.replicas
@@ -81,3 +87,22 @@ def _limited(decision: Decision) -> Condition:
     limit = decision.limit
     is_limited = limit is not Limit.NONE
     return Condition("ScalingLimited", is_limited, limit.value or "DesiredWithinRange", _LIMITS[limit])
+
+
+def _unsatisfiable(decision: Decision, previous: Mapping[str, Any]) -> list[Condition]:
+    """Tell of tasks that no group can ever run; nothing before there was one."""
+    if decision.unsatisfiable:
+        message = f"No group of the cluster can run {_told(decision.unsatisfiable)}."
+        return [Condition("Unsatisfiable", True, "NoGroupOffers", message)]
+    was_told = any(item["type"] == "Unsatisfiable" for item in previous.get("conditions") or ())
+    return [Condition("Unsatisfiable", False, "GroupsOffer")] if was_told else []
+
+
+def _told(needs: Iterable[Need]) -> str:
+    """Tell how many tasks need what."""
+    parts = []
+    for need in needs:
+        count = need.waiting + need.running
+        what = "a particular worker or host" if need.is_pinned else str(need)
+        parts.append(f"{count} {'task that needs' if count == 1 else 'tasks that need'} {what}")
+    return ", ".join(parts)

@@ -78,6 +78,8 @@ class Worker:
     """The scheduler can give it no more tasks; then the numbers are those of this very moment, too."""
     is_draining: bool = False
     """The scheduler gives it no more tasks, as we asked it to."""
+    resources: Mapping[str, float] = field(default_factory=dict)
+    """The abstract resources that it offers."""
 
     @property
     def is_busy(self) -> bool:
@@ -93,6 +95,48 @@ class Worker:
     def is_retiring(self) -> bool:
         """Takes no more tasks, since it is being retired."""
         return self.status == "closing_gracefully"
+
+
+@dataclass(frozen=True)
+class Need:
+    """Tasks that only some workers can run.
+
+    Parameters
+    ----------
+    resources : mapping
+        What each task takes of a worker's abstract resources: https://distributed.dask.org/en/stable/resources.html
+    is_pinned : bool
+        They are for particular workers or hosts: no other worker helps.
+    waiting, running : int
+        Tasks that wait for such a worker, and that one has.
+    slots : int
+        How many of them should be run at a time.
+    """
+
+    resources: Mapping[str, float]
+    is_pinned: bool = False
+    waiting: int = 0
+    running: int = 0
+    slots: int = 0
+
+    def __str__(self) -> str:
+        return " ".join(f"{name}={amount:g}" for name, amount in sorted(self.resources.items()))
+
+
+@dataclass(frozen=True)
+class Demand:
+    """What a scheduler could use.
+
+    Parameters
+    ----------
+    workers : int
+        Workers, for the tasks that any worker can run.
+    needs : tuple of Need, optional
+        The other tasks; None where the scheduler has no such route: then they count with ``workers``.
+    """
+
+    workers: int
+    needs: tuple[Need, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -122,7 +166,7 @@ class Answers(Protocol):
 
     def idleness(self, scheduler_uid: str) -> Answer[float] | None: ...
 
-    def demand(self, scheduler_uid: str) -> Answer[int] | None: ...
+    def demand(self, scheduler_uid: str) -> Answer[Demand] | None: ...
 
     def retirement(self, group_uid: str) -> Retirement: ...
 

@@ -12,6 +12,7 @@ import logging
 import time
 from collections.abc import Iterable, Mapping
 from email.utils import parsedate_to_datetime
+from itertools import islice
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -22,7 +23,7 @@ from dask_k8s_controller.kubernetes.api import Api
 from dask_k8s_controller.kubernetes.certificates import not_after
 from dask_k8s_controller.kubernetes.errors import ApiError, BadAnswer, NoSuchRoute, Unreachable
 from dask_k8s_controller.kubernetes.slots import Slots
-from dask_k8s_controller.scheduler.answers import ServedCertificate, Worker
+from dask_k8s_controller.scheduler.answers import Demand, Need, ServedCertificate, Worker
 from dask_k8s_controller.scheduler.endpoint import Endpoint
 from dask_k8s_controller.settings import Patience
 
@@ -36,6 +37,9 @@ AT_ONCE = 16
 
 LARGEST_SKEW = 300.0
 """Seconds by which a scheduler's clock may be ahead of ours, where its answers have no date."""
+
+MOST_NEEDS = 20
+"""Kinds of needs, and resources of a worker, that are read of an answer."""
 
 BASE_SIZE = 256 * 1024
 SIZE_PER_WORKER = 16 * 1024
@@ -103,10 +107,14 @@ class SchedulerClient:
         answer, now = await self._ask_dated(endpoint, "GET", "/api/v1/check_idle")
         return parse_idle_for(answer, now)
 
-    async def adaptive_target(self, endpoint: Endpoint) -> int:
-        """Return how many workers the scheduler could use."""
-        answer = _mapping(await self._ask(endpoint, "GET", "/api/v1/adaptive_target"))
-        return _number(answer.get("workers"), "workers")
+    async def demand(self, endpoint: Endpoint) -> Demand:
+        """Return how many workers the scheduler could use, and what for, if it knows."""
+        if endpoint.uid not in self._without_preload:
+            try:
+                return parse_demand(await self._ask(endpoint, "GET", f"{PRELOADED}/demand"))
+            except NoSuchRoute:
+                self._without_preload[endpoint.uid] = None
+        return parse_demand(await self._ask(endpoint, "GET", "/api/v1/adaptive_target"))
 
     async def retire(self, endpoint: Endpoint, addresses: Iterable[str]) -> frozenset[str]:
         """Have workers retired; return the addresses of those that were.
@@ -233,6 +241,35 @@ def _decode(status: int, path: str, content: bytes) -> Any:
     return answer
 
 
+def parse_demand(answer: Any) -> Demand:
+    """Read the answer of the preload's ``demand``, or of ``adaptive_target``."""
+    answer = _mapping(answer)
+    needs = answer.get("needs")
+    workers = _number(answer.get("workers"), "workers")
+    if needs is None:
+        return Demand(workers)
+    if not isinstance(needs, list):
+        raise BadAnswer("the scheduler's answer has needs of another form than its routes have")
+    return Demand(workers, tuple(map(_need, needs[:MOST_NEEDS])))
+
+
+def _need(entry: Any) -> Need:
+    entry = _mapping(entry)
+    return Need(
+        resources=_resources(entry.get("resources")),
+        is_pinned=entry.get("pinned") is True,
+        waiting=_number(entry.get("waiting"), "waiting"),
+        running=_number(entry.get("running"), "running"),
+        slots=_number(entry.get("slots"), "slots"),
+    )
+
+
+def _resources(value: Any) -> dict[str, float]:
+    """Read abstract resources: a few names with numbers."""
+    found = _mapping(value or {})
+    return {str(name)[:63]: _real(amount, "resources") for name, amount in islice(found.items(), MOST_NEEDS)}
+
+
 def parse_live_workers(answer: Any) -> tuple[Worker, ...]:
     """Read the answer of the preload's ``workers``."""
     entries = _mapping(_mapping(answer).get("workers"))
@@ -250,6 +287,7 @@ def _live_worker(address: str, entry: Mapping[str, Any]) -> Worker:
         nbytes=_known(entry, "nbytes"),
         can_drain=True,
         is_draining=entry.get("draining") is True,
+        resources=_resources(entry.get("resources")),
     )
 
 

@@ -23,7 +23,14 @@ from dask_k8s_controller.plans.actions import (
     Resume,
     Retire,
 )
-from dask_k8s_controller.scheduler.answers import Answer, Problem, Retirement, ServedCertificate, Worker
+from dask_k8s_controller.scheduler.answers import (
+    Answer,
+    Demand,
+    Problem,
+    Retirement,
+    ServedCertificate,
+    Worker,
+)
 from dask_k8s_controller.scheduler.endpoint import Endpoint
 
 if TYPE_CHECKING:
@@ -43,7 +50,7 @@ class Schedulers(Protocol):
 
     async def idle_for(self, endpoint: Endpoint) -> float | None: ...
 
-    async def adaptive_target(self, endpoint: Endpoint) -> int: ...
+    async def demand(self, endpoint: Endpoint) -> Demand: ...
 
     async def drain(self, endpoint: Endpoint, addresses: Iterable[str]) -> Mapping[str, int]: ...
 
@@ -97,7 +104,7 @@ class Conversations:
         self._workers: dict[str, Answer[tuple[Worker, ...]]] = {}
         self._idleness: dict[str, Answer[float]] = {}
         self._certificates: dict[str, Answer[ServedCertificate]] = {}
-        self._demand: dict[str, Answer[int]] = {}
+        self._demand: dict[str, Answer[Demand]] = {}
         self._retirements: dict[str, _Retirements] = {}
         self._waiting: dict[tuple[str, str], set[Key]] = {}
         self._tasks: dict[asyncio.Task[None], str] = {}
@@ -114,7 +121,7 @@ class Conversations:
         """Return what the scheduler said last about its being idle."""
         return self._idleness.get(scheduler_uid)
 
-    def demand(self, scheduler_uid: str) -> Answer[int] | None:
+    def demand(self, scheduler_uid: str) -> Answer[Demand] | None:
         """Return how many workers the scheduler said last that it could use."""
         return self._demand.get(scheduler_uid)
 
@@ -236,7 +243,7 @@ class Conversations:
         self._idleness[endpoint.uid] = await self._answer("idle", self._schedulers.idle_for(endpoint))
 
     async def _ask_demand(self, endpoint: Endpoint) -> None:
-        self._demand[endpoint.uid] = await self._answer("demand", self._schedulers.adaptive_target(endpoint))
+        self._demand[endpoint.uid] = await self._answer("demand", self._schedulers.demand(endpoint))
 
     async def _resume(self, question: Resume, endpoint: Endpoint) -> None:
         try:

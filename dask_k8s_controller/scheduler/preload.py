@@ -13,11 +13,14 @@ It also adds distributed's own routes by which workers are retired, where the co
 
 import asyncio
 import json
+import math
 import time
 from contextlib import suppress
+from itertools import chain, islice
 from typing import Any
 
 import dask.config
+from dask.utils import parse_timedelta
 from distributed.core import Status
 from distributed.http.utils import RequestHandler, get_handlers
 
@@ -25,6 +28,8 @@ API = "distributed.http.scheduler.api"
 ANYWHERE = "(?:/.*)?"  # Whatever the dashboard's prefix is.
 
 FOR_A_NEWCOMER = 20.0  # Seconds that a worker with results waits for another one to take them over.
+MOST_TASKS = 2000  # Tasks that are looked at for an answer, however many there are.
+MOST_NEEDS = 20  # Kinds of needs that an answer tells of.
 FOR_MOVING = 0.25  # The share of its time in which its results are moved, though tasks may still run.
 
 draining: set[str] = set()
@@ -43,6 +48,7 @@ class Workers(RequestHandler):
                 "keys": len(worker.has_what),
                 "nbytes": worker.nbytes,
                 "draining": worker.address in draining,
+                "resources": worker.resources,
             }
             for worker in self.server.workers.values()
         }
@@ -129,6 +135,75 @@ def is_needed(worker: Any) -> bool:
     return any(len(task.who_has) == 1 for task in worker.has_what)
 
 
+class Demand(RequestHandler):
+    """Tells how many workers could be used for work that any can do, and for each kind of needs."""
+
+    def get(self) -> None:
+        scheduler = self.server
+        needs: dict[tuple[Any, ...], list[float]] = {}
+        looked_at, restricted_seconds, restricted_tasks, free_waiting = 0, 0.0, 0, 0
+        for task, waits in some_tasks(scheduler):
+            looked_at += 1
+            if not (task.resource_restrictions or task.worker_restrictions or task.host_restrictions):
+                free_waiting += waits
+                continue
+            is_pinned = bool(task.worker_restrictions or task.host_restrictions)
+            kind = (is_pinned, *sorted((task.resource_restrictions or {}).items()))
+            need = needs.setdefault(kind, [0, 0, 0.0])
+            need[0 if waits else 1] += 1
+            seconds = duration_of(scheduler, task)
+            need[2] += seconds
+            if not waits:
+                restricted_seconds += seconds
+                restricted_tasks += 1
+        if not needs:
+            self.write({"workers": scheduler.adaptive_target(), "needs": []})
+            return
+        # What the bound leaves out is like what was looked at.
+        processing = sum(len(worker.processing) for worker in scheduler.workers.values())
+        share = max(1.0, (processing + len(scheduler.unrunnable)) / max(1, looked_at))
+        goal = parse_timedelta(dask.config.get("distributed.adaptive.target-duration"))
+        most = sorted(needs.items(), key=lambda item: -sum(item[1][:2]))[:MOST_NEEDS]
+        told = [
+            {
+                "resources": dict(kind[1:]),
+                "pinned": kind[0],
+                "waiting": round(waiting * share),
+                "running": round(running * share),
+                "slots": min(math.ceil((waiting + running) * share), math.ceil(seconds * share / goal) or 1),
+            }
+            for kind, (waiting, running, seconds) in most
+        ]
+        free = max(0, processing - round(restricted_tasks * share)) + len(scheduler.queued) + free_waiting
+        seconds = max(0.0, scheduler.total_occupancy - restricted_seconds * share)
+        seconds += sum(duration_of(scheduler, task) for task in islice(scheduler.queued, 100)) * max(
+            1.0, len(scheduler.queued) / 100
+        )
+        workers = min(free, max(math.ceil(seconds / goal), 1 if free else 0))
+        threads = sum(worker.nthreads for worker in scheduler.workers.values())
+        if threads:
+            workers = math.ceil(workers * len(scheduler.workers) / threads)
+        self.write({"workers": workers, "needs": told})
+
+
+def some_tasks(scheduler: Any) -> Any:
+    """Yield tasks that wait for a worker or are on one, and whether they wait; at most `MOST_TASKS`."""
+    waiting = ((task, True) for task in scheduler.unrunnable)
+    running = (
+        (task, False)
+        for worker in scheduler.workers.values()
+        for task in islice(worker.processing, max(1, MOST_TASKS // len(scheduler.workers)))
+    )
+    return islice(chain(islice(waiting, MOST_TASKS // 2), running), MOST_TASKS)
+
+
+def duration_of(scheduler: Any, task: Any) -> float:
+    """Return how many seconds a task is expected to take, in any release of distributed."""
+    if hasattr(scheduler, "_get_prefix_duration"):
+        return float(scheduler._get_prefix_duration(task.prefix))
+    return float(scheduler.get_task_duration(task))
+
+
 def read_certificate() -> None:
     """Keep the public part of the certificate as it is now: its file may be followed by another."""
     written = dask.config.get("distributed.comm.tls.scheduler.cert", None) or ""
@@ -150,6 +225,7 @@ async def dask_setup(scheduler: Any) -> None:
         "resume": Resume,
         "leave": Leave,
         "certificate": Certificate,
+        "demand": Demand,
     }
     routes = [(f"/dask-k8s/v1/{name}", route, {"dask_server": scheduler}) for name, route in ours.items()]
     if API not in dask.config.get("distributed.scheduler.http.routes"):

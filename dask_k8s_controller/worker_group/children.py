@@ -9,7 +9,7 @@ from dask_k8s_controller.plans.ownership import owner_reference
 from dask_k8s_controller.worker_group.leave import GRACE, with_leaving
 from dask_k8s_controller.worker_group.spec import WorkerGroup
 from dask_k8s_models import labels, names
-from dask_k8s_models.pods import main_container
+from dask_k8s_models.pods import WORKER_RESOURCES, main_container
 
 
 class WorkerTemplate:
@@ -37,6 +37,8 @@ class WorkerTemplate:
         metadata["namespace"] = group.meta.namespace
         metadata["ownerReferences"] = [owner_reference(group)]
         self._metadata = metadata
+        resources = group.raw_spec["worker"].get("resources")
+        self._offers = {WORKER_RESOURCES: repr(resources)} if resources else {}
         self._spec = secured(group.raw_spec["worker"]["spec"], tls)
         # A worker that was retired exits with 0: it must not be started again.
         self._spec.setdefault("restartPolicy", "OnFailure")
@@ -55,7 +57,7 @@ class WorkerTemplate:
 
     def pod(self, name: str) -> Object:
         """Return a pod of that name. It shares parts with others: it is not to be changed."""
-        variables = {"DASK_WORKER_NAME": name, "DASK_SCHEDULER_ADDRESS": self._address}
+        variables = {"DASK_WORKER_NAME": name, "DASK_SCHEDULER_ADDRESS": self._address, **self._offers}
         containers = [with_env(container, variables) for container in self._spec["containers"]]
         return {
             "apiVersion": "v1",

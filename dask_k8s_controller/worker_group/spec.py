@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
@@ -9,7 +10,8 @@ from typing import ClassVar
 from dask_k8s_controller.cache.custom import Custom, parsed
 from dask_k8s_controller.cache.objects import JsonObject, Meta
 from dask_k8s_controller.cluster.spec import Cluster
-from dask_k8s_models.hashes import template_hash
+from dask_k8s_models.hashes import digest, template_hash
+from dask_k8s_models.pods import worker_resources
 from dask_k8s_models.worker_group import WorkerGroupSpec
 
 
@@ -28,7 +30,20 @@ class WorkerGroup(Custom[WorkerGroupSpec]):
     @cached_property
     def worker_hash(self) -> str:
         """What tells whether a worker's pod was made from this spec."""
-        return template_hash(self.spec.worker.spec) if self.spec else ""
+        if self.spec is None:
+            return ""
+        template = template_hash(self.spec.worker.spec)
+        resources = self.spec.worker.resources
+        return digest({"template": template, "resources": resources}) if resources else template
+
+    @cached_property
+    def resources(self) -> Mapping[str, float]:
+        """The abstract resources that each worker offers, as far as the spec says."""
+        worker = self.raw_spec.get("worker") or {}
+        metadata = worker.get("metadata") or {}
+        return worker_resources(worker.get("spec") or {}, metadata.get("annotations")) | (
+            worker.get("resources") or {}
+        )
 
     @property
     def cluster(self) -> str:

@@ -9,6 +9,7 @@ import pytest
 
 from dask_k8s_models import make_autoscaler_spec, make_job_spec, make_worker_group_spec
 from tests.e2e.conftest import DASK_CLUSTERS, WORKER_GROUPS, is_running, pods_of
+from tests.e2e.test_scaling import connected
 from tests.harness.examples import documented
 from tests.harness.kube import Kube, Object
 
@@ -277,3 +278,47 @@ class TestWaiting:
         kube.wait(
             AUTOSCALERS, "b-second", namespace, until=lambda found: condition(found, "Stalled")[0] == "False"
         )
+
+
+@pytest.mark.usefixtures("controller")
+def test_a_group_at_zero_comes_for_the_tasks_that_need_what_it_offers(
+    kube: Kube, namespace: str, thin_cluster: Callable[..., Object], dask_image: str
+) -> None:
+    """And goes again, and unrestricted tasks don't start it; nor does the other group come for its tasks."""
+    cluster = thin_cluster("mixed")
+    worker = {**cluster["spec"]["worker"], "replicas": 0, "resources": {"GPU": 1}}
+    gpus = make_worker_group_spec("mixed", "gpu", n_workers=0)
+    kube.create({**gpus, "spec": {"cluster": "mixed", "worker": worker}}, namespace)
+    kube.create(make_autoscaler_spec("mixed", 0, 2, behavior=AT_ONCE), namespace)
+    kube.create(
+        make_autoscaler_spec("mixed", 0, 2, worker_group="gpu", name="mixed-gpu", behavior=AT_ONCE),
+        namespace,
+    )
+
+    def count(group: str) -> int:
+        return replicas(kube.get(WORKER_GROUPS, f"mixed-{group}", namespace))
+
+    with connected("mixed", namespace, 0) as client:
+        restricted = client.map(str, range(4), resources={"GPU": 1}, pure=False)
+        assert client.gather(restricted, direct=False) == ["0", "1", "2", "3"]
+        assert count("default") == 0
+        del restricted
+        kube.wait(
+            WORKER_GROUPS, "mixed-gpu", namespace, until=lambda group: replicas(group) == 0, timeout=120
+        )
+
+        plain = client.map(str, range(4), pure=False)
+        assert client.gather(plain, direct=False) == ["0", "1", "2", "3"]
+        assert count("gpu") == 0
+        del plain
+
+        impossible = client.submit(str, 1, resources={"TPU": 1}, pure=False)
+        told = kube.wait(
+            AUTOSCALERS,
+            "mixed",
+            namespace,
+            until=lambda found: condition(found, "Unsatisfiable") == ("True", "NoGroupOffers"),
+            timeout=60,
+        )
+        assert any("TPU=1" in item["message"] for item in told["status"]["conditions"])
+        del impossible

@@ -26,7 +26,8 @@ def connected(name: str, namespace: str, workers: int) -> Iterator[Client]:
         KubeCluster.from_name(name, namespace=namespace, quiet=True) as cluster,
         Client(cluster) as client,
     ):
-        client.wait_for_workers(workers, timeout=120)
+        if workers:
+            client.wait_for_workers(workers, timeout=120)
         yield client
 
 

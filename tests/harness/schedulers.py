@@ -64,10 +64,10 @@ class DaskSchedulers:
                 return {"workers": dict(self._live(await self._workers(namespace, pod)))}
             case "GET", "/api/v1/check_idle":
                 return {"idle_since": time.time() - 3600 if namespace in self.idle else None}
-            case "GET", "/api/v1/adaptive_target":
+            case "GET", "/dask-k8s/v1/demand" | "/api/v1/adaptive_target":
                 if namespace not in self.demand:
                     raise web.HTTPServiceUnavailable
-                return {"workers": self.demand[namespace]}
+                return {"workers": self.demand[namespace], "needs": []}
         chosen = set((await request.json())["workers"]) & (await self._workers(namespace, pod)).keys()
         match f"/{path}":
             case "/dask-k8s/v1/drain":

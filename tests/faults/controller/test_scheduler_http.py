@@ -17,7 +17,7 @@ from dask_k8s_controller.cluster.observe import endpoint
 from dask_k8s_controller.kubernetes.api import Api
 from dask_k8s_controller.kubernetes.connection import Connection, connect
 from dask_k8s_controller.kubernetes.errors import BadAnswer, NoSuchRoute, SchedulerError, Unreachable
-from dask_k8s_controller.scheduler.answers import Worker
+from dask_k8s_controller.scheduler.answers import Demand, Worker
 from dask_k8s_controller.scheduler.client import (
     SchedulerClient,
     parse_idle_for,
@@ -100,7 +100,7 @@ class TestAFriendlyScheduler:
         self, client: SchedulerClient, scheduler: StandIn
     ) -> None:
         scheduler.answers = [says(200, '{"workers": 7}')]
-        assert await client.adaptive_target(ENDPOINT) == 7
+        assert await client.demand(ENDPOINT) == Demand(7)
 
 
 class TestASchedulerWithThePreload:

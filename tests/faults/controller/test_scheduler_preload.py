@@ -17,6 +17,7 @@ from dask_k8s_controller.cluster import children
 from dask_k8s_controller.cluster.observe import endpoint
 from dask_k8s_controller.kubernetes.api import Api
 from dask_k8s_controller.kubernetes.connection import Connection
+from dask_k8s_controller.scheduler.answers import Demand
 from dask_k8s_controller.scheduler.client import SchedulerClient
 from dask_k8s_controller.scheduler.endpoint import Endpoint
 from tests.unit.controller.builders import cluster, scheduler_pod
@@ -131,6 +132,39 @@ async def test_a_worker_that_is_resumed_gets_tasks_again(
 async def test_a_worker_that_nobody_knows_is_left_out(client: SchedulerClient, workers: list[Worker]) -> None:
     assert await client.drain(ENDPOINT, ["tcp://127.0.0.1:1"]) == {}
     await client.resume(ENDPOINT, ["tcp://127.0.0.1:1"])
+
+
+async def test_demand_tells_what_tasks_need(
+    scheduler: Scheduler, client: SchedulerClient, workers: list[Worker]
+) -> None:
+    async with Client(scheduler.address, asynchronous=True) as dask:
+        assert await client.demand(ENDPOINT) == Demand(scheduler.adaptive_target(), ())
+        tasks = [
+            *dask.map(lambda number: number, range(3), resources={"GPU": 1}, pure=False),
+            dask.submit(lambda: 1, workers=["tcp://10.9.9.9:1"], pure=False),
+        ]
+        await until(lambda: len(scheduler.unrunnable) == len(tasks))
+        demand = await client.demand(ENDPOINT)
+        assert demand.workers == 0
+        assert demand.needs is not None
+        by_kind = {(str(need), need.is_pinned): need for need in demand.needs}
+        assert by_kind.keys() == {("GPU=1", False), ("", True)}
+        assert (by_kind["GPU=1", False].waiting, by_kind["GPU=1", False].slots) == (3, 1)
+
+
+async def test_an_answer_about_demand_is_bounded_whatever_waits(
+    scheduler: Scheduler, client: SchedulerClient
+) -> None:
+    async with Client(scheduler.address, asynchronous=True) as dask:
+        kept = [
+            dask.map(lambda number: number, range(20), resources={f"R{kind}": 1}, pure=False)
+            for kind in range(40)
+        ]
+        await until(lambda: len(scheduler.unrunnable) == 800)
+        demand = await client.demand(ENDPOINT)
+    assert len(kept) == 40
+    assert demand.needs is not None
+    assert len(demand.needs) == 20
 
 
 async def leave(scheduler: Scheduler, pod: str, seconds: float) -> int:

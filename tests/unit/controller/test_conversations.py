@@ -13,7 +13,7 @@ from dask_k8s_controller.cluster.observe import endpoint
 from dask_k8s_controller.kubernetes.errors import BadAnswer, NoSuchRoute, SchedulerError, Unreachable
 from dask_k8s_controller.kubernetes.resources import Key
 from dask_k8s_controller.plans.actions import AskDemand, AskIdle, AskWorkers, Resume, Retire
-from dask_k8s_controller.scheduler.answers import Problem, Retirement, Worker
+from dask_k8s_controller.scheduler.answers import Demand, Problem, Retirement, Worker
 from dask_k8s_controller.scheduler.conversations import Conversations
 from dask_k8s_controller.scheduler.endpoint import Endpoint
 from tests.unit.controller.builders import cluster, scheduler_pod, worker
@@ -33,7 +33,7 @@ class FakeSchedulers:
         self.error: SchedulerError | None = None
         self.known: tuple[Worker, ...] = (worker("10.0.0.1:1"),)
         self.idle: float | None = None
-        self.demand = 7
+        self.wanted = 7
         self.retires: frozenset[str] = frozenset()
         self.tasks: dict[str, int] = {}
         self.asked: list[Any] = []
@@ -55,8 +55,8 @@ class FakeSchedulers:
     async def idle_for(self, endpoint: Endpoint) -> float | None:
         return await self._answer("idle", self.idle)  # type: ignore[no-any-return]
 
-    async def adaptive_target(self, endpoint: Endpoint) -> int:
-        return await self._answer("demand", self.demand)  # type: ignore[no-any-return]
+    async def demand(self, endpoint: Endpoint) -> Demand:
+        return await self._answer("demand", Demand(self.wanted))  # type: ignore[no-any-return]
 
     async def retire(self, endpoint: Endpoint, addresses: Iterable[str]) -> frozenset[str]:
         return await self._answer(sorted(addresses), self.retires)  # type: ignore[no-any-return]
@@ -128,7 +128,7 @@ async def test_demand_is_remembered_until_its_scheduler_is_gone(conversations: C
     await settle()
     answer = conversations.demand("s")
     assert answer is not None
-    assert answer.value == 7
+    assert answer.value == Demand(7)
     conversations.forget("s")
     assert conversations.demand("s") is None
 

@@ -36,6 +36,8 @@ def values(draw: DrawFn, schema: Json, depth: int = 0) -> Any:
         case "integer":
             low, high = schema.get("minimum", -5), schema.get("maximum", INT32)
             return draw(st.integers(low, high))
+        case "number":
+            return draw(st.floats(schema.get("minimum", -5), INT32) | st.integers(0, INT32))
         case "boolean":
             return draw(st.booleans())
         case _:

@@ -154,6 +154,7 @@ def test_what_a_job_leaves_unset_stays_unset() -> None:
 def test_an_autoscaler_is_filled_in_as_documented() -> None:
     assert set(defaults(schema_of("DaskAutoscaler"))) == {
         ".spec.minimum",
+        ".spec.priority",
         ".spec.behavior.scaleUp.stabilizationWindowSeconds",
         ".spec.behavior.scaleDown.stabilizationWindowSeconds",
         ".spec.behavior.scaleDown.maxPercent",

@@ -10,7 +10,7 @@ from dask_k8s_controller.autoscaler.plan import plan as plan_autoscaler
 from dask_k8s_controller.autoscaler.spec import Autoscaler
 from dask_k8s_controller.cache.objects import Pod
 from dask_k8s_controller.plans.actions import AskDemand, SetScale
-from dask_k8s_controller.scheduler.answers import Answer, Problem
+from dask_k8s_controller.scheduler.answers import Answer, Demand, Need, Problem
 from dask_k8s_controller.settings import Policy
 from dask_k8s_controller.worker_group.spec import WorkerGroup
 from tests.unit.controller.builders import (
@@ -39,11 +39,11 @@ def autoscaler(name: str = "c", uid: str = "autoscaler", **spec: Any) -> Autosca
     )
 
 
-def demand(workers: int, age: float = 0) -> Answer[int]:
-    return Answer(-age, workers)
+def demand(workers: int, *needs: Need, age: float = 0) -> Answer[Demand]:
+    return Answer(-age, Demand(workers, needs))
 
 
-def no_demand(problem: Problem, age: float = 0) -> Answer[int]:
+def no_demand(problem: Problem, age: float = 0) -> Answer[Demand]:
     return Answer(-age, None, problem, "in its own words")
 
 
