@@ -98,6 +98,14 @@ def controller_at_work(
     kube.delete(DASK_CLUSTERS, "at-work", namespace)
 
 
+@pytest.fixture
+def alone(controller: ControllerProcess) -> Iterator[None]:
+    """No other controller runs meanwhile."""
+    controller.stop()
+    yield
+    controller.start()
+
+
 def is_running(cluster: Object) -> bool:
     return cluster.get("status", {}).get("phase") == "Running"
 

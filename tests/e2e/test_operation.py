@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
@@ -22,14 +22,6 @@ from tests.harness.kube import Kube, Object, Refused
 from tests.harness.lab import Lab, a_lab
 
 Manifest = Callable[..., Object]
-
-
-@pytest.fixture
-def alone(controller: ControllerProcess) -> Iterator[None]:
-    """No other controller runs meanwhile."""
-    controller.stop()
-    yield
-    controller.start()
 
 
 def free_port() -> int:

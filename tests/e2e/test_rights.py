@@ -63,7 +63,7 @@ def account(kube: Kube, namespace: str, rights: list[Object]) -> Iterator[str]:
     revoke_everywhere(kube, name)
 
 
-@pytest.mark.usefixtures("crds")
+@pytest.mark.usefixtures("alone")
 def test_all_that_the_controller_does_needs_exactly_its_rights(
     kube: Kube,
     kubeconfig: Path,
