@@ -12,9 +12,7 @@ import logging
 import time
 from collections.abc import Iterable, Mapping
 from email.utils import parsedate_to_datetime
-from itertools import islice
 from typing import Any
-from urllib.parse import urlsplit
 
 import aiohttp
 from yarl import URL
@@ -23,8 +21,16 @@ from dask_k8s_controller.kubernetes.api import Api
 from dask_k8s_controller.kubernetes.certificates import not_after
 from dask_k8s_controller.kubernetes.errors import ApiError, BadAnswer, NoSuchRoute, Unreachable
 from dask_k8s_controller.kubernetes.slots import Slots
-from dask_k8s_controller.scheduler.answers import Demand, Need, ServedCertificate, Worker
+from dask_k8s_controller.scheduler.answers import Demand, ServedCertificate, Worker
 from dask_k8s_controller.scheduler.endpoint import Endpoint
+from dask_k8s_controller.scheduler.parsing import (
+    mapping,
+    number,
+    parse_demand,
+    parse_idle_for,
+    parse_live_workers,
+    parse_workers,
+)
 from dask_k8s_controller.settings import Patience
 
 logger = logging.getLogger(__name__)
@@ -34,12 +40,6 @@ PRELOADED = "/dask-k8s/v1"
 
 AT_ONCE = 16
 """So many questions to a namespace's schedulers are under way at a time, and as many retirements."""
-
-LARGEST_SKEW = 300.0
-"""Seconds by which a scheduler's clock may be ahead of ours, where its answers have no date."""
-
-MOST_NEEDS = 20
-"""Kinds of needs, and resources of a worker, that are read of an answer."""
 
 BASE_SIZE = 256 * 1024
 SIZE_PER_WORKER = 16 * 1024
@@ -86,8 +86,8 @@ class SchedulerClient:
     async def drain(self, endpoint: Endpoint, addresses: Iterable[str]) -> Mapping[str, int]:
         """Have workers get no more tasks; return how many each of them still has."""
         body = {"workers": sorted(addresses)}
-        answer = _mapping(await self._ask(endpoint, "POST", f"{PRELOADED}/drain", body))
-        return {str(address): _number(count, "tasks") for address, count in answer.items()}
+        answer = mapping(await self._ask(endpoint, "POST", f"{PRELOADED}/drain", body))
+        return {str(address): number(count, "tasks") for address, count in answer.items()}
 
     async def resume(self, endpoint: Endpoint, addresses: Iterable[str]) -> None:
         """Have drained workers get tasks again."""
@@ -95,7 +95,7 @@ class SchedulerClient:
 
     async def certificate(self, endpoint: Endpoint) -> ServedCertificate:
         """Return the certificate that the scheduler was started with."""
-        answer = _mapping(await self._ask(endpoint, "GET", f"{PRELOADED}/certificate"))
+        answer = mapping(await self._ask(endpoint, "GET", f"{PRELOADED}/certificate"))
         pem = answer.get("certificate")
         if not isinstance(pem, str) or (ends := not_after(pem)) is None:
             raise BadAnswer("the scheduler's answer has no certificate")
@@ -125,7 +125,7 @@ class SchedulerClient:
         answer = await self._ask(
             endpoint, "POST", "/api/v1/retire_workers", body, timeout=self._patience.retire
         )
-        return frozenset(str(address) for address in _mapping(answer))
+        return frozenset(str(address) for address in mapping(answer))
 
     async def _ask(
         self,
@@ -239,119 +239,3 @@ def _decode(status: int, path: str, content: bytes) -> Any:
     if status >= 300:
         raise BadAnswer(f"the scheduler answers {path} with HTTP {status}")
     return answer
-
-
-def parse_demand(answer: Any) -> Demand:
-    """Read the answer of the preload's ``demand``, or of ``adaptive_target``."""
-    answer = _mapping(answer)
-    needs = answer.get("needs")
-    workers = _number(answer.get("workers"), "workers")
-    if needs is None:
-        return Demand(workers)
-    if not isinstance(needs, list):
-        raise BadAnswer("the scheduler's answer has needs of another form than its routes have")
-    return Demand(workers, tuple(map(_need, needs[:MOST_NEEDS])))
-
-
-def _need(entry: Any) -> Need:
-    entry = _mapping(entry)
-    return Need(
-        resources=_resources(entry.get("resources")),
-        is_pinned=entry.get("pinned") is True,
-        waiting=_number(entry.get("waiting"), "waiting"),
-        running=_number(entry.get("running"), "running"),
-        slots=_number(entry.get("slots"), "slots"),
-    )
-
-
-def _resources(value: Any) -> dict[str, float]:
-    """Read abstract resources: a few names with numbers."""
-    found = _mapping(value or {})
-    return {str(name)[:63]: _real(amount, "resources") for name, amount in islice(found.items(), MOST_NEEDS)}
-
-
-def parse_live_workers(answer: Any) -> tuple[Worker, ...]:
-    """Read the answer of the preload's ``workers``."""
-    entries = _mapping(_mapping(answer).get("workers"))
-    return tuple(_live_worker(str(address), _mapping(entry)) for address, entry in entries.items())
-
-
-def _live_worker(address: str, entry: Mapping[str, Any]) -> Worker:
-    return Worker(
-        address=address,
-        host=_host(address),
-        name=str(entry.get("name") or ""),
-        status=str(entry.get("status") or "running"),
-        executing=_known(entry, "processing"),
-        keys=_known(entry, "keys"),
-        nbytes=_known(entry, "nbytes"),
-        can_drain=True,
-        is_draining=entry.get("draining") is True,
-        resources=_resources(entry.get("resources")),
-    )
-
-
-def parse_workers(answer: Any) -> tuple[Worker, ...]:
-    """Read ``identity.json``."""
-    entries = _mapping(_mapping(answer).get("workers"))
-    return tuple(_worker(str(address), _mapping(entry)) for address, entry in entries.items())
-
-
-def _worker(address: str, entry: Mapping[str, Any]) -> Worker:
-    metrics = _mapping(entry.get("metrics") or {})
-    counts = _mapping(metrics.get("task_counts") or {})
-    executing, keys = _known(metrics, "executing"), _known(metrics, "in_memory")  # until 2023.4
-    if "task_counts" in metrics:
-        executing = sum(_number(counts.get(state, 0), state) for state in ("executing", "long-running"))
-        keys = _number(counts.get("memory", 0), "memory")
-    return Worker(
-        address=address,
-        host=_host(address),
-        name=str(entry.get("name") or entry.get("id") or ""),
-        status=str(entry.get("status") or "running"),
-        executing=executing,
-        keys=keys,
-        nbytes=_known(metrics, "managed_bytes"),
-    )
-
-
-def _known(metrics: Mapping[str, Any], what: str) -> int | None:
-    """Return a number; None if the scheduler doesn't say, which is not 0."""
-    return _number(metrics[what], what) if metrics.get(what) is not None else None
-
-
-def _host(address: str) -> str:
-    try:
-        return urlsplit(address).hostname or ""
-    except ValueError:
-        return ""
-
-
-def parse_idle_for(answer: Any, now: float) -> float | None:
-    """Read the answer of ``check_idle``, at a time in seconds since 1970."""
-    since = _mapping(answer).get("idle_since")
-    if since is None:
-        return None
-    moment = _real(since, "idle_since")
-    if not 0 <= moment <= now + LARGEST_SKEW:
-        raise BadAnswer("the scheduler's answer has an impossible idle_since")
-    return max(0.0, now - moment)
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    if not isinstance(value, dict):
-        raise BadAnswer("the scheduler's answer is not of the form that its routes have")
-    return value
-
-
-def _real(value: Any, what: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
-        raise BadAnswer(f"the scheduler's answer has a {what} that is no number")
-    return value
-
-
-def _number(value: Any, what: str) -> int:
-    try:
-        return max(0, int(_real(value, what)))
-    except (ValueError, OverflowError) as error:
-        raise BadAnswer(f"the scheduler's answer has a {what} that is no number") from error

@@ -18,12 +18,9 @@ from dask_k8s_controller.kubernetes.api import Api
 from dask_k8s_controller.kubernetes.connection import Connection, connect
 from dask_k8s_controller.kubernetes.errors import BadAnswer, NoSuchRoute, SchedulerError, Unreachable
 from dask_k8s_controller.scheduler.answers import Demand, Worker
-from dask_k8s_controller.scheduler.client import (
-    SchedulerClient,
-    parse_idle_for,
-    parse_workers,
-)
+from dask_k8s_controller.scheduler.client import SchedulerClient
 from dask_k8s_controller.scheduler.endpoint import Endpoint
+from dask_k8s_controller.scheduler.parsing import parse_idle_for, parse_workers
 from dask_k8s_controller.settings import Patience
 from dask_k8s_credentials import Credentials
 from tests.harness.stand_in import StandIn, says

@@ -11,7 +11,7 @@ import pytest
 from dask_k8s_controller.cache.objects import Pod
 from dask_k8s_controller.plans.actions import AskWorkers, Delete, Resume, Retire
 from dask_k8s_controller.scheduler.answers import Answer, Problem, Retirement, attribute
-from dask_k8s_controller.scheduler.client import parse_workers
+from dask_k8s_controller.scheduler.parsing import parse_workers
 from dask_k8s_controller.settings import Policy
 from dask_k8s_controller.worker_group.observe import ObservedGroup
 from dask_k8s_controller.worker_group.spec import WorkerGroup
