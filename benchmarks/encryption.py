@@ -50,7 +50,9 @@ def main() -> None:
         measure(False, 0.01)
         for _ in range(options.rounds):
             for tls in found:
-                found[tls].append(measure(tls, options.gigabytes))
+                first, shuffle = measure(tls, options.gigabytes)
+                found[tls].append((first, shuffle))
+                print(f"TLS {tls!s:5}: first result {first:.2f} s, shuffle {shuffle:.2f} s", flush=True)
     for tls, results in found.items():
         first, shuffle = (statistics.median(values) for values in zip(*results, strict=True))
         rate = options.gigabytes * 1e3 / shuffle
