@@ -6,6 +6,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -48,16 +49,22 @@ async def scheduler() -> AsyncIterator[StandIn]:
         yield scheduler
 
 
-@pytest.fixture
-async def client(scheduler: StandIn) -> AsyncIterator[SchedulerClient]:
+@asynccontextmanager
+async def client_of(scheduler: StandIn, seconds: float) -> AsyncIterator[SchedulerClient]:
     async def log_in() -> Connection:
         return Connection(scheduler.url, aiohttp.ClientSession(), False, "default")
 
     api = Api(log_in)
-    client = SchedulerClient(api, Patience(answer=0.3, retire=0.3))
+    client = SchedulerClient(api, Patience(answer=seconds, retire=seconds))
     yield client
     await client.close()
     await api.close()
+
+
+@pytest.fixture
+async def client(scheduler: StandIn) -> AsyncIterator[SchedulerClient]:
+    async with client_of(scheduler, seconds=0.3) as client:
+        yield client
 
 
 ENDPOINT = endpoint(cluster(), scheduler_pod(ip="10.0.0.5"), workers=2)
@@ -272,6 +279,11 @@ class TestAHostileScheduler:
 
 class TestManySchedulers:
     """Those of one namespace hold up each other, and nobody else."""
+
+    @pytest.fixture
+    async def client(self, scheduler: StandIn) -> AsyncIterator[SchedulerClient]:
+        async with client_of(scheduler, seconds=30) as client:
+            yield client
 
     def endpoint(self, namespace: str) -> Endpoint:
         return replace(ENDPOINT, namespace=namespace)
