@@ -9,7 +9,7 @@ LOWEST := .venv-lowest
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-full test-pythons test-3.11 test-3.12 test-3.13 test-3.14 test-lowest \
-	check schemas manifests prometheus lock format clean
+	check docs schemas manifests prometheus lock format clean
 
 help:  ## This list
 	@sed -n 's/^\([a-z][-a-z0-9.]*\):.*  ## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r target text; \
@@ -67,7 +67,7 @@ test-pythons: test-3.11 test-3.12 test-3.13 test-3.14  ## The tests on every sup
 test-lowest: $(LOWEST)/.ready  ## The tests on the lowest version of every dependency
 	$(LOWEST)/bin/python -m pytest -m "not full"
 
-check: $(READY)  ## Formatter, linter, types, import contract, generated files
+check: $(READY)  ## Formatter, linter, types, import contract, generated files, documentation
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -77,6 +77,14 @@ check: $(READY)  ## Formatter, linter, types, import contract, generated files
 	$(BIN)/python chart/generate.py --check
 	$(BIN)/python manifests/generate.py --check
 	$(BIN)/python -m dask_k8s_local.api.generate --check
+	$(BIN)/python docs/architecture.py --check
+	$(SPHINX)
+
+SPHINX = $(BIN)/python -m sphinx -W --keep-going -q -b html -d docs/_build/doctrees docs docs/_build/html
+
+docs: $(READY)  ## The documentation as a site, in docs/_build/html; warnings and broken links are errors
+	$(BIN)/python docs/architecture.py
+	$(SPHINX)
 
 schemas: $(READY)  ## Regenerate all that is generated
 	$(BIN)/python -m dask_k8s_models.generate

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -19,6 +22,35 @@ from dask_k8s_client import KubeCluster
 cluster = KubeCluster(name="my-dask-cluster", image='ghcr.io/dask/dask:latest')
 cluster.scale(10)
 """
+
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def blocks_of(page: str) -> list[str]:
+    return re.findall(r"```python\n(.*?)```", (DOCS / page).read_text(encoding="utf-8"), re.DOTALL)
+
+
+def test_the_quickstart_of_the_documentation_works(
+    request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if not is_local(request.config):
+        pytest.skip("the local Kubernetes is what this test is about")
+    from dask_k8s_local import LocalKubernetes
+
+    [block] = blocks_of("quickstart.md")
+    with LocalKubernetes():
+        exec(block, {"__name__": "__main__"})
+    assert "11\n" in capsys.readouterr().out
+
+
+def test_the_documented_tests_of_pipelines_pass(request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    if not is_local(request.config):
+        pytest.skip("the local Kubernetes is what this test is about")
+    (tmp_path / "test_mine.py").write_text("\n\n".join(blocks_of("testing.md")))
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False)
+    assert "2 passed" in ended.stdout, ended.stdout + ended.stderr
 
 
 def test_the_quickstart_works_inside_the_local_kubernetes(request: pytest.FixtureRequest) -> None:
