@@ -124,7 +124,7 @@ class TestTheDocumentedJob:
         return job
 
     def test_runs_cleans_up_and_goes_with_everything(
-        self, kube: Kube, namespace: str, manifest: Object
+        self, kube: Kube, namespace: str, manifest: Object, protocol: str
     ) -> None:
         kube.create(manifest, namespace)
 
@@ -136,7 +136,7 @@ class TestTheDocumentedJob:
         runner = pods["simple-job-runner"]
         assert runner["spec"]["restartPolicy"] == "OnFailure"
         env = {item["name"]: item.get("value") for item in runner["spec"]["containers"][0]["env"]}
-        assert env["DASK_SCHEDULER_ADDRESS"] == f"tcp://simple-job-scheduler.{namespace}.svc:8786"
+        assert env["DASK_SCHEDULER_ADDRESS"] == f"{protocol}://simple-job-scheduler.{namespace}.svc:8786"
 
         job = kube.wait(JOBS, "simple-job", namespace, until=finished, timeout=180)
         assert_status(
