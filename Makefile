@@ -83,7 +83,6 @@ check: $(READY)  ## Formatter, linter, types, import contract, generated files, 
 SPHINX = $(BIN)/python -m sphinx -W --keep-going -q -b html -d docs/_build/doctrees docs docs/_build/html
 
 docs: $(READY)  ## The documentation as a site, in docs/_build/html; warnings and broken links are errors
-	$(BIN)/python docs/architecture.py
 	$(SPHINX)
 
 schemas: $(READY)  ## Regenerate all that is generated
@@ -92,6 +91,7 @@ schemas: $(READY)  ## Regenerate all that is generated
 	$(BIN)/python chart/generate.py
 	$(BIN)/python manifests/generate.py
 	$(BIN)/python -m dask_k8s_local.api.generate
+	$(BIN)/python docs/architecture.py
 
 manifests: $(READY)  ## Regenerate what `kubectl apply` and kustomize install, from the chart
 	$(BIN)/python manifests/generate.py
