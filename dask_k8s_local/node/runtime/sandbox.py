@@ -135,7 +135,8 @@ def enter_container(hostname: str, mounts: list[dict[str, str]], scratch: str) -
         ``source``, ``target``, and ``readOnly`` if not empty.
     scratch : str
         An empty directory, where this process makes missing mount points appear. Nothing stays there, so that
-        all processes may share it. The directory that it is in stays visible even below a volume at ``/tmp``.
+        all processes may share it. The directory that it is in stays visible even below a volume at ``/tmp``,
+        and so does the environment that this process runs in.
     """
     unshare(CLONE_NEWNS | CLONE_NEWUTS)
     name = os.fsencode(hostname)
@@ -143,8 +144,10 @@ def enter_container(hostname: str, mounts: list[dict[str, str]], scratch: str) -
     if mounts:
         # Nothing to remove afterwards: it ends with the last process that sees it.
         mount("tmpfs", scratch, "tmpfs", 0)
-    node = os.path.dirname(scratch)
-    scratch, held_node = _held(scratch), _held(node)
+    # Outer directories first here as well: with them those inside are back.
+    paths = sorted({os.path.dirname(scratch), *_environment()}, key=len)
+    kept = [(path, _held(path)) for path in paths]
+    scratch = _held(scratch)
     # Outer mount points first, whatever the order in which they are listed.
     ordered = sorted(mounts, key=lambda entry: entry["target"].count("/"))
     sources = [_held(entry["source"]) for entry in ordered]
@@ -154,11 +157,20 @@ def enter_container(hostname: str, mounts: list[dict[str, str]], scratch: str) -
             _make_mount_point(source, target, os.path.join(scratch, str(number)))
         mount(source, target, None, MS_BIND | MS_REC)
         if entry.get("readOnly"):
-            kept = os.statvfs(target).f_flag & KEPT_FLAGS
-            mount("none", target, None, MS_REMOUNT | MS_BIND | MS_RDONLY | kept)
-    if not os.path.exists(node):
-        os.makedirs(node)
-        mount(held_node, node, None, MS_BIND | MS_REC)
+            flags = os.statvfs(target).f_flag & KEPT_FLAGS
+            mount("none", target, None, MS_REMOUNT | MS_BIND | MS_RDONLY | flags)
+    for path, held in kept:
+        if not os.path.exists(path):
+            os.makedirs(path)
+            mount(held, path, None, MS_BIND | MS_REC)
+
+
+def _environment() -> list[str]:
+    """Return where this Python and this package are: its virtual environment, the base of it, the source."""
+    executables = (sys.executable, os.path.realpath(sys.executable))
+    pythons = [os.path.dirname(os.path.dirname(path)) for path in executables]
+    package = os.path.abspath(__file__).rpartition("/dask_k8s_local/")[0]
+    return [path for path in (*pythons, package) if path and os.path.isdir(path)]
 
 
 def _held(path: str) -> str:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import base64
 import os
+from pathlib import Path
 
 import pytest
 
 from tests.local.node.kit import Cluster, a_pod, container, is_over, is_ready, phase
 
+PROJECT = Path(__file__).parents[3]
 ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 
 
@@ -38,6 +40,20 @@ async def test_containers_of_a_pod_share_an_empty_dir(cluster: Cluster) -> None:
     )
     assert log == "shared\n\n"
     assert not any(path in os.listdir("/") for path in ("never", "elsewhere"))
+
+
+async def test_an_environment_below_a_mount_stays_there(cluster: Cluster) -> None:
+    """As where it is in /tmp, which is a volume of many pods."""
+    await cluster.add_node()
+    log = await cluster.run(
+        "python",
+        "-c",
+        "import os, dask_k8s_local; print(os.listdir(os.path.dirname(os.environ['PROJECT'])))",
+        env=[{"name": "PROJECT", "value": str(PROJECT)}],
+        volumes=[{"name": "volume", "emptyDir": {}}],
+        **mount(str(PROJECT.parent)),
+    )
+    assert PROJECT.name in log
 
 
 async def test_config_maps_and_secrets_are_files(node: Cluster) -> None:
