@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
@@ -12,7 +11,6 @@ from typing import Any
 
 import kr8s
 import pytest
-import yaml
 
 import dask_k8s_client
 from dask_k8s_client import DaskCluster, DaskWorkerGroup, KubeCluster, make_cluster_spec
@@ -27,6 +25,7 @@ from dask_k8s_client.errors import (
 from tests.e2e.conftest import DASK_CLUSTERS
 from tests.harness.examples import with_image
 from tests.harness.kube import Kube, Object
+from tests.harness.kubeconfigs import in_namespace
 
 pytestmark = pytest.mark.usefixtures("controller")
 
@@ -38,12 +37,7 @@ SYNCHRONOUS = [block for block in BLOCKS if "asyncio" not in block]
 @pytest.fixture(autouse=True)
 def here(kubeconfig: Path, namespace: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The test's namespace is the current context's, by a kubeconfig that comes first."""
-    known = yaml.safe_load(kubeconfig.read_text())
-    current = next(c for c in known["contexts"] if c["name"] == known["current-context"])
-    mine = {"name": "here", "context": {**current["context"], "namespace": namespace}}
-    first = tmp_path / "first.yaml"
-    first.write_text(yaml.safe_dump({"current-context": "here", "contexts": [mine]}))
-    monkeypatch.setenv("KUBECONFIG", f"{first}{os.pathsep}{kubeconfig}")
+    monkeypatch.setenv("KUBECONFIG", in_namespace(kubeconfig, namespace, tmp_path / "first.yaml"))
 
 
 def run(block: str, image: str) -> None:

@@ -6,6 +6,7 @@ They end once the scheduler of the cluster that they create turns out not to sta
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import subprocess
@@ -17,11 +18,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from distributed import Client
 
+from dask_k8s_client import KubeCluster
 from dask_k8s_models import make_cluster_spec
 from tests.e2e.conftest import DASK_CLUSTERS, WORKER_GROUPS, skip_unless_a_scheduler_of_2_gib_fits
-from tests.harness.examples import copied_to, documented
+from tests.e2e.test_scaling import connected
+from tests.harness.examples import EXAMPLES, copied_to, documented, with_image
 from tests.harness.kube import Kube, Object
+from tests.harness.kubeconfigs import in_namespace
 
 DASK_AUTOSCALERS = "daskautoscalers.kubernetes.dask.org"
 
@@ -67,7 +73,7 @@ def run(
             cwd=folder,
             env={
                 **os.environ,
-                "KUBECONFIG": str(kubeconfig),
+                "KUBECONFIG": in_namespace(kubeconfig, namespace, tmp_path / "kubeconfig"),
                 "DASK_KUBERNETES__NAMESPACE": namespace,
                 "DASK_KUBERNETES__IMAGE": dask_image,
                 **{f"DASK_KUBERNETES__{name.upper()}": str(value) for name, value in settings.items()},
@@ -106,6 +112,62 @@ def test_a_manifest_becomes_a_cluster_with_workers(
         until=lambda found: found.get("status", {}).get("readyReplicas") == 2,
         timeout=120,
     )
+
+
+def test_a_private_cluster_speaks_tls_behind_a_network_policy(
+    kube: Kube, namespace: str, dask_image: str
+) -> None:
+    kube.create(documented("tls.yaml", dask_image), namespace)
+    kube.wait(
+        DASK_CLUSTERS,
+        "private",
+        namespace,
+        until=lambda found: found.get("status", {}).get("readyReplicas") == 2,
+        timeout=120,
+    )
+
+    with (
+        KubeCluster.from_name("private", namespace=namespace, quiet=True) as cluster,
+        Client(cluster) as client,
+    ):
+        assert cluster.scheduler_address.startswith("tls://")
+        assert client.submit(sum, [10, 1]).result(timeout=120) == 11
+    policy = kube.get(DASK_CLUSTERS, "private", namespace)["status"]["networkPolicyName"]
+    [rule, *_] = kube.get("networkpolicies.networking.k8s.io", policy, namespace)["spec"]["ingress"]
+    assert {"podSelector": {"matchLabels": {"app": "notebook"}}} in rule["from"]
+
+
+def test_groups_at_zero_come_for_the_tasks_that_need_them(
+    kube: Kube, namespace: str, dask_image: str
+) -> None:
+    """With what their pods ask of nodes taken off, which those of a test may lack."""
+    text = with_image((EXAMPLES / "gpu_and_memory_groups.yaml").read_text(), dask_image)
+    for manifest in yaml.safe_load_all(text):
+        if manifest["kind"] == "DaskWorkerGroup":
+            del manifest["spec"]["worker"]["spec"]["containers"][0]["resources"]
+        kube.create(manifest, namespace)
+    kube.wait(
+        DASK_CLUSTERS,
+        "mixed",
+        namespace,
+        until=lambda found: "schedulerAddress" in found.get("status", {}),
+        timeout=120,
+    )
+
+    def replicas(group: str) -> int:
+        found: int = kube.get(WORKER_GROUPS, group, namespace)["spec"]["worker"]["replicas"]
+        return found
+
+    with connected("mixed", namespace, 0) as client:
+        large = client.submit(str, 1, resources={"MEMORY": 32e9}, pure=False)
+        assert large.result(timeout=120) == "1"
+        assert replicas("mixed-memory") == 1
+        assert replicas("mixed-gpu") == replicas("mixed-default") == 0
+
+        fast = client.submit(str, 2, resources={"GPU": 1}, pure=False)
+        assert fast.result(timeout=120) == "2"
+        assert replicas("mixed-gpu") == 1
+        assert replicas("mixed-default") == 0
 
 
 def spec_by_default(kube: Kube, manifest: Object, namespace: str) -> Object:
@@ -256,3 +318,13 @@ def test_a_cluster_is_scaled_by_hand_and_by_itself(run: Callable[..., Traces]) -
     assert (spec["cluster"], spec["minimum"], spec["maximum"]) == ("foo", 1, 10)
     assert traces.of(DASK_AUTOSCALERS, "foo")[-1][0] == "DELETED"
     assert replicas[-1] == 1
+
+
+def test_a_job_computes_what_a_function_says(run: Callable[..., Traces]) -> None:
+    traces = run("job_from_python.py")
+
+    assert traces.code == 0, traces.output
+    assert "Successful\n" in traces.output
+    [pi] = re.findall(r"pi is about ([\d.]+)", traces.output)
+    assert abs(float(pi) - math.pi) < 0.01
+    assert traces.created(DASK_CLUSTERS, "pi")["spec"]["worker"]["replicas"] == 2

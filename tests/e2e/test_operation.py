@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +25,9 @@ from tests.harness.kube import Kube, Object, Refused
 from tests.harness.lab import Lab, a_lab
 
 Manifest = Callable[..., Object]
+
+PLUGIN = Path(__file__).parents[2] / "examples" / "plugin"
+HOST_NAME = "external-dns.alpha.kubernetes.io/hostname"
 
 
 def free_port() -> int:
@@ -141,14 +147,16 @@ class TestAlone:
     ) -> None:
         """The documented example, which acts when a scheduler's Service is created."""
         install_plugin(tmp_path)
-        monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+        monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
+        monkeypatch.setenv("DASK_DASHBOARD_DOMAIN", "dask.test")
+        host_name = f"plugged-scheduler.{namespace}.dask.test"
         with ControllerProcess(kubeconfig, f"--namespace={namespace}"):
             kube.create(idle_cluster_manifest("plugged"), namespace)
             kube.wait(
                 "services",
                 "plugged-scheduler",
                 namespace,
-                until=lambda service: service["metadata"]["annotations"].get("plugin") == "was-here",
+                until=lambda service: service["metadata"].get("annotations", {}).get(HOST_NAME) == host_name,
             )
             kube.wait(DASK_CLUSTERS, "plugged", namespace, until=is_running)
             kube.wait_all("pods", namespace, until=lambda pods: len(pods) == 3)
@@ -190,21 +198,12 @@ class TestAlone:
 
 
 def install_plugin(folder: Path) -> None:
-    package = folder / "my_controller_plugin"
-    package.mkdir()
-    (package / "__init__.py").touch()
-    (package / "plugin.py").write_text(
-        "import kopf\n\n"
-        '@kopf.on.create("service", labels={"dask.org/component": "scheduler"})\n'
-        "async def handle_scheduler_service_create(meta, new, namespace, logger, patch, **kwargs):\n"
-        '    patch.metadata.annotations["plugin"] = "was-here"\n'
-    )
-    metadata = folder / "my_controller_plugin-1.0.dist-info"
-    metadata.mkdir()
-    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: my-controller-plugin\nVersion: 1.0\n")
-    (metadata / "entry_points.txt").write_text(
-        "[dask_operator_plugin]\nmy_controller_plugin = my_controller_plugin.plugin\n"
-    )
+    """Install the package of examples/, built from a copy: building leaves files beside the sources."""
+    source = shutil.copytree(PLUGIN, folder / "source")
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation"]
+    command = [*pip, "--disable-pip-version-check", "--target", str(folder / "site"), str(source)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.usefixtures("controller")

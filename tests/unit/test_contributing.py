@@ -24,7 +24,8 @@ def test_files_that_the_guide_names_exist() -> None:
     named = re.findall(r"`([\w./-]+)`", GUIDE)
     paths = [name for name in named if "/" in name or name.endswith((".md", ".toml"))]
     assert len(paths) > 10
-    assert [path for path in paths if not (PROJECT / path.split(" ")[0]).exists()] == []
+    shipped = [path.split(" ")[0] for path in paths if "_build" not in path]
+    assert [path for path in shipped if not (PROJECT / path).exists()] == []
 
 
 def test_targets_that_are_named_exist() -> None:
