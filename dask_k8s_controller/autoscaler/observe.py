@@ -28,6 +28,15 @@ def observe(cache: Cache, key: Key) -> ObservedAutoscaler | None:
     cluster = cache.get(Cluster, namespace, autoscaler.cluster)
     scheduler = live_scheduler(cache, cluster)
     target = cache.get(WorkerGroup, namespace, autoscaler.worker_group)
+    demand = cache.answers.demand(scheduler.meta.uid) if scheduler else None
+    there_is_work = demand is not None and demand.value is not None and demand.value != Demand(0, ())
+    # They matter for who is to do what, and there may be many.
+    scalers = cache.find(Autoscaler, "cluster", namespace, autoscaler.cluster) if there_is_work else ()
+    siblings = tuple(
+        other
+        for other in scalers
+        if other.worker_group != autoscaler.worker_group and not other.meta.is_deleting
+    )
     return ObservedAutoscaler(
         autoscaler=autoscaler,
         now=cache.now(),
@@ -35,18 +44,14 @@ def observe(cache: Cache, key: Key) -> ObservedAutoscaler | None:
         cluster=cluster,
         scheduler=scheduler,
         target=_with_pods(cache, target) if target is not None else None,
-        others=_others(cache, autoscaler),
+        others=_others(cache, autoscaler, siblings),
         rivals=tuple(
             other
             for other in cache.find(Autoscaler, "group", namespace, autoscaler.worker_group)
             if other.meta.uid != autoscaler.meta.uid and other.cluster == autoscaler.cluster
         ),
-        siblings=tuple(
-            other
-            for other in cache.find(Autoscaler, "cluster", namespace, autoscaler.cluster)
-            if other.worker_group != autoscaler.worker_group and not other.meta.is_deleting
-        ),
-        demand=cache.answers.demand(scheduler.meta.uid) if scheduler else None,
+        siblings=siblings,
+        demand=demand,
         workers=cache.answers.workers(scheduler.meta.uid) if scheduler else None,
         endpoint=endpoint_of(cache, cluster),
     )
@@ -68,12 +73,15 @@ def keys(cache: Cache, changed: Any) -> Iterable[Key]:
         yield Key(Autoscaler.kind, namespace, autoscaler.name)
 
 
-def _others(cache: Cache, autoscaler: Autoscaler) -> tuple[GroupOfWorkers, ...]:
-    """Find the cluster's other groups that have workers or want some: however many others there are."""
+def _others(
+    cache: Cache, autoscaler: Autoscaler, siblings: tuple[Autoscaler, ...]
+) -> tuple[GroupOfWorkers, ...]:
+    """Find the cluster's other groups that have workers or want some, and those that these siblings scale."""
     namespace, cluster = autoscaler.meta.namespace, autoscaler.cluster
     wanting = cache.summary(WorkerGroup, _wanting, "cluster", namespace, cluster)
     having = cache.summary(Pod, _groups_of, "component", namespace, cluster, labels.Component.WORKER)
-    groups = (cache.get(WorkerGroup, namespace, name) for name in sorted(wanting | having))
+    scaled = {sibling.worker_group for sibling in siblings}
+    groups = (cache.get(WorkerGroup, namespace, name) for name in sorted(wanting | having | scaled))
     return tuple(
         _with_pods(cache, group)
         for group in groups
@@ -141,7 +149,7 @@ class ObservedAutoscaler:
     rivals : tuple of Autoscaler
         The other autoscalers of the same group.
     siblings : tuple of Autoscaler
-        The autoscalers of the cluster's other groups.
+        The autoscalers of the cluster's other groups, while there is work.
     demand : Answer, optional
         How many workers the scheduler could use when it was asked last.
     workers : Answer, optional

@@ -27,16 +27,20 @@ from tests.unit.controller.builders import (
 
 
 def autoscaler(name: str = "c", uid: str = "autoscaler", **spec: Any) -> Autoscaler:
+    return Autoscaler.of(autoscaler_body(name, uid, **spec))
+
+
+def autoscaler_body(name: str, uid: str = "", **spec: Any) -> dict[str, Any]:
     more = spec.pop("metadata", {})
     status = spec.pop("status", {})
     owner = {"kind": "DaskCluster", "name": "c", "uid": "cluster", "controller": True}
-    return Autoscaler.of(
-        {
-            "metadata": metadata(name, uid, **{"ownerReferences": [owner], **more}),
-            "spec": {"cluster": "c", **spec},
-            "status": status,
-        }
-    )
+    return {
+        "apiVersion": "kubernetes.dask.org/v1",
+        "kind": "DaskAutoscaler",
+        "metadata": metadata(name, uid, **{"ownerReferences": [owner], **more}),
+        "spec": {"cluster": "c", **spec},
+        "status": status,
+    }
 
 
 def demand(workers: int, *needs: Need, age: float = 0) -> Answer[Demand]:

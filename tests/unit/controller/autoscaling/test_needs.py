@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from dask_k8s_controller.autoscaler.needs import Assignment, Offer, assignment, unsatisfiable
-from dask_k8s_controller.autoscaler.observe import ObservedAutoscaler
+from dask_k8s_controller.autoscaler.observe import ObservedAutoscaler, observe
 from dask_k8s_controller.autoscaler.status import status
+from dask_k8s_controller.cache.cache import Cache
+from dask_k8s_controller.kubernetes.resources import Key
+from dask_k8s_controller.operator import KINDS
 from dask_k8s_controller.plans.actions import Outcome
-from dask_k8s_controller.scheduler.answers import Demand, Need
+from dask_k8s_controller.scheduler.answers import Answer, Demand, Need
 from dask_k8s_controller.worker_group.spec import WorkerGroup
-from tests.unit.controller.autoscaling.builders import autoscaler, demand, members, observed, plan, scaled_to
-from tests.unit.controller.builders import group_body
+from tests.unit.controller.autoscaling.builders import (
+    autoscaler,
+    autoscaler_body,
+    demand,
+    members,
+    observed,
+    plan,
+    scaled_to,
+)
+from tests.unit.controller.builders import cluster_body, group_body, pod_body
+from tests.unit.controller.clocks import ManualClock
 
 CPU = Offer("cpu")
 GPU = Offer("gpu", {"GPU": 2})
@@ -113,3 +126,27 @@ class TestScaling:
         assert "2 tasks that need GPU=1" in found["AbleToScale"]["message"]
         assert found["Unsatisfiable"]["status"] == "True"
         assert found["Unsatisfiable"]["message"] == "No group of the cluster can run 1 task that needs TPU=1."
+
+
+def test_groups_at_zero_are_seen_by_each_others_autoscalers() -> None:
+    """Of two that can run a task one starts, and the third doesn't say that nobody can run it."""
+    asked = Answer(0, Demand(0, (need(1, MEMORY=32e9),)))
+    answers = SimpleNamespace(
+        demand=lambda _: asked, workers=lambda _: None, certificate=lambda _: None, idleness=lambda _: None
+    )
+    cache = Cache({kind.resource.kind: kind.parse for kind in KINDS}, ManualClock(), answers)  # type: ignore[arg-type]
+    cache.see(cluster_body())
+    cache.see(pod_body("c-scheduler", component="scheduler"))
+    offered = {"c-default": None, "c-big": {"MEMORY": 64e9}, "c-gpu": {"GPU": 1, "MEMORY": 64e9}}
+    for name, resources in offered.items():
+        cache.see(group_body(name, name, replicas=0, resources=resources))
+        cache.see(autoscaler_body(name, workerGroup=name, priority=10 * (name == "c-gpu")))
+
+    plans = {name: plan(observe(cache, Key("DaskAutoscaler", "default", name))) for name in offered}
+
+    assert {name: scaled_to(planned) for name, planned in plans.items()} == {
+        "c-default": None,
+        "c-big": 1,
+        "c-gpu": None,
+    }
+    assert [planned.decision.unsatisfiable for planned in plans.values()] == [(), (), ()]
