@@ -12,6 +12,11 @@ import click
 EXAMPLE = """\
   python -c 'from dask_k8s_client import KubeCluster; print(KubeCluster(n_workers=2))'
   dask kubernetes ls
+In Python, after that export:
+  from dask_k8s_client import KubeCluster
+  cluster = KubeCluster(n_workers=2)
+  print(cluster.get_client().submit(sum, [10, 1]).result(), cluster.dashboard_link)
+It prints 11 and the link to Dask's dashboard, which works until Python ends or cluster.close().
 kubectl and other tools use it in the same way. Whatever runs in it ends with it.
 """
 

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -193,6 +194,20 @@ def test_a_local_kubernetes_runs_until_ctrl_c(request: pytest.FixtureRequest, tm
     )
     assert process.stdout is not None
     assert any(f"export KUBECONFIG={path}" in line for line in process.stdout)
+    told = list(itertools.takewhile(lambda line: not line.startswith("kubectl"), process.stdout))
+    assert "link to Dask's dashboard" in told[-1]
+    pasted = textwrap.dedent("".join(told[told.index("In Python, after that export:\n") + 1 : -1]))
+    assert len(pasted.splitlines()) == 3
+    printed = subprocess.run(
+        [sys.executable, "-c", f"{pasted}import httpx; httpx.get(cluster.dashboard_link).raise_for_status()"],
+        env={**os.environ, "KUBECONFIG": str(path)},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=True,
+    ).stdout.split()
+    assert printed[-2] == "11"
+    assert printed[-1].startswith("http://")
 
     result = CliRunner().invoke(kubernetes, ["ls"], env={**os.environ, "KUBECONFIG": str(path)})
     assert (result.exit_code, result.stderr) == (0, "No Dask clusters in default.\n")
