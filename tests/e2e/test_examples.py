@@ -59,10 +59,12 @@ class Traces:
 def run(
     kube: Kube, kubeconfig: Path, namespace: str, dask_image: str, tmp_path: Path
 ) -> Callable[..., Traces]:
-    """Run a script in its folder, with the image under test, and wait until it and its clusters have gone."""
+    """Run a script among the examples, with the image under test, until it and its clusters have gone."""
     folder = copied_to(tmp_path, dask_image)
 
-    def run(script: str, **settings: Any) -> Traces:
+    def run(script: str, content: str = "", **settings: Any) -> Traces:
+        if content:
+            (folder / script).write_text(with_image(content, dask_image))
         resources = (DASK_CLUSTERS, WORKER_GROUPS, DASK_AUTOSCALERS)
         since = {
             resource: kube.request("GET", kube.path(resource, namespace))["metadata"]["resourceVersion"]
@@ -279,6 +281,21 @@ def test_a_classic_pod_spec_becomes_the_workers(run: Callable[..., Traces], dask
     assert traces.code == 0
     spec = traces.created(DASK_CLUSTERS, "merge-example")["spec"]
     assert spec["worker"]["spec"] == {**classic, "terminationGracePeriodSeconds": 60}
+
+
+def test_the_page_about_the_classic_cluster_keeps_its_promise(
+    run: Callable[..., Traces], dask_image: str
+) -> None:
+    page = (EXAMPLES.parent / "docs" / "migrating-from-classic.md").read_text(encoding="utf-8")
+    first, *_ = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    pod = documented("worker-spec.yaml", dask_image)
+
+    traces = run("first.py", first)
+
+    assert traces.code == 0, traces.output
+    created = traces.created(DASK_CLUSTERS, "analysis")
+    assert created["spec"]["worker"]["spec"] == pod["spec"]
+    assert created["metadata"]["labels"] == pod["metadata"]["labels"]
 
 
 def test_a_cluster_from_a_file_is_what_kubectl_makes_of_it(
