@@ -34,6 +34,10 @@ class ClusterPhase(StrEnum):
     ERROR = "Error"
 
 
+class SchedulerDisruptionBudget(KubernetesModel):
+    """The scheduler may not be evicted."""
+
+
 class SchedulerSpec(RuledModel):
     """The scheduler of a cluster."""
 
@@ -56,6 +60,11 @@ class SchedulerSpec(RuledModel):
     ] = None
     idleTimeout: Annotated[
         Count | None, Field(description="Another place for the cluster's idleTimeout.")
+    ] = None
+
+    disruptionBudget: Annotated[
+        SchedulerDisruptionBudget | None,
+        Field(description="`{}`: a PodDisruptionBudget lets nobody evict it."),
     ] = None
 
     rules: ClassVar[tuple[Rule, ...]] = SERVICE_RULES
@@ -142,6 +151,9 @@ class ClusterStatus(Status):
     ] = None
     networkPolicyName: Annotated[
         str | None, Field(description="The NetworkPolicy that was made for the cluster.")
+    ] = None
+    disruptionBudgetName: Annotated[
+        str | None, Field(description="The PodDisruptionBudget that was made for the scheduler.")
     ] = None
 
 

@@ -60,6 +60,14 @@ class UpdateStrategy(RuledModel):
     )
 
 
+class DisruptionBudget(RuledModel):
+    """How many workers may be evicted at the same time, as when nodes are drained."""
+
+    maxUnavailable: Annotated[
+        NumberOrPercentage, Field(description="Workers, or a percentage of the replicas.")
+    ] = 1
+
+
 class WorkerSpec(RuledModel):
     """A group of workers that are all alike."""
 
@@ -94,6 +102,10 @@ class WorkerSpec(RuledModel):
             description="Abstract resources that each worker offers, such as `GPU: 1`; tasks ask for them by "
             "`resources=`. An autoscaler starts a group for the tasks that need what it offers."
         ),
+    ] = None
+
+    disruptionBudget: Annotated[
+        DisruptionBudget | None, Field(description="A PodDisruptionBudget: how many may be evicted at once.")
     ] = None
 
     def update_strategy(self) -> UpdateStrategy:

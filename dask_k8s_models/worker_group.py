@@ -42,6 +42,9 @@ class WorkerGroupStatus(Status):
     selector: Annotated[
         str | None, Field(description="Label selector of the workers' pods, for autoscalers.")
     ] = None
+    disruptionBudgetName: Annotated[
+        str | None, Field(description="The PodDisruptionBudget that was made for the workers.")
+    ] = None
 
 
 class DaskWorkerGroup(Resource):

@@ -224,6 +224,11 @@ def valid() -> Iterator[Case]:
     yield accept(
         "half unavailable", "spec worker updateStrategy", {"rollingUpdate": {"maxUnavailable": "50%"}}
     )
+    yield accept("a budget of workers", "spec worker disruptionBudget", {})
+    yield accept(
+        "a budget of a share of the workers", "spec worker disruptionBudget", {"maxUnavailable": "50%"}
+    )
+    yield accept("a budget of the scheduler", "spec scheduler disruptionBudget", {})
     yield accept("a drain timeout", "spec worker drainTimeoutSeconds", 0)
     yield accept("a GPU as an integer", f"{CONTAINER} resources", {"limits": {"nvidia.com/gpu": 1}})
     for quantity in (2, "2", "500m", "1.5", ".5", "64Gi", "6G", "1e3", "-1", "100k"):
@@ -489,6 +494,18 @@ def invalid() -> Iterator[Case]:
     for share in (0, -1, "0%", "150%", "half", "5"):
         strategy = {"rollingUpdate": {"maxUnavailable": share}}
         yield refuse(f"{share!r} unavailable", "spec worker updateStrategy", strategy, field="maxUnavailable")
+        yield refuse(
+            f"a budget of {share!r}",
+            "spec worker disruptionBudget",
+            {"maxUnavailable": share},
+            field="spec.worker.disruptionBudget.maxUnavailable",
+        )
+    yield refuse(
+        "a budget of the scheduler that has a number",
+        "spec scheduler disruptionBudget",
+        {"maxUnavailable": 1},
+        field="spec.scheduler.disruptionBudget.maxUnavailable",
+    )
     yield refuse(
         "an unknown update strategy", "spec worker updateStrategy", {"type": "Recreate"}, field="type"
     )

@@ -51,7 +51,7 @@ class Cache:
         self._undecided: dict[str, dict[str, float]] = {}
         self._taken: dict[By, float] = {}
         self._certificates: dict[str, Certificate] = {}
-        self._applied: dict[str, tuple[str, float]] = {}
+        self._applied: dict[str, dict[str, tuple[str, float]]] = {}
         self.operator_namespace = ""
         """Where the controller's own pod is; empty outside a cluster."""
 
@@ -163,13 +163,13 @@ class Cache:
         self._certificates.pop(owner_uid, None)
         self._applied.pop(owner_uid, None)
 
-    def applied(self, owner_uid: str) -> tuple[str, float] | None:
-        """Return the digest of what was applied for an owner last, and when by the monotonic clock."""
-        return self._applied.get(owner_uid)
+    def applied(self, owner_uid: str, kind: str) -> tuple[str, float] | None:
+        """Return the digest of the child that was applied for an owner last, and when, monotonic."""
+        return self._applied.get(owner_uid, {}).get(kind)
 
-    def note_applied(self, owner_uid: str, digest: str) -> None:
-        """Take note of what was applied, as nobody here can read it."""
-        self._applied[owner_uid] = digest, self._clock.monotonic()
+    def note_applied(self, owner_uid: str, kind: str, digest: str) -> None:
+        """Take note of a child that was applied, as nobody here can read it."""
+        self._applied.setdefault(owner_uid, {})[kind] = digest, self._clock.monotonic()
 
     def certificate(self, owner_uid: str) -> Certificate | None:
         """Return the certificate that was made last for an owner, of which its status may not tell yet."""

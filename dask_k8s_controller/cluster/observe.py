@@ -15,7 +15,8 @@ from dask_k8s_controller.cache.cache import Cache
 from dask_k8s_controller.cache.certificate import Certificate
 from dask_k8s_controller.cache.objects import Meta, Owner, Pod, Service, Sought
 from dask_k8s_controller.cluster.spec import Cluster
-from dask_k8s_controller.kubernetes.resources import Key
+from dask_k8s_controller.kubernetes.resources import DISRUPTION_BUDGETS, NETWORK_POLICIES, Key
+from dask_k8s_controller.plans.unread import Applied
 from dask_k8s_controller.scheduler.answers import Answer, ServedCertificate, Worker
 from dask_k8s_controller.scheduler.endpoint import Endpoint
 from dask_k8s_controller.worker_group.spec import WorkerGroup
@@ -46,7 +47,8 @@ def observe(cache: Cache, key: Key) -> ObservedCluster | None:
         certificate=cache.certificate(cluster.meta.uid)
         or Certificate.of_status(cluster.status.get("tls") or {}),
         served=cache.answers.certificate(scheduler.meta.uid) if scheduler else None,
-        applied_policy=cache.applied(cluster.meta.uid),
+        applied_policy=cache.applied(cluster.meta.uid, NETWORK_POLICIES.kind),
+        applied_budget=cache.applied(cluster.meta.uid, DISRUPTION_BUDGETS.kind),
         operator_namespace=cache.operator_namespace,
         workers=cache.answers.workers(scheduler.meta.uid) if scheduler else None,
         runners=cache.find(Pod, "component", namespace, name, labels.Component.JOB_RUNNER),
@@ -173,8 +175,9 @@ class ObservedCluster:
         The certificate that was made for it last.
     served : Answer, optional
         The certificate that the scheduler was started with, as it said last.
-    applied_policy : tuple, optional
-        Digest of the NetworkPolicy that was applied last, and when by the monotonic clock.
+    applied_policy, applied_budget : tuple, optional
+        Digest of the NetworkPolicy, or PodDisruptionBudget, that was applied last, and when by the monotonic
+        clock.
     operator_namespace : str
         Where the controller's pod is; empty outside a cluster.
     workers : Answer, optional
@@ -198,7 +201,8 @@ class ObservedCluster:
     endpoint: Endpoint | None = None
     certificate: Certificate | None = None
     served: Answer[ServedCertificate] | None = None
-    applied_policy: tuple[str, float] | None = None
+    applied_policy: Applied | None = None
+    applied_budget: Applied | None = None
     operator_namespace: str = ""
     workers: Answer[tuple[Worker, ...]] | None = None
     runners: tuple[Pod, ...] = ()

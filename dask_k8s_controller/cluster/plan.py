@@ -8,8 +8,9 @@ from datetime import timedelta
 
 from dask_k8s_controller.cache.objects import Pod, Service
 from dask_k8s_controller.cluster import children
+from dask_k8s_controller.cluster.budget import budget_of
 from dask_k8s_controller.cluster.certificate import is_renewal, plan_certificate, plan_renewal
-from dask_k8s_controller.cluster.network_policy import plan_network_policy
+from dask_k8s_controller.cluster.network_policy import peers_of, policy_of
 from dask_k8s_controller.cluster.observe import ObservedCluster, foreign_scheduler, run_by_another
 from dask_k8s_controller.cluster.tls import TLS, is_refused, of_new_scheduler, of_pod, wanted
 from dask_k8s_controller.plans.actions import (
@@ -96,7 +97,9 @@ def plan(observed: ObservedCluster, policy: Policy) -> ClusterPlan:
     _shape_service(draft, observed)
     _shape_default_group(draft, observed, cluster.spec)
     _adopt_groups(draft, observed)
-    plan_network_policy(draft, observed, policy)
+    unread = policy_of(cluster, peers_of(observed, policy)), budget_of(cluster)
+    for child, applied in zip(unread, (observed.applied_policy, observed.applied_budget), strict=True):
+        child.plan(draft, cluster.status, applied, observed.monotonic)
     if cluster.is_suspended:
         _suspend(draft, observed)
     else:

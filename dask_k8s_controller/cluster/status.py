@@ -6,8 +6,9 @@ from collections.abc import Iterable
 
 from dask_k8s_controller.cache.objects import moment
 from dask_k8s_controller.cluster import children
+from dask_k8s_controller.cluster.budget import budget_of
 from dask_k8s_controller.cluster.certificate import certificate_condition
-from dask_k8s_controller.cluster.network_policy import name_of_policy
+from dask_k8s_controller.cluster.network_policy import policy_of
 from dask_k8s_controller.cluster.observe import ObservedCluster
 from dask_k8s_controller.cluster.plan import ClusterPlan
 from dask_k8s_controller.cluster.tls import TLS, of_new_scheduler, of_pod
@@ -82,8 +83,9 @@ def status(observed: ObservedCluster, plan: ClusterPlan, outcome: Outcome) -> St
     desired["selector"] = selector(cluster.name, cluster.default_group)
     if tls:
         desired["tls"] = tls
-    if policy := name_of_policy(observed):
-        desired["networkPolicyName"] = policy
+    # Whom a policy lets through doesn't change its name.
+    desired |= policy_of(cluster, []).as_status(previous, observed.applied_policy)
+    desired |= budget_of(cluster).as_status(previous, observed.applied_budget)
     if cluster.spec is not None:
         spoken = of_pod(observed.scheduler) if observed.scheduler else of_desired(observed, plan)
         desired["schedulerAddress"] = children.scheduler_address(cluster, spoken)

@@ -177,7 +177,7 @@ class Executor:
             ) from error
         if not Meta.of(answer).belongs_to(progress.uid):
             raise NameTaken(f"it isn't the {progress.key.kind}'s: delete or rename it")
-        self._cache.note_applied(progress.uid, digest(body))
+        self._cache.note_applied(progress.uid, kind, digest(body))
         logger.info("%s: applied the %s %s.", progress.key, kind, name)
 
     async def _certify(self, progress: _Progress, action: CreateCertificate) -> None:

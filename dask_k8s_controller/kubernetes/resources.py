@@ -41,6 +41,7 @@ PODS = Resource("", "v1", "pods", "Pod")
 SERVICES = Resource("", "v1", "services", "Service")
 SECRETS = Resource("", "v1", "secrets", "Secret")
 NETWORK_POLICIES = Resource("networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy")
+DISRUPTION_BUDGETS = Resource("policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget")
 EVENTS = Resource("", "v1", "events", "Event")
 LEASES = Resource("coordination.k8s.io", "v1", "leases", "Lease")
 CLUSTERS = Resource("kubernetes.dask.org", "v1", "daskclusters", "DaskCluster")
@@ -52,7 +53,18 @@ WATCHED = (CLUSTERS, GROUPS, JOBS, AUTOSCALERS, PODS, SERVICES)
 
 BY_KIND = {
     resource.kind: resource
-    for resource in (NETWORK_POLICIES, PODS, SERVICES, EVENTS, LEASES, CLUSTERS, GROUPS, JOBS, AUTOSCALERS)
+    for resource in (
+        NETWORK_POLICIES,
+        DISRUPTION_BUDGETS,
+        PODS,
+        SERVICES,
+        EVENTS,
+        LEASES,
+        CLUSTERS,
+        GROUPS,
+        JOBS,
+        AUTOSCALERS,
+    )
 }
 
 

@@ -64,6 +64,7 @@ RIGHTS: dict[str, tuple[Right, ...]] = {
             "", "secrets", ("create",), "its certificate and key, with `tls`: they are written, never read"
         ),
         Right("networking.k8s.io", "networkpolicies", ("create", "patch"), "`networkPolicy`"),
+        Right("policy", "poddisruptionbudgets", ("create", "patch"), "`scheduler.disruptionBudget`"),
         Right(DASK, "daskworkergroups", (*READ, "create", "patch", "delete"), "its groups"),
         Right(DASK, "daskautoscalers", (*READ, "patch"), "the autoscalers that go with it"),
     ),
@@ -72,6 +73,7 @@ RIGHTS: dict[str, tuple[Right, ...]] = {
         Right(DASK, "daskworkergroups/status", ("patch",), "its status"),
         Right(DASK, "daskworkergroups/finalizers", ("update",), _makes("groups")),
         Right("", "pods", (*READ, "create", "patch", "delete"), "its workers"),
+        Right("policy", "poddisruptionbudgets", ("create", "patch"), "`worker.disruptionBudget`"),
     ),
     "DaskJob": (
         Right(DASK, "daskjobs", FOLLOW, "what is asked for"),

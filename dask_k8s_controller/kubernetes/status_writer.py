@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 Status = dict[str, Any]
 
-OPTIONAL_FIELDS = ("dashboardAddress", "networkPolicyName", "schedulerAddress", "tls")
+OPTIONAL_FIELDS = ("dashboardAddress", "disruptionBudgetName", "networkPolicyName", "schedulerAddress", "tls")
 """Status fields of ours that are removed when they are no longer said."""
 
 

@@ -20,7 +20,8 @@ from dask_k8s_controller.cluster.observe import (
     sought_scheduler,
 )
 from dask_k8s_controller.cluster.spec import Cluster
-from dask_k8s_controller.kubernetes.resources import Key
+from dask_k8s_controller.kubernetes.resources import DISRUPTION_BUDGETS, Key
+from dask_k8s_controller.plans.unread import Applied
 from dask_k8s_controller.scheduler.answers import Answer, Attribution, Retirement, Worker, attribute
 from dask_k8s_controller.scheduler.endpoint import Endpoint
 from dask_k8s_controller.worker_group.spec import WorkerGroup
@@ -55,6 +56,7 @@ def observe(cache: Cache, key: Key) -> ObservedGroup | None:
         retirement=cache.answers.retirement(group.meta.uid),
         undecided=cache.undecided(group.meta.uid),
         endpoint=endpoint_of(cache, cluster),
+        applied_budget=cache.applied(group.meta.uid, DISRUPTION_BUDGETS.kind),
         entropy=secrets.token_hex(8),
     )
 
@@ -116,6 +118,8 @@ class ObservedGroup:
         Names of pods that were sent to the API server with an unknown fate: they are to be sent again first.
     endpoint : Endpoint, optional
         Where the cluster's scheduler answers, if there is one.
+    applied_budget : tuple, optional
+        Digest of the PodDisruptionBudget that was applied last, and when by the monotonic clock.
     entropy : str
         Makes new names; another string at every observation.
     monotonic : float
@@ -134,6 +138,7 @@ class ObservedGroup:
     retirement: Retirement = field(default_factory=Retirement)
     undecided: tuple[str, ...] = ()
     endpoint: Endpoint | None = None
+    applied_budget: Applied | None = None
     foreign_scheduler: Pod | None = None
     entropy: str = ""
     monotonic: float = 0.0

@@ -27,6 +27,7 @@ from dask_k8s_controller.plans.metadata import metadata_patch
 from dask_k8s_controller.plans.ownership import delete, delete_leftovers, is_of_an_earlier_owner
 from dask_k8s_controller.settings import Policy
 from dask_k8s_controller.worker_group import children
+from dask_k8s_controller.worker_group.budget import budget_of
 from dask_k8s_controller.worker_group.observe import ObservedGroup
 from dask_k8s_controller.worker_group.retirement import plan_retirement, plan_rollout, plan_shrinking
 from dask_k8s_models import names, service
@@ -79,6 +80,7 @@ def _suspend(draft: Draft, observed: ObservedGroup) -> None:
 
 def _converge(draft: Draft, observed: ObservedGroup, cluster: Cluster, policy: Policy) -> None:
     group = observed.group
+    budget_of(group).plan(draft, group.status, observed.applied_budget, observed.monotonic)
     stranded = [pod for pod in observed.own_pods if pod.is_live and is_stranded(pod, observed.scheduler)]
     for pod in stranded:
         draft.actions.append(delete(pod, "its certificate isn't that of the present scheduler"))

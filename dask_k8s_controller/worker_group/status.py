@@ -10,6 +10,7 @@ from dask_k8s_controller.plans.conditions import WAITING, Status, remarks_of, se
 from dask_k8s_controller.plans.notices import Notice, changes
 from dask_k8s_controller.plans.pod_problems import command_of, problems_of
 from dask_k8s_controller.scheduler.answers import Problem
+from dask_k8s_controller.worker_group.budget import budget_of
 from dask_k8s_controller.worker_group.observe import ObservedGroup
 from dask_k8s_controller.worker_group.spec import WorkerGroup
 from dask_k8s_models.labels import Component
@@ -37,6 +38,7 @@ def status(observed: ObservedGroup, plan: Plan, outcome: Outcome) -> Status:
         "readyReplicas": ready,
         "updatedReplicas": len(updated),
         "selector": selector(group.cluster, group.name),
+        **budget_of(group).as_status(group.status, observed.applied_budget),
     }
 
 

@@ -100,6 +100,8 @@ def everything_that_users_do(
 ) -> None:
     """Create, scale, autoscale, shut down, run a job, and make again what has left its children behind."""
     cluster = cluster_manifest("all", n_workers=2, tls=True, network_policy=True)
+    for component in ("scheduler", "worker"):
+        cluster["spec"][component]["disruptionBudget"] = {}
     kube.create(cluster, namespace)
     await_workers(kube, namespace, 2)
     kube.patch(DASK_CLUSTERS, "all", {"metadata": {"labels": {"team": "a"}}}, namespace)

@@ -24,6 +24,9 @@
 - apiGroups: ["networking.k8s.io"]
   resources: ["networkpolicies"]
   verbs: ["create", "patch"]
+- apiGroups: ["policy"]
+  resources: ["poddisruptionbudgets"]
+  verbs: ["create", "patch"]
 {{- end }}
 {{- define "dask-kubernetes-operator.rules.cluster" -}}
 - apiGroups: [""]

@@ -9,8 +9,10 @@ from dask_k8s_local.api.http.body import read_object
 from dask_k8s_local.api.http.call import Call
 from dask_k8s_local.api.http.representation import json_response
 from dask_k8s_local.api.meta import metadata
-from dask_k8s_local.api.objects.options import DeleteOptions
+from dask_k8s_local.api.objects.options import DeleteOptions, Write
 from dask_k8s_local.interfaces import ApiError, Object
+from dask_k8s_local.workloads.budgets import BUDGETS
+from dask_k8s_local.workloads.pods import is_ready
 from dask_k8s_local.workloads.selectors import selects
 
 _SUCCESS = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}
@@ -57,7 +59,6 @@ async def evict(call: Call) -> web.StreamResponse:
         raise errors.method_not_allowed()
     body = await read_object(call.http)
     pod = call.operations.get(call.served, call.namespace, call.target.name).object
-    _ask_budgets(call, pod)
     asked = body.get("deleteOptions") or {}
     preconditions = asked.get("preconditions") or {}
     options = DeleteOptions(
@@ -66,21 +67,27 @@ async def evict(call: Call) -> web.StreamResponse:
         grace_period_seconds=asked.get("gracePeriodSeconds"),
         dry_run=bool(asked.get("dryRun")) or "dryRun" in call.http.query,
     )
+    _ask_budgets(call, pod, dry_run=options.dry_run)
     call.operations.delete(call.served, call.namespace, call.target.name, options)
     return json_response(_SUCCESS, 201)
 
 
-def _ask_budgets(call: Call, pod: Object) -> None:
-    if (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed", "Pending"):
+def _ask_budgets(call: Call, pod: Object, *, dry_run: bool) -> None:
+    """Take an eviction off the budgets at once, so that the next one doesn't rely on what is used up."""
+    phase = (pod.get("status") or {}).get("phase")
+    if phase in ("Succeeded", "Failed", "Pending") or "deletionTimestamp" in pod["metadata"]:
         return
     labels = pod["metadata"].get("labels") or {}
-    for revision in call.operations.store.collection("poddisruptionbudgets.policy").revisions():
+    for revision in call.operations.store.collection(BUDGETS).revisions():
         budget = revision.object
-        selector = (budget.get("spec") or {}).get("selector")
-        if revision.key[0] != call.namespace or not selects(selector, labels):
+        spec, status = budget.get("spec") or {}, budget.get("status") or {}
+        if revision.key[0] != call.namespace or not selects(spec.get("selector"), labels):
             continue
-        status = budget.get("status") or {}
+        if spec.get("unhealthyPodEvictionPolicy") == "AlwaysAllow" and not is_ready(pod):
+            continue
         if status.get("disruptionsAllowed", 0) > 0:
+            if not dry_run:
+                _take_one(call, revision.key)
             continue
         name = revision.key[1]
         desired, healthy = status.get("desiredHealthy", 0), status.get("currentHealthy", 0)
@@ -95,3 +102,15 @@ def _ask_budgets(call: Call, pod: Object) -> None:
             "Cannot evict pod as it would violate the pod's disruption budget.",
             {"causes": errors.causes_json([cause])},
         )
+
+
+def _take_one(call: Call, budget: tuple[str, str]) -> None:
+    served = call.registry.named(BUDGETS)
+    if served is None:
+        raise errors.unknown_path()
+
+    def taken(old: Object) -> Object:
+        allowed = old["status"]["disruptionsAllowed"] - 1
+        return {**old, "status": {**old["status"], "disruptionsAllowed": allowed}}
+
+    call.operations.patch(served, *budget, taken, Write(subresource="status"))

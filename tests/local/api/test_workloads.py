@@ -178,8 +178,24 @@ async def test_a_budget_counts_healthy_pods(http: Http, server: ApiServer) -> No
     await eventually(condition(PODS, http, lambda body: len(body["items"]) == 3))
     await make_ready(server)
     await eventually(condition(f"{budgets}/b", http, lambda body: body["status"]["disruptionsAllowed"] == 1))
+    first, second, _ = [pod["metadata"]["name"] for pod in (await http.get(PODS)).body["items"]]
+    assert (await http.post(f"{PODS}/{first}/eviction", {"metadata": {"name": first}})).status == 201
+    refused = await http.post(f"{PODS}/{second}/eviction", {"metadata": {"name": second}})
+    assert (refused.status, refused.body["reason"]) == (429, "TooManyRequests")
+
+
+async def test_a_budget_may_let_pods_go_that_are_not_ready(http: Http, server: ApiServer) -> None:
+    budgets = "/apis/policy/v1/namespaces/default/poddisruptionbudgets"
+    spec = {"maxUnavailable": 1, "selector": {"matchLabels": {"app": "web"}}}
+    await http.post(budgets, {"metadata": {"name": "b"}, "spec": spec})
+    await http.post(DEPLOYMENTS, deployment())
+    await eventually(condition(PODS, http, lambda body: len(body["items"]) == 3))
     name = (await http.get(PODS)).body["items"][0]["metadata"]["name"]
-    assert (await http.post(f"{PODS}/{name}/eviction", {"metadata": {"name": name}})).status == 201
+    await server.client.patch("pods", "default", name, {"status": {"phase": "Running"}}, "status")
+    eviction = {"metadata": {"name": name}}
+    assert (await http.post(f"{PODS}/{name}/eviction", eviction)).status == 429
+    await http.patch(f"{budgets}/b", {"spec": {"unhealthyPodEvictionPolicy": "AlwaysAllow"}})
+    assert (await http.post(f"{PODS}/{name}/eviction", eviction)).status == 201
 
 
 async def test_events_are_forgotten(http: Http, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from dask_k8s_controller.cache.cache import Cache
-from dask_k8s_controller.cluster.network_policy import HEAL_AFTER, wanted_policy
+from dask_k8s_controller.cluster.network_policy import peers_of, policy_of
 from dask_k8s_controller.cluster.observe import ObservedCluster
 from dask_k8s_controller.cluster.plan import ClusterPlan, plan
 from dask_k8s_controller.cluster.status import status
@@ -18,6 +18,7 @@ from dask_k8s_controller.kubernetes.resources import Key, Resource
 from dask_k8s_controller.kubernetes.rules import RIGHTS
 from dask_k8s_controller.operator import KINDS
 from dask_k8s_controller.plans.actions import ApplyUnread, Outcome
+from dask_k8s_controller.plans.unread import HEAL_AFTER
 from dask_k8s_controller.scheduler.conversations import Conversations
 from dask_k8s_controller.settings import Policy
 from dask_k8s_models.cluster import ClusterStatus
@@ -46,7 +47,8 @@ def selectors(observed: ObservedCluster) -> list[dict[str, Any]]:
 
 def known(observed: ObservedCluster, age: float = 0.0) -> ObservedCluster:
     """The same, when its policy has been applied."""
-    return replace(observed, applied_policy=(digest(wanted_policy(observed, POLICY) or {}), -age))
+    desired = policy_of(observed.cluster, peers_of(observed, POLICY)).desired(observed.cluster.status)
+    return replace(observed, applied_policy=(digest(desired or {}), -age))
 
 
 def named(observed: ObservedCluster) -> str | None:
@@ -141,9 +143,9 @@ class TestApplying:
 
     async def test_is_remembered(self, cache: Cache) -> None:
         assert (await self.execute(cache, Server())).is_complete
-        assert cache.applied("cluster") is not None
+        assert cache.applied("cluster", "NetworkPolicy") is not None
         cache.forget("cluster")
-        assert cache.applied("cluster") is None
+        assert cache.applied("cluster", "NetworkPolicy") is None
 
     async def test_takes_nothing_over(self, cache: Cache) -> None:
         outcome = await self.execute(cache, Server(conflict="conflict with kubectl: .spec.podSelector"))
@@ -152,7 +154,7 @@ class TestApplying:
         assert "kubectl" in failure.message
         outcome = await self.execute(cache, Server(owner="other"))
         assert outcome.failures[0].name_is_taken
-        assert cache.applied("cluster") is None
+        assert cache.applied("cluster", "NetworkPolicy") is None
 
 
 def test_the_operator_reads_and_deletes_no_policy() -> None:

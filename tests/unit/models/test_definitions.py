@@ -133,6 +133,7 @@ def test_the_api_server_fills_in_little() -> None:
         ".spec.suspend",
         ".spec.worker.replicas",
         ".spec.worker.drainTimeoutSeconds",
+        ".spec.worker.disruptionBudget.maxUnavailable",
         ".spec.worker.updateStrategy.type",
         ".spec.worker.updateStrategy.rollingUpdate.maxUnavailable",
         ".status",
