@@ -20,6 +20,7 @@ from dask_k8s_controller.kubernetes.certificates import issue
 from dask_k8s_controller.kubernetes.connection import Connection
 from dask_k8s_controller.kubernetes.errors import BadAnswer, Unreachable
 from dask_k8s_controller.scheduler import preload
+from dask_k8s_controller.scheduler.answers import Demand
 from dask_k8s_controller.scheduler.client import SchedulerClient
 from dask_k8s_controller.scheduler.endpoint import Endpoint
 
@@ -75,12 +76,12 @@ def endpoint(scheduler: Scheduler, https: str) -> Endpoint:
 
 @pytest.mark.parametrize("https", [fingerprint(PAIR.certificate), UNVERIFIED], ids=["ours", "the user's"])
 async def test_its_answer_is_taken(client: SchedulerClient, scheduler: Scheduler, https: str) -> None:
-    assert await client.adaptive_target(endpoint(scheduler, https)) == 3
+    assert await client.demand(endpoint(scheduler, https)) == Demand(3)
 
 
 async def test_somebody_elses_is_not(client: SchedulerClient, scheduler: Scheduler) -> None:
     with pytest.raises(Unreachable):
-        await client.adaptive_target(endpoint(scheduler, fingerprint(OTHER.certificate)))
+        await client.demand(endpoint(scheduler, fingerprint(OTHER.certificate)))
 
 
 async def test_its_certificate_is_read(client: SchedulerClient, scheduler: Scheduler) -> None:
