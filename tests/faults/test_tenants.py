@@ -231,5 +231,6 @@ def test_a_hostile_namespace_stops_nobody_and_the_controller_stays_healthy(
         assert attack.problems == []
         assert len(attack.did) == 6
         assert beside
+        assert hindered <= 1.5 * usual
         for resource in (AUTOSCALERS, CLUSTERS, GROUPS):
             lab.kube.request("DELETE", lab.kube.path(resource, evil.namespace))
