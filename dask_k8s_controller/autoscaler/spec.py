@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
-from dask_k8s_controller.cache.custom import Custom, parsed
-from dask_k8s_controller.cache.objects import By, JsonObject, Meta
+from dask_k8s_controller.cache.custom import Custom
+from dask_k8s_controller.cache.objects import By
 from dask_k8s_models.autoscaler import AutoscalerSpec
 
 
@@ -16,12 +16,7 @@ class Autoscaler(Custom[AutoscalerSpec]):
     """A DaskAutoscaler."""
 
     kind: ClassVar[str] = "DaskAutoscaler"
-
-    @classmethod
-    def of(cls, body: JsonObject) -> Autoscaler:
-        """Parse a DaskAutoscaler."""
-        spec, raw, problem = parsed(AutoscalerSpec, body)
-        return cls(Meta.of(body), spec, raw, body.get("status") or {}, problem)
+    model = AutoscalerSpec
 
     @property
     def cluster(self) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import ClassVar, Generic, TypeVar
+from typing import ClassVar, Generic, Self, TypeVar, cast
 
 from pydantic import BaseModel, ValidationError
 
@@ -33,12 +33,26 @@ class Custom(Generic[S]):
     """
 
     kind: ClassVar[str]
+    model: ClassVar[type[BaseModel]]
 
     meta: Meta
     spec: S | None
     raw_spec: JsonObject = field(default_factory=dict)
     status: JsonObject = field(default_factory=dict)
     problem: str = ""
+
+    @classmethod
+    def of(cls, body: JsonObject) -> Self:
+        """Parse an object's JSON."""
+        raw, spec, problem = without_nulls(body.get("spec") or {}), None, ""
+        try:
+            spec = cast(S, cls.model.model_validate(raw))
+        except ValidationError as error:
+            problem = "; ".join(
+                f"spec.{'.'.join(str(part) for part in item['loc'])}: {item['msg']}"
+                for item in error.errors(include_url=False)
+            )
+        return cls(Meta.of(body), spec, raw, body.get("status") or {}, problem)
 
     @property
     def name(self) -> str:
@@ -50,15 +64,3 @@ class Custom(Generic[S]):
         yield By("name", self.meta.namespace, self.meta.name)
         if cluster := getattr(self, "cluster", ""):
             yield By("cluster", self.meta.namespace, cluster)
-
-
-def parsed(model: type[S], body: JsonObject) -> tuple[S | None, JsonObject, str]:
-    raw = without_nulls(body.get("spec") or {})
-    try:
-        return model.model_validate(raw), raw, ""
-    except ValidationError as error:
-        problems = (
-            f"spec.{'.'.join(str(part) for part in item['loc'])}: {item['msg']}"
-            for item in error.errors(include_url=False)
-        )
-        return None, raw, "; ".join(problems)

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
 
-from dask_k8s_controller.cache.custom import Custom, parsed
-from dask_k8s_controller.cache.objects import JsonObject, Meta
+from dask_k8s_controller.cache.custom import Custom
 from dask_k8s_models import names
 from dask_k8s_models.cluster import ClusterSpec
 from dask_k8s_models.hashes import template_hash
@@ -21,12 +20,7 @@ class Cluster(Custom[ClusterSpec]):
     """A DaskCluster."""
 
     kind: ClassVar[str] = "DaskCluster"
-
-    @classmethod
-    def of(cls, body: JsonObject) -> Cluster:
-        """Parse a DaskCluster."""
-        spec, raw, problem = parsed(ClusterSpec, body)
-        return cls(Meta.of(body), spec, raw, body.get("status") or {}, problem)
+    model = ClusterSpec
 
     @cached_property
     def scheduler_hash(self) -> str:

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ClassVar
 
-from dask_k8s_controller.cache.custom import Custom, parsed
-from dask_k8s_controller.cache.objects import JsonObject, Meta, moment
+from dask_k8s_controller.cache.custom import Custom
+from dask_k8s_controller.cache.objects import moment
 from dask_k8s_models import names
 from dask_k8s_models.job import JobSpec
 
@@ -25,12 +25,7 @@ class Job(Custom[JobSpec]):
     """A DaskJob."""
 
     kind: ClassVar[str] = "DaskJob"
-
-    @classmethod
-    def of(cls, body: JsonObject) -> Job:
-        """Parse a DaskJob."""
-        spec, raw, problem = parsed(JobSpec, body)
-        return cls(Meta.of(body), spec, raw, body.get("status") or {}, problem)
+    model = JobSpec
 
     @property
     def has_own_cluster(self) -> bool:

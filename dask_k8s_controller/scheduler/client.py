@@ -62,11 +62,14 @@ class SchedulerClient:
         self._patience = patience or Patience()
         self._session: aiohttp.ClientSession | None = None
         self._without_preload: dict[str, None] = {}
+        # A preload of an earlier release may lack this route alone.
+        self._without_demand: dict[str, None] = {}
         self._slots = Slots(AT_ONCE)
 
     def forget(self, uid: str) -> None:
         """Drop what is remembered of a scheduler's pod that is gone."""
         self._without_preload.pop(uid, None)
+        self._without_demand.pop(uid, None)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -109,11 +112,11 @@ class SchedulerClient:
 
     async def demand(self, endpoint: Endpoint) -> Demand:
         """Return how many workers the scheduler could use, and what for, if it knows."""
-        if endpoint.uid not in self._without_preload:
+        if endpoint.uid not in self._without_demand:
             try:
                 return parse_demand(await self._ask(endpoint, "GET", f"{PRELOADED}/demand"))
             except NoSuchRoute:
-                self._without_preload[endpoint.uid] = None
+                self._without_demand[endpoint.uid] = None
         return parse_demand(await self._ask(endpoint, "GET", "/api/v1/adaptive_target"))
 
     async def retire(self, endpoint: Endpoint, addresses: Iterable[str]) -> frozenset[str]:

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
 
-from dask_k8s_controller.cache.custom import Custom, parsed
-from dask_k8s_controller.cache.objects import JsonObject, Meta
+from dask_k8s_controller.cache.custom import Custom
 from dask_k8s_controller.cluster.spec import Cluster
 from dask_k8s_models.hashes import digest, template_hash
 from dask_k8s_models.pods import worker_resources
@@ -20,12 +19,7 @@ class WorkerGroup(Custom[WorkerGroupSpec]):
     """A DaskWorkerGroup."""
 
     kind: ClassVar[str] = "DaskWorkerGroup"
-
-    @classmethod
-    def of(cls, body: JsonObject) -> WorkerGroup:
-        """Parse a DaskWorkerGroup."""
-        spec, raw, problem = parsed(WorkerGroupSpec, body)
-        return cls(Meta.of(body), spec, raw, body.get("status") or {}, problem)
+    model = WorkerGroupSpec
 
     @cached_property
     def worker_hash(self) -> str:
