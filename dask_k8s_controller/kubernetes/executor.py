@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -96,15 +96,13 @@ class Executor:
                 self._cache.confirm({"kind": one.kind, **body})
 
     async def _create_pods(self, progress: _Progress, actions: Sequence[Action]) -> None:
-        """Create 1, 2, 4, … pods at a time, until one fails: the next would be over quota as well, ….
+        """Create pods by batches, until one fails: the next would be over quota as well, ….
 
         So does a ReplicaSet: https://kubernetes.io/docs/concepts/workloads/controllers/replicaset/
         """
-        size = 1
-        while actions:
-            if not all(await asyncio.gather(*(self._execute(progress, action) for action in actions[:size]))):
+        for batch in doubling(actions):
+            if not all(await asyncio.gather(*(self._execute(progress, action) for action in batch))):
                 return
-            actions, size = actions[size:], 2 * size
 
     async def _execute(self, progress: _Progress, action: Action) -> bool:
         """Carry out an action; return whether that is done."""
@@ -169,14 +167,12 @@ class Executor:
     async def _apply_unread(self, progress: _Progress, body: Mapping[str, Any]) -> None:
         kind, name = body["kind"], body["metadata"]["name"]
         try:
-            answer = await self._api.apply_unread(BY_KIND[kind], progress.key.namespace, dict(body))
+            await self._api.apply_unread(BY_KIND[kind], progress.key.namespace, dict(body))
         except Conflict as error:
             raise Refused(
                 f"{error}: somebody else has made or changed it; delete it, and the controller makes its own",
                 409,
             ) from error
-        if not Meta.of(answer).belongs_to(progress.uid):
-            raise NameTaken(f"it isn't the {progress.key.kind}'s: delete or rename it")
         self._cache.note_applied(progress.uid, kind, digest(body))
         logger.info("%s: applied the %s %s.", progress.key, kind, name)
 
@@ -262,6 +258,14 @@ class Executor:
             self._cache.see(body)
         elif not isinstance(action, SetScale):
             self._cache.store(action.kind).forget(action.uid)
+
+
+def doubling(actions: Sequence[Action]) -> Iterator[Sequence[Action]]:
+    """Yield the first action, the next 2, the next 4, …: so a failure is met before many are made."""
+    size = 1
+    while actions:
+        yield actions[:size]
+        actions, size = actions[size:], 2 * size
 
 
 def _creates_pod(action: Action) -> bool:

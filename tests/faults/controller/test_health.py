@@ -14,7 +14,7 @@ from dask_k8s_controller.runtime.metrics import Metrics
 from dask_k8s_controller.runtime.queue import Requeue, WorkQueue
 from dask_k8s_controller.settings import Settings
 from dask_k8s_controller.watching.watches import Watches
-from tests.unit.controller.clocks import ManualClock
+from tests.harness.clocks import ManualClock
 
 
 async def nothing(_: Key) -> Requeue:

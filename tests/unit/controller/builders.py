@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from dask_k8s_controller.cache.objects import Pod, Service
@@ -16,10 +16,10 @@ from dask_k8s_controller.worker_group.children import worker_pod_metadata
 from dask_k8s_controller.worker_group.observe import ObservedGroup
 from dask_k8s_controller.worker_group.spec import WorkerGroup
 from dask_k8s_models import labels
+from tests.harness.clocks import NOW
 
 Object = dict[str, Any]
 
-NOW = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
 _numbers = itertools.count(1)
 
 

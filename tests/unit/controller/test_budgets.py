@@ -7,22 +7,17 @@ from typing import Any
 
 import pytest
 
-from dask_k8s_controller.cache.cache import Cache
 from dask_k8s_controller.cluster.observe import ObservedCluster
-from dask_k8s_controller.kubernetes.executor import Executor
-from dask_k8s_controller.kubernetes.resources import Key, Resource
 from dask_k8s_controller.kubernetes.rules import RIGHTS
 from dask_k8s_controller.operator import KINDS
 from dask_k8s_controller.plans.actions import ApplyUnread, Outcome
 from dask_k8s_controller.plans.unread import HEAL_AFTER
-from dask_k8s_controller.scheduler.conversations import Conversations
 from dask_k8s_controller.settings import Policy
 from dask_k8s_controller.worker_group.observe import ObservedGroup
 from dask_k8s_models.cluster import ClusterStatus
 from dask_k8s_models.hashes import digest
 from dask_k8s_models.worker_group import WorkerGroupStatus
 from tests.unit.controller.builders import cluster, group, observed_cluster, observed_group
-from tests.unit.controller.clocks import ManualClock
 
 Observed = ObservedCluster | ObservedGroup
 
@@ -127,27 +122,6 @@ def test_one_that_is_no_longer_wanted_allows_everything_as_it_cant_be_deleted(ob
     assert {key: body["spec"][key] for key in body["spec"].keys() - {"selector"}} == {"minAvailable": 0}
     assert named(observed) == body["metadata"]["name"]
     assert named(known(observed)) is None
-
-
-class Server:
-    """Applies whatever it is sent."""
-
-    async def apply_unread(self, resource: Resource, namespace: str, body: dict[str, Any]) -> dict[str, Any]:
-        return body
-
-
-async def test_that_and_the_network_policy_are_remembered_each() -> None:
-    clock = ManualClock()
-    parsers = {kind.resource.kind: kind.parse for kind in KINDS}
-    cache = Cache(parsers, clock, Conversations(None, clock, lambda key: None))  # type: ignore[arg-type]
-    bodies = applied(of_scheduler(networkPolicy={}))
-    outcome = await Executor(cache, Server(), at_once=1).execute(  # type: ignore[arg-type]
-        Key("DaskCluster", "default", "c"), "cluster", [ApplyUnread(body) for body in bodies]
-    )
-    assert outcome.is_complete
-    assert {body["kind"] for body in bodies} == {"NetworkPolicy", "PodDisruptionBudget"}
-    for body in bodies:
-        assert cache.applied("cluster", body["kind"]) == (digest(body), clock.monotonic())
 
 
 def test_the_operator_reads_and_deletes_none() -> None:

@@ -16,8 +16,8 @@ from dask_k8s_controller.plans.actions import AskDemand, AskIdle, AskWorkers, Re
 from dask_k8s_controller.scheduler.answers import Demand, Problem, Retirement, Worker
 from dask_k8s_controller.scheduler.conversations import Conversations
 from dask_k8s_controller.scheduler.endpoint import Endpoint
+from tests.harness.clocks import ManualClock
 from tests.unit.controller.builders import cluster, scheduler_pod, worker
-from tests.unit.controller.clocks import ManualClock
 
 ENDPOINT = endpoint(cluster(), scheduler_pod("s"), workers=2)
 GROUP = Key("DaskWorkerGroup", "default", "c-default")

@@ -15,8 +15,8 @@ from dask_k8s_controller.operator import KINDS
 from dask_k8s_controller.plans.actions import Outcome
 from dask_k8s_controller.scheduler.conversations import Conversations
 from dask_k8s_controller.settings import Policy
+from tests.harness.clocks import ManualClock
 from tests.unit.controller.builders import cluster_body, group_body, job_body_of, metadata, pod_body
-from tests.unit.controller.clocks import ManualClock
 
 BY_KIND = {kind.resource.kind: kind for kind in KINDS}
 

@@ -11,8 +11,8 @@ from dask_k8s_controller.runtime.gauges import add_gauges
 from dask_k8s_controller.runtime.metrics import Metrics
 from dask_k8s_controller.runtime.queue import Requeue, WorkQueue
 from dask_k8s_controller.scheduler.conversations import Conversations
+from tests.harness.clocks import ManualClock
 from tests.unit.controller.builders import cluster_body, group_body
-from tests.unit.controller.clocks import ManualClock
 
 
 def sample(metrics: Metrics, name: str, **labels: str) -> float | None:

@@ -5,26 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-import pytest
-
-from dask_k8s_controller.cache.cache import Cache
 from dask_k8s_controller.cluster.network_policy import peers_of, policy_of
 from dask_k8s_controller.cluster.observe import ObservedCluster
 from dask_k8s_controller.cluster.plan import ClusterPlan, plan
 from dask_k8s_controller.cluster.status import status
-from dask_k8s_controller.kubernetes.errors import Conflict
-from dask_k8s_controller.kubernetes.executor import Executor
-from dask_k8s_controller.kubernetes.resources import Key, Resource
 from dask_k8s_controller.kubernetes.rules import RIGHTS
-from dask_k8s_controller.operator import KINDS
 from dask_k8s_controller.plans.actions import ApplyUnread, Outcome
 from dask_k8s_controller.plans.unread import HEAL_AFTER
-from dask_k8s_controller.scheduler.conversations import Conversations
 from dask_k8s_controller.settings import Policy
 from dask_k8s_models.cluster import ClusterStatus
 from dask_k8s_models.hashes import digest
 from tests.unit.controller.builders import cluster, observed_cluster
-from tests.unit.controller.clocks import ManualClock
 
 POLICY = Policy()
 MADE = {"networkPolicyName": "c-dask"}
@@ -110,51 +101,6 @@ def test_the_status_names_it_once_it_is_there() -> None:
     fresh = observed_cluster(cluster(networkPolicy={}))
     assert named(fresh) is None
     assert named(known(fresh)) == "c-dask"
-
-
-KEY = Key("DaskCluster", "default", "c")
-
-
-class Server:
-    """Applies, and shows nothing else."""
-
-    def __init__(self, owner: str = "cluster", conflict: str = "") -> None:
-        self.owner = owner
-        self.conflict = conflict
-
-    async def apply_unread(self, resource: Resource, namespace: str, body: dict[str, Any]) -> dict[str, Any]:
-        assert resource.plural == "networkpolicies"
-        if self.conflict:
-            raise Conflict(self.conflict, 409, "Conflict")
-        references = [{**body["metadata"]["ownerReferences"][0], "uid": self.owner}]
-        return {**body, "metadata": {**body["metadata"], "ownerReferences": references}}
-
-
-class TestApplying:
-    @pytest.fixture
-    def cache(self) -> Cache:
-        clock = ManualClock()
-        parsers = {kind.resource.kind: kind.parse for kind in KINDS}
-        return Cache(parsers, clock, Conversations(None, clock, lambda key: None))  # type: ignore[arg-type]
-
-    async def execute(self, cache: Cache, server: Server) -> Outcome:
-        [body] = applied(plan(guarded(), POLICY))
-        return await Executor(cache, server, at_once=1).execute(KEY, "cluster", [ApplyUnread(body)])  # type: ignore[arg-type]
-
-    async def test_is_remembered(self, cache: Cache) -> None:
-        assert (await self.execute(cache, Server())).is_complete
-        assert cache.applied("cluster", "NetworkPolicy") is not None
-        cache.forget("cluster")
-        assert cache.applied("cluster", "NetworkPolicy") is None
-
-    async def test_takes_nothing_over(self, cache: Cache) -> None:
-        outcome = await self.execute(cache, Server(conflict="conflict with kubectl: .spec.podSelector"))
-        [failure] = outcome.failures
-        assert failure.needs_a_person
-        assert "kubectl" in failure.message
-        outcome = await self.execute(cache, Server(owner="other"))
-        assert outcome.failures[0].name_is_taken
-        assert cache.applied("cluster", "NetworkPolicy") is None
 
 
 def test_the_operator_reads_and_deletes_no_policy() -> None:

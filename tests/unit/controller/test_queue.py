@@ -10,7 +10,7 @@ import pytest
 from dask_k8s_controller.kubernetes.resources import Key
 from dask_k8s_controller.runtime.queue import Requeue, WorkQueue
 from dask_k8s_controller.settings import Backoff
-from tests.unit.controller.clocks import ManualClock
+from tests.harness.clocks import ManualClock
 
 A = Key("DaskCluster", "default", "a")
 B = Key("DaskCluster", "default", "b")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -12,11 +11,10 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
-from dask_k8s_controller.cache.cache import Cache
 from dask_k8s_controller.cache.certificate import Certificate, fingerprint
 from dask_k8s_controller.cache.objects import Pod
 from dask_k8s_controller.cluster import children, tls
-from dask_k8s_controller.cluster.observe import ObservedCluster, endpoint, observe
+from dask_k8s_controller.cluster.observe import ObservedCluster, endpoint
 from dask_k8s_controller.cluster.plan import ClusterPlan, plan
 from dask_k8s_controller.cluster.spec import Cluster
 from dask_k8s_controller.cluster.status import status
@@ -24,12 +22,8 @@ from dask_k8s_controller.cluster.tls import TLS
 from dask_k8s_controller.job.children import runner_pod
 from dask_k8s_controller.job.spec import Job
 from dask_k8s_controller.kubernetes.certificates import KeyPair, issue
-from dask_k8s_controller.kubernetes.errors import Conflict, Unavailable
-from dask_k8s_controller.kubernetes.executor import Executor
-from dask_k8s_controller.kubernetes.resources import Key, Resource
 from dask_k8s_controller.kubernetes.rules import RIGHTS
 from dask_k8s_controller.kubernetes.status_writer import merging
-from dask_k8s_controller.operator import KINDS
 from dask_k8s_controller.plans.actions import (
     AskCertificate,
     AskIdle,
@@ -41,7 +35,6 @@ from dask_k8s_controller.plans.actions import (
     Plan,
 )
 from dask_k8s_controller.scheduler.answers import Answer, Problem, ServedCertificate
-from dask_k8s_controller.scheduler.conversations import Conversations
 from dask_k8s_controller.settings import Policy, TLSMode
 from dask_k8s_controller.worker_group.plan import plan as plan_group
 from dask_k8s_models import labels
@@ -51,7 +44,6 @@ from tests.unit.controller.builders import (
     NOW,
     answer,
     cluster,
-    cluster_body,
     group,
     metadata,
     observed_cluster,
@@ -62,7 +54,6 @@ from tests.unit.controller.builders import (
     worker,
     worker_pod,
 )
-from tests.unit.controller.clocks import ManualClock
 
 DAY = timedelta(days=1)
 PAIR = issue("c", ["c-scheduler.default.svc", "127.0.0.1"], NOW, NOW + 365 * DAY)
@@ -480,96 +471,6 @@ class TestTheStatus:
         assert patch == {
             "tls": {"secretName": "mine", "certificate": None, "notAfter": None, "renewAt": None}
         }
-
-
-class Secrets:
-    """Takes Secrets, and shows none."""
-
-    def __init__(self, *taken: str) -> None:
-        self.bodies: dict[str, dict[str, Any]] = {}
-        self.taken = set(taken)
-        self.fails: Callable[[str], Exception | None] = lambda name: None
-
-    async def create_unread(self, resource: Resource, namespace: str, body: dict[str, Any]) -> bool:
-        name = body["metadata"]["name"]
-        if (error := self.fails(name)) is not None:
-            raise error
-        if name in self.taken:
-            return False
-        self.bodies[name] = body
-        self.taken.add(name)
-        return True
-
-
-KEY = Key("DaskCluster", "default", "c")
-
-
-class TestMakingIt:
-    @pytest.fixture
-    def cache(self) -> Cache:
-        clock = ManualClock()
-        cache = Cache(
-            {kind.resource.kind: kind.parse for kind in KINDS},
-            clock,
-            Conversations(None, clock, lambda key: None),  # type: ignore[arg-type]
-        )
-        cache.see(cluster_body(tls={}))
-        return cache
-
-    async def execute(self, cache: Cache, secrets: Secrets) -> Outcome:
-        observed = observe(cache, KEY)
-        assert observed is not None
-        actions = certifying(plan(replace(observed, now=NOW), POLICY))
-        return await Executor(cache, secrets, at_once=4).execute(KEY, "cluster", actions)  # type: ignore[arg-type]
-
-    async def test_writes_certificate_key_and_authority(self, cache: Cache) -> None:
-        secrets = Secrets()
-        assert (await self.execute(cache, secrets)).is_complete
-        data = secrets.bodies["c-tls"]["stringData"]
-        assert data.keys() == {"tls.crt", "tls.key", "ca.crt"}
-        observed = observe(cache, KEY)
-        assert observed is not None
-        assert observed.certificate is not None
-        assert (observed.certificate.secret, observed.certificate.pem) == ("c-tls", data["tls.crt"])
-
-    async def test_takes_another_name_if_the_first_is_taken_as_it_cant_look_whose_it_is(
-        self, cache: Cache
-    ) -> None:
-        secrets = Secrets("c-tls")
-        assert (await self.execute(cache, secrets)).is_complete
-        [name] = secrets.bodies
-        pem = secrets.bodies[name]["stringData"]["tls.crt"]
-        assert name == f"c-tls-{fingerprint(pem)[:10]}"
-        observed = observe(cache, KEY)
-        assert observed is not None
-        assert observed.certificate is not None
-        assert observed.certificate.secret == name
-
-    async def test_is_repeated_when_nobody_knows_what_became_of_it(self, cache: Cache) -> None:
-        secrets = Secrets()
-        secrets.fails = lambda name: Unavailable("no answer")
-        outcome = await self.execute(cache, secrets)
-        assert not outcome.is_complete
-        secrets.taken.add("c-tls")  # It had taken effect, and its certificate is not known to anybody.
-        secrets.fails = lambda name: None
-        assert (await self.execute(cache, secrets)).is_complete
-        [name] = secrets.bodies
-        assert name.startswith("c-tls-")
-
-    async def test_a_refusal_is_told(self, cache: Cache) -> None:
-        secrets = Secrets()
-        secrets.fails = lambda name: Conflict("being deleted", 409, "Conflict")
-        assert (await self.execute(cache, secrets)).has_conflicts
-
-    async def test_is_remembered_though_the_status_could_not_be_written(self, cache: Cache) -> None:
-        secrets = Secrets()
-        await self.execute(cache, secrets)
-        await self.execute(cache, secrets)
-        assert secrets.bodies.keys() == {"c-tls"}
-        cache.forget("cluster")
-        observed = observe(cache, KEY)
-        assert observed is not None
-        assert observed.certificate is None
 
 
 class TestTheSchedulersEndpoint:

@@ -17,6 +17,7 @@ from dask_k8s_controller.operator import KINDS
 from dask_k8s_controller.plans.actions import Outcome
 from dask_k8s_controller.scheduler.answers import Answer, Demand, Need
 from dask_k8s_controller.worker_group.spec import WorkerGroup
+from tests.harness.clocks import ManualClock
 from tests.unit.controller.autoscaling.builders import (
     autoscaler,
     autoscaler_body,
@@ -27,7 +28,6 @@ from tests.unit.controller.autoscaling.builders import (
     scaled_to,
 )
 from tests.unit.controller.builders import cluster_body, group_body, pod_body
-from tests.unit.controller.clocks import ManualClock
 
 CPU = Offer("cpu")
 GPU = Offer("gpu", {"GPU": 2})

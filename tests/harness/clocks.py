@@ -5,9 +5,9 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
-from tests.unit.controller.builders import NOW
+NOW = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
 
 
 class ManualTimer:
@@ -19,15 +19,16 @@ class ManualTimer:
 
 
 class ManualClock:
-    """Stands still until `advance`."""
+    """Stands still until `advance`; the time of day at its beginning may be chosen."""
 
-    def __init__(self) -> None:
+    def __init__(self, beginning: datetime = NOW) -> None:
+        self.beginning = beginning
         self.seconds = 0.0
         self._timers: list[tuple[float, int, ManualTimer]] = []
         self._order = itertools.count()
 
     def now(self) -> datetime:
-        return NOW + timedelta(seconds=self.seconds)
+        return self.beginning + timedelta(seconds=self.seconds)
 
     def monotonic(self) -> float:
         return self.seconds
