@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import signal
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-import yaml
 
-from dask_k8s_controller.kubernetes.rules import Where, rules
 from tests.documents import autoscaler, cluster, group, job
-from tests.harness.accounts import grant_everywhere, kubeconfig_of, revoke_everywhere
-from tests.harness.controller import ControllerProcess
 from tests.harness.images import bring_to_all_nodes
 from tests.harness.kube import Kube, Object
+
+if TYPE_CHECKING:
+    from tests.harness.installed import InstalledController
+
+CLUSTER_WIDE, NAMESPACED = "cluster-wide", "namespaced"
 
 LONGEST_TEST = 1200.0
 """Seconds for a test on nodes that run containers."""
@@ -36,6 +39,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=None,
         help="image of scheduler and workers, with Python, Dask and distributed, best of the versions here "
         "(required by --kubernetes=current; the local Kubernetes pulls no images)",
+    )
+    group.addoption(
+        "--rights",
+        choices=(CLUSTER_WIDE, NAMESPACED),
+        default=CLUSTER_WIDE,
+        help="what the controller beside the tests may do: all that the chart's ClusterRole allows, or what "
+        "its Roles allow in the namespaces of each test, and nothing elsewhere",
     )
 
 
@@ -57,11 +67,24 @@ def pytest_configure(config: pytest.Config) -> None:
         )
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Choose the controller's rights; tests marked as `namespaced` run with either."""
+    if "controller" in metafunc.fixturenames:
+        rights = [metafunc.config.getoption("--rights")]
+        if metafunc.definition.get_closest_marker(NAMESPACED) and NAMESPACED not in rights:
+            rights.append(NAMESPACED)
+        ids = [pytest.HIDDEN_PARAM if one == CLUSTER_WIDE else one for one in rights]
+        metafunc.parametrize("controller", rights, ids=ids, indirect=True, scope="session")
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Give tests more time where containers have to start."""
+    """Give tests more time where containers have to start; skip what needs more rights than there are."""
     for item in items:
         if not is_local(config) and item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(LONGEST_TEST))
+        needs_all = item.get_closest_marker("cluster_wide")
+        if needs_all and config.getoption("--rights") == NAMESPACED:
+            item.add_marker(pytest.mark.skip(f"needs cluster-wide rights: {needs_all.kwargs['reason']}"))
 
 
 def pytest_collection_finish() -> None:
@@ -149,34 +172,42 @@ def await_garbage_collection(kube: Kube, namespace: str, owners: list[Object]) -
 
 @pytest.fixture(scope="session")
 def controller(
-    kube: Kube, kubeconfig: Path, crds: None, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[ControllerProcess]:
+    request: pytest.FixtureRequest,
+    kube: Kube,
+    kubeconfig: Path,
+    crds: None,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[InstalledController]:
     """The controller, as a process outside the cluster. A test that kills it starts it again.
 
-    It has exactly the documented rights.
+    It has exactly the chart's rights, cluster-wide or in the namespaces of the test.
     """
-    with a_namespace(kube) as namespace:
-        name = f"controller-of-{namespace}"
-        rights = rules(Where.WATCHED, Where.CLUSTER, Where.OUTSIDE)
-        kube.apply({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name}}, namespace)
-        grant_everywhere(kube, name, rights, {"name": name, "namespace": namespace})
-        path = tmp_path_factory.mktemp("controller") / "kubeconfig"
-        path.write_text(yaml.safe_dump(kubeconfig_of(kube, kubeconfig, namespace, name)))
-        with ControllerProcess(path) as process:
-            yield process
-        revoke_everywhere(kube, name)
+    from tests.harness.installed import ClusterWideController, NamespacedController
+
+    kind = {CLUSTER_WIDE: ClusterWideController, NAMESPACED: NamespacedController}[request.param]
+    with (
+        a_namespace(kube) as own,
+        kind(kube, kubeconfig, own, tmp_path_factory.mktemp("controller")) as process,
+    ):
+        yield process
 
 
 @pytest.fixture
-def namespace(kube: Kube) -> Iterator[str]:
+def namespace(request: pytest.FixtureRequest, kube: Kube) -> Iterator[str]:
     """A namespace of the test's own."""
-    with a_namespace(kube) as name:
-        yield name
+    yield from a_served_namespace(request, kube)
 
 
 @pytest.fixture
-def other_namespace(kube: Kube) -> Iterator[str]:
-    with a_namespace(kube) as name:
+def other_namespace(request: pytest.FixtureRequest, kube: Kube) -> Iterator[str]:
+    yield from a_served_namespace(request, kube)
+
+
+def a_served_namespace(request: pytest.FixtureRequest, kube: Kube) -> Iterator[str]:
+    """Make a namespace that the test's controller serves, if it has one."""
+    with a_namespace(kube) as name, contextlib.ExitStack() as stack:
+        if "controller" in request.fixturenames:
+            stack.enter_context(request.getfixturevalue("controller").serves(name))
         yield name
 
 

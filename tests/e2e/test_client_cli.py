@@ -22,7 +22,7 @@ from dask_k8s_client import KubeCluster
 from dask_k8s_client.cli import kubernetes
 from tests.conftest import a_namespace, is_local
 from tests.e2e.conftest import DASK_CLUSTERS, WORKER_GROUPS, is_running, pods_of
-from tests.harness.controller import ControllerProcess
+from tests.harness.installed import InstalledController
 from tests.harness.kube import Kube, Object
 
 
@@ -52,10 +52,9 @@ def interrupted(process: subprocess.Popen[str]) -> tuple[int, str]:
 
 
 @pytest.fixture(scope="module")
-def shell(kube: Kube, controller: ControllerProcess, dask_image: str) -> Iterator[Shell]:
+def shell(kube: Kube, controller: InstalledController, dask_image: str) -> Iterator[Shell]:
     """A namespace with a cluster that the command line made: a scheduler, and no workers."""
-    assert controller.is_running
-    with a_namespace(kube) as namespace:
+    with a_namespace(kube) as namespace, controller.serves(namespace):
         shell = Shell(namespace)
         manifest = shell.run("gen", "cluster", "--name", "typed", "--n-workers", "0", "--image", dask_image)
         kube.create(yaml.safe_load(manifest), namespace)

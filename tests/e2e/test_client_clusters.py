@@ -17,7 +17,7 @@ from distributed.protocol.pickle import dumps
 from dask_k8s_client import CreateMode, KubeCluster, discover, make_worker_spec
 from tests.conftest import a_namespace
 from tests.e2e.conftest import DASK_CLUSTERS, WORKER_GROUPS, pods_of
-from tests.harness.controller import ControllerProcess
+from tests.harness.installed import InstalledController
 from tests.harness.kube import Kube
 
 AUTOSCALERS = "daskautoscalers.kubernetes.dask.org"
@@ -25,11 +25,11 @@ AUTOSCALERS = "daskautoscalers.kubernetes.dask.org"
 
 @pytest.fixture(scope="module", params=[False, True], ids=["tcp", "tls"])
 def cluster(
-    kube: Kube, controller: ControllerProcess, dask_image: str, request: pytest.FixtureRequest
+    kube: Kube, controller: InstalledController, dask_image: str, request: pytest.FixtureRequest
 ) -> Iterator[KubeCluster]:
-    assert controller.is_running
     with (
         a_namespace(kube) as namespace,
+        controller.serves(namespace),
         KubeCluster(
             name="in-use",
             namespace=namespace,

@@ -15,9 +15,10 @@ from dask_k8s_models.definitions import custom_resource_definitions
 from tests.conformance.waiting import eventually
 from tests.conftest import is_local
 from tests.e2e.conftest import DASK_CLUSTERS, is_running, pods_of
-from tests.harness.accounts import grant, grant_everywhere, kubeconfig_of, revoke_everywhere
+from tests.harness.accounts import grant, grant_everywhere, is_allowed, kubeconfig_of, revoke_everywhere
 from tests.harness.audit import Needed, granted, needed
 from tests.harness.controller import ControllerProcess
+from tests.harness.installed import ClusterWideController, InstalledController
 from tests.harness.kube import Kube, Object
 from tests.harness.proxy import ApiProxy, Fault, Write
 
@@ -150,6 +151,21 @@ def await_workers(kube: Kube, namespace: str, count: int) -> None:
 
     kube.wait(DASK_CLUSTERS, "all", namespace, until=is_ready)
     eventually(known, until=lambda found: found == count)
+
+
+@pytest.mark.namespaced
+def test_the_installed_controller_has_its_rights_where_it_should(
+    kube: Kube, namespace: str, controller: InstalledController
+) -> None:
+    """By nature of the tests' own controller: with a Role, it can do nothing elsewhere."""
+    is_cluster_wide = isinstance(controller, ClusterWideController)
+    for where in (namespace, "default"):
+        for rule in rules(Where.WATCHED):
+            allowed = is_allowed(kube, where, rule, controller.name, of=controller.namespace)
+            assert allowed == (is_cluster_wide or where == namespace), (where, rule)
+    for rule in rules(Where.CLUSTER):
+        allowed = is_allowed(kube, "", rule, controller.name, of=controller.namespace)
+        assert allowed == is_cluster_wide, rule
 
 
 def test_a_controller_that_can_not_hear_of_its_kinds_says_so_and_ends(
