@@ -58,6 +58,7 @@ test: $(READY)  ## The tests of every change, under 15 minutes on 2 cores
 
 test-full: $(READY)  ## All tests, those that take long as well
 	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest tests/e2e --rights=namespaced -k namespaced
 
 test-3.11 test-3.12 test-3.13 test-3.14: test-%:  # The tests on that Python
 	$(MAKE) test PYTHON=python$*

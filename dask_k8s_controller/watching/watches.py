@@ -118,8 +118,8 @@ class Watches:
         watch = self._watch(listing)
         if not watch.is_refused:
             logger.warning(
-                "The controller may not list %s: nothing is done there until it may. docs/rights.md says "
-                "which rights it needs.",
+                "The controller may not list %s, or there are no such resources: nothing is done there until "
+                "that changes. docs/rights.md says which rights it needs.",
                 listing,
             )
         watch.failing_since, watch.is_refused = None, True

@@ -9,8 +9,9 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.conformance.gadgets import gadget
+from tests.conformance.gadgets import an_object, crd, gadget
 from tests.conformance.manifests import config_map, owned_by
+from tests.conformance.waiting import CRDS, established
 from tests.harness.kube import Kube, Object, Refused
 
 STAY = "conformance.example.com/stay"
@@ -150,6 +151,23 @@ def test_custom_resources_own_and_are_owned(
     # A real garbage collector looks for new custom resources every 30 seconds.
     kube.gone("configmaps", config["metadata"]["name"], namespace, timeout=150)
     assert kube.find(gadgets, child["metadata"]["name"], namespace) is None
+
+
+def test_what_custom_resources_own_goes_with_their_definition(kube: Kube, namespace: str, name: str) -> None:
+    group = f"{name}.example.com"
+    things = kube.create(crd("things", "Thing", an_object(), group=group))["metadata"]["name"]
+    established(kube, things)
+    for thing in ("first", "last"):
+        manifest = {"apiVersion": f"{group}/v1", "kind": "Thing", "metadata": {"name": thing}}
+        owner = kube.create(manifest, namespace)
+        kube.create(config_map(f"of-{thing}", ownerReferences=owned_by(owner)), namespace)
+
+    # A real garbage collector looks for new custom resources every 30 seconds.
+    kube.delete(things, "first", namespace)
+    kube.gone("configmaps", "of-first", namespace, timeout=150)
+    kube.delete(CRDS, things)
+
+    kube.gone("configmaps", "of-last", namespace, timeout=150)
 
 
 def test_only_one_owner_is_the_controller(kube: Kube, namespace: str, new_name: NewName) -> None:

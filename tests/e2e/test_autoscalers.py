@@ -150,6 +150,7 @@ def test_what_gitops_applied_stays_as_it_was_applied(
     assert managers
 
 
+@pytest.mark.namespaced
 @pytest.mark.usefixtures("controller")
 def test_any_group_can_be_scaled(
     kube: Kube, namespace: str, thin_cluster: Callable[..., Object], dask_image: str

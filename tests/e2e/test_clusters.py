@@ -17,6 +17,7 @@ from tests.harness.proxy import ApiProxy, Write
 Manifest = Callable[..., Object]
 
 
+@pytest.mark.namespaced
 @pytest.mark.usefixtures("controller")
 def test_a_cluster_becomes_running_with_its_children(
     kube: Kube, namespace: str, idle_cluster_manifest: Manifest
@@ -114,6 +115,7 @@ def test_a_worker_group_is_scaled_like_a_deployment(
     )
 
 
+@pytest.mark.namespaced
 @pytest.mark.usefixtures("controller")
 def test_clusters_side_by_side_leave_each_other_alone(
     kube: Kube, namespace: str, other_namespace: str, idle_cluster_manifest: Manifest

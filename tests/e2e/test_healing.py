@@ -55,6 +55,7 @@ def test_a_deleted_pod_is_replaced(kube: Kube, healthy: str, component: str) -> 
     assert rest < {pod["metadata"]["uid"] for pod in pods.values()}
 
 
+@pytest.mark.namespaced
 def test_a_label_that_is_taken_off_the_scheduler_is_put_back(kube: Kube, healthy: str) -> None:
     """The watch calls it deleted; it is no reason to make a second one, nor to think that nothing is lost."""
     (scheduler,) = pods_of(kube, "healthy", healthy, "scheduler")

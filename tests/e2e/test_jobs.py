@@ -174,6 +174,7 @@ class TestTheDocumentedJob:
 class TestStories:
     """Jobs with one peculiarity each, asserted to the last field of their status."""
 
+    @pytest.mark.namespaced
     def test_success(self, kube: Kube, namespace: str, job_manifest: Manifest) -> None:
         kube.create(job_manifest("fine", "print('done')"), namespace)
         job = kube.wait(JOBS, "fine", namespace, until=finished)

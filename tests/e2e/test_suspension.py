@@ -16,6 +16,7 @@ from tests.harness.kube import Kube, Object
 pytestmark = pytest.mark.usefixtures("controller")
 
 
+@pytest.mark.namespaced
 def test_a_suspended_cluster_has_no_pods_and_comes_back(
     kube: Kube, namespace: str, idle_cluster_manifest: Callable[..., Object]
 ) -> None:

@@ -66,6 +66,7 @@ def is_refused_without_a_certificate(address: str, authority: str) -> bool:
             return "CERTIFICATE_REQUIRED" in str(error).upper()
 
 
+@pytest.mark.namespaced
 def test_only_who_has_the_key_gets_in(encrypted: KubeCluster, namespace: str, dask_image: str) -> None:
     address = encrypted.scheduler_address
     assert address.startswith("tls://")

@@ -27,6 +27,7 @@ class GarbageCollector:
         self._registry = registry
         self._operations = operations
         self._dependents: defaultdict[str, set[Item]] = defaultdict(set)
+        self._gone: set[str] = set()
         self.queue: WorkQueue[Item] = WorkQueue(self._reconcile)
         operations.store.listen(self._observe)
 
@@ -38,6 +39,8 @@ class GarbageCollector:
             for owner in before.get("ownerReferences") or ():
                 self._forget(owner["uid"], item)
                 self._look_at_owner(own, owner)
+            if own["uid"] in self._dependents:
+                self._gone.add(own["uid"])
             for dependent in self._dependents.get(own["uid"], ()):
                 self.queue.add(dependent)
             return
@@ -61,6 +64,7 @@ class GarbageCollector:
             items.discard(item)
             if not items:
                 del self._dependents[uid]
+                self._gone.discard(uid)
 
     def _look_at_owner(self, own: Object, owner: Object) -> None:
         """An owner that waits for its dependents may be done now."""
@@ -116,7 +120,9 @@ class GarbageCollector:
         self._operations.delete(served, *key, DeleteOptions(uid=own["uid"], propagation_policy=policy))
 
     def _owner(self, reference: Object, namespace: str) -> Object | None:
-        """Return the owner if it exists; one of an unknown kind counts as existing."""
+        """Return the owner if it exists; that of an unknown kind does, unless its end was seen."""
+        if reference["uid"] in self._gone:
+            return None
         served = self._registry.of_kind(reference["apiVersion"], reference["kind"])
         if served is None or (served.resource.namespaced and not namespace):
             return {"metadata": {}}
