@@ -274,9 +274,13 @@ class LocalKubernetes:
 
 
 def manifests_of(path: Path) -> list[Object]:
-    """Return the YAML documents of a file, or of the files of a folder in the order of their names."""
+    """Return the YAML documents of a file, or of a folder's files in the order of their names."""
     files = (
-        sorted(file for file in path.iterdir() if file.suffix in (".yaml", ".yml"))
+        sorted(
+            file
+            for file in path.iterdir()
+            if file.suffix in (".yaml", ".yml") and file.stem != "kustomization"
+        )
         if path.is_dir()
         else [path]
     )

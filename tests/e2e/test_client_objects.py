@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -26,12 +25,11 @@ from tests.e2e.conftest import DASK_CLUSTERS
 from tests.harness.examples import with_image
 from tests.harness.kube import Kube, Object
 from tests.harness.kubeconfigs import in_namespace
+from tests.harness.pages import python_of
 
 pytestmark = pytest.mark.usefixtures("controller")
 
-DOCS = Path(__file__).parents[2] / "docs" / "objects.md"
-BLOCKS = re.findall(r"```python\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)
-SYNCHRONOUS = [block for block in BLOCKS if "asyncio" not in block]
+SYNCHRONOUS = [program for program in python_of("docs/objects.md") if "asyncio" not in program]
 
 
 @pytest.fixture(autouse=True)
@@ -40,18 +38,12 @@ def here(kubeconfig: Path, namespace: str, monkeypatch: pytest.MonkeyPatch, tmp_
     monkeypatch.setenv("KUBECONFIG", in_namespace(kubeconfig, namespace, tmp_path / "first.yaml"))
 
 
-def run(block: str, image: str) -> None:
-    exec(with_image(block, image), {"__name__": "__main__"})
-
-
-@pytest.mark.parametrize("number", range(len(BLOCKS)))
-def test_the_documented_examples_work(number: int, dask_image: str) -> None:
-    run(BLOCKS[number], dask_image)
-
-
+@pytest.mark.full
 @pytest.mark.parametrize("number", range(len(SYNCHRONOUS)))
-async def test_they_work_beside_a_running_event_loop_as_in_a_notebook(number: int, dask_image: str) -> None:
-    run(SYNCHRONOUS[number], dask_image)
+async def test_the_documented_programs_work_beside_a_running_event_loop_as_in_a_notebook(
+    number: int, dask_image: str
+) -> None:
+    exec(with_image(SYNCHRONOUS[number], dask_image), {"__name__": "__main__"})
 
 
 def test_creating_is_strict_and_says_what_is_wrong(idle_cluster_manifest: Callable[..., Object]) -> None:

@@ -28,6 +28,7 @@ from tests.e2e.test_scaling import connected
 from tests.harness.examples import EXAMPLES, copied_to, documented, with_image
 from tests.harness.kube import Kube, Object
 from tests.harness.kubeconfigs import in_namespace
+from tests.harness.pages import python_of
 
 DASK_AUTOSCALERS = "daskautoscalers.kubernetes.dask.org"
 
@@ -286,8 +287,7 @@ def test_a_classic_pod_spec_becomes_the_workers(run: Callable[..., Traces], dask
 def test_the_page_about_the_classic_cluster_keeps_its_promise(
     run: Callable[..., Traces], dask_image: str
 ) -> None:
-    page = (EXAMPLES.parent / "docs" / "migrating-from-classic.md").read_text(encoding="utf-8")
-    first, *_ = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    first, *_ = python_of("docs/migrating-from-classic.md")
     pod = documented("worker-spec.yaml", dask_image)
 
     traces = run("first.py", first)

@@ -1,9 +1,8 @@
-"""The quickstart, word for word but for its import; and what a user does next."""
+"""The first lines of the README, tests of pipelines, and what a user does next."""
 
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
 import time
@@ -16,51 +15,27 @@ from dask_k8s_client import KubeCluster
 from tests.conftest import is_local
 from tests.e2e.conftest import DASK_CLUSTERS, pods_of
 from tests.harness.kube import Kube
-
-QUICKSTART = """
-from dask_k8s_client import KubeCluster
-cluster = KubeCluster(name="my-dask-cluster", image='ghcr.io/dask/dask:latest')
-cluster.scale(10)
-"""
-
-
-DOCS = Path(__file__).parents[2] / "docs"
-
-
-def blocks_of(page: str) -> list[str]:
-    return re.findall(r"```python\n(.*?)```", (DOCS / page).read_text(encoding="utf-8"), re.DOTALL)
-
-
-def test_the_quickstart_of_the_documentation_works(
-    request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]
-) -> None:
-    if not is_local(request.config):
-        pytest.skip("the local Kubernetes is what this test is about")
-    from dask_k8s_local import LocalKubernetes
-
-    [block] = blocks_of("quickstart.md")
-    with LocalKubernetes():
-        exec(block, {"__name__": "__main__"})
-    assert "11\n" in capsys.readouterr().out
+from tests.harness.pages import python_of
 
 
 def test_the_documented_tests_of_pipelines_pass(request: pytest.FixtureRequest, tmp_path: Path) -> None:
     if not is_local(request.config):
         pytest.skip("the local Kubernetes is what this test is about")
-    (tmp_path / "test_mine.py").write_text("\n\n".join(blocks_of("testing.md")))
+    (tmp_path / "test_mine.py").write_text("\n\n".join(python_of("docs/testing.md")))
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)]
     ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False)
     assert "2 passed" in ended.stdout, ended.stdout + ended.stderr
 
 
-def test_the_quickstart_works_inside_the_local_kubernetes(request: pytest.FixtureRequest) -> None:
+def test_the_first_lines_of_the_readme_make_ten_workers(request: pytest.FixtureRequest) -> None:
     if not is_local(request.config):
         pytest.skip("the local Kubernetes is what this test is about")
     from dask_k8s_local import LocalKubernetes
 
+    [program] = python_of("README.md")
     with LocalKubernetes() as kubernetes:
         scope: dict[str, KubeCluster] = {}
-        exec(QUICKSTART, scope)
+        exec(program, scope)
         cluster = scope["cluster"]
         try:
             with Kube.from_kubeconfig(kubernetes.kubeconfig) as kube:

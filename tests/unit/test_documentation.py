@@ -4,68 +4,102 @@ from __future__ import annotations
 
 import ast
 import importlib
+import json
 import re
-from pathlib import Path
+from typing import Any
 
 import click
+import jsonschema
 import pytest
+import yaml
 
 from dask_k8s_client.cli import kubernetes
-from dask_k8s_models import Severity, labels, validate_documents
+from dask_k8s_models import Severity, labels, make_cluster_spec, validate_documents
+from tests.harness.pages import PAGES, PROJECT, Block, blocks
+from tests.unit.chart.golden import CHART
 
-PROJECT = Path(__file__).parents[2]
-PAGES = {
-    str(path.relative_to(PROJECT)): path.read_text(encoding="utf-8")
-    for path in sorted(
-        [
-            *PROJECT.glob("*.md"),
-            *(path for path in (PROJECT / "docs").rglob("*.md") if "_build" not in path.parts),
-            *(PROJECT / "chart").glob("*/*.md"),
-        ]
-    )
-}
-
-
-def blocks(language: str) -> list[tuple[str, str]]:
-    """Return the blocks of a language, each with its page."""
-    return [
-        (page, block)
-        for page, text in PAGES.items()
-        for block in re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-    ]
+DRAWN = {"mermaid"}
+RUNNABLE = {"console", "python"}
+"""Run by tests/e2e/test_documented_pages.py, unless the comment above the block says otherwise."""
 
 
 def commands() -> list[tuple[str, list[str]]]:
     """Return the words of the commands that are shown, each part of a pipe by itself, with its page."""
     return [
-        (page, part.split())
-        for page, block in blocks("console")
-        for line in block.replace("\\\n", " ").splitlines()
-        if line.startswith("$ ")
-        for part in re.split(r" (?:\||&&|>) ", line[2:].partition(" # ")[0])
+        (str(block), part.split())
+        for block in blocks("console")
+        for command in block
+        for part in re.split(r" (?:\||&&|>) ", command.partition(" # ")[0])
     ]
 
 
-@pytest.mark.parametrize(("page", "block"), blocks("python"))
-def test_python_compiles_and_imports_what_is_there(page: str, block: str) -> None:
-    compile(block, page, "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
-    for node in ast.walk(ast.parse(block)):
+def is_code(block: Block) -> bool:
+    """Whether a block isn't a picture, nor a directive of Sphinx."""
+    return block.language not in DRAWN and not block.language.startswith("{")
+
+
+@pytest.mark.parametrize("block", list(filter(is_code, blocks())), ids=str)
+def test_a_block_is_run_or_says_why_not(block: Block) -> None:
+    if block.run_by:
+        path, _, name = block.run_by.partition("::")
+        assert f"def {name}(" in (PROJECT / path).read_text(encoding="utf-8")
+    elif block.why_not_run:
+        assert len(block.why_not_run.split()) >= 3
+    elif block.language == "yaml":
+        assert_is_valid(block)
+    else:
+        assert block.language in RUNNABLE
+        assert not block.mark
+
+
+def assert_is_valid(block: Block) -> None:
+    """Judge YAML by what it is: manifests, a part of a DaskCluster, values of the chart, a kustomization."""
+    documents = list(yaml.safe_load_all(block.text))
+    first = documents[0]
+    if "apiVersion: kubernetes.dask.org/" in block.text:
+        found = [
+            str(problem) for problem in validate_documents(block.text) if problem.severity is Severity.ERROR
+        ]
+        if "# scheduler and worker as in examples/" in block.text:
+            found = [problem for problem in found if "is required" not in problem]
+        assert found == []
+    elif set(first) == {"spec"}:
+        whole = merged(make_cluster_spec("shown"), first)
+        assert validate_documents(yaml.safe_dump(whole)) == []
+    elif set(first) == {"resources", "images"}:
+        assert [path for path in first["resources"] if not (PROJECT / path).is_dir()] == []
+    else:
+        jsonschema.validate(first, json.loads((CHART / "values.schema.json").read_text()))
+
+
+def merged(below: Any, above: Any) -> Any:
+    if not (isinstance(below, dict) and isinstance(above, dict)):
+        return above
+    return {**below, **{key: merged(below.get(key), value) for key, value in above.items()}}
+
+
+def test_the_pod_default_of_kubeflow_is_one() -> None:
+    """As https://github.com/kubeflow/kubeflow/tree/v1.10.0/components/admission-webhook says what it has."""
+    [block] = [block for block in blocks("yaml") if "kind: PodDefault" in block.text]
+    default, config = yaml.safe_load_all(block.text)
+    fields = {"selector", "desc", "env", "volumeMounts", "volumes"}
+    assert set(default["spec"]) == fields
+    [volume], [mount] = default["spec"]["volumes"], default["spec"]["volumeMounts"]
+    assert volume["name"] == mount["name"]
+    assert volume["configMap"]["name"] == config["metadata"]["name"]
+    assert mount["subPath"] in config["data"]
+    for name, text in config["data"].items():
+        compile(text, name, "exec")
+    assert default["spec"]["env"][0]["name"] == "DASK_DISTRIBUTED__DASHBOARD__LINK"
+
+
+@pytest.mark.parametrize("block", blocks("python"), ids=str)
+def test_python_compiles_and_imports_what_is_there(block: Block) -> None:
+    compile(block.text, str(block), "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    for node in ast.walk(ast.parse(block.text)):
         if isinstance(node, ast.ImportFrom) and str(node.module).startswith("dask_k8s"):
             module = importlib.import_module(str(node.module))
-            assert [name.name for name in node.names if not hasattr(module, name.name)] == [], page
-
-
-def test_manifests_are_valid() -> None:
-    shown = [(page, block) for page, block in blocks("yaml") if "apiVersion: kubernetes.dask.org/" in block]
-    assert len(shown) >= 5
-    wrong = [
-        (page, str(problem))
-        for page, block in shown
-        for problem in validate_documents(block)
-        if problem.severity is Severity.ERROR
-        and not ("# scheduler and worker as in examples/" in block and "is required" in str(problem))
-    ]
-    assert wrong == []
+            assert [name.name for name in node.names if not hasattr(module, name.name)] == []
 
 
 def test_commands_of_dask_kubernetes_exist_with_their_options() -> None:
