@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, Protocol
@@ -52,7 +52,10 @@ class Api(Protocol):
         *,
         label_selector: str = "",
         field_selector: str = "",
-    ) -> list[Object]: ...
+        where: Callable[[Object], bool] = lambda _: True,
+    ) -> list[Object]:
+        """Return copies of what is selected and of which `where` holds; others are never copied."""
+        ...
 
     def watch(
         self, resource: str, *, label_selector: str = "", field_selector: str = ""

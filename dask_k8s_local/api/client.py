@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 from dask_k8s_local.api import errors
 from dask_k8s_local.api.kinds.registry import Registry
@@ -52,9 +52,11 @@ class Client:
         *,
         label_selector: str = "",
         field_selector: str = "",
+        where: Callable[[Object], bool] = lambda _: True,
     ) -> list[Object]:
         selection = Selection(namespace, label_selector, field_selector)
-        return [clone(one.object) for one in self._operations.list(self._served(resource), selection)]
+        found = self._operations.list(self._served(resource), selection)
+        return [clone(one.object) for one in found if where(one.object)]
 
     async def watch(
         self, resource: str, *, label_selector: str = "", field_selector: str = ""

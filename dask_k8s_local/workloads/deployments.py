@@ -107,8 +107,12 @@ class DeploymentController(Controller):
     async def _sets(self, deployment: Object) -> list[Object]:
         own = deployment["metadata"]
         selector = selector_text(deployment["spec"]["selector"])
-        found = await self.api.list(REPLICASETS, own["namespace"], label_selector=selector)
-        return [one for one in found if is_controlled_by(one, own["uid"])]
+        return await self.api.list(
+            REPLICASETS,
+            own["namespace"],
+            label_selector=selector,
+            where=lambda one: is_controlled_by(one, own["uid"]),
+        )
 
     async def _create_set(self, deployment: Object) -> Object:
         own, spec = deployment["metadata"], deployment["spec"]

@@ -76,7 +76,15 @@ class ReplicaSetController(Controller):
         """Return the owner's pods; adopt those without an owner, release those that don't match any more."""
         uid, selector = owner["metadata"]["uid"], owner["spec"]["selector"]
         claimed = []
-        for pod in await self.api.list("pods", owner["metadata"]["namespace"]):
+
+        def is_of_interest(pod: Object) -> bool:
+            own = pod["metadata"]
+            owners = own.get("ownerReferences") or []
+            if any(one.get("controller") for one in owners):
+                return is_controlled_by(pod, uid)
+            return selects(selector, own.get("labels") or {})
+
+        for pod in await self.api.list("pods", owner["metadata"]["namespace"], where=is_of_interest):
             own = pod["metadata"]
             owners = own.get("ownerReferences") or []
             matches = selects(selector, own.get("labels") or {})
