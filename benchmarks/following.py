@@ -1,0 +1,107 @@
+"""What is there, kept up to date by a watch in a thread, so that waiting costs nobody a request."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Generic, Self, TypeVar
+
+import httpx
+
+from tests.harness.kube import Kube, Object, WatchEnded
+
+T = TypeVar("T")
+
+
+class Following(Generic[T]):
+    """Objects of a resource by name, each reduced to what is of interest.
+
+    Parameters
+    ----------
+    kube : Kube
+        The API server.
+    resource, namespace : str
+        What is followed.
+    digest : callable
+        Reduces an object.
+    """
+
+    def __init__(self, kube: Kube, resource: str, namespace: str, digest: Callable[[Object], T]) -> None:
+        self._kube, self._resource, self._namespace, self._digest = kube, resource, namespace, digest
+        self.found: dict[str, T] = {}
+        self._changed = threading.Event()
+        self._is_over = threading.Event()
+
+    def __enter__(self) -> Self:
+        listing = self._list()
+        threading.Thread(target=self._follow, args=(listing,), daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._is_over.set()
+
+    def _list(self) -> str:
+        listing = self._kube.request("GET", Kube.path(self._resource, self._namespace))
+        self.found = {item["metadata"]["name"]: self._digest(item) for item in listing["items"]}
+        return str(listing["metadata"]["resourceVersion"])
+
+    def _follow(self, version: str) -> None:
+        while not self._is_over.is_set():
+            try:
+                for event, item in self._kube.watch(
+                    self._resource, self._namespace, timeout=600, resourceVersion=version
+                ):
+                    version = item["metadata"]["resourceVersion"]
+                    name = item["metadata"]["name"]
+                    if event == "DELETED":
+                        self.found.pop(name, None)
+                    else:
+                        self.found[name] = self._digest(item)
+                    self._changed.set()
+                    if self._is_over.is_set():
+                        return
+            except (WatchEnded, httpx.TransportError):
+                if self._is_over.is_set():
+                    return
+                version = self._list()
+
+    def until(self, holds: Callable[[dict[str, T]], object], timeout: float) -> bool:
+        """Wait until that holds of all objects by name; return whether it came to that in time."""
+        deadline = time.monotonic() + timeout
+        while not holds(dict(self.found)):
+            if time.monotonic() > deadline:
+                return False
+            self._changed.wait(0.1)
+            self._changed.clear()
+            time.sleep(0.005)  # What comes at once is looked at once.
+        return True
+
+
+def pods(kube: Kube, namespace: str) -> Following[dict[str, Any]]:
+    """Follow the pods, as far as schedulers and those who wait for them need to know them."""
+    return Following(kube, "pods", namespace, _pod)
+
+
+def _pod(pod: Object) -> dict[str, Any]:
+    metadata, status = pod["metadata"], pod.get("status", {})
+    labels = metadata.get("labels") or {}
+    env = {one["name"]: one.get("value") for one in pod["spec"]["containers"][0].get("env") or ()}
+    return {
+        "cluster": labels.get("dask.org/cluster-name"),
+        "component": labels.get("dask.org/component"),
+        "ip": status.get("podIP"),
+        "is_ready": "deletionTimestamp" not in metadata and is_condition(pod, "Ready"),
+        "worker_name": env.get("DASK_WORKER_NAME") or metadata["name"],
+    }
+
+
+def is_condition(found: Object, kind: str) -> bool:
+    """Whether a condition of an object is true."""
+    conditions = found.get("status", {}).get("conditions") or ()
+    return any(item["type"] == kind and item["status"] == "True" for item in conditions)
+
+
+def ready(found: dict[str, dict[str, Any]], component: str = "worker") -> int:
+    """Count the pods that are ready."""
+    return sum(pod["is_ready"] and pod["component"] == component for pod in found.values())

@@ -1,0 +1,264 @@
+"""Who is measured: dask-k8s of this checkout, and dask-kubernetes in an environment of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import yaml
+
+from benchmarks.following import is_condition
+from benchmarks.harness import OURS, THEIRS
+from benchmarks.places import Place, Requests
+from dask_k8s_models import make_cluster_spec
+from dask_k8s_models.crd import custom_resource_definitions
+from tests.harness.kube import Object
+
+CLUSTERS = "daskclusters.kubernetes.dask.org"
+GROUPS = "daskworkergroups.kubernetes.dask.org"
+NAMES = Path(__file__).parent / "names"
+
+THEIR_DEFINITIONS = """
+import pathlib, dask_kubernetes
+folder = pathlib.Path(dask_kubernetes.__file__).parent / "operator/deployment/helm"
+for file in sorted(folder.glob("dask-kubernetes-operator/crds/*.yaml")):
+    print("---", file.read_text(), sep="\\n")
+"""
+
+
+@dataclass(frozen=True)
+class Side:
+    """An operator with its client.
+
+    Attributes
+    ----------
+    name : str
+        What it is called.
+    python : Path
+        The interpreter of its environment.
+    package : str
+        What its ``KubeCluster`` is imported from.
+    command : tuple of str
+        Arguments of the interpreter that run its controller.
+    definitions : callable
+        Returns its custom resource definitions.
+    is_running : callable
+        Whether a DaskCluster has come to where its client takes it for running.
+    """
+
+    name: str
+    python: Path
+    package: str
+    command: tuple[str, ...]
+    definitions: Callable[[], list[Object]]
+    is_running: Callable[[Object], bool]
+    given: Callable[[Object], Object] = field(default=lambda manifest: manifest)
+
+    def cluster(self, place: Place, name: str, workers: int, **metadata: Any) -> Object:
+        """Return a manifest of a DaskCluster, the same for both but for what one of them refuses."""
+        manifest = self.given(make_cluster_spec(name=name, image=place.image, n_workers=workers))
+        for component in ("scheduler", "worker"):
+            manifest["spec"][component]["spec"] = place.fit(manifest["spec"][component]["spec"])
+        manifest["metadata"].update(metadata)
+        return manifest
+
+
+def ours() -> Side:
+    """Return dask-k8s of this checkout."""
+    return Side(
+        name=OURS,
+        python=Path(sys.executable),
+        package="dask_k8s_client",
+        command=("-m", "dask_k8s_controller"),
+        definitions=custom_resource_definitions,
+        is_running=lambda found: is_condition(found, "Ready"),
+    )
+
+
+def theirs(python: Path) -> Side:
+    """Return dask-kubernetes in the environment of that interpreter."""
+
+    def definitions() -> list[Object]:
+        told = subprocess.run([python, "-c", THEIR_DEFINITIONS], capture_output=True, text=True, check=True)
+        return [document for document in yaml.safe_load_all(told.stdout) if document]
+
+    def given(manifest: Object) -> Object:
+        del manifest["spec"]["worker"]["spec"]["containers"][0]["env"]  # It refuses an empty list.
+        return manifest
+
+    return Side(
+        name=THEIRS,
+        python=python,
+        package="dask_kubernetes.operator",
+        command=("-m", "kopf", "run", "-m", "dask_kubernetes.operator.controller"),
+        definitions=definitions,
+        is_running=lambda found: found.get("status", {}).get("phase") == "Running",
+        given=given,
+    )
+
+
+def version(side: Side, *packages: str) -> dict[str, str]:
+    """Return the versions of packages in a side's environment."""
+    code = "import json, sys; from importlib.metadata import version"
+    code += "; print(json.dumps({name: version(name) for name in sys.argv[1:]}))"
+    told = subprocess.run(
+        [side.python, "-c", code, *packages], capture_output=True, text=True, check=True
+    ).stdout
+    found: dict[str, str] = json.loads(told)
+    return found
+
+
+@dataclass
+class Controller:
+    """A controller's process, seen from outside."""
+
+    place: Place
+    process: psutil.Process
+
+    def cpu_seconds(self) -> float:
+        """How much processor time it has used."""
+        times = self.process.cpu_times()
+        return float(times.user + times.system)
+
+    def peak_mebibytes(self) -> float:
+        """The most memory that it has had, in MiB."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text(encoding="utf-8")
+        line = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
+        return int(line.split()[1]) / 1024
+
+    def come_to_rest(self, quiet: float = 1.5, limit: float = 60.0) -> None:
+        """Wait until it has sent no request but for watches for a while."""
+        deadline = time.monotonic() + limit
+        seen = None
+        while (now := asked(self.place.count())) != seen and time.monotonic() < deadline:
+            seen = now
+            time.sleep(quiet)
+
+    @contextlib.contextmanager
+    def spent(self) -> Iterator[Spent]:
+        """Measure what it spends until the end, and until it has come to rest."""
+        cpu, requests = self.cpu_seconds(), self.place.count()
+        found = Spent()
+        yield found
+        self.come_to_rest()
+        found.cpu = self.cpu_seconds() - cpu
+        found.requests = self.place.count() - requests
+        found.peak_mebibytes = self.peak_mebibytes()
+
+
+@dataclass
+class Spent:
+    """Processor seconds, memory and requests of a controller."""
+
+    cpu: float = 0.0
+    peak_mebibytes: float = 0.0
+    requests: Requests = field(default_factory=Counter)
+
+    @property
+    def writes(self) -> int:
+        return sum(
+            count for (verb, _), count in self.requests.items() if verb not in ("get", "list", "watch")
+        )
+
+
+def asked(requests: Requests) -> int:
+    """Count requests without watches."""
+    return sum(count for (verb, _), count in requests.items() if verb != "watch")
+
+
+@contextlib.contextmanager
+def controller(side: Side, place: Place, schedulers: str = "") -> Iterator[Controller]:
+    """Run a side's controller beside the cluster, from when it has made a first cluster.
+
+    Parameters
+    ----------
+    schedulers : str, optional
+        Host and port of the server that answers for all schedulers, where pods run nothing.
+    """
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environment = {**os.environ, "KUBECONFIG": str(place.kubeconfig), "BENCH_SCHEDULERS": schedulers}
+    command = list(side.command)
+    if schedulers and side.name == OURS:
+        command = ["-m", "benchmarks.redirected"]
+    elif schedulers:
+        environment["PYTHONPATH"] = str(NAMES)
+    # Of a Kubernetes that others use as well, it sees the benchmark's part.
+    scope = "--all-namespaces" if place.local else f"--namespace={place.namespace}"
+    health = f"http://127.0.0.1:{port}/healthz"
+    process = subprocess.Popen(
+        [side.python, *command, scope, "--quiet", f"--liveness={health}"],
+        env=environment,
+        cwd=Path(__file__).parents[1],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        _await_health(process, health)
+        found = Controller(place, psutil.Process(process.pid))
+        warm_up(side, place)
+        found.come_to_rest()
+        yield found
+    finally:
+        process.terminate()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _await_health(process: subprocess.Popen[bytes], url: str) -> None:
+    deadline = time.monotonic() + 60
+    while True:
+        with contextlib.suppress(httpx.TransportError):
+            if httpx.get(url, timeout=5).is_success:
+                return
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise RuntimeError("the controller does not start")
+        time.sleep(0.05)
+
+
+def warm_up(side: Side, place: Place) -> None:
+    """Have the controller make a cluster, and take it away: its start is nobody's cost."""
+    for attempt in range(5):
+        name = f"warm-up-{attempt}"
+        place.kube.create(side.cluster(place, name, 0), place.namespace)
+        with contextlib.suppress(TimeoutError):
+            place.kube.wait(CLUSTERS, name, place.namespace, until=_has_phase, timeout=10)
+            remove(place, name)
+            return
+        remove(place, name)
+    raise RuntimeError(f"the controller of {side.name} does nothing")
+
+
+def _has_phase(found: Object) -> bool:
+    return found.get("status", {}).get("phase") in ("Pending", "Running")
+
+
+def remove(place: Place, *clusters: str, limit: float = 120.0) -> None:
+    """Delete clusters, and wait until nothing of them is left."""
+    for name in clusters:
+        place.kube.delete(CLUSTERS, name, place.namespace)
+    place.kube.wait_all(CLUSTERS, place.namespace, until=lambda found: not {*clusters} & {*found})
+    for resource in ("deployments.apps", "pods"):
+        place.kube.wait_all(
+            resource,
+            place.namespace,
+            until=lambda found: not found,
+            timeout=limit,
+            labelSelector=f"dask.org/cluster-name in ({','.join(clusters)})",
+        )
