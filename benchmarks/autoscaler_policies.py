@@ -14,18 +14,8 @@ from dask_k8s_controller.autoscaler.spec import Autoscaler
 from dask_k8s_controller.autoscaler.status import status as autoscaler_status
 from dask_k8s_controller.cache import objects
 from dask_k8s_controller.cluster.spec import Cluster as DaskCluster
-from dask_k8s_controller.plans.actions import (
-    AskDemand,
-    AskWorkers,
-    Create,
-    Delete,
-    Outcome,
-    Patch,
-    Plan,
-    Resume,
-    Retire,
-    SetScale,
-)
+from dask_k8s_controller.plans.actions import Ask, Create, Delete, Outcome, Patch, Resume, Retire, SetScale
+from dask_k8s_controller.plans.plan import Plan
 from dask_k8s_controller.scheduler import answers
 from dask_k8s_controller.settings import Policy
 from dask_k8s_controller.worker_group.observe import ObservedGroup
@@ -73,9 +63,9 @@ class Ours:
         observed = ObservedAutoscaler(
             self._autoscaler,
             self._cluster.now(),
-            self._dask_cluster,
-            SCHEDULER,
-            GroupOfWorkers(self._group, self._pods()),
+            cluster=self._dask_cluster,
+            scheduler=SCHEDULER,
+            target=GroupOfWorkers(self._group, self._pods()),
             demand=self._demand,
             workers=self._workers,
             monotonic=self._cluster.time,
@@ -91,9 +81,9 @@ class Ours:
         observed = ObservedGroup(
             self._group,
             self._cluster.now(),
-            self._dask_cluster,
-            SCHEDULER,
-            self._pods(),
+            cluster=self._dask_cluster,
+            scheduler=SCHEDULER,
+            pods=self._pods(),
             workers=self._workers,
             retirement=answers.Retirement(done=frozenset(self._retired), busy=dict(self._busy)),
             entropy=str(next(self._turns)),
@@ -103,7 +93,7 @@ class Ours:
         plan = plan_group(observed, self._policy)
         self._execute(plan, "group")
 
-    def _execute(self, plan: Plan, who: str) -> None:
+    def _execute(self, plan: Plan[Any], who: str) -> None:
         by_name = {pod.name: pod for pod in self._cluster.pods}
         for action in plan.actions:
             match action:
@@ -120,9 +110,9 @@ class Ours:
                     _annotate(by_name[name], patch)
         for question in plan.questions:
             match question:
-                case AskDemand():
+                case Ask.DEMAND:
                     self._ask("demand")
-                case AskWorkers():
+                case Ask.WORKERS:
                     self._ask(f"workers for {who}")
                 case Retire(pods, patient):
                     for uid, _ in pods:

@@ -9,12 +9,12 @@ from typing import Any
 
 from dask_k8s_controller.autoscaler.spec import Autoscaler
 from dask_k8s_controller.cache.cache import Cache
-from dask_k8s_controller.cache.objects import Pod, Sought, moment
+from dask_k8s_controller.cache.objects import Pod, moment
 from dask_k8s_controller.cluster.observe import endpoint_of, live_scheduler
 from dask_k8s_controller.cluster.spec import Cluster
 from dask_k8s_controller.kubernetes.resources import Key
+from dask_k8s_controller.plans.plan import Observed
 from dask_k8s_controller.scheduler.answers import Answer, Demand, Worker
-from dask_k8s_controller.scheduler.endpoint import Endpoint
 from dask_k8s_controller.worker_group.spec import WorkerGroup
 from dask_k8s_models import labels
 
@@ -38,7 +38,7 @@ def observe(cache: Cache, key: Key) -> ObservedAutoscaler | None:
         if other.worker_group != autoscaler.worker_group and not other.meta.is_deleting
     )
     return ObservedAutoscaler(
-        autoscaler=autoscaler,
+        subject=autoscaler,
         now=cache.now(),
         monotonic=cache.monotonic(),
         cluster=cluster,
@@ -129,59 +129,30 @@ class GroupOfWorkers:
 
 
 @dataclass(frozen=True)
-class ObservedAutoscaler:
-    """A DaskAutoscaler, what it scales, and what the scheduler says.
+class ObservedAutoscaler(Observed[Autoscaler]):
+    """A DaskAutoscaler, what it scales, and what the scheduler says."""
 
-    Parameters
-    ----------
-    autoscaler : Autoscaler
-        The object itself.
-    now : datetime
-        The time.
-    cluster : Cluster, optional
-        The cluster that it names, if that exists.
-    scheduler : Pod, optional
-        The cluster's live scheduler pod.
-    target : GroupOfWorkers, optional
-        The group that it names, if that exists, be it of this cluster or not.
-    others : tuple of GroupOfWorkers
-        The cluster's other groups.
-    rivals : tuple of Autoscaler
-        The other autoscalers of the same group.
-    siblings : tuple of Autoscaler
-        The autoscalers of the cluster's other groups, while there is work.
-    demand : Answer, optional
-        How many workers the scheduler could use when it was asked last.
-    workers : Answer, optional
-        The workers that the scheduler knew when it was asked last.
-    endpoint : Endpoint, optional
-        Where the scheduler answers, if there is one.
-    monotonic : float
-        The time by the monotonic clock, in seconds: that of the scheduler's answers.
-    """
-
-    autoscaler: Autoscaler
-    now: datetime
     cluster: Cluster | None = None
+    """The cluster that it names, if that exists."""
     scheduler: Pod | None = None
+    """The cluster's live scheduler pod."""
     target: GroupOfWorkers | None = None
+    """The group that it names, if that exists, be it of this cluster or not."""
     others: tuple[GroupOfWorkers, ...] = ()
+    """The cluster's other groups."""
     rivals: tuple[Autoscaler, ...] = ()
+    """The other autoscalers of the same group."""
     siblings: tuple[Autoscaler, ...] = ()
+    """The autoscalers of the cluster's other groups, while there is work."""
     demand: Answer[Demand] | None = None
+    """How many workers the scheduler could use when it was asked last."""
     workers: Answer[tuple[Worker, ...]] | None = None
-    endpoint: Endpoint | None = None
-    monotonic: float = 0.0
+    """The workers that the scheduler knew when it was asked last."""
 
     @property
-    def missing(self) -> tuple[Sought, ...]:
-        """Nothing: without a scheduler the replicas stay as they are."""
-        return ()
-
-    @property
-    def subject(self) -> Autoscaler:
+    def autoscaler(self) -> Autoscaler:
         """The object itself."""
-        return self.autoscaler
+        return self.subject
 
     @property
     def replicas(self) -> int:

@@ -18,8 +18,9 @@ from dask_k8s_controller.autoscaler.policy import (
     wanted,
 )
 from dask_k8s_controller.cache.objects import Pod
-from dask_k8s_controller.plans.actions import AskDemand, AskWorkers, Draft, Plan, SetScale
-from dask_k8s_controller.plans.ownership import adoption, is_of_an_earlier_owner
+from dask_k8s_controller.plans.actions import Ask, SetScale
+from dask_k8s_controller.plans.ownership import adopt, is_of_an_earlier_owner
+from dask_k8s_controller.plans.plan import Plan
 from dask_k8s_controller.plans.pod_problems import problem_of
 from dask_k8s_controller.scheduler.answers import Attribution, Demand, Need, Problem, attribute
 from dask_k8s_controller.settings import Policy
@@ -65,41 +66,20 @@ class Decision:
         return self.step.limit if self.step.limit is not Limit.NONE else self.want.limit
 
 
-@dataclass(frozen=True)
-class AutoscalerPlan(Plan):
-    """What to do next about an autoscaler.
-
-    Parameters
-    ----------
-    decision : Decision, optional
-        What it is based on; None without an answer of the scheduler.
-    """
-
-    decision: Decision | None = None
-
-
 @dataclass
-class _Draft(Draft):
-    decision: Decision | None = None
+class AutoscalerPlan(Plan[ObservedAutoscaler]):
+    """What to do next about an autoscaler."""
 
-    def done(self) -> AutoscalerPlan:
-        return AutoscalerPlan(**vars(super().done()), decision=self.decision)
+    decision: Decision | None = None
+    """What it is based on; None without an answer of the scheduler."""
 
 
 def plan(observed: ObservedAutoscaler, policy: Policy) -> AutoscalerPlan:
-    """Decide what to do next about an autoscaler.
-
-    Parameters
-    ----------
-    observed : ObservedAutoscaler
-        The autoscaler, its group, and what the scheduler says.
-    policy : Policy
-        How long to wait for what.
-    """
-    draft = _Draft(observed.now)
+    """Decide what to do next about an autoscaler."""
+    draft = AutoscalerPlan(observed, policy)
     autoscaler, cluster, target = observed.autoscaler, observed.cluster, observed.target
     if autoscaler.meta.is_deleting:
-        return draft.done()
+        return draft
     if autoscaler.spec is None:
         draft.remark("InvalidSpec", autoscaler.problem, needs_a_person=True)
     elif cluster is None:
@@ -107,8 +87,7 @@ def plan(observed: ObservedAutoscaler, policy: Policy) -> AutoscalerPlan:
     elif cluster.meta.is_deleting or is_of_an_earlier_owner(autoscaler, cluster):
         draft.remark("ClusterTerminating", f"The DaskCluster {autoscaler.cluster} is being deleted.")
     else:
-        if patch := adoption(autoscaler, cluster):
-            draft.actions.append(patch)
+        adopt(draft, autoscaler, cluster)
         if target is None or target.group.meta.is_deleting:
             draft.remark("WorkerGroupNotFound", f"Waiting for the DaskWorkerGroup {autoscaler.worker_group}.")
         elif target.group.cluster != autoscaler.cluster:
@@ -132,16 +111,14 @@ def plan(observed: ObservedAutoscaler, policy: Policy) -> AutoscalerPlan:
                 "SchedulerNotReady", "Waiting for the scheduler, which has to say what there is to do."
             )
         else:
-            _follow_demand(draft, observed, autoscaler.spec, target, policy)
-    return draft.done()
+            _follow_demand(draft, autoscaler.spec, target)
+    return draft
 
 
-def _follow_demand(
-    draft: _Draft, observed: ObservedAutoscaler, spec: AutoscalerSpec, target: GroupOfWorkers, policy: Policy
-) -> None:
-    answer = observed.demand
+def _follow_demand(draft: AutoscalerPlan, spec: AutoscalerSpec, target: GroupOfWorkers) -> None:
+    observed, policy, answer = draft.observed, draft.policy, draft.observed.demand
     if answer is None:
-        draft.ask(AskDemand())
+        draft.ask(Ask.DEMAND)
         return
     age = answer.age(observed.monotonic)
     if answer.problem is not Problem.NONE or answer.value is None:
@@ -150,11 +127,11 @@ def _follow_demand(
             f"The number of workers stays as it is: {answer.message}",
             needs_a_person=answer.problem is Problem.NO_ROUTE,
         )
-        draft.ask_after(policy.scheduler_retry - age, AskDemand())
+        draft.ask_after(policy.scheduler_retry - age, Ask.DEMAND)
         return
     offers = _offers(observed, target)
     mine = assignment(answer.value, target.group.name, offers)
-    load = _load(draft, observed, target, answer.value, mine, offers)
+    load = _load(draft, target, answer.value, mine, offers)
     load = replace(load, demand=min(load.demand, policy.largest_demand))
     want = wanted(spec, load)
     may_change_at = _may_change_at(observed, spec, want.replicas, target.group.replicas)
@@ -169,27 +146,27 @@ def _follow_demand(
         tuple(unsatisfiable(answer.value, offers)),
     )
     if want.replicas == observed.replicas:
-        draft.ask_after(policy.demand_poll - age, AskDemand())
+        draft.ask_after(policy.demand_poll - age, Ask.DEMAND)
         return
     if may_change_at is not None:
         draft.requeue_no_later_than(may_change_at)
-        draft.ask_after(policy.demand_poll - age, AskDemand())
+        draft.ask_after(policy.demand_poll - age, Ask.DEMAND)
         return
     changed_at = observed.changed_at
     if changed_at is not None and age >= (observed.now - changed_at).total_seconds():
         # It was said before the last change: nothing is decided on it twice.
-        draft.ask_after(policy.demand_poll - age, AskDemand())
+        draft.ask_after(policy.demand_poll - age, Ask.DEMAND)
         return
     if age > policy.answer_age:
-        draft.ask(AskDemand())
+        draft.ask(Ask.DEMAND)
         return
-    step = _next_step(draft, observed, spec, target, want.replicas, policy)
+    step = _next_step(draft, spec, target, want.replicas)
     if step is not None:
         draft.decision = replace(draft.decision, step=step, waits_until=None)
         if step.replicas != observed.replicas:
             group = target.group
             draft.actions.append(SetScale(group.kind, group.name, step.replicas, group.meta.version))
-    draft.ask_after(policy.demand_poll - age, AskDemand())
+    draft.ask_after(policy.demand_poll - age, Ask.DEMAND)
 
 
 def _offers(observed: ObservedAutoscaler, target: GroupOfWorkers) -> list[Offer]:
@@ -212,15 +189,14 @@ def _offers(observed: ObservedAutoscaler, target: GroupOfWorkers) -> list[Offer]
 
 
 def _load(
-    draft: _Draft,
-    observed: ObservedAutoscaler,
+    draft: AutoscalerPlan,
     target: GroupOfWorkers,
     demand: Demand,
     mine: Assignment,
     offers: Sequence[Offer],
 ) -> Load:
     """Say what there is to do for this group, and what the others do of it."""
-    knows_needs = demand.needs is not None
+    observed, knows_needs = draft.observed, demand.needs is not None
     takes_the_rest = mine.takes_the_rest or not knows_needs
     workers = mine.workers + (demand.workers if takes_the_rest else 0)
     own = offers[0]
@@ -240,7 +216,7 @@ def _load(
         there += ready * ratio
         coming += max(ready, other.group.replicas - stuck) * ratio
     if observed.workers is None and target.ready:
-        draft.ask(AskWorkers())  # Several workers may run in a pod.
+        draft.ask(Ask.WORKERS)  # Several workers may run in a pod.
     return Load(workers, observed.replicas, coming, there, per_pod)
 
 
@@ -267,31 +243,25 @@ def _may_change_at(
     return due if due > observed.now else None
 
 
-def _next_step(
-    draft: _Draft,
-    observed: ObservedAutoscaler,
-    spec: AutoscalerSpec,
-    target: GroupOfWorkers,
-    want: int,
-    policy: Policy,
-) -> Step | None:
+def _next_step(draft: AutoscalerPlan, spec: AutoscalerSpec, target: GroupOfWorkers, want: int) -> Step | None:
     """Return the next step; None while it isn't known what it would cost."""
+    observed = draft.observed
     if want > observed.replicas:
         return grow(spec, observed.replicas, want)
-    loss = _loss(draft, observed, target, policy)
+    loss = _loss(draft, target)
     if loss is None or observed.demand is None or observed.workers is None:
         return None
     if observed.demand.at < observed.workers.at:
         # Workers say what they do by heartbeats, the demand knows it all: the last word is the demand's.
-        draft.ask(AskDemand())
+        draft.ask(Ask.DEMAND)
         return None
     return shrink(spec, observed.replicas, want, loss)
 
 
-def _loss(draft: _Draft, observed: ObservedAutoscaler, target: GroupOfWorkers, policy: Policy) -> Loss | None:
-    answer = observed.workers
-    if answer is None or answer.age(observed.monotonic) > policy.demand_poll:
-        draft.ask(AskWorkers())
+def _loss(draft: AutoscalerPlan, target: GroupOfWorkers) -> Loss | None:
+    observed, answer = draft.observed, draft.observed.workers
+    if answer is None or answer.age(observed.monotonic) > draft.policy.demand_poll:
+        draft.ask(Ask.WORKERS)
         return None
     if answer.problem is not Problem.NONE or answer.value is None:
         draft.remark(

@@ -8,9 +8,10 @@ from typing import Any
 from dask_k8s_controller.autoscaler.observe import ObservedAutoscaler
 from dask_k8s_controller.autoscaler.plan import AutoscalerPlan, Decision
 from dask_k8s_controller.autoscaler.policy import Limit
-from dask_k8s_controller.plans.actions import Outcome, Remark, SetScale
+from dask_k8s_controller.plans.actions import Outcome, SetScale
 from dask_k8s_controller.plans.conditions import Condition, Status, remarks_of, summary, written
 from dask_k8s_controller.plans.notices import Notice, changes
+from dask_k8s_controller.plans.plan import Remark
 from dask_k8s_controller.scheduler.answers import Need
 from dask_k8s_models.autoscaler import AutoscalerSpec
 from dask_k8s_models.scalars import to_time

@@ -59,6 +59,10 @@ class Custom(Generic[S]):
         """The object's name."""
         return self.meta.name
 
+    def condition(self, name: str) -> JsonObject:
+        """Return the condition of that type as the status has it; empty if there is none."""
+        return next((item for item in self.status.get("conditions") or () if item["type"] == name), {})
+
     def index(self) -> Iterable[By]:
         """Return the keys by which the object is found: its name, and the cluster that it names."""
         yield By("name", self.meta.namespace, self.meta.name)

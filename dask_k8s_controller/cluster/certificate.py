@@ -6,17 +6,14 @@ from datetime import datetime, timedelta
 
 from dask_k8s_controller.cache.objects import Pod, moment
 from dask_k8s_controller.cluster import children
-from dask_k8s_controller.cluster.observe import ObservedCluster
-from dask_k8s_controller.cluster.tls import TLS, hosts, of_pod
-from dask_k8s_controller.plans.actions import AskCertificate, AskIdle, AskWorkers, CreateCertificate, Draft
+from dask_k8s_controller.cluster.observe import ClusterPlan, ObservedCluster
+from dask_k8s_controller.cluster.tls import TLS, hosts, of_pod, wanted
+from dask_k8s_controller.plans.actions import Ask, CreateCertificate
 from dask_k8s_controller.plans.conditions import Condition
-from dask_k8s_controller.plans.ownership import delete
 from dask_k8s_controller.scheduler.answers import Problem
-from dask_k8s_controller.settings import Policy
 from dask_k8s_controller.worker_group.scale_down import holds_nothing
 from dask_k8s_models import labels
 from dask_k8s_models.scalars import to_time
-from dask_k8s_models.security import TLSSpec
 
 QUIET = 5.0
 """So many seconds a scheduler has been idle when it is replaced for the sake of its certificate."""
@@ -29,18 +26,18 @@ RENEW_AT_ONCE = (
 )
 
 
-def plan_certificate(draft: Draft, observed: ObservedCluster, spec: TLSSpec | None, policy: Policy) -> None:
+def plan_certificate(draft: ClusterPlan) -> None:
     """Have a certificate made if the cluster has none of its own, or another in its last third."""
+    observed, cluster = draft.observed, draft.observed.cluster
+    spec, known = wanted(cluster, draft.policy), observed.certificate
     if spec is None:
         return
     if spec.secretName is not None:
-        _ask_for_it(draft, observed)
+        _ask_for_it(draft)
         return
-    known = observed.certificate
-    if known is not None and observed.now < known.renew_at:
-        draft.requeue_no_later_than(known.renew_at)
+    if known is not None and draft.waits_until(known.renew_at):
         return
-    cluster, lifetime = observed.cluster, timedelta(seconds=policy.certificate_lifetime)
+    lifetime = timedelta(seconds=draft.policy.certificate_lifetime)
     draft.actions.append(
         CreateCertificate(
             body=children.tls_secret(cluster),
@@ -54,15 +51,15 @@ def plan_certificate(draft: Draft, observed: ObservedCluster, spec: TLSSpec | No
     draft.requeue_after(0)
 
 
-def _ask_for_it(draft: Draft, observed: ObservedCluster) -> None:
+def _ask_for_it(draft: ClusterPlan) -> None:
     """Have the scheduler tell its certificate, which is in a Secret that we can't read."""
-    scheduler, answer = observed.scheduler, observed.served
+    scheduler, answer = draft.observed.scheduler, draft.observed.served
     if scheduler is None or not scheduler.is_ready:
         return
     if answer is None:
-        draft.ask(AskCertificate())
+        draft.ask(Ask.CERTIFICATE)
     elif answer.value is None:
-        draft.ask_after(LONGEST_RENEWAL_POLL - answer.age(observed.monotonic), AskCertificate())
+        draft.ask_after(LONGEST_RENEWAL_POLL - answer.age(draft.observed.monotonic), Ask.CERTIFICATE)
 
 
 def is_renewal(observed: ObservedCluster, present: TLS | None, desired: TLS | None) -> bool:
@@ -78,23 +75,24 @@ def is_renewal(observed: ObservedCluster, present: TLS | None, desired: TLS | No
     )
 
 
-def plan_renewal(draft: Draft, observed: ObservedCluster, scheduler: Pod, policy: Policy) -> None:
+def plan_renewal(draft: ClusterPlan, scheduler: Pod) -> None:
     """Replace a scheduler whose certificate is renewed when that loses nothing: it is idle and holds none."""
+    observed, policy = draft.observed, draft.policy
     ends = observed.certificate.not_after if observed.certificate else observed.now
     poll = max(policy.idle_poll, min((ends - observed.now).total_seconds() / 100, LONGEST_RENEWAL_POLL))
     idle, workers = observed.idle, observed.workers
     if any(pod.is_live for pod in observed.runners) or not scheduler.is_ready:
         draft.requeue_after(poll)
     elif idle is None:
-        draft.ask(AskIdle())
+        draft.ask(Ask.IDLE)
     elif idle.value is None or idle.value < QUIET or idle.age(observed.monotonic) > policy.answer_age:
-        draft.ask_after(poll - idle.age(observed.monotonic), AskIdle())
+        draft.ask_after(poll - idle.age(observed.monotonic), Ask.IDLE)
     elif workers is None or workers.age(observed.monotonic) > policy.answer_age:
-        draft.ask(AskWorkers())
+        draft.ask(Ask.WORKERS)
     elif workers.problem is Problem.NONE and holds_nothing(workers.value or ()):
-        draft.actions.append(delete(scheduler, "its certificate is renewed, and it holds nothing"))
+        draft.delete(scheduler, "its certificate is renewed, and it holds nothing")
     else:
-        draft.ask_after(poll - workers.age(observed.monotonic), AskIdle())
+        draft.ask_after(poll - workers.age(observed.monotonic), Ask.IDLE)
 
 
 def certificate_condition(observed: ObservedCluster, next_ends: datetime | None) -> Condition:

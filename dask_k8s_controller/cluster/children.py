@@ -1,7 +1,4 @@
-"""The objects that the controller makes, each a pure function of the object that it is made for.
-
-Pure: no kopf, no HTTP.
-"""
+"""The objects that are made for a DaskCluster, each a pure function of the cluster."""
 
 from __future__ import annotations
 
@@ -15,14 +12,14 @@ from typing import Any
 from dask_k8s_controller.cache.objects import Service
 from dask_k8s_controller.cluster.spec import Cluster
 from dask_k8s_controller.cluster.tls import TLS, probed_by_https, secured
-from dask_k8s_controller.plans.metadata import remembered, sub_resource, with_env
-from dask_k8s_controller.plans.ownership import owner_reference
+from dask_k8s_controller.plans.actions import Object
+from dask_k8s_controller.plans.metadata import inherited, with_env
+from dask_k8s_controller.plans.ownership import child
+from dask_k8s_controller.plans.unread import Unread, disruption_budget
 from dask_k8s_models import labels, names, pods, service
 from dask_k8s_models.commands import option
 from dask_k8s_models.hashes import digest
 from dask_k8s_models.resource import API_VERSION
-
-Object = dict[str, Any]
 
 HTTP_ROUTES = "DASK_DISTRIBUTED__SCHEDULER__HTTP__ROUTES"
 SCHEDULER_ROUTES = (
@@ -79,15 +76,9 @@ def scheduler_service(cluster: Cluster) -> Object:
     spec["selector"] = spec.get("selector") or labels.scheduler(cluster.name)
     if not spec.get("ports"):
         spec["ports"] = service.default_ports(scheduler["spec"])
-    own = sub_resource(cluster.spec.scheduler.metadata if cluster.spec else None)
-    metadata: Object = {
-        "name": names.scheduler(cluster.name),
-        "namespace": cluster.meta.namespace,
-        "labels": labels.merged(cluster.meta.labels, own.labels, labels.scheduler(cluster.name)),
-        "annotations": labels.merged(cluster.meta.annotations, own.annotations),
-        "ownerReferences": [owner_reference(cluster)],
-    }
-    applied = {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec}
+    metadata = inherited(cluster, scheduler, labels.scheduler(cluster.name))
+    del metadata["annotations"][labels.PROPAGATED]  # Applied as a whole: nothing has to be remembered.
+    applied = child(cluster, "v1", "Service", names.scheduler(cluster.name), metadata, spec=spec)
     metadata["annotations"][labels.APPLIED] = digest(applied)
     return applied
 
@@ -130,10 +121,7 @@ def scheduler_pod(cluster: Cluster, suffix: str = "", tls: TLS | None = None) ->
     metadata["annotations"][labels.TEMPLATE_HASH] = cluster.scheduler_hash
     if labels.RESTART in cluster.meta.annotations:
         metadata["annotations"][labels.RESTART] = cluster.meta.annotations[labels.RESTART]
-    metadata["name"] = names.scheduler(cluster.name, suffix)
-    metadata["namespace"] = cluster.meta.namespace
-    metadata["ownerReferences"] = [owner_reference(cluster)]
-    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
+    return child(cluster, "v1", "Pod", names.scheduler(cluster.name, suffix), metadata, spec=spec)
 
 
 def _scheduler_env(container: Mapping[str, Any]) -> dict[str, str]:
@@ -146,17 +134,15 @@ def _scheduler_env(container: Mapping[str, Any]) -> dict[str, str]:
 
 def tls_secret(cluster: Cluster) -> Object:
     """The Secret with a certificate of the cluster's own, as it is created: without it."""
-    return {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "type": "kubernetes.io/tls",
-        "metadata": {
-            "name": names.tls_secret(cluster.name),
-            "namespace": cluster.meta.namespace,
-            "labels": labels.merged(cluster.meta.labels, None, {labels.CLUSTER_NAME: cluster.name}),
-            "ownerReferences": [owner_reference(cluster)],
-        },
-    }
+    metadata = {"labels": labels.merged(cluster.meta.labels, None, {labels.CLUSTER_NAME: cluster.name})}
+    return child(cluster, "v1", "Secret", names.tls_secret(cluster.name), metadata, type="kubernetes.io/tls")
+
+
+def budget_of(cluster: Cluster) -> Unread:
+    """Return the budget by which a cluster's scheduler may not be evicted, if the user asks for it."""
+    is_asked = cluster.spec is not None and cluster.spec.scheduler.disruptionBudget is not None
+    spec = {"maxUnavailable": 0} if is_asked else None
+    return disruption_budget(cluster, names.scheduler(cluster.name), labels.scheduler(cluster.name), spec)
 
 
 def is_own_secret(cluster: Cluster, name: str) -> bool:
@@ -178,36 +164,21 @@ def preload_source() -> str:
 
 def scheduler_pod_metadata(cluster: Cluster) -> Object:
     """The labels and annotations of a scheduler's pod that follow the cluster's."""
-    own = sub_resource(cluster.spec.scheduler.metadata if cluster.spec else None)
-    base = labels.scheduler(cluster.name)
-    return remembered(
-        labels.merged_pod_labels(cluster.meta.labels, own.labels, base),
-        labels.merged(cluster.meta.annotations, own.annotations),
-    )
+    part = cluster.raw_spec["scheduler"]
+    return inherited(cluster, part, labels.scheduler(cluster.name), is_pod=True)
 
 
 def default_group(cluster: Cluster) -> Object:
     """The cluster's default group of workers, as it is created."""
-    worker = copy.deepcopy(cluster.raw_spec["worker"])
-    metadata = default_group_metadata(cluster)
     replicas = cluster.spec.worker.replicas if cluster.spec else 0
+    metadata = default_group_metadata(cluster)
     metadata["annotations"][labels.CLUSTER_REPLICAS] = str(replicas)
-    metadata["name"] = cluster.default_group
-    metadata["namespace"] = cluster.meta.namespace
-    metadata["ownerReferences"] = [owner_reference(cluster)]
-    return {
-        "apiVersion": API_VERSION,
-        "kind": "DaskWorkerGroup",
-        "metadata": metadata,
-        "spec": {"cluster": cluster.name, "worker": {**worker, "replicas": replicas}},
-    }
+    worker = {**copy.deepcopy(cluster.raw_spec["worker"]), "replicas": replicas}
+    spec = {"cluster": cluster.name, "worker": worker}
+    return child(cluster, API_VERSION, "DaskWorkerGroup", cluster.default_group, metadata, spec=spec)
 
 
 def default_group_metadata(cluster: Cluster) -> Object:
     """The labels and annotations of a default group that follow the cluster's."""
-    own = sub_resource(cluster.spec.worker.metadata if cluster.spec else None)
     base = labels.worker_group(cluster.name, cluster.default_group)
-    return remembered(
-        labels.merged(cluster.meta.labels, own.labels, base),
-        labels.merged(cluster.meta.annotations, own.annotations),
-    )
+    return inherited(cluster, cluster.raw_spec["worker"], base)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dask_k8s_controller.cluster.observe import ObservedCluster, keys, observe
-from dask_k8s_controller.cluster.plan import ClusterPlan, plan
+from dask_k8s_controller.cluster.observe import keys, observe
+from dask_k8s_controller.cluster.plan import plan
 from dask_k8s_controller.cluster.spec import Cluster
 from dask_k8s_controller.cluster.status import first_status, notices, status
 from dask_k8s_controller.kubernetes.resources import CLUSTERS
 from dask_k8s_controller.plans.kind import Kind
 
-CLUSTER: Kind[ObservedCluster, ClusterPlan] = Kind(
-    CLUSTERS, Cluster.of, observe, plan, status, keys, notices, first_status
-)
+CLUSTER = Kind(CLUSTERS, Cluster.of, observe, plan, status, keys, notices, first_status)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dask_k8s_controller.cluster.observe import ObservedCluster
 from dask_k8s_controller.cluster.spec import Cluster
 from dask_k8s_controller.plans.actions import Object
-from dask_k8s_controller.plans.ownership import owner_reference
+from dask_k8s_controller.plans.ownership import child
 from dask_k8s_controller.plans.unread import Unread
 from dask_k8s_controller.settings import Policy
 from dask_k8s_models import labels, names
@@ -19,35 +19,19 @@ from dask_k8s_models.labels import Component
 def policy_of(cluster: Cluster, peers: list[Object]) -> Unread:
     """Return the policy of a cluster's pods that lets these through, as items of ``from``."""
     is_asked = "networkPolicy" in cluster.raw_spec
-    wanted = network_policy(cluster, peers) if is_asked else None
-    return Unread("networkPolicyName", wanted, network_policy(cluster, None))
+    wanted = _network_policy(cluster, {"from": peers}) if is_asked else None
+    return Unread("networkPolicyName", wanted, _network_policy(cluster, {}))
 
 
-def network_policy(cluster: Cluster, peers: list[Object] | None) -> Object:
-    """The policy that lets these through, or everybody.
-
-    Parameters
-    ----------
-    cluster : Cluster
-        Whose scheduler and workers it is about.
-    peers : list of dict, optional
-        Items of ``from``; None for everybody.
-    """
-    return {
-        "apiVersion": "networking.k8s.io/v1",
-        "kind": "NetworkPolicy",
-        "metadata": {
-            "name": names.network_policy(cluster.name),
-            "namespace": cluster.meta.namespace,
-            "labels": labels.merged(cluster.meta.labels, None, {labels.CLUSTER_NAME: cluster.name}),
-            "ownerReferences": [owner_reference(cluster)],
-        },
-        "spec": {
-            "podSelector": _pods(cluster, Component.SCHEDULER, Component.WORKER),
-            "policyTypes": ["Ingress"],
-            "ingress": [{} if peers is None else {"from": peers}],
-        },
+def _network_policy(cluster: Cluster, let_through: Object) -> Object:
+    metadata = {"labels": labels.merged(cluster.meta.labels, None, {labels.CLUSTER_NAME: cluster.name})}
+    spec = {
+        "podSelector": _pods(cluster, Component.SCHEDULER, Component.WORKER),
+        "policyTypes": ["Ingress"],
+        "ingress": [let_through],
     }
+    name = names.network_policy(cluster.name)
+    return child(cluster, "networking.k8s.io/v1", "NetworkPolicy", name, metadata, spec=spec)
 
 
 def peers_of(observed: ObservedCluster, policy: Policy) -> list[Object]:

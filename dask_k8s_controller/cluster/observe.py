@@ -5,7 +5,6 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from functools import cached_property
 from typing import Any
 from urllib.parse import quote
@@ -16,6 +15,7 @@ from dask_k8s_controller.cache.certificate import Certificate
 from dask_k8s_controller.cache.objects import Meta, Owner, Pod, Service, Sought
 from dask_k8s_controller.cluster.spec import Cluster
 from dask_k8s_controller.kubernetes.resources import DISRUPTION_BUDGETS, NETWORK_POLICIES, Key
+from dask_k8s_controller.plans.plan import Observed, Plan
 from dask_k8s_controller.plans.unread import Applied
 from dask_k8s_controller.scheduler.answers import Answer, ServedCertificate, Worker
 from dask_k8s_controller.scheduler.endpoint import Endpoint
@@ -33,7 +33,7 @@ def observe(cache: Cache, key: Key) -> ObservedCluster | None:
     holders = cache.find(Pod, "name", namespace, names.scheduler(name))
     scheduler = scheduler_of(cluster, pods)
     return ObservedCluster(
-        cluster=cluster,
+        subject=cluster,
         now=cache.now(),
         monotonic=cache.monotonic(),
         pods=pods,
@@ -148,79 +148,47 @@ def _quoted(prefix: str) -> str:
 
 
 @dataclass(frozen=True)
-class ObservedCluster:
-    """A DaskCluster and what belongs to it.
+class ObservedCluster(Observed[Cluster]):
+    """A DaskCluster and what belongs to it."""
 
-    Parameters
-    ----------
-    cluster : Cluster
-        The object itself.
-    now : datetime
-        The time.
-    pods : tuple of Pod
-        Scheduler pods of that name, whoever owns them.
-    name_is_taken : bool
-        A pod that is not one of ``pods`` is called as the scheduler's pod would be.
-    service : Service, optional
-        The Service of that name, whoever owns it.
-    groups : tuple of WorkerGroup
-        All groups that name the cluster.
-    autoscaled : frozenset of str
-        Names of the groups that a DaskAutoscaler targets.
-    idle : Answer, optional
-        For how many seconds the scheduler had been idle when it said so; None means that it was busy.
-    endpoint : Endpoint, optional
-        Where the scheduler answers, if there is one.
-    certificate : Certificate, optional
-        The certificate that was made for it last.
-    served : Answer, optional
-        The certificate that the scheduler was started with, as it said last.
-    applied_policy, applied_budget : tuple, optional
-        Digest of the NetworkPolicy, or PodDisruptionBudget, that was applied last, and when by the monotonic
-        clock.
-    operator_namespace : str
-        Where the controller's pod is; empty outside a cluster.
-    workers : Answer, optional
-        The workers that the scheduler knew when it was asked last.
-    runners : tuple of Pod
-        Pods of jobs that use the cluster.
-    entropy : str
-        Makes new names; another string at every observation.
-    monotonic : float
-        The time by the monotonic clock, in seconds: that of the scheduler's answers.
-    """
-
-    cluster: Cluster
-    now: datetime
     pods: tuple[Pod, ...] = ()
+    """Scheduler pods of that name, whoever owns them."""
     name_is_taken: bool = False
+    """A pod that is not one of ``pods`` is called as the scheduler's pod would be."""
     service: Service | None = None
+    """The Service of that name, whoever owns it."""
     groups: tuple[WorkerGroup, ...] = ()
+    """All groups that name the cluster."""
     autoscaled: frozenset[str] = frozenset()
-    idle: Answer[float] | None = None
-    endpoint: Endpoint | None = None
-    certificate: Certificate | None = None
-    served: Answer[ServedCertificate] | None = None
-    applied_policy: Applied | None = None
-    applied_budget: Applied | None = None
-    operator_namespace: str = ""
-    workers: Answer[tuple[Worker, ...]] | None = None
+    """Names of the groups that a DaskAutoscaler targets."""
     runners: tuple[Pod, ...] = ()
+    """Pods of jobs that use the cluster."""
+    idle: Answer[float] | None = None
+    """For how many seconds the scheduler had been idle when it said so; a value of None: it was busy."""
+    workers: Answer[tuple[Worker, ...]] | None = None
+    """The workers that the scheduler knew when it was asked last."""
+    served: Answer[ServedCertificate] | None = None
+    """The certificate that the scheduler was started with, as it said last."""
+    certificate: Certificate | None = None
+    """The certificate that was made for it last."""
+    applied_policy: Applied | None = None
+    """The NetworkPolicy that was applied last."""
+    applied_budget: Applied | None = None
+    """The PodDisruptionBudget that was applied last."""
+    operator_namespace: str = ""
+    """Where the controller's pod is; empty outside a cluster."""
     entropy: str = ""
-    monotonic: float = 0.0
+    """Makes new names; another string at every observation."""
 
     @property
-    def subject(self) -> Cluster:
+    def cluster(self) -> Cluster:
         """The object itself."""
-        return self.cluster
+        return self.subject
 
     @property
     def missing(self) -> tuple[Sought, ...]:
         """A scheduler that was ready when the status was written last."""
-        was_ready = any(
-            condition["type"] == "SchedulerReady" and condition["status"] == "True"
-            for condition in self.cluster.status.get("conditions") or ()
-        )
+        was_ready = self.cluster.condition("SchedulerReady").get("status") == "True"
         return sought_scheduler(self.cluster) if was_ready and self.scheduler is None else ()
 
     @cached_property
@@ -242,6 +210,9 @@ class ObservedCluster:
     def default_group(self) -> WorkerGroup | None:
         """The default group, if it exists."""
         return next((group for group in self.groups if group.name == self.cluster.default_group), None)
+
+
+ClusterPlan = Plan[ObservedCluster]
 
 
 def _precedence(pod: Pod) -> tuple[bool, float, str]:

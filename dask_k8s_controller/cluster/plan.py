@@ -3,89 +3,48 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
-from datetime import timedelta
+from typing import Any
 
 from dask_k8s_controller.cache.objects import Pod, Service
 from dask_k8s_controller.cluster import children
-from dask_k8s_controller.cluster.budget import budget_of
 from dask_k8s_controller.cluster.certificate import is_renewal, plan_certificate, plan_renewal
 from dask_k8s_controller.cluster.network_policy import peers_of, policy_of
-from dask_k8s_controller.cluster.observe import ObservedCluster, foreign_scheduler, run_by_another
+from dask_k8s_controller.cluster.observe import (
+    ClusterPlan,
+    ObservedCluster,
+    foreign_scheduler,
+    run_by_another,
+)
 from dask_k8s_controller.cluster.tls import TLS, is_refused, of_new_scheduler, of_pod, wanted
-from dask_k8s_controller.plans.actions import (
-    NAME_RETRY,
-    Apply,
-    AskIdle,
-    Create,
-    Draft,
-    JsonPatch,
-    Patch,
-    Plan,
-    is_past,
-)
-from dask_k8s_controller.plans.metadata import metadata_patch
+from dask_k8s_controller.plans.actions import NAME_RETRY, Apply, Ask, Create, JsonPatch
+from dask_k8s_controller.plans.metadata import follow
 from dask_k8s_controller.plans.notices import Notice
-from dask_k8s_controller.plans.ownership import (
-    adoption,
-    delete,
-    delete_leftovers,
-    is_of_an_earlier_owner,
-    owner_of,
-)
-from dask_k8s_controller.scheduler.answers import Answer, Problem
+from dask_k8s_controller.plans.ownership import adopt, delete_leftovers, is_of_an_earlier_owner, owner_of
+from dask_k8s_controller.plans.plan import Plan, is_past
+from dask_k8s_controller.plans.pod_problems import replaced_at
+from dask_k8s_controller.scheduler.answers import Problem
 from dask_k8s_controller.settings import Policy
 from dask_k8s_controller.worker_group.spec import WorkerGroup
 from dask_k8s_models import labels, names
 from dask_k8s_models.cluster import ClusterSpec
-from dask_k8s_models.security import TLSSpec
 
 LONGEST_IDLE_POLL = 60.0
 
 
-@dataclass(frozen=True)
-class ClusterPlan(Plan):
-    """What to do next about a cluster.
-
-    Parameters
-    ----------
-    tls : TLSSpec, optional
-        The TLS that it is to have; None for plain TCP.
-    """
-
-    tls: TLSSpec | None = None
-
-
-@dataclass
-class _Draft(Draft):
-    tls: TLSSpec | None = None
-
-    def done(self) -> ClusterPlan:
-        return ClusterPlan(**vars(super().done()), tls=self.tls)
-
-
 def plan(observed: ObservedCluster, policy: Policy) -> ClusterPlan:
-    """Decide what to do next about a cluster.
-
-    Parameters
-    ----------
-    observed : ObservedCluster
-        The cluster and what belongs to it.
-    policy : Policy
-        How long to wait for what.
-    """
-    draft = _Draft(observed.now, tls=wanted(observed.cluster, policy))
+    """Decide what to do next about a cluster."""
+    draft = Plan(observed, policy)
     cluster = observed.cluster
     if cluster.meta.is_deleting:
-        return draft.done()
+        return draft
     if foreign := foreign_scheduler(observed.pods):
         draft.remark(*run_by_another(cluster, foreign), needs_a_person=True)
-        return draft.done()
+        return draft
     service = (observed.service,) if observed.service else ()
-    delete_leftovers(draft, cluster, (*observed.pods, *service, *observed.groups))
+    delete_leftovers(draft, (*observed.pods, *service, *observed.groups))
     if cluster.spec is None:
         draft.remark("InvalidSpec", cluster.problem, needs_a_person=True)
-        return draft.done()
+        return draft
     if is_refused(cluster, policy):
         draft.remark(
             "TLSRequired",
@@ -93,36 +52,37 @@ def plan(observed: ObservedCluster, policy: Policy) -> ClusterPlan:
             "nothing is made or replaced.",
             needs_a_person=True,
         )
-        return draft.done()
-    _shape_service(draft, observed)
-    _shape_default_group(draft, observed, cluster.spec)
-    _adopt_groups(draft, observed)
-    unread = policy_of(cluster, peers_of(observed, policy)), budget_of(cluster)
-    for child, applied in zip(unread, (observed.applied_policy, observed.applied_budget), strict=True):
-        child.plan(draft, cluster.status, applied, observed.monotonic)
+        return draft
+    _shape_service(draft)
+    _shape_default_group(draft, cluster.spec)
+    for group in observed.groups:
+        if not group.meta.is_deleting and not is_of_an_earlier_owner(group, cluster):
+            adopt(draft, group, cluster)
+    policy_of(cluster, peers_of(observed, policy)).plan(draft, observed.applied_policy)
+    children.budget_of(cluster).plan(draft, observed.applied_budget)
     if cluster.is_suspended:
-        _suspend(draft, observed)
+        _suspend(draft)
     else:
-        plan_certificate(draft, observed, draft.tls, policy)
-        _run_scheduler(draft, observed, policy)
-        _watch_idleness(draft, observed, cluster.spec, policy)
-    return draft.done()
+        plan_certificate(draft)
+        _run_scheduler(draft)
+        _watch_idleness(draft, cluster.spec)
+    return draft
 
 
-def _shape_service(draft: Draft, observed: ObservedCluster) -> None:
-    desired = children.scheduler_service(observed.cluster)
-    live = observed.service
+def _shape_service(draft: ClusterPlan) -> None:
+    cluster, live = draft.observed.cluster, draft.observed.service
+    desired = children.scheduler_service(cluster)
     if live is None:
         draft.actions.append(Create(desired))
-    elif live.meta.is_deleting or is_of_an_earlier_owner(live, observed.cluster):
+    elif live.meta.is_deleting or is_of_an_earlier_owner(live, cluster):
         return  # Its name is free soon.
-    elif not live.meta.belongs_to(observed.cluster.meta.uid):
+    elif not live.meta.belongs_to(cluster.meta.uid):
         _name_is_taken(draft, live)
     elif not children.is_applied(desired, live):
         draft.actions.append(Apply(desired, live.meta.uid))
 
 
-def _name_is_taken(draft: Draft, live: Service | WorkerGroup) -> None:
+def _name_is_taken(draft: ClusterPlan, live: Service | WorkerGroup) -> None:
     name, owner = live.meta.name, owner_of(live.meta)
     draft.remark(
         f"{live.kind.removeprefix('Dask')}NameTaken",
@@ -132,41 +92,36 @@ def _name_is_taken(draft: Draft, live: Service | WorkerGroup) -> None:
     draft.requeue_after(NAME_RETRY)
 
 
-def _shape_default_group(draft: Draft, observed: ObservedCluster, spec: ClusterSpec) -> None:
-    live = observed.default_group
+def _shape_default_group(draft: ClusterPlan, spec: ClusterSpec) -> None:
+    cluster, live = draft.observed.cluster, draft.observed.default_group
     if live is None:
-        draft.actions.append(Create(children.default_group(observed.cluster)))
+        draft.actions.append(Create(children.default_group(cluster)))
         return
-    if live.meta.is_deleting or is_of_an_earlier_owner(live, observed.cluster):
+    if live.meta.is_deleting or is_of_an_earlier_owner(live, cluster):
         return
-    if live.meta.owner is not None and not live.meta.belongs_to(observed.cluster.meta.uid):
+    if live.meta.owner is not None and not live.meta.belongs_to(cluster.meta.uid):
         _name_is_taken(draft, live)
         return
     # One after the other, and the template first: no worker shall be added as it was before.
-    if operations := _template_operations(observed, live):
-        draft.actions.append(JsonPatch("DaskWorkerGroup", live.name, live.meta.uid, tuple(operations)))
-    elif patch := _replicas_patch(observed, live, spec.worker.replicas):
-        draft.actions.append(patch)
-    elif metadata := metadata_patch(live.meta, children.default_group_metadata(observed.cluster)):
-        draft.actions.append(Patch("DaskWorkerGroup", live.name, live.meta.uid, metadata))
+    if operations := _template_operations(cluster.raw_spec["worker"], live.raw_spec.get("worker") or {}):
+        draft.actions.append(JsonPatch(live.kind, live.name, live.meta.uid, tuple(operations)))
+    elif live.meta.annotations.get(labels.CLUSTER_REPLICAS) != str(spec.worker.replicas):
+        _hand_replicas_on(draft, live, spec.worker.replicas)
+    else:
+        follow(draft, live, children.default_group_metadata(cluster))
 
 
-def _replicas_patch(observed: ObservedCluster, live: WorkerGroup, replicas: int) -> Patch | None:
+def _hand_replicas_on(draft: ClusterPlan, live: WorkerGroup, replicas: int) -> None:
     """Hand the cluster's replicas on when *they* changed: else somebody has set the group's on purpose."""
-    handed_on = live.meta.annotations.get(labels.CLUSTER_REPLICAS)
-    if handed_on == str(replicas):
-        return None
-    patch: dict[str, object] = {"metadata": {"annotations": {labels.CLUSTER_REPLICAS: str(replicas)}}}
+    patch: dict[str, Any] = {"metadata": {"annotations": {labels.CLUSTER_REPLICAS: str(replicas)}}}
     # A group without the annotation was made by hand, with replicas of its own.
-    if handed_on is not None and live.name not in observed.autoscaled:
+    if labels.CLUSTER_REPLICAS in live.meta.annotations and live.name not in draft.observed.autoscaled:
         patch["spec"] = {"worker": {"replicas": replicas}}
-    return Patch("DaskWorkerGroup", live.name, live.meta.uid, patch, live.meta.version)
+    draft.patch(live, patch, live.meta.version)
 
 
-def _template_operations(observed: ObservedCluster, live: WorkerGroup) -> list[dict[str, object]]:
+def _template_operations(desired: dict[str, Any], present: dict[str, Any]) -> list[dict[str, object]]:
     """Find how the group's workers differ from the cluster's, in all but their number."""
-    desired = observed.cluster.raw_spec["worker"]
-    present = live.raw_spec.get("worker") or {}
     operations: list[dict[str, object]] = []
     for key in sorted((desired.keys() | present.keys()) - {"replicas"}):
         path = f"/spec/worker/{key}"
@@ -177,52 +132,35 @@ def _template_operations(observed: ObservedCluster, live: WorkerGroup) -> list[d
     return operations
 
 
-def _adopt_groups(draft: Draft, observed: ObservedCluster) -> None:
-    """Make groups that were made by hand go with their cluster."""
-    for group in observed.groups:
-        if group.meta.is_deleting or is_of_an_earlier_owner(group, observed.cluster):
-            continue
-        if patch := adoption(group, observed.cluster):
-            draft.actions.append(patch)
-
-
-def _suspend(draft: Draft, observed: ObservedCluster) -> None:
-    for pod in observed.own_pods:
+def _suspend(draft: ClusterPlan) -> None:
+    for pod in draft.observed.own_pods:
         if not pod.meta.is_deleting:
-            draft.actions.append(delete(pod, "the cluster is suspended"))
+            draft.delete(pod, "the cluster is suspended")
     draft.remark("Suspended", "spec.suspend is true: there are no pods until it becomes false.")
 
 
-def _run_scheduler(draft: _Draft, observed: ObservedCluster, policy: Policy) -> None:
+def _run_scheduler(draft: ClusterPlan) -> None:
+    observed, policy = draft.observed, draft.policy
+    cluster, scheduler = observed.cluster, observed.scheduler
     staying = [pod for pod in observed.own_pods if not pod.meta.is_deleting]
-    scheduler = observed.scheduler
     for pod in staying:
         if pod.has_ended:
-            _replace_ended(draft, pod, policy)
+            due = replaced_at(pod, policy)
+            if due is None or not draft.waits_until(due):
+                draft.delete(pod, "it has ended")
         elif pod is not scheduler:
-            draft.actions.append(delete(pod, "there is another scheduler"))
+            draft.delete(pod, "there is another scheduler")
     # Never two that run: clients choke on them. An old one has to be on its way out first.
-    desired = of_new_scheduler(draft.tls, observed.certificate) if draft.tls else None
-    if draft.tls and desired is None:
+    tls = wanted(cluster, policy)
+    desired = of_new_scheduler(tls, observed.certificate) if tls else None
+    if tls and desired is None:
         return  # Its certificate is being made.
     if not staying:
-        body = children.scheduler_pod(observed.cluster, _suffix(observed), desired)
+        body = children.scheduler_pod(cluster, _suffix(observed), desired)
         draft.actions.append(Create(body, may_be_renamed=True))
     elif scheduler is not None:
-        _replace_outdated(draft, observed, scheduler, desired, policy)
-        metadata = children.scheduler_pod_metadata(observed.cluster)
-        if patch := metadata_patch(scheduler.meta, metadata):
-            draft.actions.append(Patch("Pod", scheduler.name, scheduler.meta.uid, patch))
-
-
-def _replace_ended(draft: Draft, pod: Pod, policy: Policy) -> None:
-    if not pod.reason and pod.ended and pod.meta.created:
-        lived = (pod.ended - pod.meta.created).total_seconds()
-        due = pod.ended + timedelta(seconds=policy.failure_delay)
-        if lived < policy.short_life and due > draft.now:
-            draft.requeue_no_later_than(due)
-            return
-    draft.actions.append(delete(pod, "it has ended"))
+        _replace_outdated(draft, scheduler, desired)
+        follow(draft, scheduler, children.scheduler_pod_metadata(cluster))
 
 
 def _suffix(observed: ObservedCluster) -> str:
@@ -233,55 +171,53 @@ def _suffix(observed: ObservedCluster) -> str:
     return ""
 
 
-def _replace_outdated(
-    draft: Draft, observed: ObservedCluster, scheduler: Pod, tls: TLS | None, policy: Policy
-) -> None:
+def _replace_outdated(draft: ClusterPlan, scheduler: Pod, tls: TLS | None) -> None:
+    observed = draft.observed
     cluster, present = observed.cluster, of_pod(scheduler)
     is_of_this_spec = scheduler.template_hash == cluster.scheduler_hash
     if is_of_this_spec and present == tls:
         return
     restart = cluster.meta.annotations.get(labels.RESTART)
     is_asked_for = restart is not None and restart != scheduler.meta.annotations.get(labels.RESTART)
-    if not is_asked_for and is_of_this_spec and is_renewal(observed, present, tls):
-        plan_renewal(draft, observed, scheduler, policy)
-        return
     # One that was ready may hold results; whether it is idle is asked.
-    if is_asked_for or not (scheduler.is_ready or scheduler.was_ready):
-        draft.actions.append(delete(scheduler, "its spec has changed"))
-        return
-    answer = _fresh_idleness(draft, observed, policy)
-    if answer is not None and answer.value is not None:
-        draft.actions.append(delete(scheduler, "its spec has changed and the cluster is idle"))
-        return
-    draft.remark(
-        "SchedulerChangePending",
-        "The changed scheduler replaces the present one when the cluster is idle, or at once if the "
-        f"annotation {labels.RESTART} gets another value: the results in memory are lost then.",
-    )
+    may_hold_results = scheduler.is_ready or scheduler.was_ready
+    if not is_asked_for and is_of_this_spec and is_renewal(observed, present, tls):
+        plan_renewal(draft, scheduler)
+    elif is_asked_for or not may_hold_results:
+        draft.delete(scheduler, "its spec has changed")
+    elif _is_idle(draft):
+        draft.delete(scheduler, "its spec has changed and the cluster is idle")
+    else:
+        draft.remark(
+            "SchedulerChangePending",
+            "The changed scheduler replaces the present one when the cluster is idle, or at once if the "
+            f"annotation {labels.RESTART} gets another value: the results in memory are lost then.",
+        )
 
 
-def _fresh_idleness(draft: Draft, observed: ObservedCluster, policy: Policy) -> Answer[float] | None:
-    answer = observed.idle
+def _is_idle(draft: ClusterPlan) -> bool:
+    """Return whether the scheduler has just said that it is idle; else see to it that it is asked."""
+    answer, policy = draft.observed.idle, draft.policy
     if answer is None:
-        draft.ask(AskIdle())
-        return None
-    age = answer.age(observed.monotonic)
-    if age <= policy.answer_age and answer.problem is Problem.NONE:
-        if answer.value is None:
-            draft.requeue_after(policy.scheduler_retry - age)
-        return answer
-    draft.ask_after(policy.scheduler_retry - age, AskIdle())
-    return None
+        draft.ask(Ask.IDLE)
+        return False
+    age = answer.age(draft.observed.monotonic)
+    if age > policy.answer_age or answer.problem is not Problem.NONE:
+        draft.ask_after(policy.scheduler_retry - age, Ask.IDLE)
+        return False
+    if answer.value is None:
+        draft.requeue_after(policy.scheduler_retry - age)
+    return answer.value is not None
 
 
-def _watch_idleness(draft: Draft, observed: ObservedCluster, spec: ClusterSpec, policy: Policy) -> None:
+def _watch_idleness(draft: ClusterPlan, spec: ClusterSpec) -> None:
     """Delete the cluster when its scheduler has been idle for long; look only when that could be so."""
-    timeout = spec.idle_timeout()
+    observed, policy, timeout = draft.observed, draft.policy, spec.idle_timeout()
     scheduler, answer = observed.scheduler, observed.idle
     if not timeout or scheduler is None or not scheduler.is_ready:
         return
     if answer is None:
-        draft.ask(AskIdle())
+        draft.ask(Ask.IDLE)
         return
     age = answer.age(observed.monotonic)
     if answer.problem is not Problem.NONE:
@@ -290,15 +226,15 @@ def _watch_idleness(draft: Draft, observed: ObservedCluster, spec: ClusterSpec, 
             f"Can't tell whether the scheduler has been idle for {timeout} s: {answer.message}",
             needs_a_person=answer.problem is Problem.NO_ROUTE,
         )
-        draft.ask_after(policy.scheduler_retry - age, AskIdle())
+        draft.ask_after(policy.scheduler_retry - age, Ask.IDLE)
     elif answer.value is None:  # Busy, or it was when it was asked last.
         wait = min(max(policy.idle_poll, timeout / 10), LONGEST_IDLE_POLL)
-        draft.ask_after(wait - age, AskIdle())
+        draft.ask_after(wait - age, Ask.IDLE)
     elif not is_past(timeout - answer.value - age):
         draft.requeue_after(timeout - answer.value - age)
     elif age > policy.answer_age:
-        draft.ask(AskIdle())
+        draft.ask(Ask.IDLE)
     else:
         why = f"its scheduler has been idle for {timeout} s"
-        draft.actions.append(delete(observed.cluster, why))
+        draft.delete(observed.cluster, why)
         draft.notices.append(Notice("IdleTimeout", f"Deleting the cluster: {why}."))

@@ -6,13 +6,11 @@ from collections.abc import Iterable
 
 from dask_k8s_controller.cache.objects import moment
 from dask_k8s_controller.cluster import children
-from dask_k8s_controller.cluster.budget import budget_of
 from dask_k8s_controller.cluster.certificate import certificate_condition
 from dask_k8s_controller.cluster.network_policy import policy_of
-from dask_k8s_controller.cluster.observe import ObservedCluster
-from dask_k8s_controller.cluster.plan import ClusterPlan
-from dask_k8s_controller.cluster.tls import TLS, of_new_scheduler, of_pod
-from dask_k8s_controller.plans.actions import Outcome, Remark
+from dask_k8s_controller.cluster.observe import ClusterPlan, ObservedCluster
+from dask_k8s_controller.cluster.tls import TLS, of_new_scheduler, of_pod, wanted
+from dask_k8s_controller.plans.actions import Outcome
 from dask_k8s_controller.plans.conditions import (
     WAITING,
     Condition,
@@ -24,11 +22,13 @@ from dask_k8s_controller.plans.conditions import (
     written,
 )
 from dask_k8s_controller.plans.notices import Notice, changes
+from dask_k8s_controller.plans.plan import Remark
 from dask_k8s_controller.plans.pod_problems import command_of, problem_of
 from dask_k8s_controller.worker_group.spec import WorkerGroup
 from dask_k8s_models.cluster import ClusterPhase
 from dask_k8s_models.labels import Component
 from dask_k8s_models.scalars import to_time
+from dask_k8s_models.security import TLSSpec
 
 
 def first_status(observed: ObservedCluster) -> Status | None:
@@ -62,7 +62,8 @@ def status(observed: ObservedCluster, plan: ClusterPlan, outcome: Outcome) -> St
     remarks = [*plan.remarks, *remarks_of(outcome), *_scheduler_problems(observed)]
     unready = scheduler if not scheduler.holds else workers
     waiting = Remark(unready.reason, unready.message)
-    tls = _tls(observed, plan)
+    spec = wanted(cluster, plan.policy)
+    tls = _tls(observed, spec)
     conditions = (
         *summary(is_ready, remarks, waiting),
         scheduler,
@@ -85,28 +86,28 @@ def status(observed: ObservedCluster, plan: ClusterPlan, outcome: Outcome) -> St
         desired["tls"] = tls
     # Whom a policy lets through doesn't change its name.
     desired |= policy_of(cluster, []).as_status(previous, observed.applied_policy)
-    desired |= budget_of(cluster).as_status(previous, observed.applied_budget)
+    desired |= children.budget_of(cluster).as_status(previous, observed.applied_budget)
     if cluster.spec is not None:
-        spoken = of_pod(observed.scheduler) if observed.scheduler else of_desired(observed, plan)
+        spoken = of_pod(observed.scheduler) if observed.scheduler else _desired_tls(observed, spec)
         desired["schedulerAddress"] = children.scheduler_address(cluster, spoken)
         if (dashboard := children.dashboard_address(cluster, spoken)) is not None:
             desired["dashboardAddress"] = dashboard
     return desired
 
 
-def of_desired(observed: ObservedCluster, plan: ClusterPlan) -> TLS | None:
+def _desired_tls(observed: ObservedCluster, spec: TLSSpec | None) -> TLS | None:
     """Return how the next scheduler is to speak TLS."""
-    return of_new_scheduler(plan.tls, observed.certificate) if plan.tls else None
+    return of_new_scheduler(spec, observed.certificate) if spec else None
 
 
-def _tls(observed: ObservedCluster, plan: ClusterPlan) -> dict[str, str]:
+def _tls(observed: ObservedCluster, spec: TLSSpec | None) -> dict[str, str]:
     """Tell of the certificate that new pods get; nothing if they get none, or there is none yet."""
-    if plan.tls is None:
+    if spec is None:
         return {}
-    if plan.tls.secretName is not None:
+    if spec.secretName is not None:
         known = observed.served.value if observed.served else None
         seen = {"certificate": known.pem, "notAfter": to_time(known.not_after)} if known else {}
-        return {"secretName": plan.tls.secretName, **seen}
+        return {"secretName": spec.secretName, **seen}
     return observed.certificate.as_status() if observed.certificate else {}
 
 

@@ -5,39 +5,27 @@ from __future__ import annotations
 import copy
 
 from dask_k8s_controller.cache.objects import Pod
-from dask_k8s_controller.cluster.children import Object, scheduler_address
+from dask_k8s_controller.cluster.children import scheduler_address
 from dask_k8s_controller.cluster.spec import Cluster
 from dask_k8s_controller.cluster.tls import of_pod, secured
 from dask_k8s_controller.job.observe import FAILURES, SCHEDULER, incarnation
 from dask_k8s_controller.job.spec import Job
-from dask_k8s_controller.plans.metadata import remembered, with_env
-from dask_k8s_controller.plans.ownership import owner_reference
+from dask_k8s_controller.plans.actions import Object
+from dask_k8s_controller.plans.metadata import inherited, with_env
+from dask_k8s_controller.plans.ownership import child
 from dask_k8s_models import labels, names
 from dask_k8s_models.resource import API_VERSION
 
 
 def job_cluster(job: Job) -> Object:
     """The cluster that a job has for itself."""
-    metadata = job_cluster_metadata(job)
-    metadata["name"] = job.cluster
-    metadata["namespace"] = job.meta.namespace
-    metadata["ownerReferences"] = [owner_reference(job)]
-    return {
-        "apiVersion": API_VERSION,
-        "kind": "DaskCluster",
-        "metadata": metadata,
-        "spec": copy.deepcopy(job.raw_spec["cluster"]["spec"]),
-    }
+    spec = copy.deepcopy(job.raw_spec["cluster"]["spec"])
+    return child(job, API_VERSION, "DaskCluster", job.cluster, job_cluster_metadata(job), spec=spec)
 
 
 def job_cluster_metadata(job: Job) -> Object:
     """The labels and annotations of a job's own cluster that follow the job's."""
-    own = job.raw_spec["cluster"].get("metadata") or {}
-    base = {labels.CLUSTER_NAME: job.cluster}
-    return remembered(
-        labels.merged(job.meta.labels, own.get("labels"), base),
-        labels.merged(job.meta.annotations, own.get("annotations")),
-    )
+    return inherited(job, job.raw_spec["cluster"], {labels.CLUSTER_NAME: job.cluster})
 
 
 def runner_pod(job: Job, attempt: int, cluster: Cluster, scheduler: Pod, failures: int) -> Object:
@@ -70,16 +58,9 @@ def runner_pod(job: Job, attempt: int, cluster: Cluster, scheduler: Pod, failure
     spec = secured(spec, tls)
     metadata = runner_metadata(job)
     metadata["annotations"] |= {SCHEDULER: incarnation(scheduler), FAILURES: str(failures)}
-    metadata["name"] = names.runner(job.name, attempt)
-    metadata["namespace"] = job.meta.namespace
-    metadata["ownerReferences"] = [owner_reference(job)]
-    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
+    return child(job, "v1", "Pod", names.runner(job.name, attempt), metadata, spec=spec)
 
 
 def runner_metadata(job: Job) -> Object:
     """The labels and annotations of a job's pod that follow the job's."""
-    own = job.raw_spec["job"].get("metadata") or {}
-    return remembered(
-        labels.merged_pod_labels(job.meta.labels, own.get("labels"), labels.job_runner(job.cluster)),
-        labels.merged(job.meta.annotations, own.get("annotations")),
-    )
+    return inherited(job, job.raw_spec["job"], labels.job_runner(job.cluster), is_pod=True)

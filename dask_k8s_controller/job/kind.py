@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dask_k8s_controller.job.observe import ObservedJob, keys, observe
+from dask_k8s_controller.job.observe import keys, observe
 from dask_k8s_controller.job.plan import plan
 from dask_k8s_controller.job.spec import Job
 from dask_k8s_controller.job.status import first_status, notices, status
 from dask_k8s_controller.kubernetes.resources import JOBS
-from dask_k8s_controller.plans.actions import Plan
 from dask_k8s_controller.plans.kind import Kind
 
-JOB: Kind[ObservedJob, Plan] = Kind(JOBS, Job.of, observe, plan, status, keys, notices, first_status)
+JOB = Kind(JOBS, Job.of, observe, plan, status, keys, notices, first_status)

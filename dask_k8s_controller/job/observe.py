@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from datetime import datetime
 from typing import Any
 
 from dask_k8s_controller.cache.cache import Cache, newest
@@ -14,6 +13,7 @@ from dask_k8s_controller.cluster.observe import live_scheduler, sought_scheduler
 from dask_k8s_controller.cluster.spec import Cluster
 from dask_k8s_controller.job.spec import Job
 from dask_k8s_controller.kubernetes.resources import Key
+from dask_k8s_controller.plans.plan import Observed, Plan
 from dask_k8s_controller.worker_group.spec import WorkerGroup
 from dask_k8s_models import labels, names
 
@@ -32,7 +32,7 @@ def observe(cache: Cache, key: Key) -> ObservedJob | None:
         return None
     cluster = cache.get(Cluster, namespace, job.cluster)
     observed = ObservedJob(
-        job=job,
+        subject=job,
         now=cache.now(),
         cluster=cluster,
         scheduler=live_scheduler(cache, cluster),
@@ -69,40 +69,24 @@ def _keys_of(cache: Cache, namespace: str, cluster: str) -> Iterable[Key]:
 
 
 @dataclass(frozen=True)
-class ObservedJob:
-    """A DaskJob, its pods, and the cluster that it uses.
+class ObservedJob(Observed[Job]):
+    """A DaskJob, its pods, and the cluster that it uses."""
 
-    Parameters
-    ----------
-    job : Job
-        The object itself.
-    now : datetime
-        The time.
-    cluster : Cluster, optional
-        The cluster of the name that the job's has, whoever owns it.
-    scheduler : Pod, optional
-        That cluster's live scheduler pod.
-    ready_workers : int
-        How many of that cluster's workers are ready: see the status of its groups.
-    pods : tuple of Pod
-        Pods that run jobs for a cluster of that name, whoever owns them.
-    name_holders : tuple of Pod
-        Other pods that hold the name of the job's next pod.
-    """
-
-    job: Job
-    now: datetime
     cluster: Cluster | None = None
+    """The cluster of the name that the job's has, whoever owns it."""
     scheduler: Pod | None = None
+    """That cluster's live scheduler pod."""
     ready_workers: int = 0
+    """How many of that cluster's workers are ready: see the status of its groups."""
     pods: tuple[Pod, ...] = ()
+    """Pods that run jobs for a cluster of that name, whoever owns them."""
     name_holders: tuple[Pod, ...] = ()
-    endpoint: None = None
+    """Other pods that hold the name of the job's next pod."""
 
     @property
-    def subject(self) -> Job:
+    def job(self) -> Job:
         """The object itself."""
-        return self.job
+        return self.subject
 
     @property
     def missing(self) -> tuple[Sought, ...]:
@@ -153,6 +137,9 @@ class ObservedJob:
     def usable_scheduler(self) -> Pod | None:
         """The scheduler of the job's cluster, if there is one."""
         return self.scheduler if self.usable_cluster is not None else None
+
+
+JobPlan = Plan[ObservedJob]
 
 
 def attempt(job: str, pod: str) -> int:

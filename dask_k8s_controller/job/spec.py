@@ -5,10 +5,9 @@ Pure: no kopf, no HTTP.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from dask_k8s_controller.cache.custom import Custom
 from dask_k8s_controller.cache.objects import moment
@@ -95,12 +94,8 @@ class Job(Custom[JobSpec]):
         """Return when the time began that ``activeDeadlineSeconds`` limits: anew with every resumption."""
         if self.was_suspended:
             return now
-        suspended = self._condition(SUSPENDED)
+        suspended = self.condition(SUSPENDED)
         return moment(suspended.get("lastTransitionTime")) or self.meta.created or now
 
     def _holds(self, condition: str) -> bool:
-        return self._condition(condition).get("status") == "True"
-
-    def _condition(self, condition: str) -> Mapping[str, Any]:
-        conditions = self.status.get("conditions") or ()
-        return next((item for item in conditions if item["type"] == condition), {})
+        return self.condition(condition).get("status") == "True"

@@ -6,12 +6,13 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from dask_k8s_controller.job.observe import ObservedJob, failures
+from dask_k8s_controller.job.observe import JobPlan, ObservedJob, failures
 from dask_k8s_controller.job.spec import COMPLETE, FAILED, SUSPENDED, Job
 from dask_k8s_controller.job.verdict import Verdict, counted, last_failure, verdict
-from dask_k8s_controller.plans.actions import Outcome, Plan, Remark
+from dask_k8s_controller.plans.actions import Outcome
 from dask_k8s_controller.plans.conditions import Condition, Status, remarks_of, summary, written
 from dask_k8s_controller.plans.notices import Notice, changes
+from dask_k8s_controller.plans.plan import Remark
 from dask_k8s_controller.plans.pod_problems import command_of, problem_of
 from dask_k8s_models.job import JobStatusWord
 from dask_k8s_models.labels import Component
@@ -30,7 +31,7 @@ def first_status(observed: ObservedJob) -> Status | None:
     }
 
 
-def status(observed: ObservedJob, plan: Plan, outcome: Outcome) -> Status:
+def status(observed: ObservedJob, plan: JobPlan, outcome: Outcome) -> Status:
     """The status of a job; a field that is None is to be removed."""
     job, ended = observed.job, verdict(observed)
     remarks = [*plan.remarks, *remarks_of(outcome)]
@@ -57,7 +58,7 @@ def status(observed: ObservedJob, plan: Plan, outcome: Outcome) -> Status:
     return desired
 
 
-def notices(observed: ObservedJob, plan: Plan, outcome: Outcome, status: Status) -> Iterable[Notice]:
+def notices(observed: ObservedJob, plan: JobPlan, outcome: Outcome, status: Status) -> Iterable[Notice]:
     """Find what is worth an Event: how the job ended, and what a person must act upon."""
     ended = verdict(observed)
     if ended is not None and ended.is_success:
@@ -134,9 +135,8 @@ def _summary_of_verdict(ended: Verdict, remarks: list[Remark]) -> tuple[Conditio
 
 def _summary_of_the_end(observed: ObservedJob, remarks: list[Remark]) -> tuple[Condition, ...]:
     job = observed.job
-    conditions = {item["type"]: item for item in job.status.get("conditions") or ()}
     kind = COMPLETE if job.was_successful else FAILED
-    end = conditions[kind]
+    end = job.condition(kind)
     condition = Condition(kind, True, end.get("reason") or kind, end.get("message") or "")
     ended = Verdict(job.was_successful, condition.reason, condition.message, job.ended or observed.now)
     return (condition, *_summary_of_verdict(ended, remarks))
@@ -146,7 +146,7 @@ def _suspended(job: Job) -> tuple[Condition, ...]:
     """As Kubernetes Jobs do: nothing before the first suspension."""
     if job.is_suspended and not job.has_finished:
         return (Condition(SUSPENDED, True, "JobSuspended", "spec.suspend is true."),)
-    if any(item["type"] == SUSPENDED for item in job.status.get("conditions") or ()):
+    if job.condition(SUSPENDED):
         return (Condition(SUSPENDED, False, "JobResumed", "spec.suspend is false."),)
     return ()
 

@@ -1,15 +1,11 @@
-"""What a plan is made of: writes, questions to a scheduler, remarks for the status, and when to requeue.
-
-Pure: no kopf, no HTTP.
-"""
+"""What plans are made of: writes, with what becomes of them, and questions to a scheduler. Pure."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
 from typing import Any
-
-from dask_k8s_controller.plans.notices import Notice
 
 Object = dict[str, Any]
 
@@ -118,19 +114,17 @@ class ApplyUnread:
 Action = ApplyUnread | CreateCertificate | Create | Apply | Patch | JsonPatch | Delete | SetScale
 
 
-@dataclass(frozen=True)
-class AskWorkers:
-    """Ask the scheduler which workers it has."""
+class Ask(Enum):
+    """A question that a scheduler answers alike to all that want to know."""
 
-
-@dataclass(frozen=True)
-class AskIdle:
-    """Ask the scheduler since when it has been idle."""
-
-
-@dataclass(frozen=True)
-class AskDemand:
-    """Ask the scheduler how many workers it could use."""
+    WORKERS = "workers"
+    """Which workers it has."""
+    IDLE = "idle"
+    """Since when it has been idle."""
+    DEMAND = "demand"
+    """How many workers it could use."""
+    CERTIFICATE = "certificate"
+    """Which certificate it was started with."""
 
 
 @dataclass(frozen=True)
@@ -151,98 +145,7 @@ class Resume:
     addresses: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class AskCertificate:
-    """Ask the scheduler which certificate it was started with."""
-
-
-Question = AskCertificate | AskWorkers | AskIdle | AskDemand | Retire | Resume
-
-
-@dataclass(frozen=True)
-class Remark:
-    """Something that the status should tell: why things are as they are."""
-
-    reason: str
-    message: str
-    needs_a_person: bool = False
-    """Nothing will change by itself: Stalled rather than Reconciling."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What to do next about one object.
-
-    Parameters
-    ----------
-    actions : tuple of Action
-        Writes, independent of each other: they are carried out at the same time.
-    questions : tuple of Question
-        Asked in the background; the object is reconciled when the answers come.
-    remarks : tuple of Remark
-        For the status, the most important first.
-    requeue_at : datetime, optional
-        When the object is to be reconciled though nothing changes.
-    notices : tuple of Notice
-        Events to record once the writes are done.
-    """
-
-    actions: tuple[Action, ...] = ()
-    questions: tuple[Question, ...] = ()
-    remarks: tuple[Remark, ...] = ()
-    requeue_at: datetime | None = None
-    notices: tuple[Notice, ...] = ()
-
-
-def is_past(seconds: float) -> bool:
-    """Whether a wait of so many seconds is over: what rounding leaves of it is nothing to wait for."""
-    return seconds < 0.001
-
-
-@dataclass
-class Draft:
-    """A plan while it is being made."""
-
-    now: datetime
-    actions: list[Action] = field(default_factory=list)
-    questions: list[Question] = field(default_factory=list)
-    remarks: list[Remark] = field(default_factory=list)
-    requeue_at: datetime | None = None
-    notices: list[Notice] = field(default_factory=list)
-
-    def requeue_no_later_than(self, moment: datetime) -> None:
-        """Reconcile again at that time, or earlier if that was asked for already."""
-        self.requeue_at = min(moment, self.requeue_at) if self.requeue_at else moment
-
-    def requeue_after(self, seconds: float) -> None:
-        """Reconcile again after so many seconds, or earlier."""
-        self.requeue_no_later_than(self.now + timedelta(seconds=seconds))
-
-    def ask(self, question: Question) -> None:
-        """Ask a question, once."""
-        if question not in self.questions:
-            self.questions.append(question)
-
-    def ask_after(self, seconds: float, question: Question) -> None:
-        """Ask a question after so many seconds, or at once if they have passed."""
-        if is_past(seconds):
-            self.ask(question)
-        else:
-            self.requeue_after(seconds)
-
-    def remark(self, reason: str, message: str, *, needs_a_person: bool = False) -> None:
-        """Add to what the status tells."""
-        self.remarks.append(Remark(reason, message, needs_a_person))
-
-    def done(self) -> Plan:
-        """Return the plan."""
-        return Plan(
-            tuple(self.actions),
-            tuple(self.questions),
-            tuple(self.remarks),
-            self.requeue_at,
-            tuple(self.notices),
-        )
+Question = Ask | Retire | Resume
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from dask_k8s_controller.plans.actions import Failure, Outcome, Remark
+from dask_k8s_controller.plans.actions import Failure, Outcome
+from dask_k8s_controller.plans.plan import Remark
 from dask_k8s_models import labels
 from dask_k8s_models.scalars import to_time
 

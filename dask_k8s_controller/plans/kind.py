@@ -4,46 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from dask_k8s_controller.cache.cache import Cache
 from dask_k8s_controller.cache.custom import Custom
-from dask_k8s_controller.cache.objects import Sought
-from dask_k8s_controller.plans.actions import Outcome, Plan
+from dask_k8s_controller.plans.actions import Outcome
 from dask_k8s_controller.plans.conditions import Status
 from dask_k8s_controller.plans.notices import Notice
+from dask_k8s_controller.plans.plan import O, Plan
 from dask_k8s_controller.settings import Policy
 
 if TYPE_CHECKING:
     from dask_k8s_controller.kubernetes.resources import Key, Resource
-    from dask_k8s_controller.scheduler.endpoint import Endpoint
 
 
-class Observed(Protocol):
-    """Everything about one object at one moment: what its plan is made from."""
-
-    @property
-    def now(self) -> datetime: ...
-
-    @property
-    def subject(self) -> Custom[Any]:
-        """The object itself."""
-        ...
-
-    @property
-    def missing(self) -> tuple[Sought, ...]:
-        """What to read from the API server before anything is decided on its absence from the cache."""
-        ...
-
-    @property
-    def endpoint(self) -> Endpoint | None:
-        """Where the scheduler answers that the plan may ask; None if there is none."""
-        ...
-
-
-O = TypeVar("O", bound=Observed)  # noqa: E741
-P = TypeVar("P", bound=Plan)
+P = TypeVar("P", bound=Plan[Any])
 
 
 def no_first_status(observed: Any) -> Status | None:

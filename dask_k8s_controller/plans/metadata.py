@@ -6,10 +6,42 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from dask_k8s_controller.cache.custom import Custom
 from dask_k8s_controller.cache.objects import Meta
+from dask_k8s_controller.cache.store import HasMeta
 from dask_k8s_controller.plans.actions import Object
+from dask_k8s_controller.plans.plan import Plan
 from dask_k8s_models import labels
-from dask_k8s_models.resource import Metadata
+
+
+def inherited(
+    owner: Custom[Any], part: Mapping[str, Any], base: Mapping[str, str], *, is_pod: bool = False
+) -> Object:
+    """Return the labels and annotations of a child that follow its owner's, and the memory of their keys.
+
+    Parameters
+    ----------
+    owner : Custom
+        Whose child it is.
+    part : mapping
+        The part of the owner's spec that describes the child: its ``metadata`` wins over the owner's.
+    base : mapping
+        Labels that the controller insists on.
+    is_pod : bool
+        The child is a pod: Istio leaves it alone unless the user says otherwise.
+    """
+    own, merged = part.get("metadata") or {}, labels.merged_pod_labels if is_pod else labels.merged
+    child_labels = merged(owner.meta.labels, own.get("labels"), base)
+    annotations = labels.merged(owner.meta.annotations, own.get("annotations"))
+    keys = {"labels": sorted(child_labels), "annotations": sorted(annotations)}
+    memory = json.dumps(keys, separators=(",", ":"))
+    return {"labels": child_labels, "annotations": {**annotations, labels.PROPAGATED: memory}}
+
+
+def follow(draft: Plan[Any], child: HasMeta, desired: Object) -> None:
+    """Have a child's metadata follow, unless it does already."""
+    if patch := metadata_patch(child.meta, desired):
+        draft.patch(child, patch)
 
 
 def metadata_patch(live: Meta, desired: Object) -> Object | None:
@@ -41,12 +73,6 @@ def metadata_patch(live: Meta, desired: Object) -> Object | None:
     return {"metadata": patch} if patch else None
 
 
-def remembered(child_labels: dict[str, str], annotations: dict[str, str]) -> Object:
-    keys = {"labels": sorted(child_labels), "annotations": sorted(annotations)}
-    memory = json.dumps(keys, separators=(",", ":"))
-    return {"labels": child_labels, "annotations": {**annotations, labels.PROPAGATED: memory}}
-
-
 def _recall(live: Meta) -> dict[str, list[str]]:
     nothing: dict[str, list[str]] = {"labels": [], "annotations": []}
     try:
@@ -64,7 +90,3 @@ def with_env(container: Mapping[str, Any], variables: Mapping[str, str]) -> Obje
     theirs = {variable["name"] for variable in env}
     ours = [{"name": name, "value": value} for name, value in variables.items() if name not in theirs]
     return {**container, "env": [*ours, *env]}
-
-
-def sub_resource(metadata: Metadata | None) -> Metadata:
-    return metadata or Metadata()

@@ -5,22 +5,15 @@ https://kubernetes.io/docs/concepts/overview/working-with-objects/owners-depende
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any, ClassVar, Protocol
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from dask_k8s_controller.cache.custom import Custom
 from dask_k8s_controller.cache.objects import Meta
-from dask_k8s_controller.plans.actions import Delete, Draft, Object, Patch
+from dask_k8s_controller.cache.store import HasMeta
+from dask_k8s_controller.plans.actions import Object
+from dask_k8s_controller.plans.plan import Plan
 from dask_k8s_models.resource import API_VERSION
-
-
-class Child(Protocol):
-    """An object that may have owners."""
-
-    kind: ClassVar[str]
-
-    @property
-    def meta(self) -> Meta: ...
 
 
 def owner_reference(owner: Custom[Any]) -> Object:
@@ -35,21 +28,23 @@ def owner_reference(owner: Custom[Any]) -> Object:
     }
 
 
-def delete(child: Child, why: str, grace: int | None = None) -> Delete:
-    """Return the deletion of this very object; of a pod, perhaps with another grace period, in seconds."""
-    return Delete(child.kind, child.meta.name, child.meta.uid, why, grace=grace)
+def child(
+    owner: Custom[Any], api_version: str, kind: str, name: str, metadata: Mapping[str, Any], **rest: Any
+) -> Object:
+    """Return an object that goes with its owner, with these labels and annotations, and its other fields."""
+    place = {"name": name, "namespace": owner.meta.namespace, "ownerReferences": [owner_reference(owner)]}
+    return {"apiVersion": api_version, "kind": kind, "metadata": {**metadata, **place}, **rest}
 
 
-def adoption(child: Child, owner: Custom[Any]) -> Patch | None:
-    """Return what makes an object that was made by hand go with its owner; None if it does already."""
+def adopt(draft: Plan[Any], child: HasMeta, owner: Custom[Any]) -> None:
+    """Make an object that was made by hand go with its owner."""
     meta = child.meta
     if meta.belongs_to(owner.meta.uid):
-        return None
+        return
     reference = owner_reference(owner)
     if meta.owner is not None:
         reference["controller"] = False
-    patch = {"metadata": {"ownerReferences": [*meta.owner_references, reference]}}
-    return Patch(child.kind, meta.name, meta.uid, patch, meta.version)
+    draft.patch(child, {"metadata": {"ownerReferences": [*meta.owner_references, reference]}}, meta.version)
 
 
 def is_of_an_earlier(meta: Meta, kind: str, name: str, uid: str) -> bool:
@@ -59,7 +54,7 @@ def is_of_an_earlier(meta: Meta, kind: str, name: str, uid: str) -> bool:
     )
 
 
-def is_of_an_earlier_owner(child: Child, owner: Custom[Any]) -> bool:
+def is_of_an_earlier_owner(child: HasMeta, owner: Custom[Any]) -> bool:
     """Whether an object belongs to an earlier owner of the same kind and name, and not to this one."""
     return is_of_an_earlier(child.meta, owner.kind, owner.name, owner.meta.uid)
 
@@ -69,8 +64,9 @@ def owner_of(meta: Meta) -> str:
     return f"the {meta.owner.kind} {meta.owner.name}" if meta.owner else "nobody"
 
 
-def delete_leftovers(draft: Draft, owner: Custom[Any], children: Iterable[Child]) -> None:
+def delete_leftovers(draft: Plan[Any], children: Iterable[HasMeta]) -> None:
     """Delete what an earlier owner of the same name has left, before this one takes the names."""
+    owner = draft.observed.subject
     for child in children:
         # What is younger belongs to a later owner, whom the cache doesn't show yet.
         is_younger = bool(
@@ -78,4 +74,4 @@ def delete_leftovers(draft: Draft, owner: Custom[Any], children: Iterable[Child]
         )
         if is_of_an_earlier_owner(child, owner) and not child.meta.is_deleting and not is_younger:
             kind = owner.kind.removeprefix("Dask").lower()
-            draft.actions.append(delete(child, f"it belongs to an earlier {kind} of this name"))
+            draft.delete(child, f"it belongs to an earlier {kind} of this name")

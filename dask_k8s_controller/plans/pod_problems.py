@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
 from typing import Any
 
 from dask_k8s_controller.cache.objects import Container, Pod
-from dask_k8s_controller.plans.actions import Remark
+from dask_k8s_controller.plans.plan import Remark
+from dask_k8s_controller.settings import Policy
 from dask_k8s_models.commands import RETIRED_COMMANDS, words_of
 from dask_k8s_models.labels import Component
 from dask_k8s_models.pods import main_container
@@ -58,6 +60,17 @@ def problems_of(pods: Iterable[Pod], command: Iterable[str] = ()) -> list[Remark
         )
         for reason, remarks in found.items()
     ]
+
+
+def replaced_at(pod: Pod, policy: Policy) -> datetime | None:
+    """When to replace a pod that ended; None for at once: it was taken away, or lived for long.
+
+    What ended soon after its start may do so again.
+    """
+    if pod.reason or pod.ended is None or pod.meta.created is None:
+        return None
+    lived = (pod.ended - pod.meta.created).total_seconds()
+    return pod.ended + timedelta(seconds=policy.failure_delay) if lived < policy.short_life else None
 
 
 def command_of(pod_spec: Mapping[str, Any], component: Component) -> list[str]:

@@ -10,7 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from dask_k8s_controller.plans.actions import ApplyUnread, Draft, Object
+from dask_k8s_controller.cache.custom import Custom
+from dask_k8s_controller.plans.actions import ApplyUnread, Object
+from dask_k8s_controller.plans.ownership import child
+from dask_k8s_controller.plans.plan import Plan
+from dask_k8s_models import labels
 from dask_k8s_models.hashes import digest
 
 HEAL_AFTER = 600.0
@@ -38,19 +42,13 @@ class Unread:
     wanted: Object | None
     lifted: Object
 
-    def desired(self, status: Mapping[str, Any]) -> Object | None:
-        """Return the child as it is to be applied; None if there has never been one."""
+    def plan(self, draft: Plan[Any], applied: Applied | None) -> None:
+        """Apply the child unless that has been done not long ago, or there has never been one."""
         # It can't be deleted without the right to.
-        return self.wanted or (self.lifted if status.get(self.field) else None)
-
-    def plan(
-        self, draft: Draft, status: Mapping[str, Any], applied: Applied | None, monotonic: float
-    ) -> None:
-        """Apply the child unless that has been done not long ago."""
-        desired = self.desired(status)
+        desired = self.wanted or (self.lifted if draft.observed.subject.status.get(self.field) else None)
         if desired is None:
             return
-        age = monotonic - applied[1] if applied else 0.0
+        age = draft.observed.monotonic - applied[1] if applied else 0.0
         if applied is None or applied[0] != digest(desired) or age >= HEAL_AFTER:
             draft.actions.append(ApplyUnread(desired))
         else:
@@ -64,3 +62,31 @@ class Unread:
         else:
             name = "" if applied is not None and applied[0] == digest(self.lifted) else told
         return {self.field: name} if name else {}
+
+
+def disruption_budget(owner: Custom[Any], name: str, pods: Mapping[str, str], spec: Object | None) -> Unread:
+    """Return the PodDisruptionBudget of pods with these labels, which go with their owner.
+
+    https://kubernetes.io/docs/tasks/run-application/configure-pdb/
+
+    Parameters
+    ----------
+    owner : Custom
+        What it goes with.
+    name : str
+        What it is called.
+    pods : mapping
+        Labels of the pods.
+    spec : dict, optional
+        What it allows; None if none is wanted.
+    """
+    base = {key: value for key, value in pods.items() if key != labels.COMPONENT}
+    metadata = {"labels": labels.merged(owner.meta.labels, None, base)}
+
+    def budget(allowed: Object) -> Object:
+        spec = {"selector": {"matchLabels": dict(pods)}, **allowed}
+        return child(owner, "policy/v1", "PodDisruptionBudget", name, metadata, spec=spec)
+
+    # A share of maxUnavailable would be one of the replicas that the owner asks for: of none, nothing goes.
+    lifted = budget({"minAvailable": 0})
+    return Unread("disruptionBudgetName", None if spec is None else budget(spec), lifted)

@@ -14,15 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from dask_k8s_controller.kubernetes.errors import NoSuchRoute, SchedulerError, Unreachable
 from dask_k8s_controller.kubernetes.resources import Key
-from dask_k8s_controller.plans.actions import (
-    AskCertificate,
-    AskDemand,
-    AskIdle,
-    AskWorkers,
-    Question,
-    Resume,
-    Retire,
-)
+from dask_k8s_controller.plans.actions import Ask, Question, Resume, Retire
 from dask_k8s_controller.scheduler.answers import (
     Answer,
     Demand,
@@ -153,13 +145,13 @@ class Conversations:
             The object's uid.
         """
         match question:
-            case AskWorkers():
+            case Ask.WORKERS:
                 self._share("workers", endpoint, key, partial(self._ask_workers, endpoint))
-            case AskCertificate():
+            case Ask.CERTIFICATE:
                 self._share("certificate", endpoint, key, partial(self._ask_certificate, endpoint))
-            case AskIdle():
+            case Ask.IDLE:
                 self._share("idle", endpoint, key, partial(self._ask_idle, endpoint))
-            case AskDemand():
+            case Ask.DEMAND:
                 self._share("demand", endpoint, key, partial(self._ask_demand, endpoint))
             case Retire():
                 self._start(endpoint, self._retire(question, endpoint, key, uid))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dask_k8s_controller.cluster.tls import AUTHORITY, TLS, secured
 from dask_k8s_controller.plans.actions import Object
-from dask_k8s_controller.plans.metadata import remembered, sub_resource, with_env
-from dask_k8s_controller.plans.ownership import owner_reference
+from dask_k8s_controller.plans.metadata import inherited, with_env
+from dask_k8s_controller.plans.ownership import child
+from dask_k8s_controller.plans.unread import Unread, disruption_budget
 from dask_k8s_controller.worker_group.leave import GRACE, with_leaving
 from dask_k8s_controller.worker_group.spec import WorkerGroup
 from dask_k8s_models import labels, names
@@ -34,9 +35,7 @@ class WorkerTemplate:
         metadata = worker_pod_metadata(group)
         metadata["annotations"][labels.TEMPLATE_HASH] = group.worker_hash
         metadata["annotations"] |= tls.annotations if tls else {}
-        metadata["namespace"] = group.meta.namespace
-        metadata["ownerReferences"] = [owner_reference(group)]
-        self._metadata = metadata
+        self._frame = child(group, "v1", "Pod", "", metadata)
         resources = group.raw_spec["worker"].get("resources")
         self._offers = {WORKER_RESOURCES: repr(resources)} if resources else {}
         self._spec = secured(group.raw_spec["worker"]["spec"], tls)
@@ -59,12 +58,8 @@ class WorkerTemplate:
         """Return a pod of that name. It shares parts with others: it is not to be changed."""
         variables = {"DASK_WORKER_NAME": name, "DASK_SCHEDULER_ADDRESS": self._address, **self._offers}
         containers = [with_env(container, variables) for container in self._spec["containers"]]
-        return {
-            "apiVersion": "v1",
-            "kind": "Pod",
-            "metadata": {**self._metadata, "name": name},
-            "spec": {**self._spec, "containers": containers},
-        }
+        metadata = {**self._frame["metadata"], "name": name}
+        return {**self._frame, "metadata": metadata, "spec": {**self._spec, "containers": containers}}
 
 
 def worker_pod(group: WorkerGroup, name: str, address: str, tls: TLS | None = None) -> Object:
@@ -74,10 +69,14 @@ def worker_pod(group: WorkerGroup, name: str, address: str, tls: TLS | None = No
 
 def worker_pod_metadata(group: WorkerGroup) -> Object:
     """The labels and annotations of a worker's pod that follow the group's."""
-    own = sub_resource(group.spec.worker.metadata if group.spec else None)
-    inherited = {key: value for key, value in group.meta.annotations.items() if key != labels.PROPAGATED}
     base = labels.worker(group.cluster, group.name)
-    return remembered(
-        labels.merged_pod_labels(group.meta.labels, own.labels, base),
-        labels.merged(inherited, own.annotations),
-    )
+    return inherited(group, group.raw_spec["worker"], base, is_pod=True)
+
+
+def budget_of(group: WorkerGroup) -> Unread:
+    """Return the budget by which only so many of a group's workers may be evicted at the same time."""
+    asked = group.spec.worker.disruptionBudget if group.spec else None
+    # A worker that never becomes ready holds nothing, and must not keep a node from being drained.
+    allowed: Object = {"unhealthyPodEvictionPolicy": "AlwaysAllow"}
+    spec = {"maxUnavailable": asked.maxUnavailable, **allowed} if asked else None
+    return disruption_budget(group, group.name, labels.worker(group.cluster, group.name), spec)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dask_k8s_controller.kubernetes.resources import GROUPS
-from dask_k8s_controller.plans.actions import Plan
 from dask_k8s_controller.plans.kind import Kind
-from dask_k8s_controller.worker_group.observe import ObservedGroup, keys, observe
+from dask_k8s_controller.worker_group.observe import keys, observe
 from dask_k8s_controller.worker_group.plan import plan
 from dask_k8s_controller.worker_group.spec import WorkerGroup
 from dask_k8s_controller.worker_group.status import notices, status
 
-WORKER_GROUP: Kind[ObservedGroup, Plan] = Kind(GROUPS, WorkerGroup.of, observe, plan, status, keys, notices)
+WORKER_GROUP = Kind(GROUPS, WorkerGroup.of, observe, plan, status, keys, notices)

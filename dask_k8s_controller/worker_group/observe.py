@@ -5,7 +5,6 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import datetime
 from functools import cached_property
 from typing import Any
 
@@ -20,10 +19,11 @@ from dask_k8s_controller.cluster.observe import (
     sought_scheduler,
 )
 from dask_k8s_controller.cluster.spec import Cluster
+from dask_k8s_controller.cluster.tls import is_stranded
 from dask_k8s_controller.kubernetes.resources import DISRUPTION_BUDGETS, Key
+from dask_k8s_controller.plans.plan import Observed, Plan
 from dask_k8s_controller.plans.unread import Applied
 from dask_k8s_controller.scheduler.answers import Answer, Attribution, Retirement, Worker, attribute
-from dask_k8s_controller.scheduler.endpoint import Endpoint
 from dask_k8s_controller.worker_group.spec import WorkerGroup
 from dask_k8s_models import labels
 
@@ -36,7 +36,7 @@ def observe(cache: Cache, key: Key) -> ObservedGroup | None:
     cluster = cache.get(Cluster, key.namespace, group.cluster)
     scheduler = live_scheduler(cache, cluster)
     return ObservedGroup(
-        group=group,
+        subject=group,
         now=cache.now(),
         monotonic=cache.monotonic(),
         cluster=cluster,
@@ -87,66 +87,38 @@ def _keys_of(cache: Cache, namespace: str, cluster: str) -> Iterable[Key]:
 
 
 @dataclass(frozen=True)
-class ObservedGroup:
-    """A DaskWorkerGroup, its pods, and the cluster that they serve.
+class ObservedGroup(Observed[WorkerGroup]):
+    """A DaskWorkerGroup, its pods, and the cluster that they serve."""
 
-    Parameters
-    ----------
-    group : WorkerGroup
-        The object itself.
-    now : datetime
-        The time.
-    cluster : Cluster, optional
-        The cluster that the group names, if it exists.
-    scheduler : Pod, optional
-        The cluster's live scheduler pod.
-    foreign_scheduler : Pod, optional
-        A scheduler of the cluster that another operator runs.
-    pods : tuple of Pod
-        Worker pods of a group of that name, whoever owns them.
-    cluster_pods : tuple of Pod
-        Worker pods of the cluster, whatever group they are of.
-    others_remain : bool
-        Another live group of the cluster wants workers, whether it has them yet or not.
-    is_autoscaled : bool
-        A DaskAutoscaler sets the replicas: it never means that results may go.
-    workers : Answer, optional
-        The workers that the scheduler knew when it was asked last.
-    retirement : Retirement
-        The retirements that were asked for.
-    undecided : tuple of str
-        Names of pods that were sent to the API server with an unknown fate: they are to be sent again first.
-    endpoint : Endpoint, optional
-        Where the cluster's scheduler answers, if there is one.
-    applied_budget : tuple, optional
-        Digest of the PodDisruptionBudget that was applied last, and when by the monotonic clock.
-    entropy : str
-        Makes new names; another string at every observation.
-    monotonic : float
-        The time by the monotonic clock, in seconds: that of the scheduler's answers.
-    """
-
-    group: WorkerGroup
-    now: datetime
     cluster: Cluster | None = None
+    """The cluster that the group names, if it exists."""
     scheduler: Pod | None = None
-    pods: tuple[Pod, ...] = ()
-    cluster_pods: tuple[Pod, ...] = ()
-    others_remain: bool = False
-    is_autoscaled: bool = False
-    workers: Answer[tuple[Worker, ...]] | None = None
-    retirement: Retirement = field(default_factory=Retirement)
-    undecided: tuple[str, ...] = ()
-    endpoint: Endpoint | None = None
-    applied_budget: Applied | None = None
+    """The cluster's live scheduler pod."""
     foreign_scheduler: Pod | None = None
+    """A scheduler of the cluster that another operator runs."""
+    pods: tuple[Pod, ...] = ()
+    """Worker pods of a group of that name, whoever owns them."""
+    cluster_pods: tuple[Pod, ...] = ()
+    """Worker pods of the cluster, whatever group they are of."""
+    others_remain: bool = False
+    """Another live group of the cluster wants workers, whether it has them yet or not."""
+    is_autoscaled: bool = False
+    """A DaskAutoscaler sets the replicas: it never means that results may go."""
+    workers: Answer[tuple[Worker, ...]] | None = None
+    """The workers that the scheduler knew when it was asked last."""
+    retirement: Retirement = field(default_factory=Retirement)
+    """The retirements that were asked for."""
+    undecided: tuple[str, ...] = ()
+    """Names of pods that were created with an unknown fate: they are to be created again first."""
+    applied_budget: Applied | None = None
+    """The PodDisruptionBudget that was applied last."""
     entropy: str = ""
-    monotonic: float = 0.0
+    """Makes new names; another string at every observation."""
 
     @property
-    def subject(self) -> WorkerGroup:
+    def group(self) -> WorkerGroup:
         """The object itself."""
-        return self.group
+        return self.subject
 
     @property
     def missing(self) -> tuple[Sought, ...]:
@@ -164,3 +136,33 @@ class ObservedGroup:
     def own_pods(self) -> tuple[Pod, ...]:
         """The pods that this very group made."""
         return tuple(pod for pod in self.pods if pod.meta.is_child_of(self.group.meta.uid))
+
+    @cached_property
+    def stranded(self) -> tuple[Pod, ...]:
+        """The live pods that can't speak to the present scheduler."""
+        return tuple(pod for pod in self.own_pods if pod.is_live and is_stranded(pod, self.scheduler))
+
+    @cached_property
+    def active(self) -> tuple[Pod, ...]:
+        """The live pods that count against the replicas."""
+        return tuple(pod for pod in self._speaking if not pod.is_retiring)
+
+    @cached_property
+    def marked(self) -> tuple[Pod, ...]:
+        """The live pods that were chosen to go."""
+        return tuple(pod for pod in self._speaking if pod.is_retiring)
+
+    @cached_property
+    def outdated(self) -> frozenset[str]:
+        """Uids of the active pods that are to be replaced, as they were made from an older template."""
+        spec = self.group.spec
+        if spec is None or spec.worker.update_strategy().type != "RollingUpdate":
+            return frozenset()
+        return frozenset(pod.meta.uid for pod in self.active if pod.template_hash != self.group.worker_hash)
+
+    @property
+    def _speaking(self) -> list[Pod]:
+        return [pod for pod in self.own_pods if pod.is_live and not is_stranded(pod, self.scheduler)]
+
+
+GroupPlan = Plan[ObservedGroup]

@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from dask_k8s_controller.cache.objects import Pod
-from dask_k8s_controller.plans.actions import Outcome, Plan, Remark
+from dask_k8s_controller.plans.actions import Outcome
 from dask_k8s_controller.plans.conditions import WAITING, Status, remarks_of, selector, summary, written
 from dask_k8s_controller.plans.notices import Notice, changes
+from dask_k8s_controller.plans.plan import Remark
 from dask_k8s_controller.plans.pod_problems import command_of, problems_of
 from dask_k8s_controller.scheduler.answers import Problem
-from dask_k8s_controller.worker_group.budget import budget_of
-from dask_k8s_controller.worker_group.observe import ObservedGroup
+from dask_k8s_controller.worker_group.children import budget_of
+from dask_k8s_controller.worker_group.observe import GroupPlan, ObservedGroup
 from dask_k8s_controller.worker_group.spec import WorkerGroup
 from dask_k8s_models.labels import Component
 
 
-def status(observed: ObservedGroup, plan: Plan, outcome: Outcome) -> Status:
+def status(observed: ObservedGroup, plan: GroupPlan, outcome: Outcome) -> Status:
     """The status of a group of workers."""
     group = observed.group
     live = [pod for pod in observed.own_pods if pod.is_live]
@@ -60,7 +61,7 @@ def _rolls(group: WorkerGroup) -> bool:
     return group.spec is not None and group.spec.worker.update_strategy().type == "RollingUpdate"
 
 
-def notices(observed: ObservedGroup, plan: Plan, outcome: Outcome, status: Status) -> list[Notice]:
+def notices(observed: ObservedGroup, plan: GroupPlan, outcome: Outcome, status: Status) -> list[Notice]:
     """Find what is worth an Event: only what goes wrong, as a group that grows is not ready for a while."""
     news = changes(observed.group.status, status)
     return [notice for notice in news if notice.is_warning and notice.reason != WAITING]

@@ -213,7 +213,7 @@ def all_know(*pods: Pod) -> Answer[tuple[Worker, ...]]:
 def observed_group(of: WorkerGroup | None = None, *pods: Pod, **more: Any) -> ObservedGroup:
     """A group of a running cluster with a ready scheduler."""
     more = {"cluster": cluster(), "scheduler": scheduler_pod(), "entropy": "test", **more}
-    return ObservedGroup(group=of or group(), now=NOW, pods=pods, **more)
+    return ObservedGroup(subject=of or group(), now=NOW, pods=pods, **more)
 
 
 def observed_cluster(of: Cluster | None = None, **more: Any) -> ObservedCluster:
@@ -226,4 +226,4 @@ def observed_cluster(of: Cluster | None = None, **more: Any) -> ObservedCluster:
         "entropy": "test",
         **more,
     }
-    return ObservedCluster(cluster=of, now=NOW, **more)
+    return ObservedCluster(subject=of, now=NOW, **more)

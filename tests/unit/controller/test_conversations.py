@@ -12,7 +12,7 @@ import pytest
 from dask_k8s_controller.cluster.observe import endpoint
 from dask_k8s_controller.kubernetes.errors import BadAnswer, NoSuchRoute, SchedulerError, Unreachable
 from dask_k8s_controller.kubernetes.resources import Key
-from dask_k8s_controller.plans.actions import AskDemand, AskIdle, AskWorkers, Resume, Retire
+from dask_k8s_controller.plans.actions import Ask, Resume, Retire
 from dask_k8s_controller.scheduler.answers import Demand, Problem, Retirement, Worker
 from dask_k8s_controller.scheduler.conversations import Conversations
 from dask_k8s_controller.scheduler.endpoint import Endpoint
@@ -100,7 +100,7 @@ async def settle() -> None:
 
 async def test_an_answer_gives_the_object_its_turn(conversations: Conversations, turns: list[Key]) -> None:
     assert conversations.workers("s") is None
-    conversations.ask(AskWorkers(), ENDPOINT, GROUP, "group")
+    conversations.ask(Ask.WORKERS, ENDPOINT, GROUP, "group")
     assert turns == []
     await settle()
     assert turns == [GROUP]
@@ -115,7 +115,7 @@ async def test_a_question_is_asked_once_for_all_that_want_to_know(
 ) -> None:
     schedulers.gate.clear()
     for key in (GROUP, GROUP, OTHER):
-        conversations.ask(AskWorkers(), ENDPOINT, key, "group")
+        conversations.ask(Ask.WORKERS, ENDPOINT, key, "group")
     await settle()
     schedulers.gate.set()
     await settle()
@@ -124,7 +124,7 @@ async def test_a_question_is_asked_once_for_all_that_want_to_know(
 
 
 async def test_demand_is_remembered_until_its_scheduler_is_gone(conversations: Conversations) -> None:
-    conversations.ask(AskDemand(), ENDPOINT, Key("DaskAutoscaler", "default", "a"), "autoscaler")
+    conversations.ask(Ask.DEMAND, ENDPOINT, Key("DaskAutoscaler", "default", "a"), "autoscaler")
     await settle()
     answer = conversations.demand("s")
     assert answer is not None
@@ -134,7 +134,7 @@ async def test_demand_is_remembered_until_its_scheduler_is_gone(conversations: C
 
 
 async def test_a_busy_scheduler_has_not_been_idle(conversations: Conversations) -> None:
-    conversations.ask(AskIdle(), ENDPOINT, GROUP, "cluster")
+    conversations.ask(Ask.IDLE, ENDPOINT, GROUP, "cluster")
     await settle()
     answer = conversations.idleness("s")
     assert answer is not None
@@ -157,7 +157,7 @@ async def test_why_there_is_no_answer_is_remembered(
     problem: Problem,
 ) -> None:
     schedulers.error = error
-    conversations.ask(AskWorkers(), ENDPOINT, GROUP, "group")
+    conversations.ask(Ask.WORKERS, ENDPOINT, GROUP, "group")
     await settle()
     answer = conversations.workers("s")
     assert answer is not None
@@ -196,7 +196,7 @@ class TestRetiring:
     async def test_what_the_scheduler_said_before_is_no_longer_relied_on(
         self, conversations: Conversations
     ) -> None:
-        conversations.ask(AskWorkers(), ENDPOINT, GROUP, "group")
+        conversations.ask(Ask.WORKERS, ENDPOINT, GROUP, "group")
         await settle()
         conversations.ask(self.both, ENDPOINT, GROUP, "group")
         await settle()
@@ -335,7 +335,7 @@ class TestDraining:
 
 async def test_stopping_asks_no_more(conversations: Conversations, schedulers: FakeSchedulers) -> None:
     schedulers.gate.clear()
-    conversations.ask(AskWorkers(), ENDPOINT, GROUP, "group")
+    conversations.ask(Ask.WORKERS, ENDPOINT, GROUP, "group")
     await settle()
     await conversations.stop()
     schedulers.gate.set()
@@ -349,7 +349,7 @@ async def test_what_is_given_up_can_be_asked_again(
     conversations: Conversations, schedulers: FakeSchedulers, turns: list[Key], has_begun: bool
 ) -> None:
     schedulers.gate.clear()
-    questions = (AskWorkers(), Retire((("pod", ("tcp://10.0.0.1:1",)),)))
+    questions = (Ask.WORKERS, Retire((("pod", ("tcp://10.0.0.1:1",)),)))
     for question in questions:
         conversations.ask(question, ENDPOINT, GROUP, "group")
     if has_begun:
@@ -371,7 +371,7 @@ async def test_what_a_late_answer_told_of_those_that_are_gone_is_swept_away(
 ) -> None:
     schedulers.retires = frozenset({"tcp://10.0.0.1:1"})
     for number in range(100):
-        conversations.ask(AskWorkers(), replace(ENDPOINT, uid=f"s{number}"), GROUP, f"g{number}")
+        conversations.ask(Ask.WORKERS, replace(ENDPOINT, uid=f"s{number}"), GROUP, f"g{number}")
         retire = Retire(((f"p{number}", ("tcp://10.0.0.1:1",)),))
         conversations.ask(retire, replace(ENDPOINT, uid=f"t{number}"), GROUP, f"g{number}")
     await settle()

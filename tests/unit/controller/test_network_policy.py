@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from dask_k8s_controller.cluster.network_policy import peers_of, policy_of
-from dask_k8s_controller.cluster.observe import ObservedCluster
-from dask_k8s_controller.cluster.plan import ClusterPlan, plan
+from dask_k8s_controller.cluster.observe import ClusterPlan, ObservedCluster
+from dask_k8s_controller.cluster.plan import plan
 from dask_k8s_controller.cluster.status import status
 from dask_k8s_controller.kubernetes.rules import RIGHTS
 from dask_k8s_controller.plans.actions import ApplyUnread, Outcome
@@ -38,8 +37,8 @@ def selectors(observed: ObservedCluster) -> list[dict[str, Any]]:
 
 def known(observed: ObservedCluster, age: float = 0.0) -> ObservedCluster:
     """The same, when its policy has been applied."""
-    desired = policy_of(observed.cluster, peers_of(observed, POLICY)).desired(observed.cluster.status)
-    return replace(observed, applied_policy=(digest(desired or {}), -age))
+    [body] = applied(plan(replace(observed, applied_policy=None), POLICY))
+    return replace(observed, applied_policy=(digest(body), -age))
 
 
 def named(observed: ObservedCluster) -> str | None:
@@ -81,7 +80,7 @@ def test_it_is_applied_when_it_changes_and_now_and_then() -> None:
     assert applied(plan(present, POLICY)) == []
     assert plan(present, POLICY).requeue_at is not None
     assert applied(plan(known(guarded(), age=HEAL_AFTER), POLICY))
-    changed = replace(present, cluster=guarded({"podSelector": {}}).cluster)
+    changed = replace(present, subject=guarded({"podSelector": {}}).cluster)
     assert applied(plan(changed, POLICY))
 
 

@@ -152,7 +152,7 @@ def cases(draw: st.DrawFn) -> Case:
         st.sampled_from([timedelta(), timedelta(hours=1), timedelta(hours=-1), timedelta(days=9000)])
     )
     observed = ObservedGroup(
-        group=group(replicas=draw(st.integers(0, 3))),
+        subject=group(replicas=draw(st.integers(0, 3))),
         now=NOW + clock,
         cluster=cluster(),
         scheduler=draw(st.sampled_from([scheduler_pod(), scheduler_pod(), scheduler_pod(ready=False), None])),

@@ -8,17 +8,10 @@ from typing import Any
 
 import pytest
 
-from dask_k8s_controller.cluster.observe import ObservedCluster
-from dask_k8s_controller.cluster.plan import ClusterPlan
+from dask_k8s_controller.cluster.observe import ClusterPlan, ObservedCluster
 from dask_k8s_controller.cluster.plan import plan as plan_cluster
-from dask_k8s_controller.plans.actions import (
-    Apply,
-    AskIdle,
-    Create,
-    Delete,
-    JsonPatch,
-    Patch,
-)
+from dask_k8s_controller.plans.actions import Apply, Ask, Create, Delete, JsonPatch, Patch
+from dask_k8s_controller.plans.plan import Plan
 from dask_k8s_controller.scheduler.answers import Answer, Problem
 from dask_k8s_controller.settings import Policy
 from dask_k8s_models import labels
@@ -67,7 +60,8 @@ class TestCreating:
         assert len(creating.actions) == 3
 
     def test_a_cluster_that_is_as_it_should_be_is_left_alone(self) -> None:
-        assert plan(observed_cluster()) == ClusterPlan()
+        observed = observed_cluster()
+        assert plan(observed) == Plan(observed, Policy())
 
     def test_what_is_missing_is_made_and_nothing_else(self) -> None:
         assert created(plan(observed_cluster(groups=()))).keys() == {"DaskWorkerGroup"}
@@ -79,11 +73,12 @@ class TestCreating:
         assert made["metadata"]["annotations"][labels.CLUSTER_REPLICAS] == "7"
 
     def test_a_cluster_that_is_being_deleted_gets_no_plan(self) -> None:
-        assert plan(fresh(metadata={"deletionTimestamp": time()})) == ClusterPlan()
+        observed = fresh(metadata={"deletionTimestamp": time()})
+        assert plan(observed) == Plan(observed, Policy())
 
     def test_a_spec_that_the_models_refuse_needs_a_person(self) -> None:
         broken = plan(fresh(idleTimeout=-1))
-        assert broken.actions == ()
+        assert broken.actions == []
         assert broken.remarks[0].needs_a_person
         assert "spec.idleTimeout" in broken.remarks[0].message
 
@@ -115,7 +110,7 @@ class TestOneScheduler:
             phase="Failed", age=5, status={"containerStatuses": [{"name": "scheduler", "state": state}]}
         )
         healing = plan(observed_cluster(pods=(failed,)), Policy(failure_delay=10))
-        assert healing.actions == ()
+        assert healing.actions == []
         assert healing.requeue_at == NOW + timedelta(seconds=6)
 
     def test_of_two_that_run_the_ready_one_stays(self) -> None:
@@ -142,12 +137,12 @@ class TestAChangedScheduler:
     def test_waits_until_the_cluster_is_idle(self) -> None:
         busy: Answer[float] = Answer(0)
         waiting = plan(self.observed(idle=busy))
-        assert waiting.actions == ()
+        assert waiting.actions == []
         assert reasons(waiting) == ["SchedulerChangePending"]
         assert waiting.requeue_at is not None
 
     def test_asks_whether_the_cluster_is_idle(self) -> None:
-        assert plan(self.observed()).questions == (AskIdle(),)
+        assert plan(self.observed()).questions == [Ask.IDLE]
 
     def test_replaces_an_idle_one(self) -> None:
         assert deleted(plan(self.observed(idle=Answer(0, 0)))) == {("Pod", "c-scheduler")}
@@ -155,13 +150,13 @@ class TestAChangedScheduler:
     def test_keeps_one_that_may_have_work_since_it_was_asked(self) -> None:
         waiting = plan(self.observed(idle=Answer(-200, 100)))
         assert deleted(waiting) == set()
-        assert waiting.questions == (AskIdle(),)
+        assert waiting.questions == [Ask.IDLE]
 
     def test_keeps_one_that_does_not_answer_and_asks_again_later(self) -> None:
         silent: Answer[float] = Answer(0, None, Problem.UNREACHABLE, "timed out")
         waiting = plan(self.observed(idle=silent))
         assert deleted(waiting) == set()
-        assert waiting.questions == ()
+        assert waiting.questions == []
         assert waiting.requeue_at == NOW + timedelta(seconds=5)
 
     def test_replaces_one_that_is_not_ready(self) -> None:
@@ -203,7 +198,7 @@ class TestTheService:
         assert isinstance(action, Apply)
 
     def test_what_the_api_server_adds_is_no_change(self) -> None:
-        assert plan(observed_cluster(service=service())).actions == ()
+        assert plan(observed_cluster(service=service())).actions == []
 
     def test_a_label_taken_off_the_cluster_is_applied(self) -> None:
         labelled = cluster(metadata={"labels": {"team": "a"}})
@@ -219,7 +214,7 @@ class TestTheService:
         self, owners: list[dict[str, Any]], who: str
     ) -> None:
         stuck = plan(observed_cluster(service=service(metadata={"ownerReferences": owners})))
-        assert stuck.actions == ()
+        assert stuck.actions == []
         assert reasons(stuck) == ["ServiceNameTaken"]
         assert stuck.remarks[0].needs_a_person
         assert who in stuck.remarks[0].message
@@ -242,7 +237,7 @@ class TestReplicas:
         assert patch.version
 
     def test_a_group_that_somebody_scaled_is_left_alone(self) -> None:
-        assert plan(self.observed(2, handed_on=2, present=9)).actions == ()
+        assert plan(self.observed(2, handed_on=2, present=9)).actions == []
 
     def test_a_change_does_not_move_a_group_that_is_autoscaled(self) -> None:
         (patch,) = patches(
@@ -315,7 +310,7 @@ class TestAdopting:
 
     def test_a_group_that_was_adopted_is_left_alone(self) -> None:
         extra = group("highmem", "extra")
-        assert plan(observed_cluster(groups=(default_group(cluster()), extra))).actions == ()
+        assert plan(observed_cluster(groups=(default_group(cluster()), extra))).actions == []
 
 
 class TestReCreating:
@@ -347,7 +342,7 @@ class TestSuspending:
         assert reasons(suspending) == ["Suspended"]
 
     def test_no_scheduler_is_made_while_suspended(self) -> None:
-        assert plan(observed_cluster(cluster(suspend=True), pods=())).actions == ()
+        assert plan(observed_cluster(cluster(suspend=True), pods=())).actions == []
 
 
 class TestIdleTimeout:
@@ -355,14 +350,14 @@ class TestIdleTimeout:
         return observed_cluster(cluster(idleTimeout=300), idle=idle, **more)
 
     def test_without_one_the_scheduler_is_never_asked(self) -> None:
-        assert plan(observed_cluster()).questions == ()
+        assert plan(observed_cluster()).questions == []
 
     def test_the_scheduler_is_asked_since_when_it_is_idle(self) -> None:
-        assert plan(self.observed(None)).questions == (AskIdle(),)
+        assert plan(self.observed(None)).questions == [Ask.IDLE]
 
     def test_an_idle_scheduler_is_looked_at_again_only_when_the_timeout_could_have_passed(self) -> None:
         waiting = plan(self.observed(Answer(0, 100)))
-        assert waiting.questions == ()
+        assert waiting.questions == []
         assert waiting.requeue_at == NOW + timedelta(seconds=200)
 
     def test_a_busy_scheduler_is_never_deleted(self) -> None:
@@ -374,7 +369,7 @@ class TestIdleTimeout:
         old = Answer(-200, 100)
         looking = plan(self.observed(old))
         assert deleted(looking) == set()
-        assert looking.questions == (AskIdle(),)
+        assert looking.questions == [Ask.IDLE]
 
     def test_a_cluster_that_was_idle_for_long_enough_is_deleted(self) -> None:
         assert deleted(plan(self.observed(Answer(0, 300)))) == {("DaskCluster", "cluster")}
@@ -391,14 +386,14 @@ class TestIdleTimeout:
 
     def test_a_scheduler_that_is_not_ready_is_not_asked(self) -> None:
         starting = scheduler_pod(ready=False, template=cluster(idleTimeout=300).scheduler_hash)
-        assert plan(self.observed(None, pods=(starting,))).questions == ()
+        assert plan(self.observed(None, pods=(starting,))).questions == []
 
 
 class TestAnotherOperator:
     def test_keeps_its_cluster_until_it_is_handed_over(self) -> None:
         theirs = scheduler_pod("c-scheduler-5d8f", owner=("ReplicaSet", "theirs"))
         planned = plan(observed_cluster(pods=(theirs,)))
-        assert planned.actions == ()
+        assert planned.actions == []
         (remark,) = planned.remarks
         assert (remark.reason, remark.needs_a_person) == ("RunByAnotherOperator", True)
         assert "dask kubernetes migrate c" in remark.message
@@ -406,7 +401,7 @@ class TestAnotherOperator:
     def test_keeps_it_while_it_is_handed_over(self) -> None:
         theirs = scheduler_pod("c-scheduler-5d8f")
         orphan = replace(theirs, meta=replace(theirs.meta, owner=None))
-        assert plan(observed_cluster(pods=(orphan,))).actions == ()
+        assert plan(observed_cluster(pods=(orphan,))).actions == []
 
     def test_is_forgotten_when_its_pod_has_ended(self) -> None:
         ended = scheduler_pod("old", owner=("ReplicaSet", "theirs"), phase="Failed")

@@ -8,13 +8,8 @@ from typing import Any
 
 import pytest
 
-from dask_k8s_controller.plans.actions import (
-    AskWorkers,
-    Create,
-    Delete,
-    Patch,
-    Plan,
-)
+from dask_k8s_controller.plans.actions import Ask, Create, Delete, Patch
+from dask_k8s_controller.plans.plan import Plan
 from dask_k8s_controller.settings import Policy
 from dask_k8s_controller.worker_group.observe import ObservedGroup
 from dask_k8s_controller.worker_group.plan import plan as plan_group
@@ -75,11 +70,12 @@ class TestGrowing:
 
     def test_a_group_with_all_its_workers_is_left_alone(self) -> None:
         pods = (worker_pod("w1"), worker_pod("w2"))
-        assert plan(observed_group(group(), *pods, workers=all_know(*pods))) == Plan()
+        observed = observed_group(group(), *pods, workers=all_know(*pods))
+        assert plan(observed) == Plan(observed, Policy())
 
     def test_pods_that_have_not_started_yet_count(self) -> None:
         observed = observed_group(group(), worker_pod("w1"), worker_pod("w2", phase="Pending"))
-        assert plan(observed).actions == ()
+        assert plan(observed).actions == []
 
     def test_new_workers_are_called_by_their_group_and_ten_random_digits(self) -> None:
         names = [body["metadata"]["name"] for body in created(plan(observed_group()))]
@@ -129,26 +125,27 @@ class TestRegistering:
     pods = (worker_pod("w1"), worker_pod("w2", age=20))
 
     def test_the_scheduler_is_asked_when_pods_are_ready(self) -> None:
-        assert plan(observed_group(group(), *self.pods)).questions == (AskWorkers(),)
+        assert plan(observed_group(group(), *self.pods)).questions == [Ask.WORKERS]
         unready = (worker_pod("w1", ready=False), worker_pod("w2", ready=False))
-        assert plan(observed_group(group(), *unready)).questions == ()
+        assert plan(observed_group(group(), *unready)).questions == []
 
     def test_it_is_asked_again_while_a_worker_has_not_registered(self) -> None:
         waiting = plan(observed_group(group(), *self.pods, workers=all_know(self.pods[0])))
-        assert waiting.questions == ()
+        assert waiting.questions == []
         assert waiting.requeue_at == NOW + timedelta(seconds=2)
         later = replace(all_know(self.pods[0]), at=-2.0)
-        assert plan(observed_group(group(), *self.pods, workers=later)).questions == (AskWorkers(),)
+        assert plan(observed_group(group(), *self.pods, workers=later)).questions == [Ask.WORKERS]
 
     def test_it_is_not_asked_for_nothing(self) -> None:
         old = replace(all_know(*self.pods), at=-1000.0)
-        assert plan(observed_group(group(), *self.pods, workers=old)) == Plan()
+        observed = observed_group(group(), *self.pods, workers=old)
+        assert plan(observed) == Plan(observed, Policy())
 
 
 class TestWaiting:
     def test_for_its_cluster(self) -> None:
         waiting = plan(observed_group(cluster=None))
-        assert waiting.actions == ()
+        assert waiting.actions == []
         assert reasons(waiting) == ["ClusterNotFound"]
 
     def test_while_its_cluster_is_being_deleted(self) -> None:
@@ -160,11 +157,12 @@ class TestWaiting:
 
     def test_a_group_that_is_being_deleted_gets_no_plan(self) -> None:
         going = group(metadata={"deletionTimestamp": time()})
-        assert plan(observed_group(going)) == Plan()
+        observed = observed_group(going)
+        assert plan(observed) == Plan(observed, Policy())
 
     def test_with_a_spec_that_the_models_refuse(self) -> None:
         broken = plan(observed_group(group(replicas=-1)))
-        assert broken.actions == ()
+        assert broken.actions == []
         assert broken.remarks[0].needs_a_person
         assert "spec.worker.replicas" in broken.remarks[0].message
 
@@ -196,7 +194,7 @@ class TestHealing:
 
     def test_a_pod_that_failed_right_after_its_start_is_replaced_after_a_while(self) -> None:
         healing = plan(observed_group(group(), worker_pod("w1"), ended("w2", lived=1, ago=4)))
-        assert healing.actions == ()
+        assert healing.actions == []
         assert healing.requeue_at is not None
         assert (healing.requeue_at - NOW).total_seconds() == 6
         healing = plan(observed_group(group(), worker_pod("w1"), ended("w2", lived=1, ago=10)))
@@ -209,7 +207,7 @@ class TestHealing:
         assert deleted(plan(survivor)) == {"w2"}
         assert len(created(plan(survivor))) == 1
         older = observed_group(group(), worker_pod("w1"), orphan, scheduler=scheduler_pod(age=60))
-        assert plan(older).actions == ()
+        assert plan(older).actions == []
 
     def test_pods_of_an_earlier_group_of_this_name_are_deleted_and_do_not_count(self) -> None:
         stranger = worker_pod("old", owner=("DaskWorkerGroup", "an-earlier-group"), age=7200)
@@ -233,11 +231,11 @@ class TestSuspending:
         )
         suspending = plan(observed)
         assert deleted(suspending) == {"w1", "w2"}
-        assert suspending.questions == ()
+        assert suspending.questions == []
         assert reasons(suspending) == ["Suspended"]
 
     def test_no_pods_are_made_while_suspended(self) -> None:
-        assert plan(observed_group(cluster=cluster(suspend=True))).actions == ()
+        assert plan(observed_group(cluster=cluster(suspend=True))).actions == []
 
     def test_all_pods_come_back_afterwards(self) -> None:
         assert len(created(plan(observed_group(cluster=cluster(suspend=False))))) == 2
@@ -269,8 +267,8 @@ class TestRollingOut:
 
     def test_the_scheduler_is_asked_which_workers_can_go(self) -> None:
         rollout = plan(observed_group(self.changed(replicas=4), *self.pods(4)))
-        assert rollout.questions == (AskWorkers(),)
-        assert rollout.actions == ()
+        assert rollout.questions == [Ask.WORKERS]
+        assert rollout.actions == []
 
     def test_no_more_workers_are_marked_than_may_be_unavailable(self) -> None:
         observed = observed_group(self.changed(replicas=4), *self.pods(4), workers=self.known(4))
@@ -321,7 +319,7 @@ class TestRollingOut:
         changed = self.changed(replicas=1)
         new = worker_pod("new", template=changed.worker_hash, ready=False)
         waiting = plan(observed_group(changed, *self.pods(1), new, workers=self.known(1)))
-        assert waiting.actions == ()
+        assert waiting.actions == []
 
     def test_on_delete_changes_only_pods_that_are_made_later(self) -> None:
         changed = self.changed(replicas=3, updateStrategy={"type": "OnDelete"})

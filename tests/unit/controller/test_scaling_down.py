@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from dask_k8s_controller.cache.objects import Pod
-from dask_k8s_controller.plans.actions import AskWorkers, Delete, Resume, Retire
+from dask_k8s_controller.plans.actions import Ask, Delete, Resume, Retire
 from dask_k8s_controller.scheduler.answers import Answer, Problem, Retirement, attribute
 from dask_k8s_controller.scheduler.parsing import parse_workers
 from dask_k8s_controller.settings import Policy
@@ -51,7 +51,7 @@ class TestChoosing:
     def test_pods_that_have_not_started_go_first_and_at_once(self) -> None:
         observed = shrinking(2, *pods(2), worker_pod("new", phase="Pending"))
         assert deleted(plan(observed)) == {"new"}
-        assert plan(observed).questions == ()
+        assert plan(observed).questions == []
 
     def test_of_more_that_are_too_many_workers_go_as_well(self) -> None:
         known = answer(worker("10.0.0.1:1"), worker("10.0.0.2:1"))
@@ -60,8 +60,8 @@ class TestChoosing:
         assert marked(plan(observed)) == {"w1"}
 
     def test_the_scheduler_is_asked_before_a_started_pod_goes(self) -> None:
-        assert plan(shrinking(1, *pods(2))).questions == (AskWorkers(),)
-        assert plan(shrinking(1, *pods(2))).actions == ()
+        assert plan(shrinking(1, *pods(2))).questions == [Ask.WORKERS]
+        assert plan(shrinking(1, *pods(2))).actions == []
 
     def test_pods_that_are_no_workers_of_the_scheduler_go_before_workers(self) -> None:
         observed = shrinking(1, *pods(2), workers=answer(worker("10.0.0.2:1")))
@@ -95,8 +95,8 @@ class TestChoosing:
 
     def test_an_old_answer_is_not_relied_on(self) -> None:
         known = answer(worker("10.0.0.1:1"), worker("10.0.0.2:1"), age=10)
-        assert plan(shrinking(1, *pods(2), workers=known)).questions == (AskWorkers(),)
-        assert plan(shrinking(1, *pods(2), workers=known)).actions == ()
+        assert plan(shrinking(1, *pods(2), workers=known)).questions == [Ask.WORKERS]
+        assert plan(shrinking(1, *pods(2), workers=known)).actions == []
 
     def test_scaling_up_during_a_scale_down_makes_new_workers(self) -> None:
         of = [*pods(1), worker_pod("w2", ip="10.0.0.2", retiring=1)]
@@ -107,7 +107,7 @@ class TestWithoutAScheduler:
     def test_no_scheduler_pod_at_all_means_nothing_to_lose(self) -> None:
         observed = shrinking(1, *pods(3), scheduler=None)
         assert len(deleted(plan(observed))) == 2
-        assert plan(observed).questions == ()
+        assert plan(observed).questions == []
 
     def test_marked_pods_are_deleted_as_well(self) -> None:
         of = [*pods(1), worker_pod("w2", retiring=1)]
@@ -115,14 +115,14 @@ class TestWithoutAScheduler:
 
     def test_a_scheduler_that_is_not_ready_is_waited_for(self) -> None:
         waiting = plan(shrinking(1, *pods(2), scheduler=scheduler_pod(ready=False)))
-        assert waiting.actions == ()
+        assert waiting.actions == []
         assert reasons(waiting) == ["SchedulerNotReady"]
 
     def test_a_scheduler_that_does_not_answer_is_asked_again_later(self) -> None:
         silent: Answer[Any] = Answer(-1, None, Problem.UNREACHABLE, "no route to host")
         waiting = plan(shrinking(1, *pods(2), workers=silent), Policy(scheduler_retry=5))
-        assert waiting.actions == ()
-        assert waiting.questions == ()
+        assert waiting.actions == []
+        assert waiting.questions == []
         assert reasons(waiting) == ["SchedulerUnreachable"]
         assert "no route to host" in waiting.remarks[0].message
         assert waiting.requeue_at == NOW + timedelta(seconds=4)
@@ -130,7 +130,7 @@ class TestWithoutAScheduler:
     def test_the_trouble_is_still_told_while_it_is_asked_again(self) -> None:
         silent: Answer[Any] = Answer(-6, None, Problem.UNREACHABLE, "no route to host")
         waiting = plan(shrinking(1, *pods(2), workers=silent), Policy(scheduler_retry=5))
-        assert waiting.questions == (AskWorkers(),)
+        assert waiting.questions == [Ask.WORKERS]
         assert reasons(waiting) == ["SchedulerUnreachable"]
 
     def test_if_no_worker_stays_in_the_whole_cluster_nothing_can_be_moved(self) -> None:
@@ -139,12 +139,12 @@ class TestWithoutAScheduler:
     def test_if_another_group_wants_workers_they_take_the_results_over(self) -> None:
         observed = shrinking(0, *pods(2), others_remain=True)
         assert deleted(plan(observed)) == set()
-        assert plan(observed).questions == (AskWorkers(),)
+        assert plan(observed).questions == [Ask.WORKERS]
 
 
 class TestRetiring:
-    def retire(self, *addresses: str, pod: str = "w2") -> tuple[Retire, ...]:
-        return (Retire(((pod, tuple(f"tcp://{address}" for address in addresses)),)),)
+    def retire(self, *addresses: str, pod: str = "w2") -> list[Retire]:
+        return [Retire(((pod, tuple(f"tcp://{address}" for address in addresses)),))]
 
     def observed(self, *of_w2: Any, since: float = 1, **more: Any) -> ObservedGroup:
         of = [*pods(1), worker_pod("w2", ip="10.0.0.2", retiring=since)]
@@ -155,7 +155,7 @@ class TestRetiring:
         retiring = plan(self.observed(worker("10.0.0.2:1")))
         assert retiring.questions[0].patient == frozenset()  # type: ignore[union-attr]
         assert retiring.questions == self.retire("10.0.0.2:1")
-        assert retiring.actions == ()
+        assert retiring.actions == []
 
     def test_all_workers_of_a_pod_are_retired_together(self) -> None:
         retiring = plan(self.observed(worker("10.0.0.2:1", name="a"), worker("10.0.0.2:2", name="b")))
@@ -163,7 +163,7 @@ class TestRetiring:
 
     def test_a_busy_worker_may_finish_its_tasks(self) -> None:
         draining = plan(self.observed(worker("10.0.0.2:1", executing=2)))
-        assert draining.questions == ()
+        assert draining.questions == []
         assert draining.requeue_at == NOW + timedelta(seconds=1)
 
     def test_a_worker_that_is_still_busy_after_the_drain_timeout_is_retired(self) -> None:
@@ -173,8 +173,8 @@ class TestRetiring:
     def test_nothing_is_asked_twice_while_a_retirement_is_under_way(self) -> None:
         under_way = Retirement(under_way={"w2": "c-scheduler"})
         waiting = plan(self.observed(worker("10.0.0.2:1"), retirement=under_way))
-        assert waiting.questions == ()
-        assert waiting.actions == ()
+        assert waiting.questions == []
+        assert waiting.actions == []
 
     def test_a_pod_is_deleted_when_its_workers_are_retired(self) -> None:
         done = Retirement(done=frozenset({"w2"}))
@@ -188,7 +188,7 @@ class TestRetiring:
         done = Retirement(done=frozenset({"w2"}))
         back = plan(self.observed(worker("10.0.0.2:9", keys=1, nbytes=8), retirement=done))
         assert back.questions == self.retire("10.0.0.2:9")
-        assert back.actions == ()
+        assert back.actions == []
 
     def test_a_retirement_is_asked_for_again_when_there_is_another_scheduler(self) -> None:
         under_way = Retirement(under_way={"w2": "the-scheduler-before"})
@@ -201,8 +201,8 @@ class TestRetiring:
 
     def test_a_restarted_controller_lets_a_retirement_come_to_its_end(self) -> None:
         waiting = plan(self.observed(worker("10.0.0.2:1", status="closing_gracefully")))
-        assert waiting.questions == ()
-        assert waiting.actions == ()
+        assert waiting.questions == []
+        assert waiting.actions == []
         assert waiting.requeue_at is not None
 
     def test_a_retirement_that_never_ends_is_asked_for_again(self) -> None:
@@ -232,14 +232,14 @@ class TestRetiring:
         known = answer(worker("10.0.0.1:1"), worker("10.0.0.2:1"))
         refused = Retirement(refused={"w1": 0, "w2": -10})
         waiting = plan(shrinking(1, *pods(2), workers=known, retirement=refused), Policy(refusal_memory=30))
-        assert waiting.actions == ()
+        assert waiting.actions == []
         assert reasons(waiting) == ["SchedulerKeepsWorkers"]
         assert waiting.requeue_at == NOW + timedelta(seconds=20)
 
     def test_a_retirement_that_failed_is_asked_for_again_after_a_while(self) -> None:
         failed: Answer[None] = Answer(-1, None, Problem.UNREACHABLE, "timed out")
         waiting = plan(self.observed(worker("10.0.0.2:1"), retirement=Retirement(failed=failed)))
-        assert waiting.questions == ()
+        assert waiting.questions == []
         assert reasons(waiting) == ["SchedulerUnreachable"]
         assert waiting.requeue_at == NOW + timedelta(seconds=4)
         failed = Answer(-5, None, Problem.UNREACHABLE, "timed out")
@@ -248,7 +248,7 @@ class TestRetiring:
 
     def test_an_idle_worker_may_have_begun_a_task_since_its_heartbeat(self) -> None:
         waiting = plan(self.observed(worker("10.0.0.2:1"), since=0.4))
-        assert waiting.questions == ()
+        assert waiting.questions == []
         assert waiting.requeue_at == NOW + timedelta(seconds=0.6)
 
 
@@ -259,9 +259,9 @@ class TestDraining:
         of = [*pods(1), worker_pod("w2", ip="10.0.0.2", retiring=since)]
         return shrinking(1, *of, workers=answer(worker("10.0.0.1:1", can_drain=True), of_w2), **more)
 
-    def retire(self, *, patiently: bool) -> tuple[Retire, ...]:
+    def retire(self, *, patiently: bool) -> list[Retire]:
         patient = frozenset({"w2"}) if patiently else frozenset()
-        return (Retire((("w2", ("tcp://10.0.0.2:1",)),), patient),)
+        return [Retire((("w2", ("tcp://10.0.0.2:1",)),), patient)]
 
     def test_a_worker_is_drained_at_once_be_it_busy_or_not(self) -> None:
         for executing in (0, 5):
@@ -275,7 +275,7 @@ class TestDraining:
                 worker("10.0.0.2:1", can_drain=True, is_draining=True, executing=1), retirement=busy
             )
         )
-        assert waiting.questions == ()
+        assert waiting.questions == []
         assert waiting.requeue_at == NOW + timedelta(seconds=0.3)
 
     def test_a_worker_whose_time_is_up_is_retired_though_busy(self) -> None:
@@ -287,8 +287,8 @@ class TestDraining:
         refused = Retirement(refused={"w2": 0})
         drained = worker("10.0.0.2:1", can_drain=True, is_draining=True)
         resuming = plan(self.observed(drained, retirement=refused))
-        assert resuming.questions == (Resume(("tcp://10.0.0.2:1",)),)
-        assert resuming.actions == ()
+        assert resuming.questions == [Resume(("tcp://10.0.0.2:1",))]
+        assert resuming.actions == []
         resumed = worker("10.0.0.2:1", can_drain=True)
         assert unmarked(self.observed(resumed, retirement=refused)) == {"w2"}
 
@@ -307,7 +307,7 @@ class TestWithAnOldScheduler:
 
     def test_workers_that_hold_results_stay_until_a_person_acts(self) -> None:
         waiting = plan(self.observed(worker("10.0.0.2:1", keys=1, nbytes=8)))
-        assert waiting.actions == ()
+        assert waiting.actions == []
         assert waiting.remarks[0].needs_a_person
         assert waiting.requeue_at is not None
 
@@ -369,7 +369,7 @@ class TestWorkersThatNoPodExplains:
 
     def test_keep_started_pods_that_have_no_worker_to_show(self) -> None:
         waiting = plan(shrinking(1, *pods(3), workers=answer(self.stranger)))
-        assert waiting.actions == ()
+        assert waiting.actions == []
         assert reasons(waiting) == ["WorkersNotRecognized"]
         assert "stranger at tcp://10.9.9.9:1" in waiting.remarks[0].message
         assert "--name $(DASK_WORKER_NAME)" in waiting.remarks[0].message
@@ -378,7 +378,7 @@ class TestWorkersThatNoPodExplains:
     def test_keep_a_marked_pod_without_a_worker_as_well(self) -> None:
         of = [*pods(1), worker_pod("w2", ip="10.0.0.2", retiring=1)]
         waiting = plan(shrinking(1, *of, workers=answer(self.stranger, worker("10.0.0.1:1"))))
-        assert waiting.actions == ()
+        assert waiting.actions == []
         assert reasons(waiting) == ["WorkersNotRecognized"]
 
     def test_keep_no_pod_whose_containers_wait_to_be_started_again(self) -> None:
@@ -415,7 +415,7 @@ class TestPodsThatHaveNotStarted:
             ]
         }
         half = worker_pod("half", phase="Pending", status=status)
-        assert plan(shrinking(2, *pods(2), half)).actions == ()
+        assert plan(shrinking(2, *pods(2), half)).actions == []
 
     def test_are_not_those_that_the_scheduler_knows_already(self) -> None:
         early = worker_pod("early", phase="Pending", ip="10.0.0.9")
@@ -485,7 +485,7 @@ class TestWhatIsUnknown:
         of = [*pods(1), worker_pod("w2", ip="10.0.0.2", retiring=100)]
         known = answer(worker("10.0.0.1:1"), silent)
         waiting = plan(shrinking(1, *of, workers=known, retirement=Retirement(failed=no_route)))
-        assert waiting.actions == ()
+        assert waiting.actions == []
         assert waiting.remarks[0].needs_a_person
 
     def test_a_worker_is_idle_by_its_counts(self) -> None:
@@ -500,8 +500,8 @@ class TestClocks:
     def test_an_answer_gets_old_though_the_time_of_day_steps_back(self) -> None:
         stale = answer(worker("10.0.0.1:1"), age=10)
         observed = replace(shrinking(1, *pods(2), workers=stale), now=NOW - timedelta(hours=1))
-        assert plan(observed).actions == ()
-        assert plan(observed).questions == (AskWorkers(),)
+        assert plan(observed).actions == []
+        assert plan(observed).questions == [Ask.WORKERS]
 
     def test_a_refusal_is_remembered_though_the_time_of_day_steps_back(self) -> None:
         known = answer(worker("10.0.0.1:1"), worker("10.0.0.2:1"))

@@ -9,12 +9,13 @@ import pytest
 
 from dask_k8s_controller.cache.objects import Pod, Service
 from dask_k8s_controller.cluster.observe import ObservedCluster
-from dask_k8s_controller.cluster.plan import ClusterPlan
 from dask_k8s_controller.cluster.status import first_status
 from dask_k8s_controller.cluster.status import status as cluster_status
 from dask_k8s_controller.kubernetes.status_writer import differs, only_counts_differ
-from dask_k8s_controller.plans.actions import Failure, Outcome, Plan, Remark
+from dask_k8s_controller.plans.actions import Failure, Outcome
+from dask_k8s_controller.plans.plan import Plan, Remark
 from dask_k8s_controller.scheduler.answers import Answer, Problem
+from dask_k8s_controller.settings import Policy
 from dask_k8s_controller.worker_group.observe import ObservedGroup
 from dask_k8s_controller.worker_group.spec import WorkerGroup
 from dask_k8s_controller.worker_group.status import status as group_status
@@ -42,7 +43,7 @@ NOTHING = Outcome()
 
 
 def of_cluster(observed: ObservedCluster, *remarks: Remark, outcome: Outcome = NOTHING) -> dict[str, Any]:
-    status = cluster_status(observed, ClusterPlan(remarks=remarks), outcome)
+    status = cluster_status(observed, Plan(observed, Policy(), remarks=[*remarks]), outcome)
     ClusterStatus.model_validate(status)
     return status
 
@@ -53,7 +54,7 @@ def known(of: WorkerGroup, *pods: Pod) -> ObservedGroup:
 
 
 def of_group(observed: ObservedGroup, *remarks: Remark, outcome: Outcome = NOTHING) -> dict[str, Any]:
-    status = group_status(observed, Plan(remarks=remarks), outcome)
+    status = group_status(observed, Plan(observed, Policy(), remarks=[*remarks]), outcome)
     WorkerGroupStatus.model_validate(status)
     return status
 

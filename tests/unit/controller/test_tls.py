@@ -14,8 +14,8 @@ from cryptography.hazmat.primitives import serialization
 from dask_k8s_controller.cache.certificate import Certificate, fingerprint
 from dask_k8s_controller.cache.objects import Pod
 from dask_k8s_controller.cluster import children, tls
-from dask_k8s_controller.cluster.observe import ObservedCluster, endpoint
-from dask_k8s_controller.cluster.plan import ClusterPlan, plan
+from dask_k8s_controller.cluster.observe import ClusterPlan, ObservedCluster, endpoint
+from dask_k8s_controller.cluster.plan import plan
 from dask_k8s_controller.cluster.spec import Cluster
 from dask_k8s_controller.cluster.status import status
 from dask_k8s_controller.cluster.tls import TLS
@@ -24,16 +24,8 @@ from dask_k8s_controller.job.spec import Job
 from dask_k8s_controller.kubernetes.certificates import KeyPair, issue
 from dask_k8s_controller.kubernetes.rules import RIGHTS
 from dask_k8s_controller.kubernetes.status_writer import merging
-from dask_k8s_controller.plans.actions import (
-    AskCertificate,
-    AskIdle,
-    AskWorkers,
-    Create,
-    CreateCertificate,
-    Delete,
-    Outcome,
-    Plan,
-)
+from dask_k8s_controller.plans.actions import Ask, Create, CreateCertificate, Delete, Outcome
+from dask_k8s_controller.plans.plan import Plan
 from dask_k8s_controller.scheduler.answers import Answer, Problem, ServedCertificate
 from dask_k8s_controller.settings import Policy, TLSMode
 from dask_k8s_controller.worker_group.plan import plan as plan_group
@@ -190,14 +182,14 @@ class TestWhoGetsIt:
     def test_refuses_whoever_wants_none_where_it_is_required(self) -> None:
         policy, of = Policy(tls=TLSMode.REQUIRED), cluster(tls={"enabled": False})
         planned = plan(without_a_scheduler(of, service=None, groups=()), policy)
-        assert planned.actions == ()
+        assert planned.actions == []
         [remark] = planned.remarks
         assert remark.needs_a_person
         assert "spec.tls" in remark.message
         stalled = status(without_a_scheduler(of), planned, Outcome())["conditions"]
         assert next(item for item in stalled if item["type"] == "Stalled")["reason"] == "TLSRequired"
         waiting = plan_group(observed_group(group(), cluster=of, scheduler=None), policy)
-        assert (waiting.actions, [remark.reason for remark in waiting.remarks]) == ((), ["ClusterRefused"])
+        assert (waiting.actions, [remark.reason for remark in waiting.remarks]) == ([], ["ClusterRefused"])
 
 
 def env(pod: dict[str, Any], container: int = 0) -> dict[str, str]:
@@ -300,7 +292,7 @@ class TestPods:
     def test_stay_while_there_is_no_scheduler(self) -> None:
         pods = [worker_pod(name, annotations={labels.TLS_SECRET: "old"}) for name in ("w0", "w1")]
         planned = plan_group(observed_group(group(), *pods, cluster=encrypted(), scheduler=None), POLICY)
-        assert planned.actions == ()
+        assert planned.actions == []
 
 
 def idle(since: float = 60, age: float = 0) -> Answer[float]:
@@ -391,21 +383,21 @@ class TestRenewing:
     @pytest.mark.parametrize(
         ("known", "question"),
         [
-            ({"idle": None}, AskIdle()),
-            ({"idle": idle(age=3600)}, AskIdle()),
-            ({"workers": None}, AskWorkers()),
+            ({"idle": None}, Ask.IDLE),
+            ({"idle": idle(age=3600)}, Ask.IDLE),
+            ({"workers": None}, Ask.WORKERS),
         ],
         ids=["idleness unknown", "idleness long ago", "results unknown"],
     )
     def test_asks_before_it_acts(self, known: dict[str, Any], question: object) -> None:
         planned = self.renewing(**known)
         assert deleted(planned) == []
-        assert planned.questions == (question,)
+        assert planned.questions == [question]
 
     def test_is_no_concern_of_whoever_is_ready(self) -> None:
         observed = self.observed(idle=BUSY)
         planned = plan(observed, POLICY)
-        assert planned.remarks == ()
+        assert planned.remarks == []
         conditions = {item["type"]: item for item in status(observed, planned, Outcome())["conditions"]}
         assert conditions["Reconciling"]["reason"] != "SchedulerChangePending"
         assert conditions["CertificateValid"]["reason"] == "RenewalPending"
@@ -414,7 +406,7 @@ class TestRenewing:
 
     def test_is_forced_by_the_annotation(self) -> None:
         of = encrypted(metadata={"annotations": {labels.RESTART: "now"}})
-        observed = replace(self.observed(idle=BUSY), cluster=of)
+        observed = replace(self.observed(idle=BUSY), subject=of)
         assert deleted(plan(observed, POLICY)) == ["c-scheduler"]
 
     def test_too_late_is_told(self) -> None:
@@ -443,13 +435,13 @@ class TestTheStatus:
         of = cluster(tls={"secretName": "mine"})
         asking = observed_cluster(of, pods=(speaking("mine", ends=""),))
         planned = plan(asking, POLICY)
-        assert planned.questions == (AskCertificate(),)
+        assert planned.questions == [Ask.CERTIFICATE]
         unknown = {item["type"]: item for item in status(asking, planned, Outcome())["conditions"]}
         assert unknown["CertificateValid"]["reason"] == "CertificateUnknown"
         served = Answer(0.0, ServedCertificate(PAIR.certificate, NOW + 9 * DAY))
         told = replace(asking, served=served)
         planned = plan(told, POLICY)
-        assert planned.questions == ()
+        assert planned.questions == []
         said = status(told, planned, Outcome())
         ClusterStatus.model_validate(said)
         assert said["tls"] == {

@@ -9,7 +9,7 @@ from dask_k8s_controller.autoscaler.plan import AutoscalerPlan
 from dask_k8s_controller.autoscaler.plan import plan as plan_autoscaler
 from dask_k8s_controller.autoscaler.spec import Autoscaler
 from dask_k8s_controller.cache.objects import Pod
-from dask_k8s_controller.plans.actions import AskDemand, SetScale
+from dask_k8s_controller.plans.actions import Ask, SetScale
 from dask_k8s_controller.scheduler.answers import Answer, Demand, Need, Problem
 from dask_k8s_controller.settings import Policy
 from dask_k8s_controller.worker_group.spec import WorkerGroup
@@ -78,7 +78,7 @@ def observed(of: Autoscaler | None = None, **more: Any) -> ObservedAutoscaler:
         "workers": workers,
         **more,
     }
-    return ObservedAutoscaler(autoscaler=of or autoscaler(), now=NOW, **more)
+    return ObservedAutoscaler(subject=of or autoscaler(), now=NOW, **more)
 
 
 def with_members(of: Autoscaler, wants: int, replicas: int, **members_are: int) -> ObservedAutoscaler:
@@ -101,7 +101,7 @@ def scaled_to(planned: AutoscalerPlan) -> int | None:
 
 
 def asks_demand(planned: AutoscalerPlan) -> bool:
-    return AskDemand() in planned.questions
+    return Ask.DEMAND in planned.questions
 
 
 def reasons(planned: AutoscalerPlan) -> list[str]:

@@ -10,7 +10,7 @@ import pytest
 
 from dask_k8s_controller.autoscaler.observe import GroupOfWorkers
 from dask_k8s_controller.autoscaler.policy import Limit
-from dask_k8s_controller.plans.actions import AskWorkers, Patch
+from dask_k8s_controller.plans.actions import Ask, Patch
 from dask_k8s_controller.scheduler.answers import Answer, Problem
 from dask_k8s_controller.worker_group.spec import WorkerGroup
 from tests.unit.controller.autoscaling.builders import (
@@ -161,7 +161,7 @@ class TestNoWorkIsLost:
     def test_workers_are_asked_before_any_goes(self) -> None:
         planned = plan(replace(with_members(autoscaler(), 0, 4), workers=None))
         assert scale_of(planned) is None
-        assert planned.questions == (AskWorkers(),)
+        assert planned.questions == [Ask.WORKERS]
 
     def test_the_last_word_before_any_goes_is_the_demand(self) -> None:
         """Workers report by heartbeats; tasks that came since only the demand knows."""

@@ -16,7 +16,8 @@ from dask_k8s_controller.job.plan import plan as plan_job
 from dask_k8s_controller.job.spec import Job
 from dask_k8s_controller.job.status import first_status as created_job_status
 from dask_k8s_controller.job.status import status as job_status
-from dask_k8s_controller.plans.actions import Action, Create, Delete, Outcome, Patch, Plan
+from dask_k8s_controller.plans.actions import Action, Create, Delete, Outcome, Patch
+from dask_k8s_controller.plans.plan import Plan
 from dask_k8s_controller.settings import Policy
 from dask_k8s_models import labels, names
 from dask_k8s_models.job import JobStatus
@@ -60,7 +61,7 @@ class Story:
         self.pods: dict[str, Object] = {}
         self.ready_workers = 0
         self.now: datetime = NOW
-        self.plan = Plan()
+        self.plan = Plan(self.observe(), Policy())
         self.log: list[str] = []
         self.killed_before: Callable[[str], bool] = lambda _: False
 
@@ -126,7 +127,7 @@ class Story:
         cluster = Cluster.of(self.cluster) if self.cluster is not None else None
         pods = tuple(Pod.of(body) for body in self.pods.values())
         observed = ObservedJob(
-            job=job,
+            subject=job,
             now=self.now,
             cluster=cluster,
             scheduler=self._scheduler(cluster),
@@ -139,7 +140,8 @@ class Story:
     def _scheduler(self, cluster: Cluster | None) -> Pod | None:
         if cluster is None:
             return None
-        return ObservedCluster(cluster, self.now, tuple(map(_pod_of(cluster), self.schedulers))).scheduler
+        pods = tuple(map(_pod_of(cluster), self.schedulers))
+        return ObservedCluster(cluster, self.now, pods=pods).scheduler
 
     def reconcile(self) -> Plan:
         """One reconcile; the plan may be carried out in part only."""
