@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 import re
-import sys
 import tomllib
 from collections.abc import Iterable, Mapping
 from itertools import permutations
 from pathlib import Path
 
 import grimp
+
+from dask_k8s_models.writing import write_or_check
 
 PROJECT = Path(__file__).parents[1]
 PAGE = PROJECT / "docs" / "architecture.md"
@@ -90,14 +91,5 @@ def page(text: str) -> str:
     return text
 
 
-def main() -> None:
-    present = PAGE.read_text(encoding="utf-8")
-    desired = page(present)
-    if "--check" not in sys.argv:
-        PAGE.write_text(desired, encoding="utf-8")
-    elif present != desired:
-        raise SystemExit(f"{PAGE} isn't what the code is: run `python docs/architecture.py`.")
-
-
 if __name__ == "__main__":
-    main()
+    write_or_check(lambda: {PAGE: page(PAGE.read_text(encoding="utf-8"))}, "python docs/architecture.py")

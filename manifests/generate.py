@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -12,6 +10,7 @@ import helm_python
 import yaml
 
 from dask_k8s_models.definitions import custom_resource_definitions
+from dask_k8s_models.writing import write_or_check
 from dask_k8s_models.yaml_dialect import to_yaml
 
 PROJECT = Path(__file__).parents[1]
@@ -88,19 +87,5 @@ def named(item: Object) -> str:
     return name
 
 
-def main() -> None:
-    """Write what is generated, or with ``--check`` exit with 1 if that would change anything."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("--check", action="store_true")
-    arguments = parser.parse_args()
-    files = {PROJECT / path: content for path, content in generated_files().items()}
-    differing = [path for path, content in files.items() if not path.exists() or path.read_text() != content]
-    if arguments.check and differing:
-        sys.exit(f"{', '.join(str(path.relative_to(PROJECT)) for path in differing)} differ: run `{COMMAND}`")
-    for path in differing:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(files[path])
-
-
 if __name__ == "__main__":
-    main()
+    write_or_check(generated_files, COMMAND, PROJECT)

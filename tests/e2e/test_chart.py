@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -67,7 +68,9 @@ def chart_before(tmp_path: Path) -> Path:
     metadata.write_text(metadata.read_text().replace("0.1.0", "0.0.9"))
     template = folder / "templates" / "crds" / "daskautoscalers.yaml"
     text = template.read_text()
-    template.write_text(text.replace("shortNames:\n    - daskautoscaler", "shortNames:\n    - old"))
+    before, number = re.subn(r"(?<=shortNames:\n    - )\w+", "old", text)
+    assert number == 1
+    template.write_text(before)
     return folder
 
 
@@ -83,6 +86,20 @@ def await_operator(kube: Kube, name: str = RELEASE, namespace: str = SYSTEM, rep
         )
 
     kube.wait(DEPLOYMENTS, name, namespace, until=is_rolled_out)
+
+
+def await_leader(kube: Kube, *, after: str = "") -> str:
+    """Wait until a pod that is there to stay leads, and return its name."""
+
+    def leader(lease: Object) -> str:
+        found: str = lease["spec"].get("holderIdentity") or ""
+        return found.rpartition("_")[0]
+
+    def leads(lease: Object) -> bool:
+        pods = {pod["metadata"]["name"] for pod in kube.list("pods", SYSTEM)}
+        return leader(lease) in pods - {after}
+
+    return leader(kube.wait(LEASES, RELEASE, SYSTEM, until=leads))
 
 
 def of_dask(kube: Kube, cluster: str) -> dict[str, tuple[str, int]]:
@@ -127,14 +144,9 @@ def test_a_life_from_the_first_install_to_the_next(
     names = here.get(CRDS, "daskautoscalers.kubernetes.dask.org")["spec"]["names"]
     assert "old" not in names["shortNames"], "an upgrade of the chart upgrades the definitions"
     here.get("poddisruptionbudgets.policy", RELEASE, SYSTEM)
-    pods = {pod["metadata"]["name"] for pod in here.list("pods", SYSTEM)}
-    holder = here.wait(
-        LEASES,
-        RELEASE,
-        SYSTEM,
-        until=lambda found: found["spec"]["holderIdentity"].rpartition("_")[0] in pods,
-    )
-    assert holder
+    leader = await_leader(here)
+    here.delete("pods", leader, SYSTEM)
+    await_leader(here, after=leader)
     scale(here, "simple", 2)
 
     helm("uninstall", RELEASE)
@@ -153,6 +165,34 @@ def test_a_life_from_the_first_install_to_the_next(
 
     secrets = {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}
     assert not is_allowed(here, SYSTEM, secrets, RELEASE)
+    helm("uninstall", RELEASE)
+
+
+def test_a_rollback_restarts_no_dask_pod(
+    helm: Helm, here: Kube, chart_before: Path, cluster_manifest: Callable[..., Object]
+) -> None:
+    def short_names() -> list[str]:
+        found: list[str] = here.get(CRDS, "daskautoscalers.kubernetes.dask.org")["spec"]["names"][
+            "shortNames"
+        ]
+        return found
+
+    helm("install", chart_before, RELEASE, create_namespace=True)
+    helm("upgrade", CHART, RELEASE, {"replicas": 2})
+    await_operator(here, replicas=2)
+    assert "old" not in short_names()
+    here.create(cluster_manifest("rolled", n_workers=1), "default")
+    await_workers(here, "rolled", 1)
+    before = of_dask(here, "rolled")
+
+    helm("rollback", RELEASE, version=1)
+
+    await_operator(here)
+    assert "old" in short_names()
+    assert here.find("poddisruptionbudgets.policy", RELEASE, SYSTEM) is None
+    scale(here, "rolled", 2)
+    assert before.items() <= of_dask(here, "rolled").items()
+    here.delete(DASK_CLUSTERS, "rolled", "default")
     helm("uninstall", RELEASE)
 
 
@@ -198,7 +238,12 @@ def test_a_single_namespace_as_documented(
     assert here.list("pods", other) == []
     rule = {"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]}
     assert is_allowed(here, own, rule, RELEASE)
-    helm("uninstall", RELEASE, namespace=own)
+    assert not is_allowed(here, other, rule, RELEASE, of=own)
+
+    helm("install", CHART, RELEASE, {**given, "kopfArgs": [f"--namespace={other}"]}, namespace=other)
+    here.wait(DASK_CLUSTERS, "simple", other, until=is_running)
+    for namespace in (own, other):
+        helm("uninstall", RELEASE, namespace=namespace)
 
 
 @pytest.mark.parametrize("name", SETS)

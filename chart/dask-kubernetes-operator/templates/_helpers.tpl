@@ -48,7 +48,7 @@ helm.sh/resource-policy: keep
 {{- printf "%s%s%s" .Values.image.name (hasPrefix "sha256:" $tag | ternary "@" ":") $tag }}
 {{- end }}
 
-{{- /* The namespaces that kopfArgs names, as JSON; without any, the release's own. */ -}}
+{{- /* The namespaces that kopfArgs names, as JSON. */ -}}
 {{- define "dask-kubernetes-operator.namespaces" -}}
 {{- $found := list }}
 {{- $takes := false }}
@@ -64,17 +64,18 @@ helm.sh/resource-policy: keep
     {{- $found = append $found (trimPrefix "-n" . | trimPrefix "=") }}
   {{- end }}
 {{- end }}
-{{- default (list .Release.Namespace) $found | uniq | toJson }}
+{{- $found | uniq | toJson }}
 {{- end }}
 
-{{- /* Where the operator watches everything, or namespaces that only a list of all can tell. */ -}}
+{{- /* Where the operator watches everything, as kopf does unasked, or namespaces that only a list of all can tell. */ -}}
 {{- define "dask-kubernetes-operator.isClusterWide" -}}
-{{- if or (has "--all-namespaces" .Values.kopfArgs) (has "-A" .Values.kopfArgs) (contains "*" (include "dask-kubernetes-operator.namespaces" .)) }}true{{ end }}
+{{- $namespaces := include "dask-kubernetes-operator.namespaces" . | fromJsonArray }}
+{{- if or (not $namespaces) (has "--all-namespaces" .Values.kopfArgs) (has "-A" .Values.kopfArgs) (regexMatch "[*?!,]" (join " " $namespaces)) }}true{{ end }}
 {{- end }}
 
 {{- define "dask-kubernetes-operator.validate" -}}
 {{- if and .Values.rbac.create (not .Values.rbac.cluster) (include "dask-kubernetes-operator.isClusterWide" .) }}
-{{- fail (printf "rbac.cluster=false gives rights in single namespaces, but kopfArgs asks for all (%s): add --set kopfArgs='{--namespace=%s}', or leave rbac.cluster=true" (join " " .Values.kopfArgs) .Release.Namespace) }}
+{{- fail (printf "rbac.cluster=false gives rights in single namespaces, but kopfArgs asks for all, or for a pattern of names (%s): add --set kopfArgs='{--namespace=%s}', or leave rbac.cluster=true" (join " " .Values.kopfArgs) .Release.Namespace) }}
 {{- end }}
 {{- if and (gt (int .Values.replicas) 1) (not .Values.leaderElection.enabled) }}
 {{- fail (printf "replicas is %d, but leaderElection.enabled is false: several operators that all act would disturb each other; set leaderElection.enabled=true" (int .Values.replicas)) }}

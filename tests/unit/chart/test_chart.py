@@ -191,6 +191,26 @@ def test_roles_are_the_table_of_rights() -> None:
         ({"kopfArgs": "--all-namespaces"}, "at '/kopfArgs': got string, want array"),
         ({"image": {"pullPolicy": "Sometimes"}}, "'Always', 'IfNotPresent', 'Never'"),
         ({"workerAllocation": {"size": 0}}, "at '/workerAllocation/size'"),
+        (
+            {"rbac": {"cluster": False}, "kopfArgs": ["--namespace=team-a,team-b"]},
+            "a pattern of names (--namespace=team-a,team-b)",
+        ),
+        ({"rbac": {"cluster": False}, "kopfArgs": []}, "add --set kopfArgs='{--namespace=dask-operator}'"),
+        ({"replicas": "2"}, "at '/replicas': got string, want integer"),
+        ({"rbac": {"cluster": "fales"}}, "at '/rbac/cluster': got string, want boolean"),
+        ({"image": {"repository": "example.com/mine"}}, "at '/image': additional properties 'repository'"),
+        ({"image": {"name": "example.com/mine:latest"}}, "at '/image/name'"),
+        ({"image": {"tag": 2026.1}}, "at '/image/tag': got number, want string"),
+        ({"leaderElection": False}, "at '/leaderElection': got boolean, want object"),
+        ({"extraEnv": {"A": "b"}}, "at '/extraEnv': got object, want array"),
+        ({"tls": "on"}, "at '/tls': value must be one of 'Off', 'Default', 'Required'"),
+        ({"resources": {"limit": {"memory": "1Gi"}}}, "at '/resources': additional properties 'limit'"),
+        ({"resources": {"limits": {"memory": "1GB"}}}, "at '/resources/limits/memory'"),
+        ({"imagePullSecrets": ["my-secret"]}, "at '/imagePullSecrets/0': got string, want object"),
+        ({"podAnnotations": {"a": True}}, "at '/podAnnotations/a': got boolean, want string"),
+        ({"livenessProbe": {"initialDelaySecond": 3}}, "'initialDelaySecond' not allowed"),
+        ({"fullnameOverride": "My_Name"}, "at '/fullnameOverride'"),
+        ({"networkPolicy": {"apiServer": {"cidrs": ["10.0.0.1"]}}}, "at '/networkPolicy/apiServer/cidrs/0'"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_with_its_remedy(given: Object, remedy: str) -> None:
@@ -203,6 +223,59 @@ def test_leader_and_budget_come_with_replicas() -> None:
     assert of_kind(two, "PodDisruptionBudget")
     (alone,) = of_kind(rendered({"leaderElection": {"enabled": False}}), "Deployment")
     assert alone["spec"]["strategy"]["type"] == "Recreate"
+
+
+def test_what_a_budget_keeps_can_be_chosen() -> None:
+    def budget(**given: Any) -> Object:
+        (found,) = of_kind(rendered({"replicas": 3, "podDisruptionBudget": given}), "PodDisruptionBudget")
+        spec = found["spec"]
+        assert spec.pop("unhealthyPodEvictionPolicy") == "AlwaysAllow"
+        return {key: value for key, value in spec.items() if key != "selector"}
+
+    assert budget() == {"minAvailable": 1}
+    assert budget(minAvailable="50%") == {"minAvailable": "50%"}
+    assert budget(maxUnavailable=0) == {"maxUnavailable": 0}
+
+
+def test_only_the_operators_own_pods_get_its_token() -> None:
+    objects = rendered({})
+    (account,) = of_kind(objects, "ServiceAccount")
+    (deployment,) = of_kind(objects, "Deployment")
+    assert account["automountServiceAccountToken"] is False
+    assert deployment["spec"]["template"]["spec"]["automountServiceAccountToken"] is True
+
+
+@pytest.mark.parametrize(
+    ("arguments", "scope"),
+    [
+        (["--all-namespaces"], {}),
+        ([], {}),
+        (["--namespace=team-*"], {}),
+        (["-n", "team-a", "--namespace=team-b"], ["team-a", "team-b"]),
+    ],
+)
+def test_the_network_policy_lets_out_to_schedulers_that_it_serves(arguments: list[str], scope: Any) -> None:
+    (policy,) = of_kind(
+        rendered({"kopfArgs": arguments, "networkPolicy": {"enabled": True}}), "NetworkPolicy"
+    )
+    (peer,) = next(
+        rule["to"] for rule in policy["spec"]["egress"] if "podSelector" in rule.get("to", [{}])[0]
+    )
+    names = {"key": "kubernetes.io/metadata.name", "operator": "In", "values": scope}
+    assert peer["namespaceSelector"] == ({"matchExpressions": [names]} if scope else {})
+
+
+def test_the_network_policy_lets_out_to_the_api_server_alone_if_its_address_is_known() -> None:
+    given = {"enabled": True, "apiServer": {"ports": [6443], "cidrs": ["10.0.0.1/32"]}}
+    (policy,) = of_kind(rendered({"networkPolicy": given}), "NetworkPolicy")
+    _, api_server, _ = policy["spec"]["egress"]
+    assert api_server["ports"] == [{"port": 6443, "protocol": "TCP"}]
+    assert api_server["to"] == [{"ipBlock": {"cidr": "10.0.0.1/32"}}]
+
+
+def test_notes_warn_who_does_not_keep_the_definitions() -> None:
+    assert "deletes the custom resource definitions" in notes({"crds": {"keep": False}})
+    assert "WARNING" not in notes({})
 
 
 def test_pods_meet_the_restricted_pod_security_standard() -> None:
