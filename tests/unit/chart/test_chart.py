@@ -291,6 +291,12 @@ def test_pods_meet_the_restricted_pod_security_standard() -> None:
     }
 
 
+def test_openshift_may_choose_the_user() -> None:
+    (deployment,) = of_kind(rendered({"securityContext": {"runAsUser": None}}), "Deployment")
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    assert "runAsUser" not in container["securityContext"]
+
+
 @pytest.mark.parametrize("release", ["dask-kubernetes-operator-1666875935", "x", "a" * 53])
 def test_names_are_valid_whatever_the_release_is_called(release: str) -> None:
     for item in rendered({}, release=release):
