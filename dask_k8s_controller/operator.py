@@ -31,7 +31,7 @@ from dask_k8s_controller.runtime.metrics import Metrics
 from dask_k8s_controller.runtime.queue import Requeue, WorkQueue
 from dask_k8s_controller.runtime.reconciler import Reconciler
 from dask_k8s_controller.scheduler.client import SchedulerClient
-from dask_k8s_controller.scheduler.conversations import Conversations, Schedulers
+from dask_k8s_controller.scheduler.conversations import Conversations
 from dask_k8s_controller.settings import LeaderElection, Limits, Settings
 from dask_k8s_controller.watching.watches import Listing, Watches
 from dask_k8s_controller.worker_group.kind import WORKER_GROUP
@@ -64,19 +64,19 @@ class Operator:
         Choices of whoever runs it.
     clock : Clock, optional
         What the time is; tests have one that they set.
-    schedulers : Schedulers, optional
-        How schedulers are asked; by HTTP if it is left out.
+    schedulers : SchedulerClient, optional
+        How schedulers are reached; tests have one that reaches others.
     """
 
     def __init__(
-        self, settings: Settings, *, clock: Clock | None = None, schedulers: Schedulers | None = None
+        self, settings: Settings, *, clock: Clock | None = None, schedulers: SchedulerClient | None = None
     ) -> None:
         self.settings = settings
         self.clock = clock or RealClock()
         self.metrics = Metrics()
         self.watches = Watches(WATCHED)
         self.api = Api(self.log_in, limits=settings.limits, on_request=self.metrics.request_done)
-        self.schedulers: Schedulers = schedulers or SchedulerClient(self.api, settings.patience)
+        self.schedulers = schedulers or SchedulerClient(self.api, settings.patience)
         self.conversations = Conversations(
             self.schedulers, self.clock, self._answered, on_question=self.metrics.question_done
         )

@@ -13,6 +13,7 @@ from dask_k8s_controller.cache.objects import Pod, moment
 from dask_k8s_controller.cluster.observe import endpoint_of, live_scheduler
 from dask_k8s_controller.cluster.spec import Cluster
 from dask_k8s_controller.kubernetes.resources import Key
+from dask_k8s_controller.plans.actions import Ask
 from dask_k8s_controller.plans.plan import Observed
 from dask_k8s_controller.scheduler.answers import Answer, Demand, Worker
 from dask_k8s_controller.worker_group.spec import WorkerGroup
@@ -28,7 +29,7 @@ def observe(cache: Cache, key: Key) -> ObservedAutoscaler | None:
     cluster = cache.get(Cluster, namespace, autoscaler.cluster)
     scheduler = live_scheduler(cache, cluster)
     target = cache.get(WorkerGroup, namespace, autoscaler.worker_group)
-    demand = cache.answers.demand(scheduler.meta.uid) if scheduler else None
+    demand = cache.answers.last(Ask.DEMAND, scheduler)
     there_is_work = demand is not None and demand.value is not None and demand.value != Demand(0, ())
     # They matter for who is to do what, and there may be many.
     scalers = cache.find(Autoscaler, "cluster", namespace, autoscaler.cluster) if there_is_work else ()
@@ -52,7 +53,7 @@ def observe(cache: Cache, key: Key) -> ObservedAutoscaler | None:
         ),
         siblings=siblings,
         demand=demand,
-        workers=cache.answers.workers(scheduler.meta.uid) if scheduler else None,
+        workers=cache.answers.last(Ask.WORKERS, scheduler),
         endpoint=endpoint_of(cache, cluster),
     )
 

@@ -12,7 +12,7 @@ from dask_k8s_controller.cache.store import HasMeta, Store
 
 if TYPE_CHECKING:
     from dask_k8s_controller.runtime.clock import Clock
-    from dask_k8s_controller.scheduler.answers import Answers
+    from dask_k8s_controller.scheduler.conversations import Conversations
 
 T = TypeVar("T", bound=HasMeta)
 R = TypeVar("R")
@@ -33,12 +33,12 @@ class Cache:
         How objects of our own kinds are made of their JSON; pods and Services are known.
     clock : Clock
         The time.
-    answers : Answers
+    answers : Conversations
         What schedulers said last.
     """
 
     def __init__(
-        self, parsers: Mapping[str, Callable[[Mapping[str, Any]], Any]], clock: Clock, answers: Answers
+        self, parsers: Mapping[str, Callable[[Mapping[str, Any]], Any]], clock: Clock, answers: Conversations
     ) -> None:
         self.answers = answers
         self.on_gone: Callable[[Any], None] = lambda gone: None

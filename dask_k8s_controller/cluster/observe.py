@@ -15,6 +15,7 @@ from dask_k8s_controller.cache.certificate import Certificate
 from dask_k8s_controller.cache.objects import Meta, Owner, Pod, Service, Sought
 from dask_k8s_controller.cluster.spec import Cluster
 from dask_k8s_controller.kubernetes.resources import DISRUPTION_BUDGETS, NETWORK_POLICIES, Key
+from dask_k8s_controller.plans.actions import Ask
 from dask_k8s_controller.plans.plan import Observed, Plan
 from dask_k8s_controller.plans.unread import Applied
 from dask_k8s_controller.scheduler.answers import Answer, ServedCertificate, Worker
@@ -42,15 +43,15 @@ def observe(cache: Cache, key: Key) -> ObservedCluster | None:
         service=cache.get(Service, namespace, names.scheduler(name)),
         groups=cache.find(WorkerGroup, "cluster", namespace, name),
         autoscaled=cache.summary(Autoscaler, autoscaled_groups, "cluster", namespace, name),
-        idle=cache.answers.idleness(scheduler.meta.uid) if scheduler else None,
+        idle=cache.answers.last(Ask.IDLE, scheduler),
         endpoint=endpoint_of(cache, cluster),
         certificate=cache.certificate(cluster.meta.uid)
         or Certificate.of_status(cluster.status.get("tls") or {}),
-        served=cache.answers.certificate(scheduler.meta.uid) if scheduler else None,
+        served=cache.answers.last(Ask.CERTIFICATE, scheduler),
         applied_policy=cache.applied(cluster.meta.uid, NETWORK_POLICIES.kind),
         applied_budget=cache.applied(cluster.meta.uid, DISRUPTION_BUDGETS.kind),
         operator_namespace=cache.operator_namespace,
-        workers=cache.answers.workers(scheduler.meta.uid) if scheduler else None,
+        workers=cache.answers.last(Ask.WORKERS, scheduler),
         runners=cache.find(Pod, "component", namespace, name, labels.Component.JOB_RUNNER),
         entropy=secrets.token_hex(8),
     )

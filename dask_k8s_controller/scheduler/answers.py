@@ -10,11 +10,34 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
 from ipaddress import ip_address
-from typing import Generic, Protocol, TypeVar
+from itertools import islice
+from typing import Annotated, Any, Generic, TypeVar
+
+from pydantic import BeforeValidator, ConfigDict, Field
+from pydantic.dataclasses import dataclass as model
 
 from dask_k8s_controller.cache.objects import Pod
 
 T = TypeVar("T")
+
+MOST = 20
+"""Kinds of needs, and resources of a worker, that are read of an answer."""
+
+LENIENT = ConfigDict(populate_by_name=True, extra="ignore")
+
+
+def _few(value: Any) -> Any:
+    """Leave out what is too much, and shorten names that are too long."""
+    if isinstance(value, dict):
+        return {str(name)[:63]: each for name, each in islice(value.items(), MOST)}
+    return value[:MOST] if isinstance(value, list) else value
+
+
+Number = Annotated[float, Field(strict=True)]
+Count = Annotated[int, Field(strict=True, ge=0)]
+Text = Annotated[str, BeforeValidator(lambda value: str(value or ""))]
+Flag = Annotated[bool, BeforeValidator(lambda value: value is True)]
+Resources = Annotated[Mapping[str, Number], BeforeValidator(_few)]
 
 
 class Problem(Enum):
@@ -60,25 +83,25 @@ class ServedCertificate:
     not_after: datetime
 
 
-@dataclass(frozen=True)
+@model(frozen=True, config=LENIENT)
 class Worker:
     """A worker process that the scheduler knows."""
 
     address: str
     host: str
-    name: str = ""
-    status: str = "running"
-    executing: int | None = None
+    name: Text = ""
+    status: Text = "running"
+    executing: Count | None = Field(default=None, validation_alias="processing")
     """Tasks that it runs now; None if that isn't known, which is not 0."""
-    keys: int | None = None
+    keys: Count | None = None
     """Results that it holds."""
-    nbytes: int | None = None
+    nbytes: Count | None = None
     """Their size."""
     can_drain: bool = False
     """The scheduler can give it no more tasks; then the numbers are those of this very moment, too."""
-    is_draining: bool = False
+    is_draining: Flag = Field(default=False, validation_alias="draining")
     """The scheduler gives it no more tasks, as we asked it to."""
-    resources: Mapping[str, float] = field(default_factory=dict)
+    resources: Resources = field(default_factory=dict)
     """The abstract resources that it offers."""
 
     @property
@@ -97,78 +120,51 @@ class Worker:
         return self.status == "closing_gracefully"
 
 
-@dataclass(frozen=True)
+@model(frozen=True, config=LENIENT)
 class Need:
-    """Tasks that only some workers can run.
+    """Tasks that only some workers can run."""
 
-    Parameters
-    ----------
-    resources : mapping
-        What each task takes of a worker's abstract resources: https://distributed.dask.org/en/stable/resources.html
-    is_pinned : bool
-        They are for particular workers or hosts: no other worker helps.
-    waiting, running : int
-        Tasks that wait for such a worker, and that one has.
-    slots : int
-        How many of them should be run at a time.
-    """
-
-    resources: Mapping[str, float]
-    is_pinned: bool = False
-    waiting: int = 0
-    running: int = 0
-    slots: int = 0
+    resources: Resources
+    """What each takes of a worker's resources: https://distributed.dask.org/en/stable/resources.html"""
+    is_pinned: Flag = Field(default=False, validation_alias="pinned")
+    """They are for particular workers or hosts: no other worker helps."""
+    waiting: Count = 0
+    """How many wait for such a worker."""
+    running: Count = 0
+    """How many are on one."""
+    slots: Count = 0
+    """How many of them should be run at a time."""
 
     def __str__(self) -> str:
         return " ".join(f"{name}={amount:g}" for name, amount in sorted(self.resources.items()))
 
 
-@dataclass(frozen=True)
+@model(frozen=True, config=LENIENT)
 class Demand:
-    """What a scheduler could use.
+    """What a scheduler could use."""
 
-    Parameters
-    ----------
-    workers : int
-        Workers, for the tasks that any worker can run.
-    needs : tuple of Need, optional
-        The other tasks; None where the scheduler has no such route: then they count with ``workers``.
-    """
-
-    workers: int
-    needs: tuple[Need, ...] | None = None
+    workers: Count
+    """Workers, for the tasks that any worker can run."""
+    needs: Annotated[tuple[Need, ...], BeforeValidator(_few)] | None = None
+    """The other tasks; None where the scheduler has no such route: then they count with ``workers``."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Retirement:
     """What this process of the controller knows of the retirements that it asked for, by the pod's uid.
 
     Times are those of the monotonic clock.
     """
 
-    under_way: Mapping[str, str] = field(default_factory=dict)
+    under_way: dict[str, str] = field(default_factory=dict)
     """The uid of the scheduler's pod that was asked: another one knows nothing of it."""
-    done: frozenset[str] = frozenset()
-    refused: Mapping[str, float] = field(default_factory=dict)
+    done: set[str] = field(default_factory=set)
+    refused: dict[str, float] = field(default_factory=dict)
     """When the scheduler last left a pod's workers out of its answer."""
-    busy: Mapping[str, float] = field(default_factory=dict)
+    busy: dict[str, float] = field(default_factory=dict)
     """When the scheduler last said that a pod's workers, though drained, still run tasks."""
-    failed: Answer[None] | None = None
+    failed: Answer[Any] | None = None
     """The last call, if it failed."""
-
-
-class Answers(Protocol):
-    """What schedulers said last, by the uid of the scheduler's pod; of retirements, by that of the group."""
-
-    def workers(self, scheduler_uid: str) -> Answer[tuple[Worker, ...]] | None: ...
-
-    def certificate(self, scheduler_uid: str) -> Answer[ServedCertificate] | None: ...
-
-    def idleness(self, scheduler_uid: str) -> Answer[float] | None: ...
-
-    def demand(self, scheduler_uid: str) -> Answer[Demand] | None: ...
-
-    def retirement(self, group_uid: str) -> Retirement: ...
 
 
 @dataclass(frozen=True)

@@ -24,12 +24,12 @@ from dask_k8s_controller.kubernetes.slots import Slots
 from dask_k8s_controller.scheduler.answers import Demand, ServedCertificate, Worker
 from dask_k8s_controller.scheduler.endpoint import Endpoint
 from dask_k8s_controller.scheduler.parsing import (
-    mapping,
-    number,
+    COUNTS,
+    OBJECT,
     parse_demand,
     parse_idle_for,
-    parse_live_workers,
     parse_workers,
+    read,
 )
 from dask_k8s_controller.settings import Patience
 
@@ -61,15 +61,13 @@ class SchedulerClient:
         self._api = api
         self._patience = patience or Patience()
         self._session: aiohttp.ClientSession | None = None
-        self._without_preload: dict[str, None] = {}
-        # A preload of an earlier release may lack this route alone.
-        self._without_demand: dict[str, None] = {}
+        self._missing: dict[str, set[str]] = {}
+        """Routes that schedulers lack, by the uid of the pod."""
         self._slots = Slots(AT_ONCE)
 
     def forget(self, uid: str) -> None:
         """Drop what is remembered of a scheduler's pod that is gone."""
-        self._without_preload.pop(uid, None)
-        self._without_demand.pop(uid, None)
+        self._missing.pop(uid, None)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -79,18 +77,12 @@ class SchedulerClient:
 
     async def workers(self, endpoint: Endpoint) -> tuple[Worker, ...]:
         """Return the workers that the scheduler knows."""
-        if endpoint.uid not in self._without_preload:
-            try:
-                return parse_live_workers(await self._ask(endpoint, "GET", f"{PRELOADED}/workers"))
-            except NoSuchRoute:
-                self._without_preload[endpoint.uid] = None
-        return parse_workers(await self._ask(endpoint, "GET", "/json/identity.json"))
+        return parse_workers(await self._ask_one(endpoint, "workers", "/json/identity.json"))
 
     async def drain(self, endpoint: Endpoint, addresses: Iterable[str]) -> Mapping[str, int]:
         """Have workers get no more tasks; return how many each of them still has."""
         body = {"workers": sorted(addresses)}
-        answer = mapping(await self._ask(endpoint, "POST", f"{PRELOADED}/drain", body))
-        return {str(address): number(count, "tasks") for address, count in answer.items()}
+        return read(COUNTS, await self._ask(endpoint, "POST", f"{PRELOADED}/drain", body))
 
     async def resume(self, endpoint: Endpoint, addresses: Iterable[str]) -> None:
         """Have drained workers get tasks again."""
@@ -98,9 +90,9 @@ class SchedulerClient:
 
     async def certificate(self, endpoint: Endpoint) -> ServedCertificate:
         """Return the certificate that the scheduler was started with."""
-        answer = mapping(await self._ask(endpoint, "GET", f"{PRELOADED}/certificate"))
-        pem = answer.get("certificate")
-        if not isinstance(pem, str) or (ends := not_after(pem)) is None:
+        answer = read(OBJECT, await self._ask(endpoint, "GET", f"{PRELOADED}/certificate"))
+        pem = str(answer.get("certificate"))
+        if (ends := not_after(pem)) is None:
             raise BadAnswer("the scheduler's answer has no certificate")
         return ServedCertificate(pem, ends)
 
@@ -112,12 +104,7 @@ class SchedulerClient:
 
     async def demand(self, endpoint: Endpoint) -> Demand:
         """Return how many workers the scheduler could use, and what for, if it knows."""
-        if endpoint.uid not in self._without_demand:
-            try:
-                return parse_demand(await self._ask(endpoint, "GET", f"{PRELOADED}/demand"))
-            except NoSuchRoute:
-                self._without_demand[endpoint.uid] = None
-        return parse_demand(await self._ask(endpoint, "GET", "/api/v1/adaptive_target"))
+        return parse_demand(await self._ask_one(endpoint, "demand", "/api/v1/adaptive_target"))
 
     async def retire(self, endpoint: Endpoint, addresses: Iterable[str]) -> frozenset[str]:
         """Have workers retired; return the addresses of those that were.
@@ -128,7 +115,16 @@ class SchedulerClient:
         answer = await self._ask(
             endpoint, "POST", "/api/v1/retire_workers", body, timeout=self._patience.retire
         )
-        return frozenset(str(address) for address in mapping(answer))
+        return frozenset(read(OBJECT, answer).keys())
+
+    async def _ask_one(self, endpoint: Endpoint, ours: str, theirs: str) -> Any:
+        """Ask a route of the preload; one of distributed's where that is missing, or too old to have it."""
+        if ours not in self._missing.get(endpoint.uid, ()):
+            try:
+                return await self._ask(endpoint, "GET", f"{PRELOADED}/{ours}")
+            except NoSuchRoute:
+                self._missing.setdefault(endpoint.uid, set()).add(ours)
+        return await self._ask(endpoint, "GET", theirs)
 
     async def _ask(
         self,
@@ -138,8 +134,7 @@ class SchedulerClient:
         body: Mapping[str, Any] | None = None,
         timeout: float | None = None,
     ) -> Any:
-        answer, _ = await self._ask_dated(endpoint, method, path, body, timeout)
-        return answer
+        return (await self._ask_dated(endpoint, method, path, body, timeout))[0]
 
     async def _ask_dated(
         self,

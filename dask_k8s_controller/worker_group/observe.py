@@ -21,6 +21,7 @@ from dask_k8s_controller.cluster.observe import (
 from dask_k8s_controller.cluster.spec import Cluster
 from dask_k8s_controller.cluster.tls import is_stranded
 from dask_k8s_controller.kubernetes.resources import DISRUPTION_BUDGETS, Key
+from dask_k8s_controller.plans.actions import Ask
 from dask_k8s_controller.plans.plan import Observed, Plan
 from dask_k8s_controller.plans.unread import Applied
 from dask_k8s_controller.scheduler.answers import Answer, Attribution, Retirement, Worker, attribute
@@ -52,7 +53,7 @@ def observe(cache: Cache, key: Key) -> ObservedGroup | None:
         ),
         is_autoscaled=group.name
         in cache.summary(Autoscaler, autoscaled_groups, "cluster", key.namespace, group.cluster),
-        workers=cache.answers.workers(scheduler.meta.uid) if scheduler else None,
+        workers=cache.answers.last(Ask.WORKERS, scheduler),
         retirement=cache.answers.retirement(group.meta.uid),
         undecided=cache.undecided(group.meta.uid),
         endpoint=endpoint_of(cache, cluster),

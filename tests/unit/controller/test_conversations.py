@@ -99,12 +99,12 @@ async def settle() -> None:
 
 
 async def test_an_answer_gives_the_object_its_turn(conversations: Conversations, turns: list[Key]) -> None:
-    assert conversations.workers("s") is None
+    assert conversations.last(Ask.WORKERS, scheduler_pod("s")) is None
     conversations.ask(Ask.WORKERS, ENDPOINT, GROUP, "group")
     assert turns == []
     await settle()
     assert turns == [GROUP]
-    answer = conversations.workers("s")
+    answer = conversations.last(Ask.WORKERS, scheduler_pod("s"))
     assert answer is not None
     assert answer.value == (worker("10.0.0.1:1"),)
     assert answer.at == 0
@@ -126,17 +126,17 @@ async def test_a_question_is_asked_once_for_all_that_want_to_know(
 async def test_demand_is_remembered_until_its_scheduler_is_gone(conversations: Conversations) -> None:
     conversations.ask(Ask.DEMAND, ENDPOINT, Key("DaskAutoscaler", "default", "a"), "autoscaler")
     await settle()
-    answer = conversations.demand("s")
+    answer = conversations.last(Ask.DEMAND, scheduler_pod("s"))
     assert answer is not None
     assert answer.value == Demand(7)
     conversations.forget("s")
-    assert conversations.demand("s") is None
+    assert conversations.last(Ask.DEMAND, scheduler_pod("s")) is None
 
 
 async def test_a_busy_scheduler_has_not_been_idle(conversations: Conversations) -> None:
     conversations.ask(Ask.IDLE, ENDPOINT, GROUP, "cluster")
     await settle()
-    answer = conversations.idleness("s")
+    answer = conversations.last(Ask.IDLE, scheduler_pod("s"))
     assert answer is not None
     assert (answer.value, answer.problem) == (None, Problem.NONE)
 
@@ -159,7 +159,7 @@ async def test_why_there_is_no_answer_is_remembered(
     schedulers.error = error
     conversations.ask(Ask.WORKERS, ENDPOINT, GROUP, "group")
     await settle()
-    answer = conversations.workers("s")
+    answer = conversations.last(Ask.WORKERS, scheduler_pod("s"))
     assert answer is not None
     assert (answer.problem, answer.message) == (problem, str(error))
     assert turns == [GROUP]
@@ -200,7 +200,7 @@ class TestRetiring:
         await settle()
         conversations.ask(self.both, ENDPOINT, GROUP, "group")
         await settle()
-        assert conversations.workers("s") is None
+        assert conversations.last(Ask.WORKERS, scheduler_pod("s")) is None
 
     async def test_a_call_that_failed_decides_nothing(
         self, conversations: Conversations, schedulers: FakeSchedulers
@@ -341,7 +341,7 @@ async def test_stopping_asks_no_more(conversations: Conversations, schedulers: F
     schedulers.gate.set()
     await settle()
     assert schedulers.asked == ["workers"]
-    assert conversations.workers("s") is None
+    assert conversations.last(Ask.WORKERS, scheduler_pod("s")) is None
 
 
 @pytest.mark.parametrize("has_begun", [True, False])
@@ -376,8 +376,8 @@ async def test_what_a_late_answer_told_of_those_that_are_gone_is_swept_away(
         conversations.ask(retire, replace(ENDPOINT, uid=f"t{number}"), GROUP, f"g{number}")
     await settle()
     conversations.sweep({"s7", "g7"}.__contains__)
-    assert conversations.workers("s7") is not None
-    assert conversations.workers("s8") is None
+    assert conversations.last(Ask.WORKERS, scheduler_pod("s7")) is not None
+    assert conversations.last(Ask.WORKERS, scheduler_pod("s8")) is None
     assert conversations.retirement("g7").done == frozenset()
     conversations.sweep(lambda uid: False)
     assert not [value for value in vars(conversations).values() if isinstance(value, dict) and value]

@@ -14,7 +14,7 @@ from dask_k8s_controller.autoscaler.status import status
 from dask_k8s_controller.cache.cache import Cache
 from dask_k8s_controller.kubernetes.resources import Key
 from dask_k8s_controller.operator import KINDS
-from dask_k8s_controller.plans.actions import Outcome
+from dask_k8s_controller.plans.actions import Ask, Outcome
 from dask_k8s_controller.scheduler.answers import Answer, Demand, Need
 from dask_k8s_controller.worker_group.spec import WorkerGroup
 from tests.harness.clocks import ManualClock
@@ -131,9 +131,7 @@ class TestScaling:
 def test_groups_at_zero_are_seen_by_each_others_autoscalers() -> None:
     """Of two that can run a task one starts, and the third doesn't say that nobody can run it."""
     asked = Answer(0, Demand(0, (need(1, MEMORY=32e9),)))
-    answers = SimpleNamespace(
-        demand=lambda _: asked, workers=lambda _: None, certificate=lambda _: None, idleness=lambda _: None
-    )
+    answers = SimpleNamespace(last=lambda question, _: asked if question is Ask.DEMAND else None)
     cache = Cache({kind.resource.kind: kind.parse for kind in KINDS}, ManualClock(), answers)  # type: ignore[arg-type]
     cache.see(cluster_body())
     cache.see(pod_body("c-scheduler", component="scheduler"))
