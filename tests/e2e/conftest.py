@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import re
 import subprocess
 import sys
@@ -137,16 +138,23 @@ def their_python(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathF
     has_cache = pytestconfig.pluginmanager.has_plugin("cacheprovider")
     folder = pytestconfig.cache.mkdir(name) if has_cache else tmp_path_factory.mktemp(name)
     python = folder / "bin" / "python"
-    if not (folder / "ready").exists():
-        venv.create(folder, with_pip=True, clear=True)
-        install = [str(python), "-m", "pip", "install", "--quiet", "--retries", "1", DASK_KUBERNETES]
-        found = subprocess.run(install, capture_output=True, text=True, timeout=900)
-        if found.returncode:
-            if "connection" in found.stderr.lower() or "No matching distribution" in found.stderr:
-                pytest.skip(f"{DASK_KUBERNETES} can't be had here: {found.stderr[-300:]}")
-            raise AssertionError(found.stderr)
-        (folder / "ready").touch()
+    with (folder.parent / f"{name}.lock").open("w") as lock:
+        # Tests that run at the same time share the cache.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "ready").exists():
+            install_dask_kubernetes(folder, python)
     return python
+
+
+def install_dask_kubernetes(folder: Path, python: Path) -> None:
+    venv.create(folder, with_pip=True, clear=True)
+    install = [str(python), "-m", "pip", "install", "--quiet", "--retries", "1", DASK_KUBERNETES]
+    found = subprocess.run(install, capture_output=True, text=True, timeout=900)
+    if found.returncode:
+        if "connection" in found.stderr.lower() or "No matching distribution" in found.stderr:
+            pytest.skip(f"{DASK_KUBERNETES} can't be had here: {found.stderr[-300:]}")
+        raise AssertionError(found.stderr)
+    (folder / "ready").touch()
 
 
 @pytest.fixture
