@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Self
@@ -17,6 +19,7 @@ from dask_k8s_credentials import load
 from dask_k8s_local import LocalKubernetes
 from dask_k8s_local.api import Request
 from dask_k8s_models import labels
+from tests.conftest import a_namespace
 from tests.harness.clocks import ManualClock
 from tests.harness.hasty import HASTY
 from tests.harness.kube import Kube, Object
@@ -60,6 +63,9 @@ class ControllerByHand(Operator):
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
         await self.recorder.stop()
         await self.conversations.stop()
         await self.schedulers.close()
@@ -101,6 +107,15 @@ class ControllerByHand(Operator):
             return is_here and (request.verb, plural) == (verb, resource)
 
         return is_asked
+
+
+@asynccontextmanager
+async def a_controller(kubernetes: LocalKubernetes, kube: Kube) -> AsyncIterator[ControllerByHand]:
+    """Have a controller in a namespace of its own; faults end with it."""
+    with a_namespace(kube) as namespace:
+        async with ControllerByHand(kubernetes, kube, namespace) as controller:
+            yield controller
+        kubernetes.faults.clear()
 
 
 def owned_by(owner: Object) -> list[Object]:

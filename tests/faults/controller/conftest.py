@@ -8,8 +8,7 @@ import pytest
 
 from dask_k8s_local import LocalKubernetes
 from dask_k8s_models.crd import custom_resource_definitions
-from tests.conftest import a_namespace
-from tests.harness.by_hand import ControllerByHand
+from tests.harness.by_hand import ControllerByHand, a_controller
 from tests.harness.kube import Kube
 
 
@@ -28,7 +27,5 @@ def kube(kubernetes: LocalKubernetes) -> Iterator[Kube]:
 
 @pytest.fixture
 async def controller(kubernetes: LocalKubernetes, kube: Kube) -> AsyncIterator[ControllerByHand]:
-    with a_namespace(kube) as namespace:
-        async with ControllerByHand(kubernetes, kube, namespace) as controller:
-            yield controller
-        kubernetes.faults.clear()
+    async with a_controller(kubernetes, kube) as controller:
+        yield controller

@@ -95,6 +95,21 @@ def default_group(of: Cluster, uid: str = "group", **changes: Any) -> WorkerGrou
     return WorkerGroup.of(body)
 
 
+def job_body(**spec: Any) -> Object:
+    """A DaskJob that makes a cluster for itself, unless it has a clusterRef."""
+    pod = {**pod_spec("job", "python", "train.py"), **spec.pop("pod", {})}
+    more = spec.pop("metadata", {})
+    if "clusterRef" not in spec:
+        spec = {"cluster": {"spec": cluster_body()["spec"]}, **spec}
+    spec = {"job": {"spec": pod}, **spec}
+    return {
+        "apiVersion": "kubernetes.dask.org/v1",
+        "kind": "DaskJob",
+        "metadata": metadata("j", "job", creationTimestamp=time(), **more),
+        "spec": spec,
+    }
+
+
 def job_body_of(cluster: str, name: str, **spec: Any) -> Object:
     """A job that uses a cluster which outlives it."""
     return {

@@ -12,13 +12,13 @@ from tests.unit.controller.builders import (
     cluster,
     default_group,
     group,
+    job_body,
     observed_cluster,
     observed_group,
     pod_body,
     scheduler_pod,
     worker_pod,
 )
-from tests.unit.controller.jobs.story import job_body
 
 SCHEDULER = (
     Sought("Pod", "c-scheduler"),
