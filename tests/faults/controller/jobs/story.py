@@ -257,6 +257,22 @@ class Story:
         return found["status"], found["reason"]
 
 
+async def running(controller: ControllerByHand, **spec: Any) -> Story:
+    """A job whose pod runs."""
+    story = Story(controller, **spec)
+    if "clusterRef" in spec:
+        story.cluster_appears(spec["clusterRef"]["name"])
+        story.scheduler_starts()
+    await story.reconciles()
+    if "clusterRef" not in spec:
+        story.scheduler_starts()
+    await story.reconciles()
+    story.pod_runs()
+    story.passes(5)
+    await story.reconciles()
+    return story
+
+
 def environment(pod: Object) -> dict[str, str]:
     return {item["name"]: item["value"] for item in pod["spec"]["containers"][0]["env"]}
 
