@@ -24,6 +24,8 @@ class StandIn:
         What it answers: a response, an object, or a function that makes one of these of the request.
     authority : trustme.CA, optional
         Who certifies that it is the server; without one it speaks plain HTTP.
+    context : ssl.SSLContext, optional
+        A certificate of its own to serve with instead.
     name : str
         What its certificate says.
 
@@ -39,7 +41,13 @@ class StandIn:
         How many requests there were at the same time.
     """
 
-    def __init__(self, *answers: Any, authority: trustme.CA | None = None, name: str = "127.0.0.1") -> None:
+    def __init__(
+        self,
+        *answers: Any,
+        authority: trustme.CA | None = None,
+        context: ssl.SSLContext | None = None,
+        name: str = "127.0.0.1",
+    ) -> None:
         self.answers = [*answers]
         self.missing: tuple[str, ...] = ()
         self.requests: list[web.Request] = []
@@ -47,6 +55,7 @@ class StandIn:
         self.most_at_once = 0
         self._at_once = 0
         self._authority = authority
+        self._context = context
         self._name = name
         self._changed = asyncio.Event()
 
@@ -55,7 +64,9 @@ class StandIn:
         application.router.add_route("*", "/{path:.*}", self._handle)
         self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
-        mine, self.tls = (None, None) if self._authority is None else tls(self._authority, self._name)
+        mine, self.tls = self._context, None
+        if self._authority is not None:
+            mine, self.tls = tls(self._authority, self._name)
         await web.TCPSite(self._runner, "127.0.0.1", 0, ssl_context=mine).start()
         self.port: int = self._runner.addresses[0][1]
         self.url = f"{'https' if mine else 'http'}://127.0.0.1:{self.port}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import ssl
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -11,7 +10,6 @@ from pathlib import Path
 import aiohttp
 import dask
 import pytest
-from aiohttp import web
 
 from dask_k8s_controller.cache.certificate import fingerprint
 from dask_k8s_controller.cluster.tls import UNVERIFIED
@@ -23,6 +21,7 @@ from dask_k8s_controller.scheduler import preload
 from dask_k8s_controller.scheduler.answers import Demand
 from dask_k8s_controller.scheduler.client import SchedulerClient
 from dask_k8s_controller.scheduler.endpoint import Endpoint
+from tests.harness.stand_in import StandIn
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 ENDS = NOW + timedelta(days=1)
@@ -30,32 +29,13 @@ PAIR = issue("c", ["localhost"], NOW, ENDS)
 OTHER = issue("c", ["localhost"], NOW, ENDS)
 
 
-class Scheduler:
-    """Answers by HTTPS what a test wants."""
-
-    def __init__(self) -> None:
-        self.port = 0
-        self.answer: object = {"workers": 3}
-
-    async def handle(self, request: web.Request) -> web.Response:
-        return web.Response(text=json.dumps(self.answer), content_type="application/json")
-
-
 @pytest.fixture
-async def scheduler(tmp_path: Path) -> AsyncIterator[Scheduler]:
+async def scheduler(tmp_path: Path) -> AsyncIterator[StandIn]:
     (tmp_path / "both").write_text(PAIR.key + PAIR.certificate)
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(tmp_path / "both")
-    scheduler = Scheduler()
-    app = web.Application()
-    app.router.add_route("*", "/{path:.*}", scheduler.handle)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context)
-    await site.start()
-    scheduler.port = runner.addresses[0][1]
-    yield scheduler
-    await runner.cleanup()
+    async with StandIn({"workers": 3}, context=context) as scheduler:
+        yield scheduler
 
 
 @pytest.fixture
@@ -70,31 +50,31 @@ async def client() -> AsyncIterator[SchedulerClient]:
     await api.close()
 
 
-def endpoint(scheduler: Scheduler, https: str) -> Endpoint:
+def endpoint(scheduler: StandIn, https: str) -> Endpoint:
     return Endpoint("ns", "uid", "c-scheduler", "127.0.0.1", scheduler.port, https=https)
 
 
 @pytest.mark.parametrize("https", [fingerprint(PAIR.certificate), UNVERIFIED], ids=["ours", "the user's"])
-async def test_its_answer_is_taken(client: SchedulerClient, scheduler: Scheduler, https: str) -> None:
+async def test_its_answer_is_taken(client: SchedulerClient, scheduler: StandIn, https: str) -> None:
     assert await client.demand(endpoint(scheduler, https)) == Demand(3)
 
 
-async def test_somebody_elses_is_not(client: SchedulerClient, scheduler: Scheduler) -> None:
+async def test_somebody_elses_is_not(client: SchedulerClient, scheduler: StandIn) -> None:
     with pytest.raises(Unreachable):
         await client.demand(endpoint(scheduler, fingerprint(OTHER.certificate)))
 
 
-async def test_its_certificate_is_read(client: SchedulerClient, scheduler: Scheduler) -> None:
-    scheduler.answer = {"certificate": PAIR.certificate}
+async def test_its_certificate_is_read(client: SchedulerClient, scheduler: StandIn) -> None:
+    scheduler.answers = [{"certificate": PAIR.certificate}]
     served = await client.certificate(endpoint(scheduler, UNVERIFIED))
     assert (served.pem, served.not_after) == (PAIR.certificate, ENDS)
 
 
 @pytest.mark.parametrize("answer", [{}, {"certificate": ""}, {"certificate": 1}, {"certificate": PAIR.key}])
 async def test_what_is_no_certificate_is_not_believed(
-    client: SchedulerClient, scheduler: Scheduler, answer: object
+    client: SchedulerClient, scheduler: StandIn, answer: object
 ) -> None:
-    scheduler.answer = answer
+    scheduler.answers = [answer]
     with pytest.raises(BadAnswer):
         await client.certificate(endpoint(scheduler, UNVERIFIED))
 

@@ -9,7 +9,6 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import TestServer
 
 from dask_k8s_controller.kubernetes.connection import Connection
 from dask_k8s_controller.kubernetes.resources import CLUSTERS, PODS, SERVICES
@@ -19,6 +18,7 @@ from dask_k8s_controller.watching.login import Logins
 from dask_k8s_controller.watching.session import WatchSession
 from dask_k8s_controller.watching.watches import Listing, Watches
 from dask_k8s_credentials import CredentialsError
+from tests.harness.stand_in import StandIn
 
 IN_TEAM_A = "/apis/kubernetes.dask.org/v1/namespaces/team-a/daskclusters"
 OF_TEAM_A = Listing(CLUSTERS, "team-a", "")
@@ -40,22 +40,22 @@ class Lists:
         self.told.append((str(listing), uids, version, mark))
 
 
-class Server:
-    """Answers each list and watch as a test wants."""
+class Server(StandIn):
+    """Answers each list and watch with this."""
 
     def __init__(self) -> None:
+        super().__init__(self._answer)
         self.status = 200
         self.body: dict[str, Any] = {"metadata": {"resourceVersion": "7"}, "items": []}
-        self.requests: list[web.Request] = []
 
-    async def handle(self, request: web.Request) -> web.Response:
-        self.requests.append(request)
+    async def _answer(self, _: web.Request) -> web.Response:
         return web.json_response(self.body, status=self.status)
 
 
 @pytest.fixture
-def server() -> Server:
-    return Server()
+async def server() -> AsyncIterator[Server]:
+    async with Server() as server:
+        yield server
 
 
 @pytest.fixture
@@ -74,20 +74,15 @@ async def session(
 ) -> AsyncIterator[Callable[[str], Any]]:
     """Sends a GET as kopf does."""
     monkeypatch.setattr(sessions, "RETRY", 0.01)
-    application = web.Application()
-    application.router.add_get("/{path:.*}", server.handle)
-    running = TestServer(application)
-    await running.start_server()
-    connection = Connection(str(running.make_url("")), aiohttp.ClientSession(), False, "default")
+    connection = Connection(server.url, aiohttp.ClientSession(), False, "default")
     kopfs = WatchSession(connection, watches, lists)
 
     async def get(path: str) -> Any:
         timeout = aiohttp.ClientTimeout(total=5)
-        return await kopfs.request(method="get", url=str(running.make_url(path)), timeout=timeout)
+        return await kopfs.request(method="get", url=server.url + path, timeout=timeout)
 
     yield get
     await kopfs.close()
-    await running.close()
 
 
 def items(*uids: str) -> list[dict[str, Any]]:
