@@ -16,6 +16,7 @@ import pytest
 from tests.documents import autoscaler, cluster, group, job
 from tests.harness.images import bring_to_all_nodes
 from tests.harness.kube import Kube, Object
+from tests.harness.ports import reserved_port
 
 if TYPE_CHECKING:
     from tests.harness.installed import InstalledController
@@ -191,6 +192,13 @@ def controller(
         kind(kube, kubeconfig, own, tmp_path_factory.mktemp("controller")) as process,
     ):
         yield process
+
+
+@pytest.fixture
+def free_port() -> Iterator[int]:
+    """A port of this machine that nobody else is given during the test."""
+    with reserved_port() as port:
+        yield port
 
 
 @pytest.fixture

@@ -19,7 +19,8 @@ from tests.conftest import is_local
 from tests.e2e.conftest import DASK_CLUSTERS, is_running, pods_of
 from tests.harness.controller import ControllerProcess
 from tests.harness.kube import Kube, Object
-from tests.harness.prometheus import Prometheus, free_port, program_path, queries
+from tests.harness.ports import reserved_port
+from tests.harness.prometheus import Prometheus, program_path, queries
 
 PROJECT = Path(__file__).parents[2]
 FILES = PROJECT / "chart" / "dask-kubernetes-operator" / "files"
@@ -66,12 +67,13 @@ def test_each_alert_is_tested_and_has_its_page() -> None:
 
 @pytest.fixture
 def prometheus(tmp_path: Path) -> Iterator[Prometheus]:
-    running = Prometheus(program("prometheus"), tmp_path, ALERTS)
-    try:
-        eventually(lambda: running.is_ready, timeout=PATIENCE)
-        yield running
-    finally:
-        running.stop()
+    with reserved_port() as port:
+        running = Prometheus(program("prometheus"), tmp_path, ALERTS, port)
+        try:
+            eventually(lambda: running.is_ready, timeout=PATIENCE)
+            yield running
+        finally:
+            running.stop()
 
 
 def test_no_panel_is_empty(
@@ -79,12 +81,12 @@ def test_no_panel_is_empty(
     prometheus: Prometheus,
     monkeypatch: pytest.MonkeyPatch,
     cluster_manifest: Callable[..., Object],
+    free_port: int,
 ) -> None:
     """Prometheus scrapes the operator and a live cluster, which computes and is scaled down."""
     if not is_local(pytestconfig):
         pytest.skip("Prometheus runs beside the pods of a local Kubernetes")
-    port = free_port()
-    monkeypatch.setenv("DASK_KUBERNETES__CONTROLLER__HEALTH_PORT", str(port))
+    monkeypatch.setenv("DASK_KUBERNETES__CONTROLLER__HEALTH_PORT", str(free_port))
     with (
         LocalKubernetes(addons=()) as kubernetes,
         Kube.from_kubeconfig(kubernetes.kubeconfig) as kube,
@@ -103,7 +105,7 @@ def test_no_panel_is_empty(
         workers = pods_of(kube, "watched", "default", "worker")
         address = scheduler["status"]["podIP"]
         prometheus.scrape(
-            (f"127.0.0.1:{port}", {"job": "operator"}),
+            (f"127.0.0.1:{free_port}", {"job": "operator"}),
             (f"{address}:8787", {**labels, "job": "scheduler"}),
             *((f"{pod['status']['podIP']}:8788", {**labels, "job": "worker"}) for pod in workers),
         )

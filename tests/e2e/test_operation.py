@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -30,20 +29,19 @@ PLUGIN = Path(__file__).parents[2] / "examples" / "plugin"
 HOST_NAME = "external-dns.alpha.kubernetes.io/hostname"
 
 
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
-
-
 @pytest.mark.usefixtures("alone")
 class TestAlone:
     """With a controller of the test's own."""
 
     def test_health_metrics_and_a_graceful_stop(
-        self, kube: Kube, kubeconfig: Path, namespace: str, idle_cluster_manifest: Manifest
+        self,
+        kube: Kube,
+        kubeconfig: Path,
+        namespace: str,
+        idle_cluster_manifest: Manifest,
+        free_port: int,
     ) -> None:
-        url = f"http://127.0.0.1:{free_port()}"
+        url = f"http://127.0.0.1:{free_port}"
         with ControllerProcess(
             kubeconfig, f"--namespace={namespace}", f"--liveness={url}/healthz"
         ) as controller:
@@ -113,8 +111,9 @@ class TestAlone:
         other_namespace: str,
         tmp_path: Path,
         idle_cluster_manifest: Manifest,
+        free_port: int,
     ) -> None:
-        url = f"http://127.0.0.1:{free_port()}"
+        url = f"http://127.0.0.1:{free_port}"
         rights = rules(Where.WATCHED, Where.OUTSIDE)
         for where in (namespace, other_namespace):
             grant(kube, where, rights, "controller", of=namespace)

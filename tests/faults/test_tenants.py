@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import socket
 import statistics
 import threading
 import time
@@ -36,12 +35,6 @@ QUOTA = 300
 
 SECONDS = 60.0
 ROUNDS_ALONE = 6
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 def a_day_s_work(stage: Stage) -> float:
@@ -210,16 +203,15 @@ def evil(lab: Lab) -> Iterator[Stage]:
 @pytest.mark.full
 @pytest.mark.timeout(900)
 def test_a_hostile_namespace_stops_nobody_and_the_controller_stays_healthy(
-    lab: Lab, stage: Stage, evil: Stage
+    lab: Lab, stage: Stage, evil: Stage, free_port: int
 ) -> None:
-    port = free_port()
     # The settings that users have: with hasty ones whatever fails is tried again and again.
-    settings = Settings(health_port=port)
+    settings = Settings(health_port=free_port)
     with lab.controller(evil.namespace, stage.namespace, settings=settings):
         a_day_s_work(stage)  # What is done once only.
         alone = [a_day_s_work(stage) for _ in range(ROUNDS_ALONE)]
         beside: list[float] = []
-        with Attack(lab, evil.namespace, f"http://127.0.0.1:{port}/healthz") as attack:
+        with Attack(lab, evil.namespace, f"http://127.0.0.1:{free_port}/healthz") as attack:
             end = time.monotonic() + SECONDS
             while time.monotonic() < end:
                 beside.append(a_day_s_work(stage))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import socket
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -23,17 +22,11 @@ def program_path(name: str) -> str | None:
     return shutil.which(name) or shutil.which(name, path=str(UNPACKED))
 
 
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
-
-
 class Prometheus:
     """A Prometheus that scrapes what it is told to."""
 
-    def __init__(self, program: str, folder: Path, rules: Path) -> None:
-        self.url = f"http://127.0.0.1:{free_port()}"
+    def __init__(self, program: str, folder: Path, rules: Path, port: int) -> None:
+        self.url = f"http://127.0.0.1:{port}"
         self.targets = folder / "targets.json"
         self.targets.write_text("[]")
         configuration = {
