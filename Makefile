@@ -53,8 +53,11 @@ setup: $(READY)  ## All that development needs: the environment and the hooks of
 demo: $(DEMO)/.ready  ## A real Dask computation on a cluster made by our controller on the local Kubernetes
 	@$(DEMO)/bin/python examples/demo.py
 
-test: $(READY)  ## The tests of every change, under 15 minutes on 2 cores
-	$(BIN)/python -m pytest -m "not full"
+# Two processes, as tests mostly wait: each has Kubernetes and controllers of its own, and takes over what is left.
+EACH_CHANGE = -m "not full" --numprocesses 2 --dist worksteal
+
+test: $(READY)  ## The tests of every change, under 12 minutes on 2 cores
+	$(BIN)/python -m pytest $(EACH_CHANGE)
 
 test-full: $(READY)  ## All tests, those that take long as well
 	$(BIN)/python -m pytest
@@ -66,7 +69,7 @@ test-3.11 test-3.12 test-3.13 test-3.14: test-%:  # The tests on that Python
 test-pythons: test-3.11 test-3.12 test-3.13 test-3.14  ## The tests on every supported Python: test-3.11 … test-3.14
 
 test-lowest: $(LOWEST)/.ready  ## The tests on the lowest version of every dependency
-	$(LOWEST)/bin/python -m pytest -m "not full"
+	$(LOWEST)/bin/python -m pytest $(EACH_CHANGE)
 
 check: $(READY)  ## Formatter, linter, types, import contract, generated files, documentation
 	$(BIN)/ruff format --check .

@@ -120,3 +120,7 @@ async def eventually(check: Callable[[], Awaitable[bool]], seconds: float = 5) -
     async with asyncio.timeout(seconds):
         while not await check():  # noqa: ASYNC110 (what it asks has no event)
             await asyncio.sleep(0.01)
+
+
+def causes(answer: Any) -> dict[str, str]:
+    return {one["field"]: one["message"] for one in answer.body["details"]["causes"]}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from tests.local.api.http import Http
+
 Object = dict[str, Any]
 
 CORE = "/api/v1/namespaces/default"
@@ -77,3 +79,9 @@ def thing_crd(**spec_schema: Any) -> Object:
             ],
         },
     }
+
+
+async def with_spec(http: Http, schema: dict[str, Any]) -> None:
+    """Create the CRD with a schema of its spec."""
+    answer = await http.post(CRDS, thing_crd(**schema))
+    assert answer.status == 201, answer.text
