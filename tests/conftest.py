@@ -70,8 +70,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Choose the controller's rights; tests marked as `namespaced` run with either."""
-    # Elsewhere there is another one of that name, which reconciles by hand and is given no rights.
-    if {"controller", "kubeconfig"} <= set(metafunc.fixturenames):
+    if "controller" in metafunc.fixturenames:
         rights = [metafunc.config.getoption("--rights")]
         if metafunc.definition.get_closest_marker(NAMESPACED) and NAMESPACED not in rights:
             rights.append(NAMESPACED)

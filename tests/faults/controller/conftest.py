@@ -26,6 +26,6 @@ def kube(kubernetes: LocalKubernetes) -> Iterator[Kube]:
 
 
 @pytest.fixture
-async def controller(kubernetes: LocalKubernetes, kube: Kube) -> AsyncIterator[ControllerByHand]:
-    async with a_controller(kubernetes, kube) as controller:
-        yield controller
+async def by_hand(kubernetes: LocalKubernetes, kube: Kube) -> AsyncIterator[ControllerByHand]:
+    async with a_controller(kubernetes, kube) as found:
+        yield found

@@ -56,8 +56,8 @@ class Group:
 
 
 @pytest.fixture
-def group(controller: ControllerByHand) -> Group:
-    return Group(controller, controller.create(group_body(owner="")))
+def group(by_hand: ControllerByHand) -> Group:
+    return Group(by_hand, by_hand.create(group_body(owner="")))
 
 
 async def test_all_that_is_planned_is_done(group: Group) -> None:
@@ -106,21 +106,21 @@ class TestANameThatSomebodyElseHas:
         group.somebody_makes("Pod", "p0", ownerReferences=[earlier], finalizers=going)
         assert await group.execute(*group.pods(1)) == Outcome(has_conflicts=True)
 
-    async def test_makes_a_scheduler_choose_another(self, controller: ControllerByHand, group: Group) -> None:
-        cluster = controller.create(cluster_body())
-        await controller.look()
-        assert not observed(controller).name_is_taken
+    async def test_makes_a_scheduler_choose_another(self, by_hand: ControllerByHand, group: Group) -> None:
+        cluster = by_hand.create(cluster_body())
+        await by_hand.look()
+        assert not observed(by_hand).name_is_taken
         group.somebody_makes("Pod", "c-scheduler")
         taken = Create(group.owned("Pod", "c-scheduler"), may_be_renamed=True)
-        executor = Executor(controller.cache, controller.api, at_once=1)
-        key = controller.key("DaskCluster", "c")
+        executor = Executor(by_hand.cache, by_hand.api, at_once=1)
+        key = by_hand.key("DaskCluster", "c")
         outcome = await executor.execute(key, cluster["metadata"]["uid"], [taken])
         assert outcome == Outcome(has_conflicts=True)
-        assert observed(controller).name_is_taken
+        assert observed(by_hand).name_is_taken
 
 
-def observed(controller: ControllerByHand) -> ObservedCluster:
-    found = observe(controller.cache, controller.key("DaskCluster", "c"))
+def observed(by_hand: ControllerByHand) -> ObservedCluster:
+    found = observe(by_hand.cache, by_hand.key("DaskCluster", "c"))
     assert found is not None
     return found
 

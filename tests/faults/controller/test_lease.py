@@ -19,43 +19,41 @@ LEASES = "leases.coordination.k8s.io"
 class Replica(LeaderLease):
     """A replica with a clock of its own."""
 
-    def __init__(self, controller: ControllerByHand) -> None:
+    def __init__(self, by_hand: ControllerByHand) -> None:
         self.clock = ManualClock()
         self.told: list[str] = []
         super().__init__(
-            controller.api,
+            by_hand.api,
             self.clock,
             LeaderElection(name="lease", duration=15, renewal=5),
-            controller.namespace,
+            by_hand.namespace,
             on_lead=lambda: self.told.append("lead"),
             on_follow=lambda: self.told.append("follow"),
         )
 
 
-def lease(controller: ControllerByHand) -> Object:
+def lease(by_hand: ControllerByHand) -> Object:
     """Return what the Lease says."""
-    found: Object = controller.kube.get(LEASES, "lease", controller.namespace)["spec"]
+    found: Object = by_hand.kube.get(LEASES, "lease", by_hand.namespace)["spec"]
     return found
 
 
 @pytest.fixture
-async def first(controller: ControllerByHand) -> Replica:
-    replica = Replica(controller)
+async def first(by_hand: ControllerByHand) -> Replica:
+    replica = Replica(by_hand)
     await replica.step()
     assert replica.is_leading
     return replica
 
 
-async def test_the_first_replica_leads(controller: ControllerByHand, first: Replica) -> None:
+async def test_the_first_replica_leads(by_hand: ControllerByHand, first: Replica) -> None:
     assert first.told == ["lead"]
-    assert lease(controller)["holderIdentity"] == first.identity
-    assert lease(controller)["leaseDurationSeconds"] == 15
+    assert lease(by_hand)["holderIdentity"] == first.identity
+    assert lease(by_hand)["leaseDurationSeconds"] == 15
 
 
-async def test_the_second_follows_while_the_first_renews(
-    controller: ControllerByHand, first: Replica
-) -> None:
-    second = Replica(controller)
+async def test_the_second_follows_while_the_first_renews(by_hand: ControllerByHand, first: Replica) -> None:
+    second = Replica(by_hand)
     for _ in range(10):
         first.clock.advance(5)
         second.clock.advance(5)
@@ -67,9 +65,9 @@ async def test_the_second_follows_while_the_first_renews(
 
 
 async def test_the_second_takes_over_when_the_first_is_silent(
-    controller: ControllerByHand, first: Replica
+    by_hand: ControllerByHand, first: Replica
 ) -> None:
-    second = Replica(controller)
+    second = Replica(by_hand)
     await second.step()
     second.clock.advance(14)
     await second.step()
@@ -77,18 +75,18 @@ async def test_the_second_takes_over_when_the_first_is_silent(
     second.clock.advance(2)
     await second.step()
     assert second.is_leading
-    assert lease(controller)["leaseTransitions"] == 1
+    assert lease(by_hand)["leaseTransitions"] == 1
 
 
-async def test_clocks_that_differ_make_no_difference(controller: ControllerByHand, first: Replica) -> None:
-    second = Replica(controller)
+async def test_clocks_that_differ_make_no_difference(by_hand: ControllerByHand, first: Replica) -> None:
+    second = Replica(by_hand)
     second.clock.advance(1_000_000)
     await second.step()
     assert not second.is_leading
 
 
-async def test_a_leader_that_was_replaced_ceases_to_act(controller: ControllerByHand, first: Replica) -> None:
-    second = Replica(controller)
+async def test_a_leader_that_was_replaced_ceases_to_act(by_hand: ControllerByHand, first: Replica) -> None:
+    second = Replica(by_hand)
     await second.step()
     second.clock.advance(16)
     await second.step()
@@ -97,9 +95,9 @@ async def test_a_leader_that_was_replaced_ceases_to_act(controller: ControllerBy
 
 
 async def test_a_leader_that_can_not_renew_ceases_to_act_before_another_may(
-    controller: ControllerByHand, first: Replica
+    by_hand: ControllerByHand, first: Replica
 ) -> None:
-    controller.kubernetes.faults.fail(503, when=controller.asks("get", "leases"))
+    by_hand.kubernetes.faults.fail(503, when=by_hand.asks("get", "leases"))
     first.clock.advance(9)
     await first.step()
     assert first.is_leading
@@ -109,9 +107,9 @@ async def test_a_leader_that_can_not_renew_ceases_to_act_before_another_may(
 
 
 async def test_a_leader_whose_renewal_hangs_ceases_to_act_before_another_may(
-    controller: ControllerByHand, first: Replica
+    by_hand: ControllerByHand, first: Replica
 ) -> None:
-    fault = controller.kubernetes.faults.hang(when=controller.asks("get", "leases"))
+    fault = by_hand.kubernetes.faults.hang(when=by_hand.asks("get", "leases"))
     renewing = asyncio.create_task(first.step())
     await asyncio.to_thread(await_hit, fault)
     first.clock.advance(10)
@@ -119,8 +117,8 @@ async def test_a_leader_whose_renewal_hangs_ceases_to_act_before_another_may(
     renewing.cancel()
 
 
-async def test_a_leader_that_stops_leaves_the_lease_to_the_next_at_once(controller: ControllerByHand) -> None:
-    first, second = Replica(controller), Replica(controller)
+async def test_a_leader_that_stops_leaves_the_lease_to_the_next_at_once(by_hand: ControllerByHand) -> None:
+    first, second = Replica(by_hand), Replica(by_hand)
     await first.step()
     first.start()
     await first.stop()
@@ -129,16 +127,16 @@ async def test_a_leader_that_stops_leaves_the_lease_to_the_next_at_once(controll
     assert second.is_leading
 
 
-async def test_of_two_that_write_at_once_one_leads(controller: ControllerByHand, first: Replica) -> None:
-    second = Replica(controller)
+async def test_of_two_that_write_at_once_one_leads(by_hand: ControllerByHand, first: Replica) -> None:
+    second = Replica(by_hand)
     await second.step()
     second.clock.advance(16)
 
     def a_third_is_quicker() -> None:
         patch = {"spec": {"holderIdentity": "third"}}
-        controller.kube.patch(LEASES, "lease", patch, controller.namespace)
+        by_hand.kube.patch(LEASES, "lease", patch, by_hand.namespace)
 
-    controller.kubernetes.faults.tell(a_third_is_quicker, when=controller.asks("get", "leases"), times=1)
+    by_hand.kubernetes.faults.tell(a_third_is_quicker, when=by_hand.asks("get", "leases"), times=1)
     await second.step()
     assert not second.is_leading
-    assert lease(controller)["holderIdentity"] == "third"
+    assert lease(by_hand)["holderIdentity"] == "third"

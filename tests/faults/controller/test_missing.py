@@ -22,12 +22,10 @@ RUNNING = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"
 class Group:
     """A group of a cluster, which wants one worker."""
 
-    def __init__(self, controller: ControllerByHand) -> None:
-        self.controller = controller
-        self.cluster = controller.create(cluster_body())
-        self.body = controller.create(
-            group_body(replicas=1, owner=""), ownerReferences=owned_by(self.cluster)
-        )
+    def __init__(self, by_hand: ControllerByHand) -> None:
+        self.controller = by_hand
+        self.cluster = by_hand.create(cluster_body())
+        self.body = by_hand.create(group_body(replicas=1, owner=""), ownerReferences=owned_by(self.cluster))
 
     def pod(self, name: str, status: Object = RUNNING, component: str = "worker", **on_it: str) -> None:
         """Have a pod of the group, or of its cluster."""
@@ -49,8 +47,8 @@ class Group:
 
 
 @pytest.fixture
-def group(controller: ControllerByHand) -> Group:
-    return Group(controller)
+def group(by_hand: ControllerByHand) -> Group:
+    return Group(by_hand)
 
 
 @pytest.fixture
@@ -62,24 +60,24 @@ def workers(group: Group) -> Callable[[], set[str]]:
 
 
 async def test_no_worker_is_deleted_if_the_scheduler_only_lost_its_label(
-    controller: ControllerByHand, group: Group, workers: Callable[[], set[str]]
+    by_hand: ControllerByHand, group: Group, workers: Callable[[], set[str]]
 ) -> None:
     group.pod("c-scheduler", {"phase": "Pending"}, "scheduler", team="a")
-    await controller.look()
-    assert controller.cache.find(Pod, "name", controller.namespace, "c-scheduler") == ()
-    await controller.reconcile("DaskWorkerGroup", "c-default")
+    await by_hand.look()
+    assert by_hand.cache.find(Pod, "name", by_hand.namespace, "c-scheduler") == ()
+    await by_hand.reconcile("DaskWorkerGroup", "c-default")
     assert workers() == {"w1", "w2", "w3"}
-    [found] = controller.cache.find(Pod, "name", controller.namespace, "c-scheduler")
+    [found] = by_hand.cache.find(Pod, "name", by_hand.namespace, "c-scheduler")
     assert found.name == "c-scheduler"
 
 
 @pytest.mark.usefixtures("group")
 async def test_nothing_is_decided_if_the_api_server_does_not_say(
-    controller: ControllerByHand, workers: Callable[[], set[str]]
+    by_hand: ControllerByHand, workers: Callable[[], set[str]]
 ) -> None:
-    await controller.look()
-    fault = controller.kubernetes.faults.fail(503, when=controller.asks("get", "pods"))
-    requeue = await controller.reconcile("DaskWorkerGroup", "c-default")
+    await by_hand.look()
+    fault = by_hand.kubernetes.faults.fail(503, when=by_hand.asks("get", "pods"))
+    requeue = await by_hand.reconcile("DaskWorkerGroup", "c-default")
     assert requeue.failed
     assert fault.hits == 1
     assert workers() == {"w1", "w2", "w3"}
@@ -87,13 +85,13 @@ async def test_nothing_is_decided_if_the_api_server_does_not_say(
 
 @pytest.mark.usefixtures("group")
 async def test_without_a_scheduler_anywhere_there_is_nothing_to_lose(
-    controller: ControllerByHand, workers: Callable[[], set[str]]
+    by_hand: ControllerByHand, workers: Callable[[], set[str]]
 ) -> None:
-    await controller.look()
-    begun = len(controller.kubernetes.faults.log)
-    await controller.reconcile("DaskWorkerGroup", "c-default")
+    await by_hand.look()
+    begun = len(by_hand.kubernetes.faults.log)
+    await by_hand.reconcile("DaskWorkerGroup", "c-default")
     assert len(workers()) == 1
-    looks = filter(controller.asks("get", "pods"), controller.kubernetes.faults.log[begun:])
+    looks = filter(by_hand.asks("get", "pods"), by_hand.kubernetes.faults.log[begun:])
     assert [request.name for request in looks].count("c-scheduler") == 1
 
 
@@ -108,9 +106,9 @@ class JumpingClock(ManualClock):
 
 
 async def test_a_wait_is_as_long_as_it_should_be_though_the_time_of_day_steps_back(
-    controller: ControllerByHand, group: Group
+    by_hand: ControllerByHand, group: Group
 ) -> None:
-    clock = JumpingClock(controller.clock.beginning)
+    clock = JumpingClock(by_hand.clock.beginning)
     ended = {"exitCode": 1, "finishedAt": (clock.beginning - timedelta(seconds=4)).isoformat()}
     container = {"name": "worker", "image": "dask", "imageID": "", "ready": False, "restartCount": 0}
     status = {
@@ -118,9 +116,7 @@ async def test_a_wait_is_as_long_as_it_should_be_though_the_time_of_day_steps_ba
         "containerStatuses": [{**container, "state": {"terminated": ended}}],
     }
     group.pod("w4", status)
-    async with ControllerByHand(
-        controller.kubernetes, controller.kube, controller.namespace, clock=clock
-    ) as jumping:
+    async with ControllerByHand(by_hand.kubernetes, by_hand.kube, by_hand.namespace, clock=clock) as jumping:
         await jumping.look()
         requeue = await jumping.reconcile("DaskWorkerGroup", "c-default")
     assert requeue.after == 6

@@ -44,9 +44,9 @@ class Recording:
 
 
 @pytest.fixture
-async def recording(controller: ControllerByHand) -> AsyncIterator[Recording]:
-    yield Recording(controller, controller.recorder)
-    await controller.recorder.stop()
+async def recording(by_hand: ControllerByHand) -> AsyncIterator[Recording]:
+    yield Recording(by_hand, by_hand.recorder)
+    await by_hand.recorder.stop()
 
 
 def with_settings(recording: Recording, **settings: Any) -> Recording:

@@ -20,9 +20,9 @@ BUDGETS = "poddisruptionbudgets.policy"
 class Cluster:
     """A cluster, and what the API server has for it."""
 
-    def __init__(self, controller: ControllerByHand, **spec: Any) -> None:
-        self.controller = controller
-        self.uid = controller.create(cluster_body(**spec))["metadata"]["uid"]
+    def __init__(self, by_hand: ControllerByHand, **spec: Any) -> None:
+        self.controller = by_hand
+        self.uid = by_hand.create(cluster_body(**spec))["metadata"]["uid"]
 
     async def reconcile(self) -> None:
         await self.controller.look()
@@ -49,8 +49,8 @@ def pem(data: Object) -> str:
 
 class TestASecret:
     @pytest.fixture
-    def cluster(self, controller: ControllerByHand) -> Cluster:
-        return Cluster(controller, tls={})
+    def cluster(self, by_hand: ControllerByHand) -> Cluster:
+        return Cluster(by_hand, tls={})
 
     async def test_has_certificate_key_and_authority(self, cluster: Cluster) -> None:
         await cluster.reconcile()
@@ -106,40 +106,40 @@ class TestASecret:
 
 
 class TestANetworkPolicy:
-    async def test_and_a_budget_are_remembered_each(self, controller: ControllerByHand) -> None:
-        cluster = Cluster(controller, networkPolicy={}, scheduler={"disruptionBudget": {}})
+    async def test_and_a_budget_are_remembered_each(self, by_hand: ControllerByHand) -> None:
+        cluster = Cluster(by_hand, networkPolicy={}, scheduler={"disruptionBudget": {}})
         await cluster.reconcile()
         for resource in (POLICIES, BUDGETS):
-            [found] = controller.kube.list(resource, controller.namespace)
+            [found] = by_hand.kube.list(resource, by_hand.namespace)
             assert found["metadata"]["ownerReferences"][0]["uid"] == cluster.uid
-            assert controller.cache.applied(cluster.uid, found["kind"]) is not None
-        asked = [controller.asks("patch", resource.partition(".")[0]) for resource in (POLICIES, BUDGETS)]
-        begun = len(controller.kubernetes.faults.log)
+            assert by_hand.cache.applied(cluster.uid, found["kind"]) is not None
+        asked = [by_hand.asks("patch", resource.partition(".")[0]) for resource in (POLICIES, BUDGETS)]
+        begun = len(by_hand.kubernetes.faults.log)
         await cluster.reconcile()
-        later = controller.kubernetes.faults.log[begun:]
+        later = by_hand.kubernetes.faults.log[begun:]
         assert not [request for request in later if any(is_it(request) for is_it in asked)]
-        controller.cache.forget(cluster.uid)
-        assert controller.cache.applied(cluster.uid, "NetworkPolicy") is None
+        by_hand.cache.forget(cluster.uid)
+        assert by_hand.cache.applied(cluster.uid, "NetworkPolicy") is None
 
-    async def test_takes_nothing_over_that_others_have_written(self, controller: ControllerByHand) -> None:
+    async def test_takes_nothing_over_that_others_have_written(self, by_hand: ControllerByHand) -> None:
         policy = {
             "apiVersion": "networking.k8s.io/v1",
             "kind": "NetworkPolicy",
             "metadata": {"name": "c-dask"},
             "spec": {"podSelector": {"matchLabels": {"app": "mine"}}},
         }
-        controller.kube.apply(policy, controller.namespace, manager="kubectl")
-        cluster = Cluster(controller, networkPolicy={})
+        by_hand.kube.apply(policy, by_hand.namespace, manager="kubectl")
+        cluster = Cluster(by_hand, networkPolicy={})
         await cluster.reconcile()
         reason, message = cluster.condition("Stalled")
         assert "kubectl" in message, reason
-        [found] = controller.kube.list(POLICIES, controller.namespace)
+        [found] = by_hand.kube.list(POLICIES, by_hand.namespace)
         assert found["spec"]["podSelector"] == policy["spec"]["podSelector"]
-        assert controller.cache.applied(cluster.uid, "NetworkPolicy") is None
+        assert by_hand.cache.applied(cluster.uid, "NetworkPolicy") is None
 
-    async def test_of_another_owner_stays_the_others(self, controller: ControllerByHand) -> None:
-        owner = controller.kube.create(
-            {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "other"}}, controller.namespace
+    async def test_of_another_owner_stays_the_others(self, by_hand: ControllerByHand) -> None:
+        owner = by_hand.kube.create(
+            {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "other"}}, by_hand.namespace
         )
         reference = {"apiVersion": "v1", "kind": "ConfigMap", "name": "other", "controller": True}
         policy = {
@@ -150,9 +150,9 @@ class TestANetworkPolicy:
                 "ownerReferences": [{**reference, "uid": owner["metadata"]["uid"]}],
             },
         }
-        controller.kube.create(policy, controller.namespace)
-        cluster = Cluster(controller, networkPolicy={})
+        by_hand.kube.create(policy, by_hand.namespace)
+        cluster = Cluster(by_hand, networkPolicy={})
         await cluster.reconcile()
         reason, message = cluster.condition("Stalled")
         assert (reason, "ConfigMap/other" in message) == ("Refused", True)
-        assert controller.cache.applied(cluster.uid, "NetworkPolicy") is None
+        assert by_hand.cache.applied(cluster.uid, "NetworkPolicy") is None

@@ -257,9 +257,9 @@ class Story:
         return found["status"], found["reason"]
 
 
-async def running(controller: ControllerByHand, **spec: Any) -> Story:
+async def running(by_hand: ControllerByHand, **spec: Any) -> Story:
     """A job whose pod runs."""
-    story = Story(controller, **spec)
+    story = Story(by_hand, **spec)
     if "clusterRef" in spec:
         story.cluster_appears(spec["clusterRef"]["name"])
         story.scheduler_starts()

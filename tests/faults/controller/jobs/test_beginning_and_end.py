@@ -11,8 +11,8 @@ from tests.unit.controller.builders import cluster_body
 
 
 class TestStarting:
-    async def test_the_cluster_comes_first_and_is_the_jobs(self, controller: ControllerByHand) -> None:
-        story = Story(controller)
+    async def test_the_cluster_comes_first_and_is_the_jobs(self, by_hand: ControllerByHand) -> None:
+        story = Story(by_hand)
         await story.reconciles()
         assert story.log[:2] == ["patch daskjobs/status", "create daskclusters"]
         assert story.status["jobStatus"] == "ClusterCreated"
@@ -25,8 +25,8 @@ class TestStarting:
         assert story.pods == {}
         assert story.condition("Reconciling") == ("True", "SchedulerNotReady")
 
-    async def test_the_pod_starts_when_the_scheduler_is_ready(self, controller: ControllerByHand) -> None:
-        story = Story(controller)
+    async def test_the_pod_starts_when_the_scheduler_is_ready(self, by_hand: ControllerByHand) -> None:
+        story = Story(by_hand)
         await story.reconciles()
         story.scheduler_starts()
         await story.reconciles()
@@ -40,14 +40,14 @@ class TestStarting:
         assert story.status["attempts"] == 1
         assert "startTime" not in story.status
 
-    async def test_it_runs(self, controller: ControllerByHand) -> None:
-        story = await running(controller)
+    async def test_it_runs(self, by_hand: ControllerByHand) -> None:
+        story = await running(by_hand)
         assert story.status["jobStatus"] == "Running"
         assert story.status["startTime"] == story.at(5)
         assert story.condition("Ready") == ("False", "JobRunning")
 
-    async def test_it_waits_for_workers_if_asked_to(self, controller: ControllerByHand) -> None:
-        story = Story(controller, minReadyWorkers=2)
+    async def test_it_waits_for_workers_if_asked_to(self, by_hand: ControllerByHand) -> None:
+        story = Story(by_hand, minReadyWorkers=2)
         await story.reconciles()
         story.scheduler_starts()
         story.workers_are_ready(1)
@@ -59,24 +59,24 @@ class TestStarting:
         await story.reconciles()
         assert list(story.pods) == ["j-runner"]
 
-    async def test_what_the_user_sets_wins(self, controller: ControllerByHand) -> None:
+    async def test_what_the_user_sets_wins(self, by_hand: ControllerByHand) -> None:
         container = {
             "name": "job",
             "image": "dask",
             "env": [{"name": "DASK_SCHEDULER_ADDRESS", "value": "tcp://elsewhere:1"}],
             "terminationMessagePolicy": "File",
         }
-        story = await running(controller, pod={"containers": [container], "restartPolicy": "Never"})
+        story = await running(by_hand, pod={"containers": [container], "restartPolicy": "Never"})
         pod = story.pods["j-runner"]
         assert environment(pod) == {"DASK_SCHEDULER_ADDRESS": "tcp://elsewhere:1"}
         assert pod["spec"]["restartPolicy"] == "Never"
         assert pod["spec"]["containers"][0]["terminationMessagePolicy"] == "File"
 
     async def test_labels_and_annotations_flow_to_pod_and_cluster_also_later(
-        self, controller: ControllerByHand
+        self, by_hand: ControllerByHand
     ) -> None:
         story = await running(
-            controller,
+            by_hand,
             metadata={
                 "labels": {"team": "top", "who": "top"},
                 "annotations": {"note": "top", "kubectl.kubernetes.io/last-applied-configuration": "{}"},
@@ -98,8 +98,8 @@ class TestStarting:
 
 
 class TestEnding:
-    async def test_success(self, controller: ControllerByHand) -> None:
-        story = await running(controller)
+    async def test_success(self, by_hand: ControllerByHand) -> None:
+        story = await running(by_hand)
         story.passes(7)
         story.pod_ends()
         await story.reconciles()
@@ -112,14 +112,14 @@ class TestEnding:
         assert story.cluster is None
         assert list(story.pods) == ["j-runner"]
 
-    async def test_its_end_is_written_before_anything_goes(self, controller: ControllerByHand) -> None:
-        story = await running(controller)
+    async def test_its_end_is_written_before_anything_goes(self, by_hand: ControllerByHand) -> None:
+        story = await running(by_hand)
         story.pod_ends()
         await story.reconciles()
         assert story.log[-2:] == ["patch daskjobs/status", "delete daskclusters"]
 
-    async def test_a_pod_that_ended_before_anybody_saw_it_run(self, controller: ControllerByHand) -> None:
-        story = Story(controller)
+    async def test_a_pod_that_ended_before_anybody_saw_it_run(self, by_hand: ControllerByHand) -> None:
+        story = Story(by_hand)
         await story.reconciles()
         story.scheduler_starts()
         await story.reconciles()
@@ -142,15 +142,15 @@ class TestEnding:
         ],
     )
     async def test_the_cluster_goes_as_the_cleanup_policy_says(
-        self, controller: ControllerByHand, policy: str, exit_code: int, cluster_stays: bool
+        self, by_hand: ControllerByHand, policy: str, exit_code: int, cluster_stays: bool
     ) -> None:
-        story = await running(controller, cleanupPolicy=policy, backoffLimit=0)
+        story = await running(by_hand, cleanupPolicy=policy, backoffLimit=0)
         story.pod_ends(exit_code=exit_code)
         await story.reconciles()
         assert (story.cluster is not None) == cluster_stays
 
-    async def test_the_job_goes_after_its_time_to_live(self, controller: ControllerByHand) -> None:
-        story = await running(controller, ttlSecondsAfterFinished=60)
+    async def test_the_job_goes_after_its_time_to_live(self, by_hand: ControllerByHand) -> None:
+        story = await running(by_hand, ttlSecondsAfterFinished=60)
         story.pod_ends()
         await story.reconciles()
         assert story.requeue.after == 60
@@ -161,17 +161,15 @@ class TestEnding:
         await story.reconciles()
         assert story.job is None
 
-    async def test_nothing_is_done_for_a_job_that_is_being_deleted(
-        self, controller: ControllerByHand
-    ) -> None:
-        story = Story(controller, metadata={"finalizers": ["tests.example.com/hold"]})
+    async def test_nothing_is_done_for_a_job_that_is_being_deleted(self, by_hand: ControllerByHand) -> None:
+        story = Story(by_hand, metadata={"finalizers": ["tests.example.com/hold"]})
         story.kube.delete(JOBS, "j", story.namespace)
         await story.reconciles()
         assert story.cluster is None
         assert story.pods == {}
 
-    async def test_nothing_changes_a_finished_job(self, controller: ControllerByHand) -> None:
-        story = await running(controller)
+    async def test_nothing_changes_a_finished_job(self, by_hand: ControllerByHand) -> None:
+        story = await running(by_hand)
         story.pod_ends()
         await story.reconciles()
         before = story.status

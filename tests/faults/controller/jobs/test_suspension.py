@@ -8,8 +8,8 @@ from tests.faults.controller.jobs.story import Story, running
 from tests.harness.by_hand import ControllerByHand
 
 
-async def test_nothing_is_made_while_suspended(controller: ControllerByHand) -> None:
-    story = Story(controller, suspend=True)
+async def test_nothing_is_made_while_suspended(by_hand: ControllerByHand) -> None:
+    story = Story(by_hand, suspend=True)
     await story.reconciles()
     assert story.cluster is None
     assert story.status["jobStatus"] == "JobCreated"
@@ -20,8 +20,8 @@ async def test_nothing_is_made_while_suspended(controller: ControllerByHand) -> 
     assert story.condition("Suspended") == ("False", "JobResumed")
 
 
-async def test_pods_go_after_the_status_says_why(controller: ControllerByHand) -> None:
-    story = await running(controller)
+async def test_pods_go_after_the_status_says_why(by_hand: ControllerByHand) -> None:
+    story = await running(by_hand)
     story.user_sets(suspend=True)
     await story.reconciles()
     told, *gone = story.log[-3:]
@@ -35,9 +35,9 @@ async def test_pods_go_after_the_status_says_why(controller: ControllerByHand) -
 
 
 async def test_a_suspended_job_is_resumed_without_a_failure_and_its_deadline_starts_anew(
-    controller: ControllerByHand,
+    by_hand: ControllerByHand,
 ) -> None:
-    story = await running(controller, backoffLimit=0, activeDeadlineSeconds=60)
+    story = await running(by_hand, backoffLimit=0, activeDeadlineSeconds=60)
     story.passes(50)
     story.user_sets(suspend=True)
     await story.reconciles()
@@ -61,9 +61,9 @@ async def test_a_suspended_job_is_resumed_without_a_failure_and_its_deadline_sta
 
 @pytest.mark.parametrize("policy", ["Never", "OnFailure"])
 async def test_a_pod_that_is_stopped_by_a_suspension_has_not_failed(
-    controller: ControllerByHand, policy: str
+    by_hand: ControllerByHand, policy: str
 ) -> None:
-    story = await running(controller, backoffLimit=0, pod={"restartPolicy": policy})
+    story = await running(by_hand, backoffLimit=0, pod={"restartPolicy": policy})
     story.pod_takes_its_time()
     story.user_sets(suspend=True)
     await story.reconciles()
@@ -84,8 +84,8 @@ async def test_a_pod_that_is_stopped_by_a_suspension_has_not_failed(
     assert story.status["attempts"] == 2
 
 
-async def test_a_cluster_that_is_not_the_jobs_stays(controller: ControllerByHand) -> None:
-    story = await running(controller, clusterRef={"name": "existing"})
+async def test_a_cluster_that_is_not_the_jobs_stays(by_hand: ControllerByHand) -> None:
+    story = await running(by_hand, clusterRef={"name": "existing"})
     story.user_sets(suspend=True)
     await story.reconciles()
     assert story.pods == {}
