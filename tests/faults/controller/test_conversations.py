@@ -131,12 +131,12 @@ async def talk(scheduler: Scheduler) -> AsyncIterator[Talk]:
 
 
 async def test_an_answer_gives_the_object_its_turn(talk: Talk) -> None:
-    assert talk.workers("s") is None
+    assert talk.last(Ask.WORKERS, scheduler_pod("s")) is None
     talk.begin(Ask.WORKERS)
     assert talk.turns == []
     await talk.until_turns(1)
     assert talk.turns == [GROUP]
-    answer = talk.workers("s")
+    answer = talk.last(Ask.WORKERS, scheduler_pod("s"))
     assert answer is not None
     assert answer.value == (worker("10.0.0.1:1", can_drain=True),)
     assert answer.at == 0
@@ -155,16 +155,16 @@ async def test_a_question_is_asked_once_for_all_that_want_to_know(talk: Talk, sc
 
 async def test_demand_is_remembered_until_its_scheduler_is_gone(talk: Talk) -> None:
     await talk.hear(Ask.DEMAND, key=Key("DaskAutoscaler", "default", "a"), uid="autoscaler")
-    answer = talk.demand("s")
+    answer = talk.last(Ask.DEMAND, scheduler_pod("s"))
     assert answer is not None
     assert answer.value == Demand(7, needs=())
     talk.forget("s")
-    assert talk.demand("s") is None
+    assert talk.last(Ask.DEMAND, scheduler_pod("s")) is None
 
 
 async def test_a_busy_scheduler_has_not_been_idle(talk: Talk) -> None:
     await talk.hear(Ask.IDLE, uid="cluster")
-    answer = talk.idleness("s")
+    answer = talk.last(Ask.IDLE, scheduler_pod("s"))
     assert answer is not None
     assert (answer.value, answer.problem) == (None, Problem.NONE)
 
@@ -183,7 +183,7 @@ async def test_why_there_is_no_answer_is_remembered(
 ) -> None:
     scheduler.error = error
     await talk.hear(Ask.WORKERS)
-    answer = talk.workers("s")
+    answer = talk.last(Ask.WORKERS, scheduler_pod("s"))
     assert answer is not None
     assert (answer.problem, word in answer.message) == (problem, True)
     assert talk.turns == [GROUP]
@@ -220,7 +220,7 @@ class TestRetiring:
     async def test_what_the_scheduler_said_before_is_no_longer_relied_on(self, talk: Talk) -> None:
         await talk.hear(Ask.WORKERS)
         await talk.hear(self.both)
-        assert talk.workers("s") is None
+        assert talk.last(Ask.WORKERS, scheduler_pod("s")) is None
 
     async def test_a_call_that_failed_decides_nothing(self, talk: Talk, scheduler: Scheduler) -> None:
         scheduler.error = says(503)
@@ -334,7 +334,7 @@ async def test_stopping_asks_no_more(talk: Talk, scheduler: Scheduler) -> None:
     talk.begin(Ask.WORKERS)
     await scheduler.until_asked(1)
     await talk.stop()
-    assert talk.workers("s") is None
+    assert talk.last(Ask.WORKERS, scheduler_pod("s")) is None
     assert scheduler.asked == [("workers",)]
 
 
@@ -367,8 +367,8 @@ async def test_what_a_late_answer_told_of_those_that_are_gone_is_swept_away(
         talk.begin(retire, of=f"t{number}", uid=f"g{number}")
     await talk.until_turns(20)
     talk.sweep({"s7", "g7"}.__contains__)
-    assert talk.workers("s7") is not None
-    assert talk.workers("s8") is None
+    assert talk.last(Ask.WORKERS, scheduler_pod("s7")) is not None
+    assert talk.last(Ask.WORKERS, scheduler_pod("s8")) is None
     assert talk.retirement("g7").done == frozenset()
     talk.sweep(lambda uid: False)
     await talk.stop()
