@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Self
 
@@ -13,7 +12,7 @@ from dask_k8s_controller.kubernetes.connection import Connection, connect
 from dask_k8s_controller.kubernetes.resources import PODS, SERVICES, WATCHED, Key
 from dask_k8s_controller.operator import Operator
 from dask_k8s_controller.runtime.queue import Requeue
-from dask_k8s_controller.settings import Settings
+from dask_k8s_controller.settings import Limits, Settings
 from dask_k8s_controller.watching.watches import Listing
 from dask_k8s_credentials import load
 from dask_k8s_local import LocalKubernetes
@@ -21,10 +20,9 @@ from dask_k8s_local.api import Request
 from dask_k8s_models import labels
 from tests.conftest import a_namespace
 from tests.harness.clocks import ManualClock
-from tests.harness.hasty import HASTY
 from tests.harness.kube import Kube, Object
 
-SETTINGS = replace(Settings(), limits=replace(HASTY.limits, attempts=1), patience=HASTY.patience)
+SETTINGS = Settings(limits=Limits(attempts=1))
 """What users get, but each request is tried once."""
 
 
