@@ -1,4 +1,4 @@
-"""The node controller: notices nodes that are lost, and evicts their pods.
+"""The node controller: notices nodes that are lost or cordoned, and evicts pods that don't tolerate a taint.
 
 See https://kubernetes.io/docs/concepts/architecture/nodes/#node-controller and
 https://kubernetes.io/docs/concepts/scheduling-eviction/taint-and-toleration/#taint-based-evictions.
@@ -13,7 +13,7 @@ from dask_k8s_local.interfaces import Api, ApiError, EventType, Object
 from dask_k8s_local.node.background import Background, follow
 from dask_k8s_local.node.events import Recorder
 from dask_k8s_local.node.heartbeat import LEASE_NAMESPACE, LEASES
-from dask_k8s_local.node.scheduling.fit import tolerates
+from dask_k8s_local.node.scheduling.taints import UNSCHEDULABLE, tolerates
 from dask_k8s_local.node.times import now, timestamp
 
 logger = logging.getLogger(__name__)
@@ -28,6 +28,8 @@ EVICTION_MESSAGE = "Taint manager: deleting due to NoExecute taint"
 
 class NodeLifecycle:
     """Marks a node ``Ready=Unknown`` when its Lease isn't renewed, taints it, then evicts its pods.
+
+    A node that is cordoned gets the taint that says so, and loses it with the cordon.
 
     Parameters
     ----------
@@ -46,7 +48,7 @@ class NodeLifecycle:
         self._nodes: dict[str, Object] = {}
         self._pods: dict[str, Object] = {}
         self._missed: dict[str, int] = {}
-        self._evictions: dict[str, asyncio.Task[None]] = {}
+        self._evictions: dict[str, tuple[float, asyncio.Task[None]]] = {}
 
     async def start(self) -> None:
         for resource, handle in (
@@ -72,6 +74,8 @@ class NodeLifecycle:
             return
         self._nodes[name] = node
         self._missed.setdefault(name, 0)
+        if bool(node["spec"].get("unschedulable")) != _is_tainted(node, UNSCHEDULABLE):
+            self._background.spawn(self._follow_cordon(node), f"cordon of {name}")
         for pod in self._pods_of(name):
             self._plan_eviction(pod)
 
@@ -100,9 +104,9 @@ class NodeLifecycle:
                 self._missed[name] += 1
                 is_lost = self._missed[name] > TICKS
                 try:
-                    if is_lost and not _is_tainted(node):
+                    if is_lost and not _is_tainted(node, UNREACHABLE):
                         await self._lose(node)
-                    elif not is_lost and _is_tainted(node):
+                    elif not is_lost and _is_tainted(node, UNREACHABLE):
                         await self._find(node)
                 except ApiError as error:
                     logger.warning("node %s: %s", name, error.message)
@@ -135,6 +139,19 @@ class NodeLifecycle:
         taints = [taint for taint in node["spec"]["taints"] if taint["key"] != UNREACHABLE]
         await self._api.patch("nodes", None, node["metadata"]["name"], {"spec": {"taints": taints}})
 
+    async def _follow_cordon(self, node: Object) -> None:
+        metadata, spec = node["metadata"], node["spec"]
+        taints = [taint for taint in spec.get("taints") or [] if taint["key"] != UNSCHEDULABLE]
+        if spec.get("unschedulable"):
+            taints.append({"key": UNSCHEDULABLE, "effect": "NoSchedule", "timeAdded": timestamp(now())})
+        version = {"uid": metadata["uid"], "resourceVersion": metadata["resourceVersion"]}
+        try:
+            patch = {"metadata": version, "spec": {"taints": taints or None}}
+            await self._api.patch("nodes", None, metadata["name"], patch)
+        except ApiError as error:
+            if error.code not in (404, 409):  # It has changed: the watch tells.
+                raise
+
     async def _mark_unready(self, pod: Object) -> None:
         status = pod.get("status") or {}
         conditions = [dict(condition) for condition in status.get("conditions") or []]
@@ -162,11 +179,13 @@ class NodeLifecycle:
         wait = None if node is None or is_over else seconds_to_eviction(pod, node)
         if wait is None or pod["metadata"].get("deletionTimestamp"):
             self._forget_eviction(uid)
-        elif uid not in self._evictions:
-            self._evictions[uid] = self._background.spawn(self._evict(uid, wait * self._scale), "eviction")
+        elif uid not in self._evictions or self._evictions[uid][0] != wait:
+            self._forget_eviction(uid)
+            task = self._background.spawn(self._evict(uid, wait * self._scale), "eviction")
+            self._evictions[uid] = wait, task
 
     def _forget_eviction(self, uid: str) -> None:
-        task = self._evictions.pop(uid, None)
+        _, task = self._evictions.pop(uid, (0.0, None))
         if task is not None:
             task.cancel()
 
@@ -225,5 +244,5 @@ def seconds_to_eviction(pod: Object, node: Object) -> float | None:
     return min(waits, default=None)
 
 
-def _is_tainted(node: Object) -> bool:
-    return any(taint["key"] == UNREACHABLE for taint in (node.get("spec") or {}).get("taints") or [])
+def _is_tainted(node: Object, key: str) -> bool:
+    return any(taint["key"] == key for taint in (node.get("spec") or {}).get("taints") or [])

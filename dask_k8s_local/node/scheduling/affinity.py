@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 
 from dask_k8s_local.interfaces import Object
 from dask_k8s_local.node.scheduling.requirements import labels_of, matches_affinity, matches_selector
+from dask_k8s_local.node.scheduling.taints import refusal_by_taint
 from dask_k8s_local.node.scheduling.use import NodeUse
 
 Uses = Mapping[str, NodeUse]
@@ -32,7 +33,7 @@ def _spread_misfit(pod: Object, use: NodeUse, uses: Uses) -> str:
         counts: dict[str, int] = {}
         for other in uses.values():
             domain = labels_of(other.node).get(key)
-            if domain is not None and matches_affinity(pod["spec"], other.node):
+            if domain is not None and _counts(pod["spec"], other.node, constraint):
                 counts.setdefault(domain, 0)
                 counts[domain] += sum(_is_spread_with(pod, each, constraint) for each in other.pods.values())
         if counts[labels_of(use.node)[key]] + 1 - min(counts.values()) > constraint["maxSkew"]:
@@ -40,10 +41,17 @@ def _spread_misfit(pod: Object, use: NodeUse, uses: Uses) -> str:
     return ""
 
 
+def _counts(spec: Object, node: Object, constraint: Object) -> bool:
+    """Whether pods are spread over a node, too."""
+    honors = constraint.get("nodeTaintsPolicy") == "Honor"
+    return matches_affinity(spec, node) and not (honors and refusal_by_taint(spec, node))
+
+
 def _is_spread_with(pod: Object, other: Object, constraint: Object) -> bool:
     keys = constraint.get("matchLabelKeys") or []
     return (
-        other["metadata"].get("namespace") == pod["metadata"].get("namespace")
+        not other["metadata"].get("deletionTimestamp")
+        and other["metadata"].get("namespace") == pod["metadata"].get("namespace")
         and matches_selector(constraint.get("labelSelector"), labels_of(other))
         and all(labels_of(other).get(key) == labels_of(pod).get(key) for key in keys)
     )

@@ -11,6 +11,7 @@ from dask_k8s_local.interfaces import Object
 from dask_k8s_local.node.amounts import Resources, pod_requests
 from dask_k8s_local.node.scheduling.affinity import Uses, placement_misfit
 from dask_k8s_local.node.scheduling.requirements import matches_affinity
+from dask_k8s_local.node.scheduling.taints import refusal_by_taint
 from dask_k8s_local.node.scheduling.use import NodeUse
 
 Port = tuple[str, int]
@@ -31,11 +32,8 @@ def misfit(pod: Object, use: NodeUse, uses: Uses) -> Misfit | None:
     """
     node = use.node
     spec = pod["spec"]
-    if node.get("spec", {}).get("unschedulable") and not _tolerates_unschedulable(spec):
-        return Misfit(("node(s) were unschedulable",))
-    taint = untolerated_taint(spec, node, effects=("NoSchedule", "NoExecute"))
-    if taint is not None:
-        return Misfit((f"node(s) had untolerated taint {{{taint['key']}: {taint.get('value') or ''}}}",))
+    if refusal := refusal_by_taint(spec, node):
+        return Misfit((refusal,))
     if not matches_affinity(spec, node):
         return Misfit(("node(s) didn't match Pod's node affinity/selector",))
     wanted = _host_ports(pod)
@@ -66,29 +64,6 @@ def unschedulable_message(misfits: Iterable[Misfit]) -> str:
     return (
         f"0/{count} nodes are available: {summary}. preemption: 0/{count} nodes are available: {preemption}."
     )
-
-
-def untolerated_taint(spec: Object, node: Object, effects: tuple[str, ...]) -> Object | None:
-    for taint in (node.get("spec") or {}).get("taints") or []:
-        if taint["effect"] in effects and not any(tolerates(t, taint) for t in spec.get("tolerations") or []):
-            found: Object = taint
-            return found
-    return None
-
-
-def tolerates(toleration: Object, taint: Object) -> bool:
-    if toleration.get("effect") and toleration["effect"] != taint["effect"]:
-        return False
-    if toleration.get("key") and toleration["key"] != taint["key"]:
-        return False
-    if toleration.get("operator", "Equal") == "Exists":
-        return True
-    return bool(toleration.get("key")) and (toleration.get("value") or "") == (taint.get("value") or "")
-
-
-def _tolerates_unschedulable(spec: Object) -> bool:
-    taint = {"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}
-    return any(tolerates(toleration, taint) for toleration in spec.get("tolerations") or [])
 
 
 def _host_ports(pod: Object) -> set[Port]:

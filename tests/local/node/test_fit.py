@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from dask_k8s_local.node.amounts import pod_requests
-from dask_k8s_local.node.scheduling.fit import Misfit, tolerates, unschedulable_message
+from dask_k8s_local.node.scheduling.fit import Misfit, unschedulable_message
+from dask_k8s_local.node.scheduling.taints import tolerates
 
 TAINT = {"key": "gpu", "value": "yes", "effect": "NoSchedule"}
 
