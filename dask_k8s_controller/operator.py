@@ -9,6 +9,8 @@ from typing import Any
 
 from dask_k8s_controller.autoscaler.kind import AUTOSCALER
 from dask_k8s_controller.cache.cache import Cache
+from dask_k8s_controller.cache.leaving import Taint
+from dask_k8s_controller.cache.objects import Node
 from dask_k8s_controller.cluster.kind import CLUSTER
 from dask_k8s_controller.job.kind import JOB
 from dask_k8s_controller.kubernetes.api import Api
@@ -16,6 +18,7 @@ from dask_k8s_controller.kubernetes.connection import Connection, log_in
 from dask_k8s_controller.kubernetes.executor import Executor
 from dask_k8s_controller.kubernetes.recorder import EventRecorder
 from dask_k8s_controller.kubernetes.resources import (
+    NODES,
     PODS,
     WATCHED,
     Key,
@@ -107,6 +110,7 @@ class Operator:
         self._lease: LeaderLease | None = None
         self._lease_api: Api | None = None
         self._sweeping: Timer | None = None
+        self._announced: dict[str, tuple[Taint, ...]] = {}
         self.trusts_env = False
 
     async def start(self, taken_port: int | None = None) -> None:
@@ -183,8 +187,15 @@ class Operator:
         uid, store = metadata.get("uid") or "", self.cache.store(kind)
         if event == "DELETED":
             store.forget(uid, metadata.get("resourceVersion") or "")
-        elif (changed := store.get(uid)) is not None:
+        elif (changed := store.get(uid)) is not None and (kind != NODES.kind or self._is_news(changed)):
             self._enqueue(changed)
+
+    def _is_news(self, node: Node) -> bool:
+        """Whether a node's end is announced now, or no longer: its heartbeats concern nobody."""
+        before = self._announced.pop(node.meta.uid, ())
+        if node.announcements:
+            self._announced[node.meta.uid] = node.announcements
+        return before != node.announcements
 
     def list_begins(self, listing: Listing) -> int:
         """Return a mark: what was known before it is as the list will say."""
@@ -212,6 +223,7 @@ class Operator:
 
     def _gone(self, gone: Any) -> None:
         self.reconciler.forget(gone.meta.uid)
+        self._announced.pop(gone.meta.uid, None)
         if gone.kind == PODS.kind and gone.meta.owner is not None:
             self.conversations.forget_pod(gone.meta.owner.uid, gone.meta.uid)
         self._enqueue(gone)

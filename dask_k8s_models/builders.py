@@ -90,7 +90,9 @@ def make_cluster_spec(
     Returns
     -------
     dict
-        A manifest.
+        A manifest. It has no ``disruptionBudget``: workers that are evicted together lose nothing, and with a
+        budget a drain takes as long as it takes to replace them one after the other. Set ``{}`` in
+        ``spec.worker``, or ``spec.scheduler``, for one.
 
     Raises
     ------

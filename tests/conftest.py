@@ -98,9 +98,9 @@ def pytest_collection_finish() -> None:
 def kubeconfig(request: pytest.FixtureRequest) -> Iterator[Path]:
     """The kubeconfig of the Kubernetes under test, which KUBECONFIG names meanwhile."""
     if is_local(request.config):
-        from dask_k8s_local import LocalKubernetes
+        from dask_k8s_local import LocalKubernetes, Node
 
-        with LocalKubernetes(addons=()) as kubernetes:
+        with LocalKubernetes(addons=(), nodes=[Node(), Node("other")]) as kubernetes:
             yield kubernetes.kubeconfig
         return
     if request.config.getoption("--kubernetes") == "kind":

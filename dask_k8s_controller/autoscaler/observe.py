@@ -103,7 +103,8 @@ def _groups_of(pods: tuple[Pod, ...]) -> frozenset[str]:
 
 def _with_pods(cache: Cache, group: WorkerGroup) -> GroupOfWorkers:
     pods = cache.find(Pod, "group", group.meta.namespace, group.name)
-    return GroupOfWorkers(group, tuple(pod for pod in pods if pod.meta.is_child_of(group.meta.uid)))
+    own = tuple(pod for pod in pods if pod.meta.is_child_of(group.meta.uid))
+    return GroupOfWorkers(group, own, cache.leaving(own))
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,8 @@ class GroupOfWorkers:
 
     group: WorkerGroup
     pods: tuple[Pod, ...] = ()
+    leaving: frozenset[str] = frozenset()
+    """Uids of the pods whose nodes are about to go."""
 
     @property
     def live(self) -> tuple[Pod, ...]:
@@ -127,6 +130,12 @@ class GroupOfWorkers:
     def ready(self) -> tuple[Pod, ...]:
         """The live pods that are ready."""
         return tuple(pod for pod in self.live if pod.is_ready)
+
+    @property
+    def lasting(self) -> int:
+        """How many pods are ready; those whose nodes are about to go count until they have a successor."""
+        staying = sum(pod.meta.uid not in self.leaving for pod in self.ready)
+        return min(len(self.ready), max(staying, self.group.replicas))
 
 
 @dataclass(frozen=True)

@@ -207,11 +207,11 @@ def _load(
     )
     per_pod = _workers_per_pod(observed, target)
     # What is on its way out does its part of the demand until it goes, and needs no successor.
-    leaving = max(0, len(target.ready) - observed.replicas) * per_pod
+    leaving = max(0, target.lasting - observed.replicas) * per_pod
     there = coming = leaving
     for other in (other for other in observed.others if other.group.name in sharing):
         ratio = _workers_per_pod(observed, other)
-        ready = len(other.ready)
+        ready = other.lasting
         stuck = sum(problem_of(pod) is not None for pod in other.live if not pod.is_ready)
         there += ready * ratio
         coming += max(ready, other.group.replicas - stuck) * ratio

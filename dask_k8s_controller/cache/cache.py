@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from dask_k8s_controller.cache.certificate import Certificate
-from dask_k8s_controller.cache.objects import By, Meta, Pod, Service
+from dask_k8s_controller.cache.objects import LEAVING, By, Meta, Node, Pod, Service
 from dask_k8s_controller.cache.store import HasMeta, Store
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class Cache:
     Parameters
     ----------
     parsers : mapping
-        How objects of our own kinds are made of their JSON; pods and Services are known.
+        How objects of our own kinds are made of their JSON; pods, Services and nodes are known.
     clock : Clock
         The time.
     answers : Conversations
@@ -46,7 +46,12 @@ class Cache:
         self._clock = clock
         self._stores: dict[str, Store[Any]] = {
             kind: Store(parse, lambda facts: facts.index(), self._is_gone)
-            for kind, parse in {**parsers, Pod.kind: Pod.of, Service.kind: Service.of}.items()
+            for kind, parse in {
+                **parsers,
+                Pod.kind: Pod.of,
+                Service.kind: Service.of,
+                Node.kind: Node.of,
+            }.items()
         }
         self._undecided: dict[str, dict[str, float]] = {}
         self._taken: dict[By, float] = {}
@@ -126,6 +131,18 @@ class Cache:
         store = self._stores[Pod.kind]
         labelled = store.find(By(what, owner.namespace, value, more))
         return newest((*labelled, *store.find(By("owner", owner.namespace, owner.uid))))
+
+    def on_node(self, node: Node) -> tuple[Pod, ...]:
+        """Return the pods that are bound to a node."""
+        return tuple(pod for pod in self._stores[Pod.kind] if pod.node == node.meta.name)
+
+    def leaving(self, pods: Iterable[Pod]) -> frozenset[str]:
+        """Return the uids of the pods whose nodes are about to go."""
+        nodes = {node.meta.name: node for node in self._stores[Node.kind].find(LEAVING)}
+        if not nodes:
+            return frozenset()
+        bound = ((pod, nodes.get(pod.node)) for pod in pods)
+        return frozenset(pod.meta.uid for pod, node in bound if node is not None and node.is_left_by(pod))
 
     def is_taken(self, namespace: str, name: str) -> bool:
         """Whether a pod that isn't Dask's was found to have a name."""

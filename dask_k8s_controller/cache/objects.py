@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, ClassVar, NamedTuple
 
+from dask_k8s_controller.cache.leaving import Taint, Toleration, announcements, tolerations
 from dask_k8s_models import labels, pods
 
 JsonObject = Mapping[str, Any]
@@ -158,6 +159,10 @@ class Pod:
     restart_policy: str = "Always"
     main: str = ""
     """The name of the container that runs Dask; the others are its sidecars."""
+    node: str = ""
+    """Where it is bound to."""
+    tolerations: tuple[Toleration, ...] = ()
+    """Of its tolerations those that may be about a node's end."""
 
     @classmethod
     def of(cls, body: JsonObject) -> Pod:
@@ -185,6 +190,8 @@ class Pod:
             ended=_ended(status.get("containerStatuses") or ()),
             restart_policy=spec.get("restartPolicy") or "Always",
             main=pods.main_container(spec, component, meta.annotations).get("name") or "",
+            node=sys.intern(spec.get("nodeName") or ""),
+            tolerations=tolerations(spec),
         )
 
     def index(self) -> Iterable[By]:
@@ -302,3 +309,36 @@ class Service:
     def index(self) -> Iterable[By]:
         """Return the key by which the Service is found: its name."""
         yield By("name", self.meta.namespace, self.meta.name)
+
+
+@dataclass(frozen=True)
+class Node:
+    """A node, of which no more is kept than whether it is about to go: its status changes all the time."""
+
+    kind: ClassVar[str] = "Node"
+
+    meta: Meta
+    announcements: tuple[Taint, ...] = ()
+    """The taints by which its end is announced; none while it stays."""
+
+    @classmethod
+    def of(cls, body: JsonObject) -> Node:
+        """Parse a Node."""
+        metadata = body["metadata"]
+        meta = Meta(metadata["name"], "", metadata["uid"], metadata.get("resourceVersion") or "")
+        return cls(meta, announcements(body.get("spec") or {}))
+
+    def index(self) -> Iterable[By]:
+        """Return the key by which nodes that are about to go are found."""
+        if self.announcements:
+            yield LEAVING
+
+    def is_left_by(self, pod: Pod) -> bool:
+        """Whether a pod of this node has to go elsewhere, as nothing like it would be bound to the node."""
+        return any(
+            not any(toleration.covers(taint) for toleration in pod.tolerations)
+            for taint in self.announcements
+        )
+
+
+LEAVING = By("leaving", "", "")

@@ -12,7 +12,7 @@ from urllib.parse import quote
 from dask_k8s_controller.autoscaler.spec import Autoscaler
 from dask_k8s_controller.cache.cache import Cache
 from dask_k8s_controller.cache.certificate import Certificate
-from dask_k8s_controller.cache.objects import Meta, Owner, Pod, Service, Sought
+from dask_k8s_controller.cache.objects import Meta, Node, Owner, Pod, Service, Sought
 from dask_k8s_controller.cluster.spec import Cluster
 from dask_k8s_controller.kubernetes.resources import DISRUPTION_BUDGETS, NETWORK_POLICIES, Key
 from dask_k8s_controller.plans.actions import Ask
@@ -43,6 +43,7 @@ def observe(cache: Cache, key: Key) -> ObservedCluster | None:
         service=cache.get(Service, namespace, names.scheduler(name)),
         groups=cache.find(WorkerGroup, "cluster", namespace, name),
         autoscaled=cache.summary(Autoscaler, autoscaled_groups, "cluster", namespace, name),
+        scheduler_leaves=scheduler is not None and bool(cache.leaving([scheduler])),
         idle=cache.answers.last(Ask.IDLE, scheduler),
         endpoint=endpoint_of(cache, cluster),
         certificate=cache.certificate(cluster.meta.uid)
@@ -71,6 +72,9 @@ def keys(cache: Cache, changed: Any) -> Iterable[Key]:
             yield Key(Cluster.kind, namespace, meta.labels.get(labels.CLUSTER_NAME, ""))
         case Pod(meta=Meta(owner=Owner(kind=Cluster.kind, name=name))):
             yield Key(Cluster.kind, namespace, name)
+        case Node():
+            for pod in cache.on_node(changed):
+                yield from keys(cache, pod)
 
 
 def autoscaled_groups(autoscalers: tuple[Autoscaler, ...]) -> frozenset[str]:
@@ -164,6 +168,8 @@ class ObservedCluster(Observed[Cluster]):
     """Names of the groups that a DaskAutoscaler targets."""
     runners: tuple[Pod, ...] = ()
     """Pods of jobs that use the cluster."""
+    scheduler_leaves: bool = False
+    """The node of the scheduler's pod is about to go."""
     idle: Answer[float] | None = None
     """For how many seconds the scheduler had been idle when it said so; a value of None: it was busy."""
     workers: Answer[tuple[Worker, ...]] | None = None

@@ -70,6 +70,7 @@ def status(observed: ObservedCluster, plan: ClusterPlan, outcome: Outcome) -> St
         workers,
         Condition("Suspended", cluster.is_suspended, "Suspended" if cluster.is_suspended else "NotSuspended"),
         *([certificate_condition(observed, moment(tls.get("notAfter")))] if tls else []),
+        *_scheduler_leaves(observed),
     )
     desired: Status = {
         "phase": _phase(observed),
@@ -111,9 +112,26 @@ def _tls(observed: ObservedCluster, spec: TLSSpec | None) -> dict[str, str]:
     return observed.certificate.as_status() if observed.certificate else {}
 
 
+NODE_LEAVING = "SchedulerNodeLeaving"
+
+
+def _scheduler_leaves(observed: ObservedCluster) -> list[Condition]:
+    """Say that the scheduler's node is about to go; nothing unless that is so, or was."""
+    scheduler = observed.scheduler
+    if scheduler is not None and observed.scheduler_leaves:
+        message = (
+            f"The node {scheduler.node} is about to go. The pod {scheduler.name} will be evicted with it and "
+            "made again elsewhere, but what its workers hold and compute is lost then. Finish or save what "
+            f"matters; `kubectl delete pod {scheduler.name}` has it made again elsewhere at once."
+        )
+        return [Condition(NODE_LEAVING, True, NODE_LEAVING, message)]
+    was_told = any(item["type"] == NODE_LEAVING for item in observed.cluster.status.get("conditions") or ())
+    return [Condition(NODE_LEAVING, False, "SchedulerNodeStays")] if was_told else []
+
+
 def notices(observed: ObservedCluster, plan: ClusterPlan, outcome: Outcome, status: Status) -> list[Notice]:
     """Find what is worth an Event."""
-    return changes(observed.cluster.status, status)
+    return changes(observed.cluster.status, status, NODE_LEAVING)
 
 
 def _phase(observed: ObservedCluster) -> str:

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 @dataclass(frozen=True)
 class Resource:
-    """A namespaced kind of objects as the API server calls it."""
+    """A kind of objects as the API server calls it."""
 
     group: str
     version: str
@@ -39,6 +39,7 @@ class Resource:
 
 PODS = Resource("", "v1", "pods", "Pod")
 SERVICES = Resource("", "v1", "services", "Service")
+NODES = Resource("", "v1", "nodes", "Node")
 SECRETS = Resource("", "v1", "secrets", "Secret")
 NETWORK_POLICIES = Resource("networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy")
 DISRUPTION_BUDGETS = Resource("policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget")
@@ -49,7 +50,10 @@ GROUPS = Resource("kubernetes.dask.org", "v1", "daskworkergroups", "DaskWorkerGr
 JOBS = Resource("kubernetes.dask.org", "v1", "daskjobs", "DaskJob")
 AUTOSCALERS = Resource("kubernetes.dask.org", "v1", "daskautoscalers", "DaskAutoscaler")
 
-WATCHED = (CLUSTERS, GROUPS, JOBS, AUTOSCALERS, PODS, SERVICES)
+WATCHED = (CLUSTERS, GROUPS, JOBS, AUTOSCALERS, PODS, SERVICES, NODES)
+
+OPTIONAL = frozenset({NODES})
+"""What of them is watched where that is allowed, and done without elsewhere."""
 
 BY_KIND = {
     resource.kind: resource

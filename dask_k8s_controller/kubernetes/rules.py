@@ -91,6 +91,13 @@ RIGHTS: dict[str, tuple[Right, ...]] = {
     ),
     "All kinds": (
         Right("", "events", ("create",), "what happened, for `kubectl describe`"),
+        Right(
+            "",
+            "nodes",
+            FOLLOW,
+            "nodes that are about to go, whose workers are replaced before",
+            Where.CLUSTER,
+        ),
         Right("", "namespaces", FOLLOW, "namespaces that come and go", Where.CLUSTER),
         Right(
             "apiextensions.k8s.io",

@@ -16,19 +16,22 @@ class Notice:
     is_warning: bool = False
 
 
-def changes(previous: Mapping[str, Any], present: Mapping[str, Any]) -> list[Notice]:
+def changes(previous: Mapping[str, Any], present: Mapping[str, Any], *warnings: str) -> list[Notice]:
     """Find what is worth an Event in the step from one status to the next.
 
     Parameters
     ----------
     previous, present : mapping
         The two statuses.
+    *warnings : str
+        Types of conditions that warn of something when they become true.
     """
     before, now = _conditions(previous), _conditions(present)
-    found = []
-    if _turned(before, now, "Stalled", "True"):
-        stalled = now["Stalled"]
-        found.append(Notice(stalled["reason"], stalled["message"], is_warning=True))
+    found = [
+        Notice(now[name]["reason"], now[name]["message"], is_warning=True)
+        for name in ("Stalled", *warnings)
+        if _turned(before, now, name, "True")
+    ]
     if _turned(before, now, "Ready", "True"):
         found.append(Notice("Ready", now["Ready"]["message"]))
     elif before.get("Ready", {}).get("status") == "True" and _turned(before, now, "Ready", "False"):

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from dask_k8s_controller.cache.cache import Cache
-from dask_k8s_controller.kubernetes.resources import AUTOSCALERS, CLUSTERS, GROUPS, JOBS
+from dask_k8s_controller.kubernetes.resources import AUTOSCALERS, CLUSTERS, GROUPS, JOBS, NODES
 from dask_k8s_controller.runtime.metrics import Metrics
 from dask_k8s_controller.runtime.queue import WorkQueue
 
@@ -44,6 +44,11 @@ def add_gauges(metrics: Metrics, cache: Cache, queue: WorkQueue) -> None:
         "Objects that wait for a person, by their condition Stalled.",
         "kind",
         values=lambda: stalled_by_kind(cache),
+    )
+    metrics.read(
+        "nodes_seen",
+        "Nodes that the controller sees: none where it may not list them.",
+        values=lambda: {(): len(cache.store(NODES.kind))},
     )
     metrics.read(
         "workers_wanted",

@@ -29,6 +29,9 @@ TIME_LIMIT = 30.0
 RETRY = 10.0
 """Seconds between looks whether what was refused is allowed by now."""
 
+RETRY_OPTIONAL = 6.0
+"""How many times as long it is where the controller can do without."""
+
 Object = dict[str, Any]
 
 
@@ -152,7 +155,7 @@ class WatchSession:
                 return response
             response.release()
         while self._watches.is_refused(listing):
-            await asyncio.sleep(RETRY)
+            await asyncio.sleep(RETRY * (RETRY_OPTIONAL if listing.is_optional else 1))
             probe = await self._look_again(listing, URL(url))
             if probe.status == 401:
                 return probe  # kopf logs in again, and comes back.
@@ -175,6 +178,8 @@ class WatchSession:
         status = response.status
         if status in REFUSED:
             self._watches.refused(listing)
+            if listing.is_optional:  # What was known of it grows old.
+                self._lists.list_ends(listing, set(), "", self._lists.list_begins(listing))
         elif status < 400:
             self._watches.succeeded(listing)
         else:

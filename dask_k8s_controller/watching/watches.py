@@ -11,7 +11,7 @@ from typing import Any
 
 from yarl import URL
 
-from dask_k8s_controller.kubernetes.resources import Resource
+from dask_k8s_controller.kubernetes.resources import OPTIONAL, Resource
 
 logger = logging.getLogger(__name__)
 
@@ -23,6 +23,11 @@ class Listing:
     resource: Resource
     namespace: str | None
     label_selector: str
+
+    @property
+    def is_optional(self) -> bool:
+        """Whether the controller can do without."""
+        return self.resource in OPTIONAL
 
     def __str__(self) -> str:
         where = f"in the namespace {self.namespace}" if self.namespace else "in all namespaces"
@@ -85,7 +90,7 @@ class Watches:
         """Whether something in a namespace can't be seen: nothing is to be decided there."""
         self._forget_ended()
         return any(
-            watch.is_refused and listing.namespace in (None, namespace)
+            watch.is_refused and not listing.is_optional and listing.namespace in (None, namespace)
             for listing, watch in self._watches.items()
         )
 
@@ -116,7 +121,11 @@ class Watches:
     def refused(self, listing: Listing) -> None:
         """Take note that the API server doesn't let the controller look, or has no such resource."""
         watch = self._watch(listing)
-        if not watch.is_refused:
+        if not watch.is_refused and listing.is_optional:
+            logger.info(
+                "The controller may not list %s, and does without. docs/rights.md says what for.", listing
+            )
+        elif not watch.is_refused:
             logger.warning(
                 "The controller may not list %s, or there are no such resources: nothing is done there until "
                 "that changes. docs/rights.md says which rights it needs.",

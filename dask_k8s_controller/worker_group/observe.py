@@ -10,7 +10,7 @@ from typing import Any
 
 from dask_k8s_controller.autoscaler.spec import Autoscaler
 from dask_k8s_controller.cache.cache import Cache, newest
-from dask_k8s_controller.cache.objects import Pod, Sought
+from dask_k8s_controller.cache.objects import Node, Pod, Sought
 from dask_k8s_controller.cluster.observe import (
     autoscaled_groups,
     endpoint_of,
@@ -36,6 +36,7 @@ def observe(cache: Cache, key: Key) -> ObservedGroup | None:
         return None
     cluster = cache.get(Cluster, key.namespace, group.cluster)
     scheduler = live_scheduler(cache, cluster)
+    pods = cache.pods(group.meta, "group", key.name)
     return ObservedGroup(
         subject=group,
         now=cache.now(),
@@ -45,7 +46,7 @@ def observe(cache: Cache, key: Key) -> ObservedGroup | None:
         foreign_scheduler=foreign_scheduler(
             cache.find(Pod, "component", key.namespace, group.cluster, labels.Component.SCHEDULER)
         ),
-        pods=cache.pods(group.meta, "group", key.name),
+        pods=pods,
         cluster_pods=cache.find(Pod, "component", key.namespace, group.cluster, labels.Component.WORKER),
         others_remain=any(
             other.name != group.name and other.wants_workers(cluster)
@@ -55,6 +56,7 @@ def observe(cache: Cache, key: Key) -> ObservedGroup | None:
         in cache.summary(Autoscaler, autoscaled_groups, "cluster", key.namespace, group.cluster),
         workers=cache.answers.last(Ask.WORKERS, scheduler),
         retirement=cache.answers.retirement(group.meta.uid),
+        leaving=frozenset() if group.chooses_node else cache.leaving(pods),
         undecided=cache.undecided(group.meta.uid),
         endpoint=endpoint_of(cache, cluster),
         applied_budget=cache.applied(group.meta.uid, DISRUPTION_BUDGETS.kind),
@@ -76,6 +78,9 @@ def keys(cache: Cache, changed: Any) -> Iterable[Key]:
                     yield from _keys_of(cache, namespace, meta.labels.get(labels.CLUSTER_NAME, ""))
                 case labels.Component.WORKER:
                     yield Key(WorkerGroup.kind, namespace, meta.labels.get(labels.WORKER_GROUP_NAME, ""))
+        case Node():
+            for pod in cache.on_node(changed):
+                yield from keys(cache, pod)
 
 
 def _wanting(groups: tuple[WorkerGroup, ...]) -> tuple[WorkerGroup, ...]:
@@ -109,6 +114,8 @@ class ObservedGroup(Observed[WorkerGroup]):
     """The workers that the scheduler knew when it was asked last."""
     retirement: Retirement = field(default_factory=Retirement)
     """The retirements that were asked for."""
+    leaving: frozenset[str] = frozenset()
+    """Uids of the pods whose nodes are about to go."""
     undecided: tuple[str, ...] = ()
     """Names of pods that were created with an unknown fate: they are to be created again first."""
     applied_budget: Applied | None = None
@@ -146,7 +153,12 @@ class ObservedGroup(Observed[WorkerGroup]):
     @cached_property
     def active(self) -> tuple[Pod, ...]:
         """The live pods that count against the replicas."""
-        return tuple(pod for pod in self._speaking if not pod.is_retiring)
+        return tuple(pod for pod in self._speaking if not pod.is_retiring and not self._moves(pod))
+
+    @cached_property
+    def moving(self) -> tuple[Pod, ...]:
+        """The live pods whose nodes are about to go: they work until they are chosen."""
+        return tuple(pod for pod in self._speaking if not pod.is_retiring and self._moves(pod))
 
     @cached_property
     def marked(self) -> tuple[Pod, ...]:
@@ -160,6 +172,9 @@ class ObservedGroup(Observed[WorkerGroup]):
         if spec is None or spec.worker.update_strategy().type != "RollingUpdate":
             return frozenset()
         return frozenset(pod.meta.uid for pod in self.active if pod.template_hash != self.group.worker_hash)
+
+    def _moves(self, pod: Pod) -> bool:
+        return pod.meta.uid in self.leaving and self.group.replicas > 0
 
     @property
     def _speaking(self) -> list[Pod]:

@@ -2,7 +2,8 @@
 
 The pods of a group are *live* (they run or will run), *ended* (they failed or succeeded, and are replaced) or
 being deleted. A live pod is *active* until it is chosen to go; then it is *marked*, its workers are retired,
-and it is deleted. Only active pods count against the replicas.
+and it is deleted. Only active pods count against the replicas. Those whose nodes are about to go are *moving*
+instead: they get successors first, and are chosen when these are at work.
 """
 
 from __future__ import annotations
@@ -25,7 +26,12 @@ from dask_k8s_controller.plans.pod_problems import replaced_at
 from dask_k8s_controller.settings import Policy
 from dask_k8s_controller.worker_group import children
 from dask_k8s_controller.worker_group.observe import GroupPlan, ObservedGroup
-from dask_k8s_controller.worker_group.retirement import plan_retirement, plan_rollout, plan_shrinking
+from dask_k8s_controller.worker_group.retirement import (
+    plan_moves,
+    plan_retirement,
+    plan_rollout,
+    plan_shrinking,
+)
 from dask_k8s_models import names, service
 
 LONGEST_WORKER_POLL = 30.0
@@ -78,6 +84,7 @@ def _converge(draft: GroupPlan, cluster: Cluster) -> None:
     if surplus < 0:
         _grow(draft, cluster, -surplus - kept_slots)
     staying = plan_shrinking(draft, surplus) if surplus > 0 else plan_rollout(draft)
+    plan_moves(draft)
     plan_retirement(draft, nobody_stays=not staying and group.replicas == 0)
     if surplus <= 0 and not observed.marked:
         _await_workers(draft)

@@ -20,6 +20,9 @@ from dask_k8s_models import labels
 WORKERS_PER_SECOND = 100
 """A scheduler has so many heartbeats a second, however many workers it has: then each has fewer."""
 
+MOST_NODES = 3
+"""So many nodes are named in a remark."""
+
 AT_ONCE = 1
 """Seconds for the end of a pod whose results nobody takes over: it must not wait for somebody who does."""
 
@@ -89,6 +92,30 @@ def _replace_started(draft: GroupPlan, started: Sequence[Pod]) -> None:
     at_work = {pod.meta.uid for pod in draft.observed.active if pod.is_ready and workers.of(pod)}
     if may_go := _may_go(draft.observed, at_work):
         _choose_started(draft, started, may_go)
+    else:
+        draft.requeue_after(draft.policy.drain_poll)
+
+
+def plan_moves(draft: GroupPlan) -> None:
+    """Choose workers whose nodes are about to go, as many as have a successor at work."""
+    observed, moving = draft.observed, draft.observed.moving
+    if not moving:
+        return
+    nodes = sorted({pod.node for pod in moving})
+    named = ", ".join(nodes[:MOST_NODES]) + (", …" if len(nodes) > MOST_NODES else "")
+    draft.remark(
+        "NodesLeaving",
+        f"Workers ({len(moving)}) are on nodes that are about to go ({named}): others take their "
+        "place before they leave, where there is room.",
+    )
+    least = observed.group.replicas - len(moving)
+    ready = [pod for pod in observed.active if pod.is_ready]
+    if len(ready) <= least or (workers := _known_workers(draft)) is None:
+        return
+    # Ready is not enough here, either.
+    may_go = sum(bool(workers.of(pod)) for pod in ready) - least
+    if may_go > 0:
+        _choose_started(draft, moving, may_go)
     else:
         draft.requeue_after(draft.policy.drain_poll)
 

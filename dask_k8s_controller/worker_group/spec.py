@@ -49,6 +49,11 @@ class WorkerGroup(Custom[WorkerGroupSpec]):
         """How many workers there should be."""
         return self.spec.worker.replicas if self.spec else 0
 
+    @property
+    def chooses_node(self) -> bool:
+        """Whether all its workers are for one node, whatever is said about that."""
+        return bool((self.raw_spec.get("worker") or {}).get("spec", {}).get("nodeName"))
+
     def wants_workers(self, cluster: Cluster | None) -> bool:
         """Whether the group has or awaits workers that can take over what others of that cluster hold."""
         is_of_another = (

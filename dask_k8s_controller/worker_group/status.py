@@ -24,7 +24,9 @@ def status(observed: ObservedGroup, plan: GroupPlan, outcome: Outcome) -> Status
     ready = _ready(observed, live)
     active_ready = _ready(observed, [pod for pod in live if not pod.is_retiring])
     updated = [pod for pod in live if pod.template_hash == group.worker_hash]
-    is_complete = active_ready >= group.replicas and len(live) == group.replicas
+    # While workers move to other nodes there are some more, and never fewer at work.
+    moves = any(pod.meta.uid in observed.leaving for pod in live)
+    is_complete = active_ready >= group.replicas and (moves or len(live) == group.replicas)
     is_up_to_date = len(updated) == len(live) or not _rolls(group)
     command = command_of((group.raw_spec.get("worker") or {}).get("spec") or {}, Component.WORKER)
     problems = problems_of((pod for pod in observed.own_pods if not pod.is_ready), command)

@@ -40,7 +40,7 @@ HANDED_ON = {
     "item.get('reason')",
     "known[0].reason",
     "ready['reason']",
-    "stalled['reason']",
+    "now[name]['reason']",
     "stalled[0].reason",
     "unready.reason",
     "why.reason",

@@ -30,7 +30,7 @@
 {{- end }}
 {{- define "dask-kubernetes-operator.rules.cluster" -}}
 - apiGroups: [""]
-  resources: ["namespaces"]
+  resources: ["namespaces", "nodes"]
   verbs: ["list", "watch"]
 - apiGroups: ["apiextensions.k8s.io"]
   resources: ["customresourcedefinitions"]

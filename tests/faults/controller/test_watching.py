@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 
 from dask_k8s_controller.kubernetes.connection import Connection
-from dask_k8s_controller.kubernetes.resources import CLUSTERS, PODS, SERVICES
+from dask_k8s_controller.kubernetes.resources import CLUSTERS, NODES, PODS, SERVICES
 from dask_k8s_controller.settings import Backoff
 from dask_k8s_controller.watching import session as sessions
 from dask_k8s_controller.watching.login import Logins
@@ -37,7 +37,7 @@ class Lists:
         self.told.append((str(listing), [item["metadata"]["uid"] for item in items]))
 
     def list_ends(self, listing: Listing, uids: set[str], version: str, mark: int) -> None:
-        self.told.append((str(listing), uids, version, mark))
+        self.told.append((str(listing), frozenset(uids), version, mark))
 
 
 class Server(StandIn):
@@ -65,7 +65,7 @@ def lists() -> Lists:
 
 @pytest.fixture
 def watches() -> Watches:
-    return Watches((PODS, SERVICES, CLUSTERS))
+    return Watches((PODS, SERVICES, CLUSTERS, NODES))
 
 
 @pytest.fixture
@@ -133,7 +133,7 @@ class TestLists:
     async def test_of_other_resources_are_left_alone(
         self, session: Any, server: Server, lists: Lists, watches: Watches
     ) -> None:
-        for path in ("/api/v1/nodes", "/apis/other/v1/daskclusters", "/api/v1/namespaces"):
+        for path in ("/api/v1/configmaps", "/apis/other/v1/daskclusters", "/api/v1/namespaces"):
             server.status = 403
             response = await session(path)
             assert response.status == 403
@@ -162,6 +162,24 @@ class TestWhatIsRefused:
         server.status = 403
         await session("/api/v1/pods")
         assert watches.is_blind("team-b")
+
+    async def test_of_nodes_is_done_without_and_what_was_known_of_them_is_forgotten(
+        self,
+        session: Any,
+        server: Server,
+        lists: Lists,
+        watches: Watches,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        server.status = 403
+        with caplog.at_level("INFO"):
+            for _ in range(3):
+                response = await session("/api/v1/nodes")
+                assert (await response.json())["items"] == []
+        assert len([one for one in caplog.messages if "may not list nodes in all namespaces" in one]) == 1
+        assert not watches.is_blind("team-a")
+        assert watches.failing_for == 0
+        assert {told[:3] for told in lists.told} == {("nodes in all namespaces", frozenset(), "")}
 
     async def test_is_tried_again_until_it_is_allowed_then_kopf_lists_anew(
         self, session: Any, server: Server, watches: Watches

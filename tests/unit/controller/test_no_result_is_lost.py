@@ -160,6 +160,7 @@ def cases(draw: st.DrawFn) -> Case:
         cluster_pods=tuple(pods),
         others_remain=draw(st.booleans()),
         is_autoscaled=draw(st.booleans()),
+        leaving=frozenset(uid for uid in uids if draw(st.booleans())),
         workers=draw(st.sampled_from([answer, answer, None])),
         retirement=retirement,
         entropy="case",
