@@ -9,7 +9,7 @@ from dask_k8s_controller.autoscaler.observe import ObservedAutoscaler
 from dask_k8s_controller.autoscaler.plan import AutoscalerPlan, Decision
 from dask_k8s_controller.autoscaler.policy import Limit
 from dask_k8s_controller.plans.actions import Outcome, SetScale
-from dask_k8s_controller.plans.conditions import Condition, Status, remarks_of, summary, written
+from dask_k8s_controller.plans.conditions import Condition, Status, remarks_of, stated, summary
 from dask_k8s_controller.plans.notices import Notice, changes
 from dask_k8s_controller.plans.plan import Remark
 from dask_k8s_controller.scheduler.answers import Need
@@ -19,7 +19,7 @@ from dask_k8s_models.scalars import to_time
 
 def status(observed: ObservedAutoscaler, plan: AutoscalerPlan, outcome: Outcome) -> Status:
     """The status of an autoscaler."""
-    previous, meta = observed.autoscaler.status, observed.autoscaler.meta
+    previous = observed.autoscaler.status
     decision = plan.decision
     remarks = [*plan.remarks, *remarks_of(outcome)]
     waiting = Remark("WaitingForScheduler", "The scheduler is asked how many workers it could use.")
@@ -28,8 +28,7 @@ def status(observed: ObservedAutoscaler, plan: AutoscalerPlan, outcome: Outcome)
         conditions += [_able_to_scale(decision, observed.autoscaler.spec), _limited(decision)]
         conditions += _unsatisfiable(decision, previous)
     status: Status = {key: previous[key] for key in ("desiredReplicas", "lastScaleTime") if key in previous}
-    status["observedGeneration"] = meta.generation
-    status["conditions"] = written(conditions, previous, meta.generation, observed.now)
+    status |= stated(observed, conditions)
     if decision is not None:
         status["desiredReplicas"] = decision.want.replicas
     scale = _has_scaled(plan, outcome)

@@ -152,7 +152,7 @@ def _run_scheduler(draft: ClusterPlan) -> None:
             draft.delete(pod, "there is another scheduler")
     # Never two that run: clients choke on them. An old one has to be on its way out first.
     tls = wanted(cluster, policy)
-    desired = of_new_scheduler(tls, observed.certificate) if tls else None
+    desired = of_new_scheduler(tls, observed.certificate)
     if tls and desired is None:
         return  # Its certificate is being made.
     if not staying:

@@ -1,15 +1,17 @@
-"""The status of clusters and groups: pure functions of what was observed, planned, and became of the plan."""
+"""The status of a cluster: a pure function of what was observed, planned, and became of the plan."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from dask_k8s_controller.cache.objects import moment
+from dask_k8s_controller.cache.objects import Service, moment
 from dask_k8s_controller.cluster import children
 from dask_k8s_controller.cluster.certificate import certificate_condition
 from dask_k8s_controller.cluster.network_policy import policy_of
 from dask_k8s_controller.cluster.observe import ClusterPlan, ObservedCluster
-from dask_k8s_controller.cluster.tls import TLS, of_new_scheduler, of_pod, wanted
+from dask_k8s_controller.cluster.tls import of_new_scheduler, of_pod, wanted
+from dask_k8s_controller.plans import conditions
 from dask_k8s_controller.plans.actions import Outcome
 from dask_k8s_controller.plans.conditions import (
     WAITING,
@@ -18,8 +20,8 @@ from dask_k8s_controller.plans.conditions import (
     holds,
     remarks_of,
     selector,
+    stated,
     summary,
-    written,
 )
 from dask_k8s_controller.plans.notices import Notice, changes
 from dask_k8s_controller.plans.plan import Remark
@@ -32,73 +34,57 @@ from dask_k8s_models.security import TLSSpec
 
 
 def first_status(observed: ObservedCluster) -> Status | None:
-    """The first status of a cluster, written before anything is created: it tells that a controller acts."""
-    if observed.cluster.status.get("phase"):
-        return None
-    waiting = Remark("Created", "The controller has taken note of the cluster.")
-    meta = observed.cluster.meta
-    return {
-        "phase": ClusterPhase.CREATED.value,
-        "observedGeneration": meta.generation,
-        "conditions": written(
-            summary(False, (), waiting), observed.cluster.status, meta.generation, observed.now
-        ),
-    }
+    """The first status of a cluster."""
+    noted = Remark("Created", "The controller has taken note of the cluster.")
+    return conditions.first_status(observed, "phase", noted)
 
 
 def status(observed: ObservedCluster, plan: ClusterPlan, outcome: Outcome) -> Status:
     """The status of a cluster."""
     cluster, previous = observed.cluster, observed.cluster.status
-    generation = cluster.meta.generation
     groups = sorted(
         (group for group in observed.groups if not group.meta.is_deleting), key=lambda group: group.name
     )
-    scheduler = _scheduler_ready(observed)
-    workers = _workers_ready(groups)
-    was_ready = holds(previous, "Ready", generation)
+    scheduler, workers = _scheduler_ready(observed), _workers_ready(groups)
     # Once all groups have been complete, autoscaling no longer looks like a rollout.
+    was_ready = holds(previous, "Ready", cluster.meta.generation)
     have_been_complete = was_ready or (workers.holds and outcome.is_complete)
     is_ready = scheduler.holds and have_been_complete and not cluster.is_suspended
     remarks = [*plan.remarks, *remarks_of(outcome), *_scheduler_problems(observed)]
-    unready = scheduler if not scheduler.holds else workers
-    waiting = Remark(unready.reason, unready.message)
     spec = wanted(cluster, plan.policy)
     tls = _tls(observed, spec)
-    conditions = (
-        *summary(is_ready, remarks, waiting),
+    told = (
+        *summary(is_ready, remarks, workers if scheduler.holds else scheduler),
         scheduler,
         workers,
         Condition("Suspended", cluster.is_suspended, "Suspended" if cluster.is_suspended else "NotSuspended"),
         *([certificate_condition(observed, moment(tls.get("notAfter")))] if tls else []),
         *_scheduler_leaves(observed),
     )
+    default = observed.default_group.status if observed.default_group else {}
     desired: Status = {
         "phase": _phase(observed),
-        "observedGeneration": generation,
-        "conditions": written(conditions, previous, generation, observed.now),
-        "workerGroups": [_group_summary(group) for group in groups],
+        **stated(observed, told),
+        "workerGroups": [_counts(group.status, name=group.name) for group in groups],
+        **_counts(default),
+        "selector": selector(cluster.name, cluster.default_group),
+        **({"tls": tls} if tls else {}),
+        # Whom a policy lets through doesn't change its name.
+        **policy_of(cluster, []).as_status(previous, observed.applied_policy),
+        **children.budget_of(cluster).as_status(previous, observed.applied_budget),
     }
-    default = observed.default_group
-    counts = default.status if default is not None else {}
-    desired["replicas"] = counts.get("replicas") or 0
-    desired["readyReplicas"] = counts.get("readyReplicas") or 0
-    desired["selector"] = selector(cluster.name, cluster.default_group)
-    if tls:
-        desired["tls"] = tls
-    # Whom a policy lets through doesn't change its name.
-    desired |= policy_of(cluster, []).as_status(previous, observed.applied_policy)
-    desired |= children.budget_of(cluster).as_status(previous, observed.applied_budget)
     if cluster.spec is not None:
-        spoken = of_pod(observed.scheduler) if observed.scheduler else _desired_tls(observed, spec)
+        pod = observed.scheduler
+        spoken = of_pod(pod) if pod else of_new_scheduler(spec, observed.certificate)
         desired["schedulerAddress"] = children.scheduler_address(cluster, spoken)
         if (dashboard := children.dashboard_address(cluster, spoken)) is not None:
             desired["dashboardAddress"] = dashboard
     return desired
 
 
-def _desired_tls(observed: ObservedCluster, spec: TLSSpec | None) -> TLS | None:
-    """Return how the next scheduler is to speak TLS."""
-    return of_new_scheduler(spec, observed.certificate) if spec else None
+def _counts(of: Mapping[str, Any], **more: str) -> Status:
+    """Return the numbers of a group's workers, as its status has them."""
+    return {**more, "replicas": of.get("replicas") or 0, "readyReplicas": of.get("readyReplicas") or 0}
 
 
 def _tls(observed: ObservedCluster, spec: TLSSpec | None) -> dict[str, str]:
@@ -135,35 +121,33 @@ def notices(observed: ObservedCluster, plan: ClusterPlan, outcome: Outcome, stat
 
 
 def _phase(observed: ObservedCluster) -> str:
-    cluster = observed.cluster
+    cluster, service = observed.cluster, observed.service
     if cluster.spec is None:
         return ClusterPhase.ERROR.value
-    if cluster.is_suspended:
-        return ClusterPhase.PENDING.value
-    if cluster.status.get("phase") == ClusterPhase.RUNNING:
-        return ClusterPhase.RUNNING.value
-    service = observed.service
-    has_service = service is not None and not service.meta.is_deleting
-    awaits_ingress = service is not None and service.spec.get("type") == "LoadBalancer"
-    has_address = has_service and (not awaits_ingress or (service is not None and service.has_ingress))
+    has_address = service is not None and not service.meta.is_deleting and not _awaits_ingress(service)
     exists = observed.scheduler is not None and has_address and observed.default_group is not None
-    return (ClusterPhase.RUNNING if exists else ClusterPhase.PENDING).value
+    has_existed = cluster.status.get("phase") == ClusterPhase.RUNNING
+    runs = (exists or has_existed) and not cluster.is_suspended
+    return (ClusterPhase.RUNNING if runs else ClusterPhase.PENDING).value
+
+
+def _awaits_ingress(service: Service) -> bool:
+    return service.spec.get("type") == "LoadBalancer" and not service.has_ingress
 
 
 def _scheduler_ready(observed: ObservedCluster) -> Condition:
-    scheduler, service = observed.scheduler, observed.service
+    name, scheduler, service = "SchedulerReady", observed.scheduler, observed.service
     if scheduler is None:
         reason = "Suspended" if observed.cluster.is_suspended else "SchedulerMissing"
-        return Condition("SchedulerReady", False, reason, "There is no scheduler pod.")
+        return Condition(name, False, reason, "There is no scheduler pod.")
     if not scheduler.is_ready:
-        message = f"Pod {scheduler.name} is not ready yet."
-        return Condition("SchedulerReady", False, "SchedulerNotReady", message)
+        return Condition(name, False, "SchedulerNotReady", f"Pod {scheduler.name} is not ready yet.")
     if service is None or service.meta.is_deleting:
-        return Condition("SchedulerReady", False, "ServiceMissing", "There is no Service of the scheduler.")
-    if service.spec.get("type") == "LoadBalancer" and not service.has_ingress:
+        return Condition(name, False, "ServiceMissing", "There is no Service of the scheduler.")
+    if _awaits_ingress(service):
         message = f"Service {service.meta.name} waits for the address of its load balancer."
-        return Condition("SchedulerReady", False, "LoadBalancerPending", message)
-    return Condition("SchedulerReady", True, "SchedulerReady", f"Pod {scheduler.name} is ready.")
+        return Condition(name, False, "LoadBalancerPending", message)
+    return Condition(name, True, "SchedulerReady", f"Pod {scheduler.name} is ready.")
 
 
 def _scheduler_problems(observed: ObservedCluster) -> list[Remark]:
@@ -173,41 +157,16 @@ def _scheduler_problems(observed: ObservedCluster) -> list[Remark]:
     return [remark for remark in found if remark is not None]
 
 
-def _workers_ready(groups: Iterable[WorkerGroup]) -> Condition:
+def _workers_ready(groups: Sequence[WorkerGroup]) -> Condition:
     """Whether every group has reached its replicas."""
-    groups = list(groups)
-    lacking = [group for group in groups if not _is_complete(group)]
-    total = sum(_ready(group) for group in groups)
-    wanted = sum(group.replicas for group in groups)
-    message = f"{total} of {wanted} workers are ready."
+    lacking = [group for group in groups if not holds(group.status, "Ready", group.meta.generation)]
+    total = sum(group.status.get("readyReplicas") or 0 for group in groups)
+    message = f"{total} of {sum(group.replicas for group in groups)} workers are ready."
     if not lacking and groups:
         return Condition("WorkersReady", True, "WorkersReady", message)
-    problems = [_problem_of_group(group) for group in lacking]
-    known = [problem for problem in problems if problem is not None]
-    if known:
-        return Condition("WorkersReady", False, known[0].reason, f"{message} {known[0].message}")
+    for group in lacking:
+        ready = group.condition("Ready")
+        if ready.get("status") == "False":
+            message += f" Group {group.name}: {ready.get('message') or ''}"
+            return Condition("WorkersReady", False, ready.get("reason") or "", message)
     return Condition("WorkersReady", False, WAITING, message)
-
-
-def _is_complete(group: WorkerGroup) -> bool:
-    is_observed = group.status.get("observedGeneration") == group.meta.generation
-    return is_observed and holds(group.status, "Ready", group.meta.generation)
-
-
-def _ready(group: WorkerGroup) -> int:
-    return int(group.status.get("readyReplicas") or 0)
-
-
-def _problem_of_group(group: WorkerGroup) -> Remark | None:
-    for item in group.status.get("conditions") or ():
-        if item["type"] == "Ready" and item["status"] == "False":
-            return Remark(item.get("reason") or "", f"Group {group.name}: {item.get('message') or ''}")
-    return None
-
-
-def _group_summary(group: WorkerGroup) -> Status:
-    return {
-        "name": group.name,
-        "replicas": int(group.status.get("replicas") or 0),
-        "readyReplicas": _ready(group),
-    }

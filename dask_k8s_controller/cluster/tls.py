@@ -95,8 +95,10 @@ def of_pod(pod: Pod) -> TLS | None:
     return TLS(said[labels.TLS_SECRET], said.get(labels.HTTPS, ""), said.get(labels.CERTIFICATE_ENDS, ""))
 
 
-def of_new_scheduler(spec: TLSSpec, certificate: Certificate | None) -> TLS | None:
-    """Return how a new scheduler is to speak TLS; None while there is no certificate yet."""
+def of_new_scheduler(spec: TLSSpec | None, certificate: Certificate | None) -> TLS | None:
+    """Return how a new scheduler is to speak TLS; None if it isn't, or while there is no certificate yet."""
+    if spec is None:
+        return None
     if spec.secretName is not None:
         return TLS(spec.secretName, UNVERIFIED if spec.dashboard else "")
     if certificate is None:

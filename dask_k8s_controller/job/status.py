@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any
 
 from dask_k8s_controller.job.observe import JobPlan, ObservedJob, failures
 from dask_k8s_controller.job.spec import COMPLETE, FAILED, SUSPENDED, Job
 from dask_k8s_controller.job.verdict import Verdict, counted, last_failure, verdict
+from dask_k8s_controller.plans import conditions
 from dask_k8s_controller.plans.actions import Outcome
-from dask_k8s_controller.plans.conditions import Condition, Status, remarks_of, summary, written
+from dask_k8s_controller.plans.conditions import Condition, Status, remarks_of, stated, summary
 from dask_k8s_controller.plans.notices import Notice, changes
 from dask_k8s_controller.plans.plan import Remark
 from dask_k8s_controller.plans.pod_problems import command_of, problem_of
@@ -20,48 +20,38 @@ from dask_k8s_models.scalars import to_time
 
 
 def first_status(observed: ObservedJob) -> Status | None:
-    """The first status of a job, written before anything is created: it tells that a controller acts."""
-    if observed.job.status.get("jobStatus"):
-        return None
+    """The first status of a job."""
     noted = Remark("JobCreated", "The controller has taken note of the job.")
-    return {
-        "jobStatus": JobStatusWord.JOB_CREATED.value,
-        "observedGeneration": observed.job.meta.generation,
-        "conditions": _written(observed, summary(False, (), noted)),
-    }
+    return conditions.first_status(observed, "jobStatus", noted)
 
 
 def status(observed: ObservedJob, plan: JobPlan, outcome: Outcome) -> Status:
     """The status of a job; a field that is None is to be removed."""
     job, ended = observed.job, verdict(observed)
     remarks = [*plan.remarks, *remarks_of(outcome)]
-    if job.has_finished:
-        conditions = _summary_of_the_end(observed, remarks)
-        generation = job.meta.generation
-        return {"observedGeneration": generation, "conditions": _written(observed, conditions)}
-    desired: Status = {"observedGeneration": job.meta.generation, "attempts": observed.attempts}
+    if ended is not None and job.has_finished:
+        return stated(observed, _end(ended, remarks))
+    desired: Status = {"attempts": observed.attempts}
     if ended is not None:
         desired |= _start(observed)
         desired["jobStatus"] = (JobStatusWord.SUCCESSFUL if ended.is_success else JobStatusWord.FAILED).value
         desired["endTime"] = to_time(ended.at)
-        conditions = (_end(ended), *_summary_of_verdict(ended, remarks), *_suspended(job))
+        told = _end(ended, remarks)
     elif job.is_suspended:
         desired |= {"jobStatus": JobStatusWord.JOB_CREATED.value, "startTime": None, "jobRunnerPodName": None}
         desired["clusterName"] = None if job.has_own_cluster else job.cluster
-        conditions = (*summary(False, remarks, Remark(SUSPENDED, "")), *_suspended(job))
+        told = summary(False, remarks, Remark(SUSPENDED, ""))
     else:
         desired |= _start(observed)
         desired["jobStatus"] = _word(observed, desired).value
-        remarks += _problems(observed)
-        conditions = (*summary(False, remarks, _progress(observed)), *_suspended(job))
-    desired["conditions"] = _written(observed, conditions)
-    return desired
+        told = summary(False, [*remarks, *_problems(observed)], _progress(observed))
+    return desired | stated(observed, (*told, *_suspended(job)))
 
 
 def notices(observed: ObservedJob, plan: JobPlan, outcome: Outcome, status: Status) -> Iterable[Notice]:
     """Find what is worth an Event: how the job ended, and what a person must act upon."""
     ended = verdict(observed)
-    if ended is not None and ended.is_success:
+    if ended is not None and ended.is_success and not observed.job.has_finished:
         yield Notice(ended.reason, ended.message)
     yield from (notice for notice in changes(observed.job.status, status) if notice.is_warning)
 
@@ -110,47 +100,29 @@ def _progress(observed: ObservedJob) -> Remark:
 def _problems(observed: ObservedJob) -> list[Remark]:
     """What keeps the job from its end, if anything does."""
     found = []
-    latest, count = observed.latest, failures(observed)
-    if latest is not None and latest.is_live and latest.phase == "Running" and count:
+    live, count = observed.latest, failures(observed)
+    if live is not None and not live.is_live:
+        live = None
+    if count and (live is None or live.phase == "Running"):
         found.append(Remark("JobRetrying", f"{counted(count)} so far. {last_failure(observed)}"))
-    if latest is not None and latest.is_live:
+    if live is not None:
         command = command_of(observed.job.raw_spec["job"]["spec"], Component.JOB_RUNNER)
-        if problem := problem_of(latest, command):
+        if problem := problem_of(live, command):
             found.append(problem)
-    elif count:
-        found.append(Remark("JobRetrying", f"{counted(count)} so far. {last_failure(observed)}"))
     return found
 
 
-def _end(ended: Verdict) -> Condition:
-    return Condition(COMPLETE if ended.is_success else FAILED, True, ended.reason, ended.message)
-
-
-def _summary_of_verdict(ended: Verdict, remarks: list[Remark]) -> tuple[Condition, ...]:
-    nothing = Remark(ended.reason, ended.message)
-    if ended.is_success:
-        return summary(True, remarks, nothing)
-    return summary(False, [Remark(ended.reason, ended.message, needs_a_person=True), *remarks], nothing)
-
-
-def _summary_of_the_end(observed: ObservedJob, remarks: list[Remark]) -> tuple[Condition, ...]:
-    job = observed.job
-    kind = COMPLETE if job.was_successful else FAILED
-    end = job.condition(kind)
-    condition = Condition(kind, True, end.get("reason") or kind, end.get("message") or "")
-    ended = Verdict(job.was_successful, condition.reason, condition.message, job.ended or observed.now)
-    return (condition, *_summary_of_verdict(ended, remarks))
+def _end(ended: Verdict, remarks: list[Remark]) -> tuple[Condition, ...]:
+    end = Condition(COMPLETE if ended.is_success else FAILED, True, ended.reason, ended.message)
+    if not ended.is_success:
+        remarks = [Remark(ended.reason, ended.message, needs_a_person=True), *remarks]
+    return (end, *summary(ended.is_success, remarks, end))
 
 
 def _suspended(job: Job) -> tuple[Condition, ...]:
     """As Kubernetes Jobs do: nothing before the first suspension."""
-    if job.is_suspended and not job.has_finished:
+    if job.is_suspended:
         return (Condition(SUSPENDED, True, "JobSuspended", "spec.suspend is true."),)
     if job.condition(SUSPENDED):
         return (Condition(SUSPENDED, False, "JobResumed", "spec.suspend is false."),)
     return ()
-
-
-def _written(observed: ObservedJob, conditions: tuple[Condition, ...]) -> list[dict[str, Any]]:
-    job = observed.job
-    return written(conditions, job.status, job.meta.generation, observed.now)

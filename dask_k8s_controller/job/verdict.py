@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from dask_k8s_controller.cache.objects import Pod
 from dask_k8s_controller.job.observe import ObservedJob, failures, has_lost_scheduler
+from dask_k8s_controller.job.spec import COMPLETE, FAILED
 
 LONGEST_LOG = 800
 """Characters of a container's last words that fit into a condition's message."""
@@ -33,8 +34,13 @@ class Verdict:
 
 
 def verdict(observed: ObservedJob) -> Verdict | None:
-    """Return how the job has ended; None while it hasn't."""
-    if observed.job.spec is None or observed.job.has_finished:
+    """Return how the job has ended, as it was written down if it was; None while it hasn't."""
+    job = observed.job
+    if job.has_finished:
+        kind = COMPLETE if job.was_successful else FAILED
+        end, at = job.condition(kind), job.ended or observed.now
+        return Verdict(job.was_successful, end.get("reason") or kind, end.get("message") or "", at)
+    if job.spec is None:
         return None
     return _completed(observed) or _too_many_failures(observed) or _too_late(observed)
 

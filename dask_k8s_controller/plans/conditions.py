@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from dask_k8s_controller.plans.actions import Failure, Outcome
-from dask_k8s_controller.plans.plan import Remark
+from dask_k8s_controller.plans.plan import Observed, Remark
 from dask_k8s_models import labels
 from dask_k8s_models.scalars import to_time
 
@@ -30,27 +29,13 @@ class Condition:
     message: str = ""
 
 
-def written(
-    conditions: Iterable[Condition],
-    previous: Mapping[str, Any],
-    generation: int,
-    now: datetime,
-) -> list[dict[str, Any]]:
-    """Write conditions as they stand in a status.
+def stated(observed: Observed[Any], conditions: Iterable[Condition]) -> Status:
+    """Return what all statuses begin with: the generation that they speak about, and the conditions.
 
-    Parameters
-    ----------
-    conditions : iterable of Condition
-        What is true now.
-    previous : mapping
-        The status so far: a condition whose status stays keeps the time of its last transition, and
-        conditions of types that aren't ours stay.
-    generation : int
-        The object's ``metadata.generation`` that the conditions speak about.
-    now : datetime
-        The time of what changes.
+    A condition that stays as it was keeps the time of its last transition; of other types they stay.
     """
-    before = {item["type"]: item for item in previous.get("conditions") or ()}
+    meta = observed.subject.meta
+    before = {item["type"]: item for item in observed.subject.status.get("conditions") or ()}
     result = []
     for condition in conditions:
         status = "True" if condition.holds else "False"
@@ -60,13 +45,30 @@ def written(
             {
                 "type": condition.type,
                 "status": status,
-                "observedGeneration": generation,
-                "lastTransitionTime": old["lastTransitionTime"] if unchanged else to_time(now),
+                "observedGeneration": meta.generation,
+                "lastTransitionTime": old["lastTransitionTime"] if unchanged else to_time(observed.now),
                 "reason": condition.reason,
                 "message": condition.message[:LONGEST_MESSAGE],
             }
         )
-    return result + list(before.values())
+    return {"observedGeneration": meta.generation, "conditions": result + list(before.values())}
+
+
+def first_status(observed: Observed[Any], field: str, noted: Remark) -> Status | None:
+    """Return the status to write before anything is made, as it tells that a controller acts; None if it was.
+
+    Parameters
+    ----------
+    observed : Observed
+        The object.
+    field : str
+        The field of the status that says how far it has come.
+    noted : Remark
+        What the conditions tell; its reason is the first word of that field.
+    """
+    if observed.subject.status.get(field):
+        return None
+    return {field: noted.reason, **stated(observed, summary(False, (), noted))}
 
 
 def holds(previous: Mapping[str, Any], condition_type: str, generation: int) -> bool:
@@ -82,11 +84,7 @@ def holds(previous: Mapping[str, Any], condition_type: str, generation: int) -> 
 def remarks_of(outcome: Outcome) -> list[Remark]:
     """Tell what became of writes."""
     remarks = [
-        Remark(
-            _reason(failure),
-            f"{failure.what}: {failure.message}",
-            failure.needs_a_person,
-        )
+        Remark(_reason(failure), f"{failure.what}: {failure.message}", failure.needs_a_person)
         for failure in outcome.failures
     ]
     if outcome.has_conflicts:
@@ -100,7 +98,9 @@ def _reason(failure: Failure) -> str:
     return "Refused" if failure.needs_a_person else "ApiServerFails"
 
 
-def summary(is_ready: bool, remarks: Sequence[Remark], waiting_for: Remark) -> tuple[Condition, ...]:
+def summary(
+    is_ready: bool, remarks: Sequence[Remark], waiting_for: Remark | Condition
+) -> tuple[Condition, ...]:
     """Sum up as Ready, Reconciling and Stalled.
 
     Parameters
@@ -109,32 +109,22 @@ def summary(is_ready: bool, remarks: Sequence[Remark], waiting_for: Remark) -> t
         All is as it should be.
     remarks : sequence of Remark
         What stands in the way, the most important first.
-    waiting_for : Remark
+    waiting_for : Remark or Condition
         What is waited for if there is nothing to remark.
     """
     stalled = [remark for remark in remarks if remark.needs_a_person]
-    why = stalled[0] if stalled else (remarks[0] if remarks else waiting_for)
+    why = (*stalled, *remarks, waiting_for)[0]
     message = _joined(remarks) or why.message
     if is_ready and not stalled:
         ready = Condition("Ready", True, "Ready", message if remarks else "All is as it should be.")
     else:
         ready = Condition("Ready", False, why.reason, message)
-    is_reconciling = not stalled and (not is_ready or bool(remarks))
-    return (
-        ready,
-        Condition(
-            "Reconciling",
-            is_reconciling,
-            why.reason if is_reconciling else "NotReconciling",
-            message if is_reconciling else "",
-        ),
-        Condition(
-            "Stalled",
-            bool(stalled),
-            stalled[0].reason if stalled else "NotStalled",
-            _joined(stalled),
-        ),
-    )
+    reconciling = Condition("Reconciling", False, "NotReconciling")
+    if stalled:
+        return ready, reconciling, Condition("Stalled", True, why.reason, _joined(stalled))
+    if not is_ready or remarks:
+        reconciling = Condition("Reconciling", True, why.reason, message)
+    return ready, reconciling, Condition("Stalled", False, "NotStalled")
 
 
 def _joined(remarks: Iterable[Remark]) -> str:

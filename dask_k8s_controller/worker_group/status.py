@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from dask_k8s_controller.cache.objects import Pod
 from dask_k8s_controller.plans.actions import Outcome
-from dask_k8s_controller.plans.conditions import WAITING, Status, remarks_of, selector, summary, written
+from dask_k8s_controller.plans.conditions import WAITING, Status, remarks_of, selector, stated, summary
 from dask_k8s_controller.plans.notices import Notice, changes
 from dask_k8s_controller.plans.plan import Remark
 from dask_k8s_controller.plans.pod_problems import command_of, problems_of
@@ -33,10 +33,8 @@ def status(observed: ObservedGroup, plan: GroupPlan, outcome: Outcome) -> Status
     remarks = [*plan.remarks, *remarks_of(outcome), *problems]
     waiting = Remark(WAITING, f"{active_ready} of {group.replicas} workers are ready.")
     is_ready = is_complete and is_up_to_date and not any(remark.reason == "Suspended" for remark in remarks)
-    conditions = summary(is_ready, remarks, waiting)
     return {
-        "observedGeneration": group.meta.generation,
-        "conditions": written(conditions, group.status, group.meta.generation, observed.now),
+        **stated(observed, summary(is_ready, remarks, waiting)),
         "replicas": len(live),
         "readyReplicas": ready,
         "updatedReplicas": len(updated),

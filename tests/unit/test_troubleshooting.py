@@ -37,12 +37,9 @@ HANDED_ON = {
     "condition.reason",  # Somebody else's, collected where it is made.
     "end.get('reason')",
     "ended.reason",
-    "item.get('reason')",
-    "known[0].reason",
+    "ready.get('reason')",
     "ready['reason']",
     "now[name]['reason']",
-    "stalled[0].reason",
-    "unready.reason",
     "why.reason",
 }
 
