@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Self
 
 import httpx
+from prometheus_client.parser import text_string_to_metric_families
 
 from dask_k8s_local import LocalKubernetes
 from dask_k8s_models import make_cluster_spec
@@ -25,6 +26,8 @@ from tests.harness.kube import Kube, Object
 CLUSTERS = "daskclusters.kubernetes.dask.org"
 GROUPS = "daskworkergroups.kubernetes.dask.org"
 NAMESPACE = "default"
+
+WITH_SCHEDULERS = Path(__file__).with_name("controller_process.py")
 
 SAMPLE = re.compile(r"dask_controller_api_requests_total\{(.*)\} (\S+)")
 LAG = re.compile(r'dask_controller_loop_lag_seconds_bucket\{le="(.*)"\} (\S+)')
@@ -39,6 +42,12 @@ class Controller:
 
     def metrics(self) -> str:
         return httpx.get(f"{self.url}/metrics", timeout=30).text
+
+    def samples(self) -> Iterator[tuple[str, dict[str, str], float]]:
+        """Yield all that it counts: name, labels, value."""
+        for family in text_string_to_metric_families(self.metrics()):
+            for sample in family.samples:
+                yield sample.name, sample.labels, sample.value
 
     def requests(self, *, writes: bool = False) -> float:
         """How many requests it has sent but its watches; its writes only, if so wanted."""
@@ -60,10 +69,12 @@ class Controller:
 
 
 @contextlib.contextmanager
-def kubernetes() -> Iterator[tuple[LocalKubernetes, Kube]]:
-    """A local Kubernetes whose pods become ready at once."""
+def kubernetes(
+    ready_after: float | tuple[float, float] = 0.0,
+) -> Iterator[tuple[LocalKubernetes, Kube]]:
+    """A local Kubernetes whose pods become ready without any process, at once or after so many seconds."""
     with (
-        LocalKubernetes(addons=(), ready_after=0.0) as local,
+        LocalKubernetes(addons=(), ready_after=ready_after) as local,
         Kube.from_kubeconfig(local.kubeconfig) as kube,
     ):
         local.apply(custom_resource_definitions())
@@ -71,15 +82,38 @@ def kubernetes() -> Iterator[tuple[LocalKubernetes, Kube]]:
 
 
 @contextlib.contextmanager
-def controller(kubeconfig: Path) -> Iterator[Controller]:
-    """The controller as a process of its own, as soon as it is healthy."""
+def controller(
+    kubeconfig: Path, *, schedulers: str = "", folder: Path | None = None, profile: Path | None = None
+) -> Iterator[Controller]:
+    """The controller as a process of its own, as soon as it is healthy.
+
+    Parameters
+    ----------
+    kubeconfig : Path
+        Where the Kubernetes is.
+    schedulers : str, optional
+        URL of a server that stands for all schedulers; by default none of them answers.
+    folder : Path, optional
+        A checkout whose controller is run instead of this one.
+    profile : Path, optional
+        Where cProfile writes what it saw; only with ``schedulers``.
+    """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     environment = {**os.environ, "KUBECONFIG": str(kubeconfig)}
+    if schedulers:
+        environment["SCHEDULERS"] = schedulers
+    if profile is not None:
+        environment["PROFILE"] = str(profile.absolute())
+    if folder is not None:
+        environment["PYTHONPATH"] = str(folder)
     liveness = f"--liveness=http://127.0.0.1:{port}/healthz"
-    command = [sys.executable, "-m", "dask_k8s_controller", "--all-namespaces", "--quiet", liveness]
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    program = [str(WITH_SCHEDULERS)] if schedulers else ["-m", "dask_k8s_controller"]
+    command = [sys.executable, *program, "--all-namespaces", "--quiet", liveness]
+    process = subprocess.Popen(
+        command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     try:
         found = Controller(f"http://127.0.0.1:{port}", process)
         deadline = time.monotonic() + 60

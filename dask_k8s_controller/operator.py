@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import Mapping
 from typing import Any
 
 from dask_k8s_controller.autoscaler.kind import AUTOSCALER
 from dask_k8s_controller.cache.cache import Cache
-from dask_k8s_controller.cache.leaving import Taint
-from dask_k8s_controller.cache.objects import Node
+from dask_k8s_controller.cache.store import Change
 from dask_k8s_controller.cluster.kind import CLUSTER
 from dask_k8s_controller.job.kind import JOB
 from dask_k8s_controller.kubernetes.api import Api
@@ -18,7 +15,6 @@ from dask_k8s_controller.kubernetes.connection import Connection, log_in
 from dask_k8s_controller.kubernetes.executor import Executor
 from dask_k8s_controller.kubernetes.recorder import EventRecorder
 from dask_k8s_controller.kubernetes.resources import (
-    NODES,
     PODS,
     WATCHED,
     Key,
@@ -36,7 +32,8 @@ from dask_k8s_controller.runtime.reconciler import Reconciler
 from dask_k8s_controller.scheduler.client import SchedulerClient
 from dask_k8s_controller.scheduler.conversations import Conversations
 from dask_k8s_controller.settings import LeaderElection, Limits, Settings
-from dask_k8s_controller.watching.watches import Listing, Watches
+from dask_k8s_controller.watching.informer import Informer
+from dask_k8s_controller.watching.watches import Watches
 from dask_k8s_controller.worker_group.kind import WORKER_GROUP
 from dask_k8s_models.autoscaler import AutoscalerSpec
 from dask_k8s_models.cluster import ClusterSpec
@@ -50,9 +47,6 @@ BLIND_RETRY = 10.0
 
 SWEEP_EVERY = 60.0
 """Seconds between looks for what is remembered of objects that are gone."""
-
-ITEMS_AT_ONCE = 200
-"""So many items of a list are parsed before others get the event loop."""
 
 KINDS: tuple[Kind[Any, Any], ...] = (CLUSTER, WORKER_GROUP, JOB, AUTOSCALER)
 """The kinds of objects that the controller reconciles."""
@@ -95,7 +89,9 @@ class Operator:
             metrics=self.metrics,
             policy=settings.policy,
         )
+        self.cache.on_change = self._changed
         self.cache.on_gone = self._gone
+        self.informer = Informer(self.cache, self.watches, self._listed)
         self.queue = WorkQueue(
             self._reconcile,
             clock=self.clock,
@@ -110,7 +106,6 @@ class Operator:
         self._lease: LeaderLease | None = None
         self._lease_api: Api | None = None
         self._sweeping: Timer | None = None
-        self._announced: dict[str, tuple[Taint, ...]] = {}
         self.trusts_env = False
 
     async def start(self, taken_port: int | None = None) -> None:
@@ -156,6 +151,7 @@ class Operator:
 
     def _sweep(self) -> None:
         self.reconciler.sweep()
+        self.queue.sweep()
         self._sweeping = self.clock.call_later(SWEEP_EVERY, self._sweep)
 
     async def stop(self) -> None:
@@ -177,44 +173,6 @@ class Operator:
         """Open a session with the API server, with the credentials as they are now."""
         return await log_in(trust_env=self.trusts_env)
 
-    def seen(self, body: Mapping[str, Any]) -> None:
-        """Take note of an object that a watch shows."""
-        self.cache.see(body)
-
-    def changed(self, kind: str, event: str | None, body: Mapping[str, Any]) -> None:
-        """Reconcile what depends on an object that a watch shows."""
-        metadata = body["metadata"]
-        uid, store = metadata.get("uid") or "", self.cache.store(kind)
-        if event == "DELETED":
-            store.forget(uid, metadata.get("resourceVersion") or "")
-        elif (changed := store.get(uid)) is not None and (kind != NODES.kind or self._is_news(changed)):
-            self._enqueue(changed)
-
-    def _is_news(self, node: Node) -> bool:
-        """Whether a node's end is announced now, or no longer: its heartbeats concern nobody."""
-        before = self._announced.pop(node.meta.uid, ())
-        if node.announcements:
-            self._announced[node.meta.uid] = node.announcements
-        return before != node.announcements
-
-    def list_begins(self, listing: Listing) -> int:
-        """Return a mark: what was known before it is as the list will say."""
-        return self.cache.store(listing.resource.kind).mark()
-
-    async def listed(self, listing: Listing, items: list[dict[str, Any]], mark: int) -> None:
-        """Take note of a part of a list."""
-        store = self.cache.store(listing.resource.kind)
-        for number, item in enumerate(items):
-            store.see({"kind": listing.resource.kind, **item}, mark)
-            if number % ITEMS_AT_ONCE == ITEMS_AT_ONCE - 1:
-                await asyncio.sleep(0)
-
-    def list_ends(self, listing: Listing, uids: set[str], version: str, mark: int) -> None:
-        """Take note of what has gone while a watch was interrupted: kopf, listing anew, doesn't tell."""
-        self.cache.store(listing.resource.kind).replace_all(
-            uids, version, mark, lambda facts: listing.namespace in (None, facts.meta.namespace)
-        )
-
     async def _reconcile(self, key: Key) -> Requeue:
         if self.watches.is_blind(key.namespace):
             # What can't be seen isn't missing.
@@ -223,15 +181,26 @@ class Operator:
 
     def _gone(self, gone: Any) -> None:
         self.reconciler.forget(gone.meta.uid)
-        self._announced.pop(gone.meta.uid, None)
         if gone.kind == PODS.kind and gone.meta.owner is not None:
             self.conversations.forget_pod(gone.meta.owner.uid, gone.meta.uid)
-        self._enqueue(gone)
+        self._changed(Change(gone, None), None)
 
-    def _enqueue(self, changed: Any) -> None:
+    def _changed(self, change: Change[Any], by: object) -> None:
+        """Reconcile what depends on an object."""
+        now, before = change
+        # What else has changed, unheard of before our own write, calls for a reconcile.
+        is_known = by is not None and not now.differs(before)
         for kind in KINDS:
-            for key in kind.keys(self.cache, changed):
-                self.queue.add(key)
+            for key in kind.keys(self.cache, now, before):
+                if not (is_known and key == by):
+                    self.queue.add(key)
+
+    def _listed(self, namespace: str | None) -> None:
+        """Reconcile all there is: much may have changed that no event tells of."""
+        for kind in KINDS:
+            for item in self.cache.store(kind.resource.kind):
+                if namespace in (None, item.meta.namespace):
+                    self.queue.add(Key(item.kind, item.meta.namespace, item.meta.name))
 
     def _answered(self, key: Key) -> None:
         self.queue.add(key)

@@ -58,7 +58,7 @@ def observe(cache: Cache, key: Key) -> ObservedAutoscaler | None:
     )
 
 
-def keys(cache: Cache, changed: Any) -> Iterable[Key]:
+def keys(cache: Cache, changed: Any, before: Any = None) -> Iterable[Key]:
     """Name the autoscalers that a change of an object concerns."""
     namespace = changed.meta.namespace
     match changed:

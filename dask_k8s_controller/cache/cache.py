@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from dask_k8s_controller.cache.certificate import Certificate
 from dask_k8s_controller.cache.objects import LEAVING, By, Meta, Node, Pod, Service
-from dask_k8s_controller.cache.store import HasMeta, Store
+from dask_k8s_controller.cache.store import Change, HasMeta, Store
 
 if TYPE_CHECKING:
     from dask_k8s_controller.runtime.clock import Clock
@@ -17,11 +19,23 @@ if TYPE_CHECKING:
 T = TypeVar("T", bound=HasMeta)
 R = TypeVar("R")
 
+Parser = Callable[[Mapping[str, Any], Any], Any]
+"""Makes an object of its JSON, and of what was known of it."""
+
 UNDECIDED_FOR = 600.0
 """Seconds after which a request whose fate is unknown can't take effect any more."""
 
 TAKEN_FOR = 60.0
 """Seconds for which a name is taken for taken after it was found so."""
+
+
+@dataclass
+class _Notes:
+    """What no object tells of an owner: pods whose creation got no answer, and what nobody here reads."""
+
+    undecided: dict[str, float] = field(default_factory=dict)
+    applied: dict[str, tuple[str, float]] = field(default_factory=dict)
+    certificate: Certificate | None = None
 
 
 class Cache:
@@ -30,33 +44,33 @@ class Cache:
     Parameters
     ----------
     parsers : mapping
-        How objects of our own kinds are made of their JSON; pods, Services and nodes are known.
+        How objects of our own kinds are made of their JSON and what was known of them; pods, Services and
+        nodes are known.
     clock : Clock
         The time.
     answers : Conversations
         What schedulers said last.
     """
 
-    def __init__(
-        self, parsers: Mapping[str, Callable[[Mapping[str, Any]], Any]], clock: Clock, answers: Conversations
-    ) -> None:
+    def __init__(self, parsers: Mapping[str, Parser], clock: Clock, answers: Conversations) -> None:
         self.answers = answers
+        self.on_change: Callable[[Change[Any], object], None] = lambda change, by: None
+        """Called with each change, whoever found it out, and the key whose reconcile has made it, if any."""
         self.on_gone: Callable[[Any], None] = lambda gone: None
         """Called with each object that is gone, whoever found it out."""
         self._clock = clock
-        self._stores: dict[str, Store[Any]] = {
-            kind: Store(parse, lambda facts: facts.index(), self._is_gone)
-            for kind, parse in {
-                **parsers,
-                Pod.kind: Pod.of,
-                Service.kind: Service.of,
-                Node.kind: Node.of,
-            }.items()
+        all_parsers: dict[str, Parser] = {
+            **parsers,
+            Pod.kind: lambda body, _: Pod.of(body),
+            Service.kind: lambda body, _: Service.of(body),
+            Node.kind: lambda body, _: Node.of(body),
         }
-        self._undecided: dict[str, dict[str, float]] = {}
+        self._stores: dict[str, Store[Any]] = {
+            kind: Store(parse, lambda facts: facts.index(), lambda gone: self.on_gone(gone))
+            for kind, parse in all_parsers.items()
+        }
+        self._notes: defaultdict[str, _Notes] = defaultdict(_Notes)
         self._taken: dict[By, float] = {}
-        self._certificates: dict[str, Certificate] = {}
-        self._applied: dict[str, dict[str, tuple[str, float]]] = {}
         self.operator_namespace = ""
         """Where the controller's own pod is; empty outside a cluster."""
 
@@ -76,17 +90,27 @@ class Cache:
         """Return the store of a kind."""
         return self._stores[kind]
 
-    def see(self, body: Mapping[str, Any]) -> None:
-        """Take note of an object, be it from a watch or the answer to a write."""
+    def see(self, body: Mapping[str, Any], listed_at: int | None = None, by: object = None) -> None:
+        """Take note of an object, be it from a watch or the answer to a write.
+
+        Parameters
+        ----------
+        body : mapping
+            The object.
+        listed_at : int, optional
+            See `Store.see`.
+        by : Key, optional
+            Whose reconcile has made the change, and need not be told of it.
+        """
         store = self._stores.get(body.get("kind", ""))
-        if store is not None:
-            store.see(body)
+        if store is not None and (change := store.see(body, listed_at)):
+            self.on_change(change, by)
 
     def confirm(self, body: Mapping[str, Any]) -> None:
         """Take note of an object that the API server itself has just shown."""
         store = self._stores.get(body.get("kind", ""))
-        if store is not None:
-            store.confirm(body)
+        if store is not None and (change := store.confirm(body)):
+            self.on_change(change, None)
 
     def get(self, of: type[T], namespace: str, name: str) -> T | None:
         """Return the object of that name; None if none is known."""
@@ -154,53 +178,46 @@ class Cache:
 
     def undecided(self, owner_uid: str) -> tuple[str, ...]:
         """Return the names of an owner's pods whose creation got no answer, and may yet take effect."""
+        if owner_uid not in self._notes:
+            return ()
         now = self._clock.monotonic()
-        names = self._undecided.get(owner_uid, {})
-        for name in [name for name, since in names.items() if now - since > UNDECIDED_FOR]:
-            del names[name]
-        return tuple(names)
-
-    def _is_gone(self, gone: Any) -> None:
-        self.on_gone(gone)
+        undecided = self._notes[owner_uid].undecided
+        return tuple(name for name, since in undecided.items() if now - since <= UNDECIDED_FOR)
 
     def creation_is_open(self, owner_uid: str, pod: str) -> None:
         """Take note of a pod whose creation got no answer."""
-        self._undecided.setdefault(owner_uid, {})[pod] = self._clock.monotonic()
+        self._notes[owner_uid].undecided[pod] = self._clock.monotonic()
 
     def creation_is_answered(self, owner_uid: str, pod: str) -> None:
         """Take note that a pod's creation has been answered."""
-        if names := self._undecided.get(owner_uid):
-            names.pop(pod, None)
-            if not names:
-                del self._undecided[owner_uid]
-
-    def forget(self, owner_uid: str) -> None:
-        """Drop what is remembered of an owner that is gone."""
-        self._undecided.pop(owner_uid, None)
-        self._certificates.pop(owner_uid, None)
-        self._applied.pop(owner_uid, None)
+        if owner_uid in self._notes:
+            self._notes[owner_uid].undecided.pop(pod, None)
 
     def applied(self, owner_uid: str, kind: str) -> tuple[str, float] | None:
         """Return the digest of the child that was applied for an owner last, and when, monotonic."""
-        return self._applied.get(owner_uid, {}).get(kind)
+        return self._notes[owner_uid].applied.get(kind) if owner_uid in self._notes else None
 
     def note_applied(self, owner_uid: str, kind: str, digest: str) -> None:
         """Take note of a child that was applied, as nobody here can read it."""
-        self._applied.setdefault(owner_uid, {})[kind] = digest, self._clock.monotonic()
+        self._notes[owner_uid].applied[kind] = digest, self._clock.monotonic()
 
     def certificate(self, owner_uid: str) -> Certificate | None:
         """Return the certificate that was made last for an owner, of which its status may not tell yet."""
-        return self._certificates.get(owner_uid)
+        return self._notes[owner_uid].certificate if owner_uid in self._notes else None
 
     def keep(self, owner_uid: str, certificate: Certificate) -> None:
         """Take note of a certificate that was made."""
-        self._certificates[owner_uid] = certificate
+        self._notes[owner_uid].certificate = certificate
+
+    def forget(self, owner_uid: str) -> None:
+        """Drop what is remembered of an owner that is gone."""
+        self._notes.pop(owner_uid, None)
 
     def sweep(self) -> None:
         """Drop what is remembered of owners that are gone, and names that were taken a while ago."""
         now = self._clock.monotonic()
         self._taken = {by: since for by, since in self._taken.items() if now - since < TAKEN_FOR}
-        for uid in [uid for uid in self._undecided if not self.knows(uid)]:
+        for uid in [uid for uid in self._notes if not self.knows(uid)]:
             self.forget(uid)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import ClassVar, Generic, Self, TypeVar, cast
@@ -42,8 +43,21 @@ class Custom(Generic[S]):
     problem: str = ""
 
     @classmethod
-    def of(cls, body: JsonObject) -> Self:
-        """Parse an object's JSON."""
+    def of(cls, body: JsonObject, known: Self | None = None) -> Self:
+        """Parse an object's JSON.
+
+        Parameters
+        ----------
+        body : mapping
+            The object.
+        known : Custom, optional
+            The object as it was known. In the same generation its spec is the same, and what was made of it.
+        """
+        meta, status = Meta.of(body), body.get("status") or {}
+        if known is not None and meta.generation and meta.generation == known.meta.generation:
+            again = copy.copy(known)
+            vars(again).update(meta=meta, status=status)
+            return again
         raw, spec, problem = without_nulls(body.get("spec") or {}), None, ""
         try:
             spec = cast(S, cls.model.model_validate(raw))
@@ -52,7 +66,24 @@ class Custom(Generic[S]):
                 f"spec.{'.'.join(str(part) for part in item['loc'])}: {item['msg']}"
                 for item in error.errors(include_url=False)
             )
-        return cls(Meta.of(body), spec, raw, body.get("status") or {}, problem)
+        return cls(meta, spec, raw, status, problem)
+
+    def differs(self, before: Self | None, *status_fields: str) -> bool:
+        """Whether anything is new since an earlier version, but the rest of its status.
+
+        Parameters
+        ----------
+        before : Custom or None
+            The earlier version; None if there was none.
+        *status_fields : str
+            What matters of the status.
+        """
+        return (
+            before is None
+            or self.meta != before.meta
+            or self.raw_spec != before.raw_spec
+            or any(self.status.get(field) != before.status.get(field) for field in status_fields)
+        )
 
     @property
     def name(self) -> str:

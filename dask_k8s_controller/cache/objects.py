@@ -59,7 +59,8 @@ class Meta:
     name: str
     namespace: str
     uid: str
-    version: str = ""
+    version: str = field(default="", compare=False)
+    """Two versions of an object that tell the same are equal."""
     generation: int = 0
     labels: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
@@ -159,8 +160,8 @@ class Pod:
     restart_policy: str = "Always"
     main: str = ""
     """The name of the container that runs Dask; the others are its sidecars."""
-    node: str = ""
-    """Where it is bound to."""
+    node: str = field(default="", compare=False)
+    """Where it is bound to: being bound is no news of its own, as more follows."""
     tolerations: tuple[Toleration, ...] = ()
     """Of its tolerations those that may be about a node's end."""
 

@@ -27,6 +27,13 @@ R = TypeVar("R")
 REMEMBERED_DELETIONS = 10_000
 
 
+class Change(NamedTuple, Generic[T]):
+    """An object that is new, or differs in what is read of it; and what it was before."""
+
+    now: T
+    before: T | None
+
+
 class _Deletion(NamedTuple):
     """When an object has gone, by our own count, and at which version; empty if that isn't known."""
 
@@ -40,7 +47,7 @@ class Store(Generic[T]):
     Parameters
     ----------
     parse : callable
-        Makes facts of an object's JSON.
+        Makes facts of an object's JSON, and of the facts that were known of an earlier version.
     keys : callable
         Names the keys by which facts are found with `find`, e.g. the name and the group that a pod is of.
     on_gone : callable, optional
@@ -49,7 +56,7 @@ class Store(Generic[T]):
 
     def __init__(
         self,
-        parse: Callable[[Mapping[str, Any]], T],
+        parse: Callable[[Mapping[str, Any], T | None], T],
         keys: Callable[[T], Iterable[Hashable]],
         on_gone: Callable[[T], None] = lambda facts: None,
     ) -> None:
@@ -63,7 +70,12 @@ class Store(Generic[T]):
         self._deleted: dict[str, _Deletion] = {}
         self._count = 0
 
-    def see(self, body: Mapping[str, Any], listed_at: int | None = None) -> T:
+    def has(self, uid: str, version: str) -> bool:
+        """Whether this very version of an object is known, be it from a watch or from our own write."""
+        known = self._facts.get(uid)
+        return known is not None and known.meta.version == version
+
+    def see(self, body: Mapping[str, Any], listed_at: int | None = None) -> Change[T] | None:
         """Take note of an object, unless it is known in a newer version or known to be gone.
 
         Parameters
@@ -72,6 +84,11 @@ class Store(Generic[T]):
             The object.
         listed_at : int, optional
             It stands in a list that was asked for at this `mark`: what was known before doesn't count.
+
+        Returns
+        -------
+        Change or None
+            What has changed; None if nothing has that anybody reads.
         """
         metadata = body["metadata"]
         uid, version = metadata["uid"], metadata.get("resourceVersion") or ""
@@ -79,13 +96,14 @@ class Store(Generic[T]):
         if known is not None:
             is_outdated = listed_at is not None and self._learned[uid] <= listed_at
             if version == known.meta.version or not (is_outdated or _is_newer(version, known.meta.version)):
-                return known
-        facts = self._parse(body)
+                return None
+        # After a restored backup even the generation may be one that there was before.
+        facts = self._parse(body, known if listed_at is None else None)
         if deletion is not None:
             is_outdated = listed_at is not None and deletion.at <= listed_at
             # A watch by labels tells of an object that lost them as of one that has gone: it may come back.
             if not is_outdated and not (deletion.version and _is_newer(version, deletion.version)):
-                return facts
+                return None
             del self._deleted[uid]
         self._drop(uid)
         self._facts[uid] = facts
@@ -93,16 +111,16 @@ class Store(Generic[T]):
         for key in self._keys(facts):
             self._found.setdefault(key, {})[uid] = facts
             self._made.pop(key, None)
-        return facts
+        return None if facts == known else Change(facts, known)
 
-    def confirm(self, body: Mapping[str, Any]) -> None:
+    def confirm(self, body: Mapping[str, Any]) -> Change[T] | None:
         """Take note of an object that the API server itself has just shown, whatever a watch said."""
         metadata = body["metadata"]
         deletion = self._deleted.get(metadata["uid"])
         version = metadata.get("resourceVersion") or ""
         if deletion is not None and deletion.version and not _is_newer(deletion.version, version):
             del self._deleted[metadata["uid"]]
-        self.see(body)
+        return self.see(body)
 
     def forget(self, uid: str, version: str = "") -> T | None:
         """Take note that an object is gone: older news of it is ignored. Return what was known of it.

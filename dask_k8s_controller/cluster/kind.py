@@ -9,4 +9,6 @@ from dask_k8s_controller.cluster.status import first_status, notices, status
 from dask_k8s_controller.kubernetes.resources import CLUSTERS
 from dask_k8s_controller.plans.kind import Kind
 
-CLUSTER = Kind(CLUSTERS, Cluster.of, observe, plan, status, keys, notices, first_status)
+CLUSTER = Kind(
+    CLUSTERS, Cluster.of, observe, plan, status, keys, notices, first_status, plans_from_status=False
+)

@@ -58,13 +58,15 @@ def observe(cache: Cache, key: Key) -> ObservedCluster | None:
     )
 
 
-def keys(cache: Cache, changed: Any) -> Iterable[Key]:
+def keys(cache: Cache, changed: Any, before: Any = None) -> Iterable[Key]:
     """Name the clusters that a change of an object concerns."""
     namespace = changed.meta.namespace
     match changed:
         case Cluster(name=name):
             yield Key(Cluster.kind, namespace, name)
-        case WorkerGroup(cluster=cluster) | Autoscaler(cluster=cluster):
+        case WorkerGroup(cluster=cluster):
+            yield Key(Cluster.kind, namespace, cluster)
+        case Autoscaler(cluster=cluster) if changed.differs(before):
             yield Key(Cluster.kind, namespace, cluster)
         case Pod(meta=meta) | Service(meta=meta) if (
             meta.labels.get(labels.COMPONENT) == labels.Component.SCHEDULER

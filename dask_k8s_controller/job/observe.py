@@ -43,7 +43,7 @@ def observe(cache: Cache, key: Key) -> ObservedJob | None:
     return replace(observed, name_holders=cache.find(Pod, "name", namespace, next_name))
 
 
-def keys(cache: Cache, changed: Any) -> Iterable[Key]:
+def keys(cache: Cache, changed: Any, before: Any = None) -> Iterable[Key]:
     """Name the jobs that a change of an object concerns."""
     namespace = changed.meta.namespace
     match changed:

@@ -10,6 +10,12 @@ from multidict import CIMultiDict
 
 from dask_k8s_credentials import Credentials, CredentialsError, load
 
+KEPT_ALIVE = 60.0
+"""Seconds for which an idle connection is kept: a TLS handshake costs as much as several requests.
+
+API servers hang up after 90 s.
+"""
+
 
 @dataclass(frozen=True)
 class Connection:
@@ -54,7 +60,9 @@ def connect(credentials: Credentials, *, trust_env: bool = False) -> Connection:
         )
     session = aiohttp.ClientSession(
         cookie_jar=aiohttp.DummyCookieJar(),  # Schedulers behind the proxy are not to be recognised.
-        connector=aiohttp.TCPConnector(limit=0, ssl=credentials.ssl_context or True),
+        connector=aiohttp.TCPConnector(
+            limit=0, ssl=credentials.ssl_context or True, keepalive_timeout=KEPT_ALIVE
+        ),
         headers=CIMultiDict([("User-Agent", "dask-k8s-controller"), *credentials.headers]),
         proxy=credentials.proxy,
         trust_env=trust_env and not credentials.is_local,

@@ -53,7 +53,7 @@ class EventRecorder:
     def record(self, resource: Resource, meta: Meta, notice: Notice) -> None:
         """Write an Event about an object, unless the same was said just now or nobody wants it."""
         level = logging.WARNING if notice.is_warning else logging.INFO
-        if not self._settings.enabled or level < self._settings.least_level:
+        if not self._settings.enabled or level < logging.getLevelNamesMapping()[self._settings.level]:
             return
         now = self._clock.monotonic()
         if now - self._said.get((meta.uid, notice.reason), float("-inf")) < SILENCE:

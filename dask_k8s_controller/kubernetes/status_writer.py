@@ -65,7 +65,9 @@ class StatusWriter:
         for uid in [uid for uid in self._written_at if not self._cache.knows(uid)]:
             self.forget(uid)
 
-    async def write(self, key: Key, meta: Meta, desired: Status, present: Mapping[str, Any]) -> Written:
+    async def write(
+        self, key: Key, meta: Meta, desired: Status, present: Mapping[str, Any], *, plans_from_status: bool
+    ) -> Written:
         """Write a status if it differs from the present one."""
         present = dict(present)
         removed = {name: None for name in OPTIONAL_FIELDS if name in present and name not in desired}
@@ -86,7 +88,7 @@ class StatusWriter:
         except ApiError as error:
             logger.warning("%s: its status could not be written: %s", key, error)
             return Written(has_failed=True)
-        self._cache.see(answer)
+        self._cache.see(answer, by=None if plans_from_status else key)
         self._written_at[meta.uid] = now
         return Written(is_done=True)
 

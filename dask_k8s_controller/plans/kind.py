@@ -35,7 +35,7 @@ class Kind(Generic[O, P]):
     resource : Resource
         What the API server calls it.
     parse : callable
-        Makes an object of its JSON.
+        Makes an object of its JSON, and of what was known of it.
     observe : callable
         Gathers, from the cache, what a plan needs; None if there is no such object. Changes nothing.
     plan : callable
@@ -43,18 +43,22 @@ class Kind(Generic[O, P]):
     status : callable
         Says how the object stands after its plan was carried out. Pure.
     keys : callable
-        Names the objects of this kind that a change of any object concerns.
+        Names the objects of this kind that a change of any object concerns: of what it is now, and what it
+        was before, if it was known and is not gone.
     notices : callable
         Finds what is worth an Event in a new status: of what was observed, the plan, its outcome, the status.
     first_status : callable
         The status to write before anything is done, as it tells that a controller acts; None if that is past.
+    plans_from_status : bool
+        Whether a status that was just written may call for another plan.
     """
 
     resource: Resource
-    parse: Callable[[Mapping[str, Any]], Custom[Any]]
+    parse: Callable[[Mapping[str, Any], Any], Custom[Any]]
     observe: Callable[[Cache, Key], O | None]
     plan: Callable[[O, Policy], P]
     status: Callable[[O, P, Outcome], Status]
-    keys: Callable[[Cache, Any], Iterable[Key]]
+    keys: Callable[[Cache, Any, Any], Iterable[Key]]
     notices: Callable[[O, P, Outcome, Status], Iterable[Notice]]
     first_status: Callable[[O], Status | None] = no_first_status
+    plans_from_status: bool = True

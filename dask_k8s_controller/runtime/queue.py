@@ -151,6 +151,11 @@ class WorkQueue:
                 task.cancel()
             await asyncio.gather(*pending, return_exceptions=True)
 
+    def sweep(self) -> None:
+        """Forget when keys were reconciled that may be again."""
+        now = self._clock.monotonic()
+        self._rests_until = {key: until for key, until in self._rests_until.items() if until > now}
+
     @property
     def is_open(self) -> bool:
         """Whether reconciles are started."""
@@ -176,11 +181,6 @@ class WorkQueue:
     def longest_reconcile(self) -> float:
         """Seconds of the reconcile that is under way for longest; 0 if none is."""
         return self._clock.monotonic() - min(self._started_at.values()) if self._started_at else 0.0
-
-    @property
-    def is_idle(self) -> bool:
-        """Whether no key is, or waits to be, reconciled, but for those that are due later."""
-        return not self._ready and not self._running
 
     def _start_ready(self) -> None:
         while self._is_open and len(self._running) < self._concurrency:
@@ -226,7 +226,7 @@ class WorkQueue:
         seconds = self._clock.monotonic() - start
         if self._spacing:
             spacing = min(max(self._spacing, SPACING_PER_RECONCILE * seconds), LONGEST_SPACING)
-            self._rest(key, start + spacing)
+            self._rests_until[key] = start + spacing
         if self._on_reconcile is not None:
             self._on_reconcile(key, seconds, requeue.failed)
         delay = requeue.after
@@ -242,15 +242,6 @@ class WorkQueue:
         elif delay is not None:
             self.add_after(key, delay)
         self._start_ready()
-
-    def _rest(self, key: Key, until: float) -> None:
-        if (left := until - self._clock.monotonic()) > 0:
-            self._rests_until[key] = until
-            self._clock.call_later(left, lambda: self._rested(key))
-
-    def _rested(self, key: Key) -> None:
-        if self._wait_for_spacing(key) <= 0:
-            self._rests_until.pop(key, None)
 
     def _wait_for_spacing(self, key: Key) -> float:
         return self._rests_until.get(key, 0.0) - self._clock.monotonic()

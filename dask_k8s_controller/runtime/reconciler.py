@@ -14,7 +14,7 @@ from dask_k8s_controller.kubernetes.recorder import EventRecorder
 from dask_k8s_controller.kubernetes.resources import Key
 from dask_k8s_controller.kubernetes.status_writer import StatusWriter, Written
 from dask_k8s_controller.plans.actions import Outcome
-from dask_k8s_controller.plans.conditions import holds
+from dask_k8s_controller.plans.conditions import Status, holds
 from dask_k8s_controller.plans.kind import Kind
 from dask_k8s_controller.plans.notices import Notice
 from dask_k8s_controller.runtime.metrics import Metrics
@@ -106,7 +106,7 @@ class Reconciler:
         if (first := kind.first_status(observed)) is not None:
             # Before anything else: it tells clients that a controller acts.
             self._new.add(meta.uid)
-            await self._statuses.write(key, meta, first, observed.subject.status)
+            await self._write_status(kind, observed, first)
             observed = await self._observe(kind, key, observed.missing) or observed
         planned_at = self._cache.monotonic()
         plan = kind.plan(observed, self._policy)
@@ -119,7 +119,7 @@ class Reconciler:
         if after is None or after.subject.meta.is_deleting:
             return Requeue.on_change()
         status = kind.status(after, plan, outcome)
-        written = await self._statuses.write(key, meta, status, after.subject.status)
+        written = await self._write_status(kind, after, status)
         for reason in _failures(outcome, written):
             self._metrics.reconcile_failed(key.kind, reason)
         if written.is_done:
@@ -145,6 +145,16 @@ class Reconciler:
                 raise _Unknown(f"whether it is gone can't be told: {error}") from error
             observed = kind.observe(self._cache, key)
         return observed
+
+    async def _write_status(self, kind: Kind[Any, Any], observed: Any, status: Status) -> Written:
+        subject = observed.subject
+        return await self._statuses.write(
+            Key(kind.resource.kind, subject.meta.namespace, subject.meta.name),
+            subject.meta,
+            status,
+            subject.status,
+            plans_from_status=kind.plans_from_status,
+        )
 
     def sweep(self) -> None:
         """Drop what is remembered of objects that are gone, though something late told of them again."""

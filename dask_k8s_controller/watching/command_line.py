@@ -6,19 +6,22 @@ where ``/healthz`` is served.
 
 from __future__ import annotations
 
+import copy
 import os
 import sys
 from collections.abc import Sequence
+from functools import partial
+from typing import Any
 from urllib.parse import urlsplit
 
-import click
 import dask.config
 import kopf
 import kopf.cli
 
 PROGRAM = "python -m dask_k8s_controller"
-VARIABLES = "KOPF_RUN"
-"""Flags may come from environment variables that begin so, as kopf's do."""
+
+OLD_VARIABLE = "KOPF_RUN_NAMESPACE"
+"""kopf itself reads this one beside ``KOPF_RUN_NAMESPACES``."""
 
 
 def run(arguments: Sequence[str] | None = None) -> None:
@@ -27,44 +30,31 @@ def run(arguments: Sequence[str] | None = None) -> None:
     Parameters
     ----------
     arguments : sequence of str, optional
-        Flags of ``kopf run``; those of the command line by default.
+        Flags of ``kopf run``; those of the command line by default. They may come from environment variables
+        that begin with ``KOPF_RUN_``, too.
     """
-    flags = list(sys.argv[1:] if arguments is None else arguments)
-    context = kopf.cli.run.make_context(
-        PROGRAM, list(flags), resilient_parsing=True, auto_envvar_prefix=VARIABLES
-    )
-    chosen = context.params.get("namespaces") or context.params.get("clusterwide")
-    if not chosen and not os.environ.get(f"{VARIABLES}_NAMESPACE"):
-        flags.append("--all-namespaces")
-    flags = _serve_liveness(flags, context)
-    arguments = ["--module", "dask_k8s_controller", *flags]
+    command = copy.copy(kopf.cli.run)
+    command.callback = partial(_run, command.callback)
+    flags = sys.argv[1:] if arguments is None else arguments
     try:
-        kopf.cli.run.main(arguments, prog_name=PROGRAM, auto_envvar_prefix=VARIABLES)
+        command.main(
+            ["--module", "dask_k8s_controller", *flags], prog_name=PROGRAM, auto_envvar_prefix="KOPF_RUN"
+        )
     except Exception as error:
         if isinstance(error.__cause__, kopf.PermanentError):
             sys.exit(f"{PROGRAM}: {error.__cause__}")  # It has said all that a person needs.
         raise
 
 
-def _serve_liveness(flags: list[str], context: click.Context) -> list[str]:
-    """Have our own server answer where kopf's was asked to, which doesn't know whether we are stuck."""
-    endpoint = context.params.get("liveness_endpoint")
-    if not endpoint:
-        return flags
-    url = urlsplit(endpoint)
-    dask.config.set(
-        {
-            "kubernetes.controller.health-port": url.port or 80,
-            "kubernetes.controller.health-host": url.hostname or "",
-        }
-    )
-    kept: list[str] = []
-    skip = False
-    for flag in flags:
-        if skip:
-            skip = False
-        elif flag in ("--liveness", "-L"):
-            skip = True
-        elif not flag.startswith(("--liveness=", "-L")):
-            kept.append(flag)
-    return kept
+def _run(run_kopf: Any, liveness_endpoint: str | None, **flags: Any) -> None:
+    """Run kopf, but serve liveness ourselves: kopf doesn't know whether we are stuck."""
+    if liveness_endpoint:
+        url = urlsplit(liveness_endpoint)
+        dask.config.set(
+            {
+                "kubernetes.controller.health-port": url.port or 80,
+                "kubernetes.controller.health-host": url.hostname or "",
+            }
+        )
+    is_chosen = flags["namespaces"] or os.environ.get(OLD_VARIABLE)
+    run_kopf(**{**flags, "liveness_endpoint": None, "clusterwide": flags["clusterwide"] or not is_chosen})

@@ -8,11 +8,16 @@ from typing import Any
 
 import kopf
 
-from dask_k8s_controller.kubernetes.resources import PODS, SERVICES, Resource
+from dask_k8s_controller.kubernetes.resources import NODES, PODS, SERVICES, WATCHED, Resource
+from dask_k8s_models.kinds import KINDS
 
 logger = logging.getLogger(__name__)
 
 ENTRY_POINT_GROUP = "dask_operator_plugin"
+
+SHORT_NAMES = {PODS.kind: ("po",), SERVICES.kind: ("svc",), NODES.kind: ("no",)} | {
+    kind: model.resource_names.short for kind, model in KINDS.items()
+}
 
 
 def load_plugins() -> list[str]:
@@ -25,38 +30,18 @@ def load_plugins() -> list[str]:
     return loaded
 
 
-def keep_diffs(registry: kopf.OperatorRegistry) -> bool:
-    """Whether any handler wants to know what has changed; none of ours does."""
-    return bool(registry._changing.get_all_handlers() or registry._spawning.get_all_handlers())
-
-
-class NoDiffs(kopf.DiffBaseStorage):
-    """Spares kopf the copy of every object that it makes in order to find differences."""
-
-    def build(self, *, body: kopf.Body, extra_fields: Any = None) -> Any:
-        """Return nothing to compare."""
-        return {}
-
-    def fetch(self, *, body: kopf.Body) -> Any:
-        """Return nothing to compare with."""
-        return None
-
-    def store(self, *, body: kopf.Body, patch: kopf.Patch, essence: Any) -> None:
-        """Store nothing."""
-
-
 def watched_by_others(registry: kopf.OperatorRegistry) -> frozenset[Resource]:
-    """Find which of the pods and services have handlers that aren't ours.
+    """Find which of the resources that we watch have handlers that aren't ours.
 
-    kopf applies a watch's label selector to all handlers of a resource: it must not hide from a plugin what
-    isn't Dask's.
+    Their events have to reach kopf. And it applies a watch's label selector to all handlers of a resource: it
+    must not hide from a plugin what isn't Dask's.
     """
     others: set[Resource] = set()
     for handlers in (registry._watching, registry._changing, registry._spawning, registry._indexing):
         for handler in handlers.get_all_handlers():
             module = getattr(_unwrapped(handler.fn), "__module__", "")
             if handler.selector is not None and not module.startswith("dask_k8s_controller"):
-                others |= {resource for resource in (PODS, SERVICES) if _selects(handler.selector, resource)}
+                others |= {resource for resource in WATCHED if _selects(handler.selector, resource)}
     return frozenset(others)
 
 
@@ -69,8 +54,8 @@ def _selects(selector: Any, resource: Resource) -> bool:
         plural=resource.plural,
         kind=resource.kind,
         singular=resource.kind.lower(),
-        shortcuts=frozenset({"po" if resource is PODS else "svc"}),
-        categories=frozenset({"all"}),
+        shortcuts=frozenset(SHORT_NAMES[resource.kind]),
+        categories=frozenset({"dask" if resource.kind in KINDS else "all"}),
         subresources=frozenset(),
         namespaced=True,
         preferred=True,

@@ -1,21 +1,27 @@
-"""The session that kopf sends its requests through: lists become the truth, and no answer ends a watch.
+"""The session that kopf sends its requests through: what it shows is the truth, and no answer ends a watch.
+
+kopf documents that a login may bring a session of one's own: https://docs.kopf.dev/en/stable/authentication/.
+It finds the resources and namespaces, lists, watches, logs in again, and begins anew; what comes of it the
+informer takes from here. kopf sees objects only of resources for which a plugin has handlers.
 
 kopf gives a watch up for good when the API server refuses it, fails for long, or says that it comes from the
-future, as after a restored backup; and until all that it watches has been listed it reacts to nothing. So
-what is refused here is an empty list, which is tried again, and what fails is a connection that broke.
+future, as after a restored backup. So what is refused here is an empty list, which is tried again, and what
+fails is a connection that broke.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import AsyncIterator, Awaitable, Mapping
-from typing import Any, Protocol, Self
+from collections.abc import AsyncIterator, Awaitable, Collection, Mapping
+from typing import Any, Self
 
 import aiohttp
+import msgspec
 from yarl import URL
 
 from dask_k8s_controller.kubernetes.connection import Connection
+from dask_k8s_controller.kubernetes.resources import Resource
+from dask_k8s_controller.watching.informer import Informer, read_event
 from dask_k8s_controller.watching.watches import Listing, Watches
 
 REFUSED = frozenset({403, 404})
@@ -35,19 +41,6 @@ RETRY_OPTIONAL = 6.0
 Object = dict[str, Any]
 
 
-class Lists(Protocol):
-    """Who is told of lists."""
-
-    def list_begins(self, listing: Listing) -> int:
-        """Return a mark: what was known before it is as the list will say."""
-
-    async def listed(self, listing: Listing, items: list[Object], mark: int) -> None:
-        """Take note of a part of a list."""
-
-    def list_ends(self, listing: Listing, uids: set[str], version: str, mark: int) -> None:
-        """Take note of what a whole list has."""
-
-
 class Answer:
     """An answer to kopf, as far as it looks at one."""
 
@@ -64,7 +57,7 @@ class Answer:
 
     async def iter_chunked(self, _: int) -> AsyncIterator[bytes]:
         """Yield the body as the only event of a watch."""
-        yield json.dumps(self._body).encode() + b"\n"
+        yield msgspec.json.encode(self._body) + b"\n"
 
     def close(self) -> None:
         """Nothing is open."""
@@ -73,7 +66,63 @@ class Answer:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        pass
+        self.close()
+
+
+class Events(Answer):
+    """A watch: the informer hears of each event first, kopf how far it has come.
+
+    Parameters
+    ----------
+    response : aiohttp.ClientResponse
+        The API server's answer.
+    listing : Listing
+        What is watched.
+    informer : Informer
+        Who hears of the events.
+    is_shared : bool
+        Whether kopf gets the events as well.
+    """
+
+    def __init__(
+        self, response: aiohttp.ClientResponse, listing: Listing, informer: Informer, *, is_shared: bool
+    ) -> None:
+        super().__init__({})
+        self._response = response
+        self._listing = listing
+        self._informer = informer
+        self._is_shared = is_shared
+
+    async def iter_chunked(self, _: int) -> AsyncIterator[bytes]:
+        """Yield lines for kopf, as many at a time as have come in."""
+        rest = b""
+        async for chunk in self._response.content.iter_any():
+            *lines, rest = (rest + chunk).split(b"\n")
+            if kept := self._take_note(lines):
+                yield b"".join(line + b"\n" for line in kept)
+
+    def _take_note(self, lines: list[bytes]) -> list[bytes]:
+        kept, version = [], ""
+        for line in filter(None, lines):
+            try:
+                event = read_event(line)
+                self._informer.happened(self._listing, event, line)
+            except msgspec.MsgspecError as error:
+                raise aiohttp.ClientPayloadError(f"an event of a watch is malformed: {error}") from error
+            if self._is_shared or event.type in ("BOOKMARK", "ERROR"):
+                kept.append(line)
+            else:
+                version = event.version
+        return [_bookmark(version), *kept] if version else kept
+
+    def close(self) -> None:
+        """End the watch."""
+        self._response.close()
+
+
+def _bookmark(version: str) -> bytes:
+    """Return what tells kopf from where to go on, should the connection break."""
+    return msgspec.json.encode({"type": "BOOKMARK", "object": {"metadata": {"resourceVersion": version}}})
 
 
 BEGIN_ANEW = {"type": "ERROR", "object": {"kind": "Status", "code": 410, "reason": "Expired"}}
@@ -89,14 +138,19 @@ class WatchSession:
         The API server.
     watches : Watches
         Told how lists and watches fare.
-    lists : Lists
-        Told what lists have.
+    informer : Informer
+        Told what they show.
+    shared : collection of Resource
+        Whose objects kopf gets to see.
     """
 
-    def __init__(self, connection: Connection, watches: Watches, lists: Lists) -> None:
+    def __init__(
+        self, connection: Connection, watches: Watches, informer: Informer, shared: Collection[Resource] = ()
+    ) -> None:
         self._session = connection.session
         self._watches = watches
-        self._lists = lists
+        self._informer = informer
+        self._shared = shared
         self._parts: dict[Listing, tuple[int, set[str]]] = {}
 
     @property
@@ -125,7 +179,7 @@ class WatchSession:
     async def _list(self, listing: Listing, url: str, options: Mapping[str, Any]) -> Any:
         is_first_part = "continue" not in URL(url).query
         if is_first_part:
-            self._parts[listing] = (self._lists.list_begins(listing), set())
+            self._parts[listing] = (self._informer.list_begins(listing), set())
         if listing not in self._parts:
             raise aiohttp.ClientPayloadError("the list was begun with other credentials: it begins anew")
         mark, uids = self._parts[listing]
@@ -138,21 +192,23 @@ class WatchSession:
         if response.status == 410:
             response.release()
             raise aiohttp.ClientPayloadError("the list has expired: it begins anew")
-        body: Object = await response.json()
+        body: Object = msgspec.json.decode(await response.read())
         items = body.get("items") or []
-        await self._lists.listed(listing, items, mark)
+        await self._informer.listed(listing, items, mark)
         uids |= {item["metadata"]["uid"] for item in items}
         metadata = body.get("metadata") or {}
         if not metadata.get("continue"):
             del self._parts[listing]
-            self._lists.list_ends(listing, uids, metadata.get("resourceVersion") or "", mark)
-        return Answer(body)
+            self._informer.list_ends(listing, uids, metadata.get("resourceVersion") or "", mark)
+        return Answer(body if listing.resource in self._shared else {**body, "items": []})
 
     async def _watch(self, listing: Listing, url: str, options: Mapping[str, Any]) -> Any:
         if not self._watches.is_refused(listing):
             response = await self._send(listing, url, options)
-            if response.status not in REFUSED | TOO_OLD_OR_NEW:
+            if response.status in KOPF_KNOWS:
                 return response
+            if response.status not in REFUSED | TOO_OLD_OR_NEW:
+                return Events(response, listing, self._informer, is_shared=listing.resource in self._shared)
             response.release()
         while self._watches.is_refused(listing):
             await asyncio.sleep(RETRY * (RETRY_OPTIONAL if listing.is_optional else 1))
@@ -179,7 +235,7 @@ class WatchSession:
         if status in REFUSED:
             self._watches.refused(listing)
             if listing.is_optional:  # What was known of it grows old.
-                self._lists.list_ends(listing, set(), "", self._lists.list_begins(listing))
+                self._informer.forget(listing)
         elif status < 400:
             self._watches.succeeded(listing)
         else:

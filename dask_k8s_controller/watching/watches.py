@@ -36,11 +36,12 @@ class Listing:
 
 @dataclass
 class _Watch:
-    """Whose task watches, since when it has done nothing but fail, and whether it may not look."""
+    """Whose task watches, since when it has done nothing but fail, whether it may not look, or has looked."""
 
     task: asyncio.Task[Any] | None
     failing_since: float | None = None
     is_refused: bool = False
+    is_listed: bool = False
 
     @property
     def has_died(self) -> bool:
@@ -68,6 +69,11 @@ class Watches:
         self._resources = tuple(resources)
         self._clock = clock
         self._watches: dict[Listing, _Watch] = {}
+        self._awaited: set[Resource] = set()
+
+    def expect(self, resources: Iterable[Resource]) -> None:
+        """Take note of what is going to be listed: before that nothing can be seen anywhere."""
+        self._awaited.update(resources)
 
     @property
     def failing_for(self) -> float:
@@ -87,12 +93,14 @@ class Watches:
         return listing in self._watches and self._watches[listing].is_refused
 
     def is_blind(self, namespace: str) -> bool:
-        """Whether something in a namespace can't be seen: nothing is to be decided there."""
+        """Whether something in a namespace can't be seen, or not yet: nothing is to be decided there."""
         self._forget_ended()
-        return any(
-            watch.is_refused and not listing.is_optional and listing.namespace in (None, namespace)
+        seen = {
+            listing.resource
             for listing, watch in self._watches.items()
-        )
+            if watch.is_listed and not watch.is_refused and listing.namespace in (None, namespace)
+        }
+        return not self._awaited.union(listing.resource for listing in self._watches) <= seen | OPTIONAL
 
     def listing(self, method: str, url: URL) -> Listing | None:
         """Return the collection that a request is about; None if it matters not."""
@@ -104,6 +112,15 @@ class Watches:
             if url.path.endswith(resource.path(namespace)):
                 return Listing(resource, namespace, url.query.get("labelSelector", ""))
         return None
+
+    def begins(self, listing: Listing) -> None:
+        """Take note that a collection is going to be listed."""
+        self._watch(listing)
+        self._awaited.discard(listing.resource)
+
+    def listed(self, listing: Listing) -> None:
+        """Take note that all of a collection has been listed."""
+        self._watch(listing).is_listed = True
 
     def succeeded(self, listing: Listing) -> None:
         """Take note that a collection was listed, or is being watched."""

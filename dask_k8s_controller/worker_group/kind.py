@@ -9,4 +9,4 @@ from dask_k8s_controller.worker_group.plan import plan
 from dask_k8s_controller.worker_group.spec import WorkerGroup
 from dask_k8s_controller.worker_group.status import notices, status
 
-WORKER_GROUP = Kind(GROUPS, WorkerGroup.of, observe, plan, status, keys, notices)
+WORKER_GROUP = Kind(GROUPS, WorkerGroup.of, observe, plan, status, keys, notices, plans_from_status=False)

@@ -64,13 +64,13 @@ def observe(cache: Cache, key: Key) -> ObservedGroup | None:
     )
 
 
-def keys(cache: Cache, changed: Any) -> Iterable[Key]:
+def keys(cache: Cache, changed: Any, before: Any = None) -> Iterable[Key]:
     """Name the groups that a change of an object concerns."""
     namespace = changed.meta.namespace
     match changed:
         case WorkerGroup(name=name):
             yield Key(WorkerGroup.kind, namespace, name)
-        case Cluster(name=cluster):
+        case Cluster(name=cluster) if changed.differs(before, "tls"):
             yield from _keys_of(cache, namespace, cluster)
         case Pod(meta=meta):
             match meta.labels.get(labels.COMPONENT):

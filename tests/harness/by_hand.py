@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any, Self
 
 from dask_k8s_controller.kubernetes.connection import Connection, connect
-from dask_k8s_controller.kubernetes.resources import PODS, SERVICES, WATCHED, Key
+from dask_k8s_controller.kubernetes.resources import NODES, PODS, SERVICES, WATCHED, Key
 from dask_k8s_controller.operator import Operator
 from dask_k8s_controller.runtime.queue import Requeue
 from dask_k8s_controller.settings import Limits, Settings
@@ -82,12 +82,13 @@ class ControllerByHand(Operator):
         """Know what watches would have told by now."""
         for resource in WATCHED:
             selector = labels.CLUSTER_NAME if resource in (PODS, SERVICES) else ""
-            listing = Listing(resource, self.namespace, selector)
-            mark = self.list_begins(listing)
-            found = await self.api.list(resource, self.namespace, selector)
-            await self.listed(listing, found["items"], mark)
+            namespace = None if resource is NODES else self.namespace
+            listing = Listing(resource, namespace, selector)
+            mark = self.informer.list_begins(listing)
+            found = await self.api.list(resource, namespace, selector)
+            await self.informer.listed(listing, found["items"], mark)
             uids = {item["metadata"]["uid"] for item in found["items"]}
-            self.list_ends(listing, uids, found["metadata"]["resourceVersion"], mark)
+            self.informer.list_ends(listing, uids, found["metadata"]["resourceVersion"], mark)
 
     async def reconcile(self, kind: str, name: str) -> Requeue:
         """Reconcile an object once, as it is known."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -14,6 +15,7 @@ from dask_k8s_controller.kubernetes.connection import Connection
 from dask_k8s_controller.kubernetes.resources import CLUSTERS, NODES, PODS, SERVICES
 from dask_k8s_controller.settings import Backoff
 from dask_k8s_controller.watching import session as sessions
+from dask_k8s_controller.watching.informer import Event
 from dask_k8s_controller.watching.login import Logins
 from dask_k8s_controller.watching.session import WatchSession
 from dask_k8s_controller.watching.watches import Listing, Watches
@@ -24,20 +26,29 @@ IN_TEAM_A = "/apis/kubernetes.dask.org/v1/namespaces/team-a/daskclusters"
 OF_TEAM_A = Listing(CLUSTERS, "team-a", "")
 
 
-class Lists:
-    """Remembers what it is told of lists."""
+class Told:
+    """Remembers what it is told, as an informer would be."""
 
-    def __init__(self) -> None:
+    def __init__(self, watches: Watches) -> None:
         self.told: list[Any] = []
+        self._watches = watches
 
     def list_begins(self, listing: Listing) -> int:
+        self._watches.begins(listing)
         return len(self.told)
 
     async def listed(self, listing: Listing, items: list[dict[str, Any]], mark: int) -> None:
         self.told.append((str(listing), [item["metadata"]["uid"] for item in items]))
 
     def list_ends(self, listing: Listing, uids: set[str], version: str, mark: int) -> None:
-        self.told.append((str(listing), frozenset(uids), version, mark))
+        self.told.append((str(listing), uids, version, mark))
+        self._watches.listed(listing)
+
+    def happened(self, listing: Listing, event: Event, line: bytes) -> None:
+        self.told.append((event.type, event.object.metadata.uid, event.version, json.loads(line)["type"]))
+
+    def forget(self, listing: Listing) -> None:
+        self.told.append(f"forget {listing}")
 
 
 class Server(StandIn):
@@ -47,9 +58,25 @@ class Server(StandIn):
         super().__init__(self._answer)
         self.status = 200
         self.body: dict[str, Any] = {"metadata": {"resourceVersion": "7"}, "items": []}
+        self.lines: list[bytes] = []
+        self.pieces = 1
+        self.cut = 0
 
-    async def _answer(self, _: web.Request) -> web.Response:
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
+        if "watch" in request.query and self.status == 200:
+            return await self._stream(request)
         return web.json_response(self.body, status=self.status)
+
+    async def _stream(self, request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        text = b"".join(line + b"\n" for line in self.lines)
+        text = text[: len(text) - self.cut]
+        size = max(1, len(text) // self.pieces)
+        for start in range(0, len(text), size):
+            await response.write(text[start : start + size])
+        await response.write_eof()
+        return response
 
 
 @pytest.fixture
@@ -59,8 +86,8 @@ async def server() -> AsyncIterator[Server]:
 
 
 @pytest.fixture
-def lists() -> Lists:
-    return Lists()
+def told(watches: Watches) -> Told:
+    return Told(watches)
 
 
 @pytest.fixture
@@ -70,12 +97,13 @@ def watches() -> Watches:
 
 @pytest.fixture
 async def session(
-    server: Server, watches: Watches, lists: Lists, monkeypatch: pytest.MonkeyPatch
+    server: Server, watches: Watches, told: Told, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Callable[[str], Any]]:
     """Sends a GET as kopf does."""
     monkeypatch.setattr(sessions, "RETRY", 0.01)
     connection = Connection(server.url, aiohttp.ClientSession(), False, "default")
-    kopfs = WatchSession(connection, watches, lists)
+    informer: Any = told
+    kopfs = WatchSession(connection, watches, informer, {SERVICES})
 
     async def get(path: str) -> Any:
         timeout = aiohttp.ClientTimeout(total=5)
@@ -83,6 +111,11 @@ async def session(
 
     yield get
     await kopfs.close()
+
+
+def event(kind: str, uid: str, version: str) -> bytes:
+    metadata = {"uid": uid, "resourceVersion": version, "name": "x"}
+    return json.dumps({"type": kind, "object": {"kind": "Pod", "metadata": metadata, "status": {}}}).encode()
 
 
 def items(*uids: str) -> list[dict[str, Any]]:
@@ -101,22 +134,27 @@ async def until(holds: Callable[[], bool]) -> None:
 
 
 class TestLists:
-    async def test_are_told_with_what_they_have(self, session: Any, server: Server, lists: Lists) -> None:
+    async def test_are_told_with_what_they_have(self, session: Any, server: Server, told: Told) -> None:
         server.body["items"] = items("a", "b")
         response = await session("/api/v1/pods?labelSelector=x")
-        assert await response.json() == server.body
-        assert lists.told == [
+        assert await response.json() == {**server.body, "items": []}, "kopf need not see them"
+        assert told.told == [
             ("pods in all namespaces", ["a", "b"]),
             ("pods in all namespaces", {"a", "b"}, "7", 0),
         ]
 
-    async def test_in_parts_are_one(self, session: Any, server: Server, lists: Lists) -> None:
+    async def test_of_what_a_plugin_handles_reach_kopf_as_well(self, session: Any, server: Server) -> None:
+        server.body["items"] = items("a", "b")
+        response = await session("/api/v1/services")
+        assert await response.json() == server.body
+
+    async def test_in_parts_are_one(self, session: Any, server: Server, told: Told) -> None:
         server.body = {"metadata": {"resourceVersion": "7", "continue": "x"}, "items": items("a")}
         await session(f"{IN_TEAM_A}?limit=1")
         server.body = {"metadata": {"resourceVersion": "7"}, "items": items("b")}
         await session(f"{IN_TEAM_A}?limit=1&continue=x")
         where = "daskclusters in the namespace team-a"
-        assert lists.told == [(where, ["a"]), (where, ["b"]), (where, {"a", "b"}, "7", 0)]
+        assert told.told == [(where, ["a"]), (where, ["b"]), (where, {"a", "b"}, "7", 0)]
 
     async def test_whose_parts_have_expired_begin_anew(self, session: Any, server: Server) -> None:
         server.body = {"metadata": {"continue": "x"}, "items": []}
@@ -131,27 +169,74 @@ class TestLists:
         assert server.requests == []
 
     async def test_of_other_resources_are_left_alone(
-        self, session: Any, server: Server, lists: Lists, watches: Watches
+        self, session: Any, server: Server, told: Told, watches: Watches
     ) -> None:
         for path in ("/api/v1/configmaps", "/apis/other/v1/daskclusters", "/api/v1/namespaces"):
             server.status = 403
             response = await session(path)
             assert response.status == 403
             response.release()
-        assert lists.told == []
+        assert told.told == []
         assert not watches.is_blind("team-a")
+
+
+class TestEvents:
+    ADDED = event("ADDED", "a", "8")
+    DELETED = event("DELETED", "b", "9")
+    BOOKMARK = event("BOOKMARK", "", "12")
+
+    async def test_are_told_and_kopf_hears_how_far_the_watch_has_come(
+        self, session: Any, server: Server, told: Told
+    ) -> None:
+        server.lines = [self.ADDED, self.DELETED]
+        seen = await events(await session("/api/v1/pods?watch=true"))
+        assert told.told == [("ADDED", "a", "8", "ADDED"), ("DELETED", "b", "9", "DELETED")]
+        for line in seen.splitlines():
+            assert json.loads(line)["type"] == "BOOKMARK"
+        assert json.loads(seen.splitlines()[-1])["object"]["metadata"]["resourceVersion"] == "9"
+
+    async def test_of_what_a_plugin_handles_reach_kopf_as_well(
+        self, session: Any, server: Server, told: Told
+    ) -> None:
+        server.lines = [self.ADDED, self.DELETED]
+        seen = await events(await session("/api/v1/services?watch=true"))
+        assert seen.splitlines() == server.lines
+        assert len(told.told) == 2
+
+    async def test_that_are_not_about_an_object_reach_kopf(self, session: Any, server: Server) -> None:
+        server.lines = [self.BOOKMARK, json.dumps(sessions.BEGIN_ANEW).encode()]
+        assert (await events(await session("/api/v1/pods?watch=true"))).splitlines() == server.lines
+
+    async def test_come_in_pieces(self, session: Any, server: Server, told: Told) -> None:
+        server.pieces = 3
+        server.lines = [self.ADDED, self.DELETED]
+        await events(await session("/api/v1/pods?watch=true"))
+        assert [uid for _, uid, _, _ in told.told] == ["a", "b"]
+
+    async def test_that_were_cut_off_are_not_told(self, session: Any, server: Server, told: Told) -> None:
+        server.lines = [self.ADDED, self.DELETED]
+        server.cut = 5
+        await events(await session("/api/v1/pods?watch=true"))
+        assert [uid for _, uid, _, _ in told.told] == ["a"]
+
+    async def test_that_are_malformed_are_a_connection_that_broke(self, session: Any, server: Server) -> None:
+        server.lines = [b'{"type": 5}']
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await events(await session("/api/v1/pods?watch=true"))
 
 
 class TestWhatIsRefused:
     @pytest.mark.parametrize("status", [403, 404])
     async def test_is_an_empty_list_that_holds_up_no_other(
-        self, session: Any, server: Server, lists: Lists, watches: Watches, status: int
+        self, session: Any, server: Server, told: Told, watches: Watches, status: int
     ) -> None:
+        await session(IN_TEAM_A.replace("team-a", "team-b"))
+        told.told.clear()
         server.status = status
         response = await session(IN_TEAM_A)
         assert response.status == 200
         assert (await response.json())["items"] == []
-        assert lists.told == [], "it is no truth"
+        assert told.told == [], "it is no truth"
         assert watches.is_blind("team-a")
         assert not watches.is_blind("team-b")
         assert watches.failing_for == 0
@@ -167,7 +252,7 @@ class TestWhatIsRefused:
         self,
         session: Any,
         server: Server,
-        lists: Lists,
+        told: Told,
         watches: Watches,
         caplog: pytest.LogCaptureFixture,
     ) -> None:
@@ -179,7 +264,7 @@ class TestWhatIsRefused:
         assert len([one for one in caplog.messages if "may not list nodes in all namespaces" in one]) == 1
         assert not watches.is_blind("team-a")
         assert watches.failing_for == 0
-        assert {told[:3] for told in lists.told} == {("nodes in all namespaces", frozenset(), "")}
+        assert set(told.told) == {"forget nodes in all namespaces"}
 
     async def test_is_tried_again_until_it_is_allowed_then_kopf_lists_anew(
         self, session: Any, server: Server, watches: Watches
@@ -190,7 +275,8 @@ class TestWhatIsRefused:
         await until(lambda: len(server.requests) >= 4)
         assert not watching.done()
         server.status = 200
-        assert b'"code": 410' in await events(await watching)
+        assert b'"code":410' in await events(await watching)
+        await session(IN_TEAM_A)
         assert not watches.is_blind("team-a")
         assert all("watch" not in request.query for request in server.requests)
 
@@ -213,7 +299,7 @@ class TestWhatIsRefused:
         watching = asyncio.create_task(session(f"{IN_TEAM_A}?watch=true&resourceVersion=7"))
         await until(lambda: watches.is_blind("team-a"))
         server.status = 200
-        assert b'"code": 410' in await events(await watching)
+        assert b'"code":410' in await events(await watching)
 
 
 class TestWhatFails:
@@ -227,7 +313,7 @@ class TestWhatFails:
                 await session(IN_TEAM_A + query)
         assert watches.failing_for > 0
         server.status = 200
-        (await session(f"{IN_TEAM_A}?watch=true")).release()
+        (await session(f"{IN_TEAM_A}?watch=true")).close()
         assert watches.failing_for == 0
 
     @pytest.mark.parametrize("status", [401, 429])
@@ -246,7 +332,60 @@ class TestWhatFails:
     ) -> None:
         server.status = status
         response = await session(f"{IN_TEAM_A}?watch=true&resourceVersion=999999")
-        assert b'"code": 410' in await events(response)
+        assert b'"code":410' in await events(response)
+
+
+class TestBlindness:
+    """Nothing is decided where something may be that hasn't been seen yet."""
+
+    @pytest.fixture
+    def watches(self) -> Watches:
+        return Watches((PODS, CLUSTERS))
+
+    def see(self, watches: Watches, *listings: Listing) -> None:
+        for listing in listings:
+            watches.begins(listing)
+            watches.listed(listing)
+
+    async def test_lasts_until_all_that_is_expected_has_been_listed(self, watches: Watches) -> None:
+        watches.expect([PODS, CLUSTERS])
+        assert watches.is_blind("team-a")
+        self.see(watches, Listing(PODS, None, ""))
+        assert watches.is_blind("team-a")
+        self.see(watches, Listing(CLUSTERS, None, ""))
+        assert not watches.is_blind("team-a")
+
+    async def test_is_of_each_namespace_where_they_are_listed_by_name(self, watches: Watches) -> None:
+        watches.expect([PODS, CLUSTERS])
+        self.see(watches, Listing(PODS, "team-a", ""), Listing(PODS, "team-b", ""), OF_TEAM_A)
+        assert not watches.is_blind("team-a")
+        assert watches.is_blind("team-b")
+
+    async def test_returns_when_another_kind_appears_until_it_has_been_listed(self, watches: Watches) -> None:
+        self.see(watches, Listing(PODS, None, ""))
+        assert not watches.is_blind("team-a")
+        watches.begins(Listing(CLUSTERS, None, ""))
+        assert watches.is_blind("team-a")
+        watches.listed(Listing(CLUSTERS, None, ""))
+        assert not watches.is_blind("team-a")
+
+    async def test_does_not_return_when_a_list_is_repeated_or_its_kind_has_gone(
+        self, watches: Watches
+    ) -> None:
+        watches.expect([PODS, CLUSTERS])
+        self.see(watches, Listing(PODS, None, ""))
+
+        async def watch() -> None:
+            self.see(watches, Listing(CLUSTERS, None, ""))
+            watches.begins(Listing(CLUSTERS, None, ""))
+            assert not watches.is_blind("team-a")
+            await asyncio.Event().wait()
+
+        task = asyncio.create_task(watch())
+        await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        assert not watches.is_blind("team-a")
 
 
 class TestDeafness:

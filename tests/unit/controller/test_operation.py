@@ -15,7 +15,15 @@ import kopf
 import pytest
 
 from dask_k8s_controller import __main__
-from dask_k8s_controller.kubernetes.resources import PODS, SERVICES, Key
+from dask_k8s_controller.kubernetes.resources import (
+    AUTOSCALERS,
+    CLUSTERS,
+    GROUPS,
+    JOBS,
+    PODS,
+    SERVICES,
+    Key,
+)
 from dask_k8s_controller.operator import Operator
 from dask_k8s_controller.runtime.clock import RealClock
 from dask_k8s_controller.runtime.loop_lag import LoopLag
@@ -57,7 +65,7 @@ class TestSettings:
     def test_that_are_wrong_are_named(self, key: str, value: Any) -> None:
         with (
             dask.config.set({f"kubernetes.controller.{key}": value}),
-            pytest.raises(InvalidSetting, match=f"kubernetes.controller.{key} is {value!r}: write "),
+            pytest.raises(InvalidSetting, match=f"kubernetes.controller.{key} is {value!r}: "),
         ):
             Settings.from_config()
 
@@ -71,11 +79,11 @@ class TestSettings:
 
     def test_are_all_documented(self) -> None:
         documented = Path("docs/controller.md").read_text()
-        missing = [key for key, _, _ in settings_of(Settings) if f"`{key}`" not in documented]
+        missing = [key for _, key, _ in settings_of(Settings) if f"`{key}`" not in documented]
         assert not missing
 
     def test_are_keyed_once_each(self) -> None:
-        keys = [key for key, _, _ in settings_of(Settings)]
+        keys = [key for _, key, _ in settings_of(Settings)]
         assert len(keys) == len(set(keys))
 
 
@@ -110,17 +118,28 @@ class TestPlugins:
 
     def test_nobody_else_watches_at_first(self, registry: kopf.OperatorRegistry) -> None:
         assert plugins.watched_by_others(registry) == frozenset()
-        assert not plugins.keep_diffs(registry)
 
     def test_the_documented_example_watches_services(self, registry: kopf.OperatorRegistry) -> None:
         decorate = kopf.on.create("service", labels={"dask.org/component": "scheduler"}, registry=registry)
         decorate(self.handle)
         assert plugins.watched_by_others(registry) == {SERVICES}
-        assert plugins.keep_diffs(registry)
 
     def test_a_plugin_that_watches_pods_sees_all_of_them(self, registry: kopf.OperatorRegistry) -> None:
         kopf.on.event("v1", "pods", registry=registry)(self.handle)
         assert plugins.watched_by_others(registry) == {PODS}
+
+    @pytest.mark.parametrize("name", ["daskcluster", "dsk", "DaskCluster", "daskclusters"])
+    def test_a_plugin_may_name_a_kind_of_ours_by_any_of_its_names(
+        self, registry: kopf.OperatorRegistry, name: str
+    ) -> None:
+        kopf.on.create(name, registry=registry)(self.handle)
+        assert plugins.watched_by_others(registry) == {CLUSTERS}
+
+    def test_a_plugin_may_name_all_kinds_of_ours_by_their_category(
+        self, registry: kopf.OperatorRegistry
+    ) -> None:
+        kopf.on.event(category="dask", registry=registry)(self.handle)
+        assert plugins.watched_by_others(registry) == {CLUSTERS, GROUPS, JOBS, AUTOSCALERS}
 
     def test_are_found_by_their_entry_point(self, monkeypatch: pytest.MonkeyPatch) -> None:
         from importlib.metadata import EntryPoint, EntryPoints
@@ -133,38 +152,50 @@ class TestPlugins:
 
 class TestCommandLine:
     @pytest.fixture
-    def runs(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[list[str]]]:
-        seen: list[list[str]] = []
-        monkeypatch.setattr(kopf.cli.run, "main", lambda arguments, **_: seen.append(arguments))
-        with dask.config.set({}):
+    def runs(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, Any]]]:
+        seen: list[dict[str, Any]] = []
+        monkeypatch.setattr(kopf.cli.run, "callback", lambda **flags: seen.append(flags))
+        monkeypatch.setattr(sys, "exit", lambda code: None)
+        with dask.config.set({"kubernetes.controller": {}}):
             yield seen
 
-    def test_watches_all_namespaces_by_default(self, runs: list[list[str]]) -> None:
+    def test_watches_all_namespaces_by_default(self, runs: list[dict[str, Any]]) -> None:
         __main__.main([])
-        assert runs == [["--module", "dask_k8s_controller", "--all-namespaces"]]
+        [flags] = runs
+        assert (flags["clusterwide"], flags["namespaces"]) == (True, ())
+        assert flags["modules"] == ("dask_k8s_controller",)
 
-    @pytest.mark.parametrize("flags", [["--namespace=a"], ["-n", "a", "-n", "b"], ["-A"]])
-    def test_takes_kopfs_flags(self, runs: list[list[str]], flags: list[str]) -> None:
-        __main__.main([*flags, "--verbose"])
-        assert runs == [["--module", "dask_k8s_controller", *flags, "--verbose"]]
+    @pytest.mark.parametrize(
+        ("flags", "is_clusterwide", "namespaces"),
+        [
+            (["--namespace=a"], False, ("a",)),
+            (["-n", "a", "-n", "b"], False, ("a", "b")),
+            (["-A"], True, ()),
+        ],
+    )
+    def test_takes_kopfs_flags(
+        self, runs: list[dict[str, Any]], flags: list[str], is_clusterwide: bool, namespaces: tuple[str, ...]
+    ) -> None:
+        __main__.main([*flags, "--standalone"])
+        [taken] = runs
+        assert (taken["clusterwide"], taken["namespaces"]) == (is_clusterwide, namespaces)
+        assert taken["standalone"]
 
     @pytest.mark.parametrize("variable", ["KOPF_RUN_NAMESPACE", "KOPF_RUN_NAMESPACES"])
     def test_takes_kopfs_variables(
-        self, runs: list[list[str]], variable: str, monkeypatch: pytest.MonkeyPatch
+        self, runs: list[dict[str, Any]], variable: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv(variable, "a")
         __main__.main([])
-        assert runs == [["--module", "dask_k8s_controller"]]
+        [flags] = runs
+        assert not flags["clusterwide"]
 
     @pytest.mark.parametrize(
-        "flags",
-        [["--liveness=http://0.0.0.0:9090/healthz"], ["-L", "http://0.0.0.0:9090/healthz", "-A"]],
+        "flag", ["--liveness=http://0.0.0.0:9090/healthz", "-Lhttp://0.0.0.0:9090/healthz"]
     )
-    def test_serves_liveness_itself(self, runs: list[list[str]], flags: list[str]) -> None:
-        with dask.config.set({"kubernetes.controller": {}}):
-            __main__.main(flags)
-            settings = Settings.from_config()
-        ((*_, last),) = runs
-        assert last in ("--all-namespaces", "-A")
-        assert not [flag for flag in runs[0] if "9090" in flag]
+    def test_serves_liveness_itself(self, runs: list[dict[str, Any]], flag: str) -> None:
+        __main__.main([flag])
+        settings = Settings.from_config()
+        [flags] = runs
+        assert flags["liveness_endpoint"] is None
         assert (settings.health_host, settings.health_port) == ("0.0.0.0", 9090)

@@ -15,9 +15,13 @@ def pod(uid: str, version: int, name: str = "", phase: str = "Pending") -> dict[
     return {"metadata": metadata, "status": {"phase": phase}}
 
 
+def parse(body: dict[str, Any], _: Pod | None) -> Pod:
+    return Pod.of(body)
+
+
 @pytest.fixture
 def store() -> Store[Pod]:
-    return Store(Pod.of, lambda facts: [facts.name])
+    return Store(parse, lambda facts: [facts.name])
 
 
 def test_what_was_seen_is_found_by_its_key(store: Store[Pod]) -> None:
@@ -123,6 +127,36 @@ def test_what_lost_the_labels_by_which_it_is_watched_may_come_back(store: Store[
     assert len(store) == 1
 
 
+class TestAChange:
+    def test_is_told_with_what_was_before(self, store: Store[Pod]) -> None:
+        change = store.see(pod("a", 1))
+        assert change is not None
+        assert (change.now.phase, change.before) == ("Pending", None)
+        change = store.see(pod("a", 2, phase="Running"))
+        assert change is not None
+        assert change.before is not None
+        assert (change.now.phase, change.before.phase) == ("Running", "Pending")
+
+    def test_is_none_if_nothing_that_is_read_differs(self, store: Store[Pod]) -> None:
+        store.see(pod("a", 1))
+        body = pod("a", 2)
+        body["spec"] = {"nodeName": "n"}
+        body["status"]["conditions"] = [{"type": "PodScheduled", "status": "True"}]
+        assert store.see(body) is None
+
+    def test_is_none_though_the_newer_version_counts(self, store: Store[Pod]) -> None:
+        store.see(pod("a", 1))
+        assert store.see(pod("a", 5)) is None
+        assert store.has("a", "5")
+        assert not store.has("a", "1")
+        [known] = store.find("a")
+        assert known.meta.version == "5"
+
+    def test_is_none_for_what_is_older(self, store: Store[Pod]) -> None:
+        store.see(pod("a", 5))
+        assert store.see(pod("a", 4, phase="Running")) is None
+
+
 class TestAfterARestoredBackup:
     """Versions have gone back: a new list is the truth."""
 
@@ -162,7 +196,7 @@ class TestAfterARestoredBackup:
 
 def test_whoever_wants_to_know_is_told_once_what_is_gone() -> None:
     gone: list[str] = []
-    store = Store(Pod.of, lambda facts: [facts.name], lambda facts: gone.append(facts.name))
+    store = Store(parse, lambda facts: [facts.name], lambda facts: gone.append(facts.name))
     for uid in "ab":
         store.see(pod(uid, 1))
     store.forget("a")
@@ -175,6 +209,8 @@ def test_long_annotations_of_a_group_are_kept_once_however_many_pods_have_them(s
     def annotated(uid: str) -> Pod:
         body = pod(uid, 1)
         body["metadata"]["annotations"] = {"note": "".join(["x"] * 10_000)}
-        return store.see(body)
+        change = store.see(body)
+        assert change is not None
+        return change.now
 
     assert annotated("a").meta.annotations["note"] is annotated("b").meta.annotations["note"]
