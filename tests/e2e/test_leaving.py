@@ -29,18 +29,20 @@ def await_end(kube: Kube, namespace: str, gone: list[Object]) -> None:
     )
 
 
-def lose_half(kube: Kube, namespace: str, manifest: Object) -> None:
-    """Delete 2 of 4 workers that hold results and run tasks, as anybody may."""
+def lose_half(
+    kube: Kube, namespace: str, manifest: Object, take: Callable[[Object], object], seconds: float = 8
+) -> None:
+    """Take 2 of 4 workers that hold results and run tasks."""
     kube.create(manifest, namespace)
     with connected("leaving", namespace, 4) as client:
         tasks = sent_to(client)
         results = client.map(tasks.make, range(40), pure=False)
         wait(results, timeout=120)
-        long = client.map(tasks.work, range(4), seconds=8, pure=False)
+        long = client.map(tasks.work, range(4), seconds=seconds, pure=False)
         short = client.map(tasks.work, range(4, 44), seconds=0.2, pure=False)
         gone = workers_of(kube, namespace, "leaving-default")[:2]
         for pod in gone:
-            kube.delete("pods", pod["metadata"]["name"], namespace)
+            take(pod)
 
         assert sorted(client.gather(long + short)) == [*range(44)]
         await_end(kube, namespace, gone)
@@ -52,15 +54,21 @@ def lose_half(kube: Kube, namespace: str, manifest: Object) -> None:
 def test_pods_that_are_deleted_lose_no_result_and_run_no_task_twice(
     kube: Kube, namespace: str, cluster_manifest: Manifest
 ) -> None:
-    lose_half(kube, namespace, cluster_manifest("leaving", n_workers=4))
+    def take(pod: Object) -> None:
+        kube.delete("pods", pod["metadata"]["name"], namespace)
+
+    lose_half(kube, namespace, cluster_manifest("leaving", n_workers=4), take)
 
 
 @pytest.mark.full
 @pytest.mark.parametrize("number", range(20))
-def test_pods_that_are_deleted_again_and_again(
+def test_pods_that_are_evicted_again_and_again(
     kube: Kube, namespace: str, cluster_manifest: Manifest, number: int
 ) -> None:
-    lose_half(kube, namespace, cluster_manifest("leaving", n_workers=4))
+    def take(pod: Object) -> None:
+        assert evict(kube, namespace, pod) == 201
+
+    lose_half(kube, namespace, cluster_manifest("leaving", n_workers=4), take, seconds=20)
 
 
 def test_a_budget_lets_workers_go_one_after_the_other(
