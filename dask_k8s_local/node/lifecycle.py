@@ -74,7 +74,7 @@ class NodeLifecycle:
             return
         self._nodes[name] = node
         self._missed.setdefault(name, 0)
-        if bool(node["spec"].get("unschedulable")) != _is_tainted(node, UNSCHEDULABLE):
+        if bool((node.get("spec") or {}).get("unschedulable")) != _is_tainted(node, UNSCHEDULABLE):
             self._background.spawn(self._follow_cordon(node), f"cordon of {name}")
         for pod in self._pods_of(name):
             self._plan_eviction(pod)
@@ -140,7 +140,7 @@ class NodeLifecycle:
         await self._api.patch("nodes", None, node["metadata"]["name"], {"spec": {"taints": taints}})
 
     async def _follow_cordon(self, node: Object) -> None:
-        metadata, spec = node["metadata"], node["spec"]
+        metadata, spec = node["metadata"], node.get("spec") or {}
         taints = [taint for taint in spec.get("taints") or [] if taint["key"] != UNSCHEDULABLE]
         if spec.get("unschedulable"):
             taints.append({"key": UNSCHEDULABLE, "effect": "NoSchedule", "timeAdded": timestamp(now())})
