@@ -12,11 +12,12 @@ from urllib.parse import quote
 from dask_k8s_controller.autoscaler.spec import Autoscaler
 from dask_k8s_controller.cache.cache import Cache
 from dask_k8s_controller.cache.certificate import Certificate
+from dask_k8s_controller.cache.custom import Custom
 from dask_k8s_controller.cache.objects import Meta, Node, Owner, Pod, Service, Sought
 from dask_k8s_controller.cluster.spec import Cluster
 from dask_k8s_controller.kubernetes.resources import DISRUPTION_BUDGETS, NETWORK_POLICIES, Key
 from dask_k8s_controller.plans.actions import Ask
-from dask_k8s_controller.plans.plan import Observed, Plan
+from dask_k8s_controller.plans.plan import C, Observed, Plan
 from dask_k8s_controller.plans.unread import Applied
 from dask_k8s_controller.scheduler.answers import Answer, ServedCertificate, Worker
 from dask_k8s_controller.scheduler.endpoint import Endpoint
@@ -131,6 +132,51 @@ def endpoint_of(cache: Cache, cluster: Cluster | None) -> Endpoint | None:
         return None
     workers = cache.find(Pod, "component", cluster.meta.namespace, cluster.name, labels.Component.WORKER)
     return endpoint(cluster, scheduler, len(workers))
+
+
+@dataclass(frozen=True)
+class InCluster(Observed[C]):
+    """What is observed of everything that belongs to a cluster."""
+
+    cluster: Cluster | None = None
+    """The cluster of the name that it gives, if that exists, whoever owns it."""
+    scheduler: Pod | None = None
+    """That cluster's live scheduler pod."""
+    workers: Answer[tuple[Worker, ...]] | None = None
+    """The workers that the scheduler knew when it was asked last."""
+
+
+def in_cluster(cache: Cache, member: Any) -> dict[str, Any]:
+    """Gather the fields of `InCluster` for an object that names its cluster."""
+    cluster = cache.get(Cluster, member.meta.namespace, member.cluster)
+    scheduler = live_scheduler(cache, cluster)
+    return {
+        "subject": member,
+        "now": cache.now(),
+        "monotonic": cache.monotonic(),
+        "cluster": cluster,
+        "scheduler": scheduler,
+        "workers": cache.answers.last(Ask.WORKERS, scheduler),
+        "endpoint": endpoint_of(cache, cluster),
+    }
+
+
+def keys_in(cache: Cache, of: type[Custom[Any]], namespace: str, cluster: str) -> Iterable[Key]:
+    """Name the objects of a kind that belong to a cluster."""
+    for member in cache.find(of, "cluster", namespace, cluster):
+        yield Key(of.kind, namespace, member.name)
+
+
+def member_keys(cache: Cache, of: type[Custom[Any]], changed: Any) -> Iterable[Key]:
+    """Name the objects of a kind that a change of one of them, of their cluster or its scheduler concerns."""
+    meta = changed.meta
+    match changed:
+        case Cluster(name=name):
+            yield from keys_in(cache, of, meta.namespace, name)
+        case Pod() if meta.labels.get(labels.COMPONENT) == labels.Component.SCHEDULER:
+            yield from keys_in(cache, of, meta.namespace, meta.labels.get(labels.CLUSTER_NAME, ""))
+        case Custom(kind=of.kind, name=name):
+            yield Key(of.kind, meta.namespace, name)
 
 
 def endpoint(cluster: Cluster, scheduler: Pod, workers: int) -> Endpoint:

@@ -43,36 +43,25 @@ UNVERIFIED = "unverified"
 
 @dataclass(frozen=True)
 class TLS:
-    """How a pod speaks TLS.
-
-    Parameters
-    ----------
-    secret : str
-        The Secret that it mounts.
-    https : str
-        Empty if a scheduler serves plain HTTP; else the digest of its certificate, or `UNVERIFIED`.
-    ends : str
-        When the certificate ends, if that is known.
-    """
+    """How a pod speaks TLS."""
 
     secret: str
+    """The Secret that it mounts."""
     https: str = ""
+    """Empty if a scheduler serves plain HTTP; else the digest of its certificate, or `UNVERIFIED`."""
     ends: str = ""
+    """When the certificate ends, if that is known."""
 
     @property
     def annotations(self) -> dict[str, str]:
         """What the pod tells of it."""
-        said = {
-            labels.TLS_SECRET: self.secret,
-            labels.HTTPS: self.https,
-            labels.CERTIFICATE_ENDS: self.ends,
-        }
+        said = {labels.TLS_SECRET: self.secret, labels.HTTPS: self.https, labels.CERTIFICATE_ENDS: self.ends}
         return {key: value for key, value in said.items() if value}
 
 
 def is_refused(cluster: Cluster, policy: Policy) -> bool:
     """Whether a cluster wants no TLS where it is required."""
-    return policy.tls is TLSMode.REQUIRED and _says_no(cluster)
+    return policy.tls is TLSMode.REQUIRED and wanted(cluster, policy) is None
 
 
 def wanted(cluster: Cluster, policy: Policy) -> TLSSpec | None:
@@ -81,10 +70,6 @@ def wanted(cluster: Cluster, policy: Policy) -> TLSSpec | None:
     if spec is not None:
         return None if spec.enabled is False else spec
     return None if policy.tls is TLSMode.OFF else TLSSpec()
-
-
-def _says_no(cluster: Cluster) -> bool:
-    return cluster.spec is not None and cluster.spec.tls is not None and cluster.spec.tls.enabled is False
 
 
 def of_pod(pod: Pod) -> TLS | None:
@@ -134,14 +119,9 @@ def _language(pod: Pod) -> tuple[str, bool]:
 
 def hosts(cluster: str, namespace: str) -> tuple[str, ...]:
     """Name the hosts that a cluster's certificate is good for; ports are forwarded to the last two."""
-    service = names.scheduler(cluster)
-    return (
-        names.scheduler_host(cluster, namespace),
-        f"{service}.{namespace}",
-        service,
-        "localhost",
-        "127.0.0.1",
-    )
+    name = names.scheduler(cluster)
+    host = names.scheduler_host(cluster, namespace)
+    return host, f"{name}.{namespace}", name, "localhost", "127.0.0.1"
 
 
 def secured(
@@ -151,18 +131,9 @@ def secured(
     *,
     serves: bool = False,
 ) -> Object:
-    """Return a pod spec with what makes it speak TLS; what the user has set for it wins.
+    """Return a pod spec with what makes these containers, by default all, speak TLS; what users set wins.
 
-    Parameters
-    ----------
-    spec : mapping
-        The pod's.
-    tls : TLS, optional
-        None changes nothing.
-    containers : iterable of int, optional
-        Which of its containers; all by default.
-    serves : bool
-        Whether it serves HTTPS, if ``tls`` says so.
+    A scheduler ``serves`` HTTPS, if ``tls`` says so.
     """
     if tls is None:
         return {**spec}

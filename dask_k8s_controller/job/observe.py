@@ -8,14 +8,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from dask_k8s_controller.cache.cache import Cache, newest
-from dask_k8s_controller.cache.objects import Container, Pod, Sought
-from dask_k8s_controller.cluster.observe import live_scheduler, sought_scheduler
+from dask_k8s_controller.cache.objects import Container, Meta, Owner, Pod, Sought
+from dask_k8s_controller.cluster.observe import InCluster, in_cluster, keys_in, member_keys, sought_scheduler
 from dask_k8s_controller.cluster.spec import Cluster
 from dask_k8s_controller.job.spec import Job
 from dask_k8s_controller.kubernetes.resources import Key
-from dask_k8s_controller.plans.plan import Observed, Plan
+from dask_k8s_controller.plans.plan import Plan
 from dask_k8s_controller.worker_group.spec import WorkerGroup
-from dask_k8s_models import labels, names
+from dask_k8s_models import names
 
 SCHEDULER = "dask.org/scheduler"
 """Annotation of a job's pod: the very scheduler that it works with."""
@@ -30,12 +30,8 @@ def observe(cache: Cache, key: Key) -> ObservedJob | None:
     job = cache.get(Job, namespace, key.name)
     if job is None:
         return None
-    cluster = cache.get(Cluster, namespace, job.cluster)
     observed = ObservedJob(
-        subject=job,
-        now=cache.now(),
-        cluster=cluster,
-        scheduler=live_scheduler(cache, cluster),
+        **in_cluster(cache, job),
         ready_workers=cache.summary(WorkerGroup, _ready_workers, "cluster", namespace, job.cluster),
         pods=cache.pods(job.meta, "job", job.name),
     )
@@ -45,37 +41,23 @@ def observe(cache: Cache, key: Key) -> ObservedJob | None:
 
 def keys(cache: Cache, changed: Any, before: Any = None) -> Iterable[Key]:
     """Name the jobs that a change of an object concerns."""
-    namespace = changed.meta.namespace
     match changed:
-        case Job(name=name):
-            yield Key(Job.kind, namespace, name)
-        case Cluster(name=cluster) | WorkerGroup(cluster=cluster):
-            yield from _keys_of(cache, namespace, cluster)
-        case Pod(meta=meta):
-            component = meta.labels.get(labels.COMPONENT)
-            if component == labels.Component.JOB_RUNNER and meta.owner is not None:
-                yield Key(Job.kind, namespace, meta.owner.name)
-            elif component == labels.Component.SCHEDULER:
-                yield from _keys_of(cache, namespace, meta.labels.get(labels.CLUSTER_NAME, ""))
+        case WorkerGroup(meta=meta, cluster=cluster):
+            yield from keys_in(cache, Job, meta.namespace, cluster)
+        case Pod(meta=Meta(owner=Owner(kind=Job.kind, name=name)) as meta):
+            yield Key(Job.kind, meta.namespace, name)
+        case _:
+            yield from member_keys(cache, Job, changed)
 
 
 def _ready_workers(groups: tuple[WorkerGroup, ...]) -> int:
     return sum(int(group.status.get("readyReplicas") or 0) for group in newest(groups))
 
 
-def _keys_of(cache: Cache, namespace: str, cluster: str) -> Iterable[Key]:
-    for job in cache.find(Job, "cluster", namespace, cluster):
-        yield Key(Job.kind, namespace, job.name)
-
-
 @dataclass(frozen=True)
-class ObservedJob(Observed[Job]):
+class ObservedJob(InCluster[Job]):
     """A DaskJob, its pods, and the cluster that it uses."""
 
-    cluster: Cluster | None = None
-    """The cluster of the name that the job's has, whoever owns it."""
-    scheduler: Pod | None = None
-    """That cluster's live scheduler pod."""
     ready_workers: int = 0
     """How many of that cluster's workers are ready: see the status of its groups."""
     pods: tuple[Pod, ...] = ()

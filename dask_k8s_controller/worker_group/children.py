@@ -13,8 +13,10 @@ from dask_k8s_models import labels, names
 from dask_k8s_models.pods import WORKER_RESOURCES, main_container
 
 
-class WorkerTemplate:
-    """Makes the pods of a group, which find their scheduler at that address.
+def worker_template(
+    group: WorkerGroup, address: str, dashboard_port: int | None = None, tls: TLS | None = None
+) -> Object:
+    """Return what the pods of a group have in common; they find their scheduler at that address.
 
     Parameters
     ----------
@@ -27,44 +29,33 @@ class WorkerTemplate:
     tls : TLS, optional
         How they speak TLS; None if they don't.
     """
-
-    def __init__(
-        self, group: WorkerGroup, address: str, dashboard_port: int | None = None, tls: TLS | None = None
-    ) -> None:
-        self._address = address
-        metadata = worker_pod_metadata(group)
-        metadata["annotations"][labels.TEMPLATE_HASH] = group.worker_hash
-        metadata["annotations"] |= tls.annotations if tls else {}
-        self._frame = child(group, "v1", "Pod", "", metadata)
-        resources = group.raw_spec["worker"].get("resources")
-        self._offers = {WORKER_RESOURCES: repr(resources)} if resources else {}
-        self._spec = secured(group.raw_spec["worker"]["spec"], tls)
-        # A worker that was retired exits with 0: it must not be started again.
-        self._spec.setdefault("restartPolicy", "OnFailure")
-        self._spec.setdefault("enableServiceLinks", False)
-        grace = self._spec.setdefault("terminationGracePeriodSeconds", GRACE)
-        if dashboard_port is not None:
-            host = names.scheduler_host(group.cluster, group.meta.namespace)
-            main = main_container(self._spec, "worker", metadata["annotations"])
-            authority = AUTHORITY if tls and tls.https else ""
-            self._spec["containers"] = [
-                with_leaving(container, host, dashboard_port, grace, authority)
-                if container == main
-                else container
-                for container in self._spec["containers"]
-            ]
-
-    def pod(self, name: str) -> Object:
-        """Return a pod of that name. It shares parts with others: it is not to be changed."""
-        variables = {"DASK_WORKER_NAME": name, "DASK_SCHEDULER_ADDRESS": self._address, **self._offers}
-        containers = [with_env(container, variables) for container in self._spec["containers"]]
-        metadata = {**self._frame["metadata"], "name": name}
-        return {**self._frame, "metadata": metadata, "spec": {**self._spec, "containers": containers}}
+    metadata = worker_pod_metadata(group)
+    metadata["annotations"] |= {labels.TEMPLATE_HASH: group.worker_hash, **(tls.annotations if tls else {})}
+    spec = secured(group.raw_spec["worker"]["spec"], tls)
+    # A worker that was retired exits with 0: it must not be started again.
+    spec.setdefault("restartPolicy", "OnFailure")
+    spec.setdefault("enableServiceLinks", False)
+    grace = spec.setdefault("terminationGracePeriodSeconds", GRACE)
+    resources = group.raw_spec["worker"].get("resources")
+    variables = {"DASK_SCHEDULER_ADDRESS": address}
+    variables |= {WORKER_RESOURCES: repr(resources)} if resources else {}
+    main = main_container(spec, "worker", metadata["annotations"])
+    containers = spec["containers"]
+    if dashboard_port is not None:
+        host = names.scheduler_host(group.cluster, group.meta.namespace)
+        authority = AUTHORITY if tls and tls.https else ""
+        leaving = with_leaving({**main}, host, dashboard_port, grace, authority)
+        containers = [leaving if container is main else container for container in containers]
+    spec["containers"] = [with_env(container, variables) for container in containers]
+    return child(group, "v1", "Pod", "", metadata, spec=spec)
 
 
-def worker_pod(group: WorkerGroup, name: str, address: str, tls: TLS | None = None) -> Object:
-    """A worker's pod, which finds its scheduler at that address."""
-    return WorkerTemplate(group, address, tls=tls).pod(name)
+def worker_pod(template: Object, name: str) -> Object:
+    """Return a worker's pod. It shares parts with others: it is not to be changed."""
+    variables = {"DASK_WORKER_NAME": name}
+    containers = [with_env(container, variables) for container in template["spec"]["containers"]]
+    metadata = {**template["metadata"], "name": name}
+    return {**template, "metadata": metadata, "spec": {**template["spec"], "containers": containers}}
 
 
 def worker_pod_metadata(group: WorkerGroup) -> Object:

@@ -12,19 +12,19 @@ from dask_k8s_controller.autoscaler.spec import Autoscaler
 from dask_k8s_controller.cache.cache import Cache, newest
 from dask_k8s_controller.cache.objects import Node, Pod, Sought
 from dask_k8s_controller.cluster.observe import (
+    InCluster,
     autoscaled_groups,
-    endpoint_of,
     foreign_scheduler,
-    live_scheduler,
+    in_cluster,
+    member_keys,
     sought_scheduler,
 )
 from dask_k8s_controller.cluster.spec import Cluster
 from dask_k8s_controller.cluster.tls import is_stranded
 from dask_k8s_controller.kubernetes.resources import DISRUPTION_BUDGETS, Key
-from dask_k8s_controller.plans.actions import Ask
-from dask_k8s_controller.plans.plan import Observed, Plan
+from dask_k8s_controller.plans.plan import Plan
 from dask_k8s_controller.plans.unread import Applied
-from dask_k8s_controller.scheduler.answers import Answer, Attribution, Retirement, Worker, attribute
+from dask_k8s_controller.scheduler.answers import Attribution, Retirement, attribute
 from dask_k8s_controller.worker_group.spec import WorkerGroup
 from dask_k8s_models import labels
 
@@ -34,31 +34,23 @@ def observe(cache: Cache, key: Key) -> ObservedGroup | None:
     group = cache.get(WorkerGroup, key.namespace, key.name)
     if group is None:
         return None
-    cluster = cache.get(Cluster, key.namespace, group.cluster)
-    scheduler = live_scheduler(cache, cluster)
-    pods = cache.pods(group.meta, "group", key.name)
+    around, pods = in_cluster(cache, group), cache.pods(group.meta, "group", key.name)
     return ObservedGroup(
-        subject=group,
-        now=cache.now(),
-        monotonic=cache.monotonic(),
-        cluster=cluster,
-        scheduler=scheduler,
+        **around,
         foreign_scheduler=foreign_scheduler(
             cache.find(Pod, "component", key.namespace, group.cluster, labels.Component.SCHEDULER)
         ),
         pods=pods,
         cluster_pods=cache.find(Pod, "component", key.namespace, group.cluster, labels.Component.WORKER),
         others_remain=any(
-            other.name != group.name and other.wants_workers(cluster)
+            other.name != group.name and other.wants_workers(around["cluster"])
             for other in cache.summary(WorkerGroup, _wanting, "cluster", key.namespace, group.cluster)
         ),
         is_autoscaled=group.name
         in cache.summary(Autoscaler, autoscaled_groups, "cluster", key.namespace, group.cluster),
-        workers=cache.answers.last(Ask.WORKERS, scheduler),
         retirement=cache.answers.retirement(group.meta.uid),
         leaving=frozenset() if group.chooses_node else cache.leaving(pods),
         undecided=cache.undecided(group.meta.uid),
-        endpoint=endpoint_of(cache, cluster),
         applied_budget=cache.applied(group.meta.uid, DISRUPTION_BUDGETS.kind),
         entropy=secrets.token_hex(8),
     )
@@ -66,40 +58,26 @@ def observe(cache: Cache, key: Key) -> ObservedGroup | None:
 
 def keys(cache: Cache, changed: Any, before: Any = None) -> Iterable[Key]:
     """Name the groups that a change of an object concerns."""
-    namespace = changed.meta.namespace
     match changed:
-        case WorkerGroup(name=name):
-            yield Key(WorkerGroup.kind, namespace, name)
-        case Cluster(name=cluster) if changed.differs(before, "tls"):
-            yield from _keys_of(cache, namespace, cluster)
-        case Pod(meta=meta):
-            match meta.labels.get(labels.COMPONENT):
-                case labels.Component.SCHEDULER:
-                    yield from _keys_of(cache, namespace, meta.labels.get(labels.CLUSTER_NAME, ""))
-                case labels.Component.WORKER:
-                    yield Key(WorkerGroup.kind, namespace, meta.labels.get(labels.WORKER_GROUP_NAME, ""))
+        case Cluster() if not changed.differs(before, "tls"):
+            return
+        case Pod(meta=meta) if meta.labels.get(labels.COMPONENT) == labels.Component.WORKER:
+            yield Key(WorkerGroup.kind, meta.namespace, meta.labels.get(labels.WORKER_GROUP_NAME, ""))
         case Node():
             for pod in cache.on_node(changed):
                 yield from keys(cache, pod)
+        case _:
+            yield from member_keys(cache, WorkerGroup, changed)
 
 
 def _wanting(groups: tuple[WorkerGroup, ...]) -> tuple[WorkerGroup, ...]:
     return tuple(group for group in newest(groups) if group.replicas > 0 and not group.meta.is_deleting)
 
 
-def _keys_of(cache: Cache, namespace: str, cluster: str) -> Iterable[Key]:
-    for group in cache.find(WorkerGroup, "cluster", namespace, cluster):
-        yield Key(WorkerGroup.kind, namespace, group.name)
-
-
 @dataclass(frozen=True)
-class ObservedGroup(Observed[WorkerGroup]):
+class ObservedGroup(InCluster[WorkerGroup]):
     """A DaskWorkerGroup, its pods, and the cluster that they serve."""
 
-    cluster: Cluster | None = None
-    """The cluster that the group names, if it exists."""
-    scheduler: Pod | None = None
-    """The cluster's live scheduler pod."""
     foreign_scheduler: Pod | None = None
     """A scheduler of the cluster that another operator runs."""
     pods: tuple[Pod, ...] = ()
@@ -110,8 +88,6 @@ class ObservedGroup(Observed[WorkerGroup]):
     """Another live group of the cluster wants workers, whether it has them yet or not."""
     is_autoscaled: bool = False
     """A DaskAutoscaler sets the replicas: it never means that results may go."""
-    workers: Answer[tuple[Worker, ...]] | None = None
-    """The workers that the scheduler knew when it was asked last."""
     retirement: Retirement = field(default_factory=Retirement)
     """The retirements that were asked for."""
     leaving: frozenset[str] = frozenset()

@@ -149,12 +149,11 @@ def _grow(draft: GroupPlan, cluster: Cluster, number: int) -> None:
         return
     dashboard = service.dashboard_port(cluster.raw_spec["scheduler"].get("service"))
     tls = of_joining(observed.scheduler, cluster, policy)
-    template = children.WorkerTemplate(
-        observed.group, scheduler_address(cluster, tls), dashboard["port"] if dashboard else None, tls
-    )
+    port = dashboard["port"] if dashboard else None
+    template = children.worker_template(observed.group, scheduler_address(cluster, tls), port, tls)
     # The events of so many give the group its next reconcile.
     for name in islice(_new_names(observed), max(0, min(number, policy.burst))):
-        draft.actions.append(Create(template.pod(name)))
+        draft.actions.append(Create(children.worker_pod(template, name)))
 
 
 def _new_names(observed: ObservedGroup) -> Iterator[str]:

@@ -33,7 +33,7 @@ def plan_shrinking(draft: GroupPlan, surplus: int) -> bool:
     is_kept = surplus < len(active) or _is_kept(observed)
     if observed.scheduler is None or not is_kept:
         nothing = "no scheduler has anything to lose" if observed.scheduler is None else "no worker stays"
-        for pod in choose(active, surplus, Attribution(), outdated).at_once:
+        for pod in choose(active, surplus, Attribution(), outdated):
             draft.delete(pod, nothing, grace=AT_ONCE)
         return is_kept
     unstarted = choose_unstarted(active, surplus, observed.attribution)
@@ -138,18 +138,19 @@ def _choose_started(draft: GroupPlan, candidates: Sequence[Pod], count: int) -> 
     known = [pod for pod in willing if workers.of(pod) or not workers.may_have_workers(pod)]
     if len(known) < min(count, len(willing)):
         _remark_unexplained(draft, workers)
-    choice = choose(known, count, workers, observed.outdated)
-    for pod in choice.at_once:
+    chosen = choose(known, count, workers, observed.outdated)
+    going = [pod for pod in chosen if workers.of(pod)]
+    for pod in _without(chosen, going):
         _delete_idle(draft, pod, "it is no worker of the scheduler's")
-    going = choice.to_retire
     if not _has_heirs(observed, workers, going):
-        going = tuple(pod for pod in going if holds_nothing(workers.of(pod)))
-        if len(going) < len(choice.to_retire):
+        idle = [pod for pod in going if holds_nothing(workers.of(pod))]
+        if len(idle) < len(going):
             draft.remark(
                 "NoWorkerToTakeOver",
                 "Workers that run tasks or hold results wait for another worker that can take them over.",
             )
             draft.requeue_after(policy.drain_poll)
+        going = idle
     for pod in going:
         draft.patch(pod, {"metadata": {"annotations": {labels.RETIRING: observed.now.isoformat()}}})
     if going:

@@ -6,18 +6,9 @@ In this order: pods that never became a worker; then idle workers; then those th
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 
 from dask_k8s_controller.cache.objects import Pod
 from dask_k8s_controller.scheduler.answers import Attribution, Worker
-
-
-@dataclass(frozen=True)
-class Choice:
-    """The pods that go: some at once, as they have nothing to lose; the others are to be retired first."""
-
-    at_once: tuple[Pod, ...] = ()
-    to_retire: tuple[Pod, ...] = ()
 
 
 def is_busy(workers: Sequence[Worker]) -> bool:
@@ -35,13 +26,13 @@ def choose(
     count: int,
     workers: Attribution,
     outdated: Collection[str] = frozenset(),
-) -> Choice:
-    """Choose ``count`` of the candidates.
+) -> list[Pod]:
+    """Choose ``count`` of the candidates: live pods of one group that have not been chosen yet.
 
     Parameters
     ----------
     candidates : collection of Pod
-        Live pods of one group that have not been chosen yet.
+        The pods.
     count : int
         How many have to go.
     workers : Attribution
@@ -63,11 +54,7 @@ def choose(
             pod.name,
         )
 
-    chosen = sorted(candidates, key=order)[:count]
-    return Choice(
-        at_once=tuple(pod for pod in chosen if not workers.of(pod)),
-        to_retire=tuple(pod for pod in chosen if workers.of(pod)),
-    )
+    return sorted(candidates, key=order)[:count]
 
 
 def choose_unstarted(candidates: Collection[Pod], count: int, workers: Attribution) -> tuple[Pod, ...]:

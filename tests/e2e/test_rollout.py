@@ -120,10 +120,10 @@ ADDED = {"DASK_NEW_IN_THIS_VERSION": "1"}
 
 def become_another_version() -> None:
     """Give pods other environment variables and one more default, as a controller to come may do."""
-    original_pod, original_scheduler = worker_children.WorkerTemplate.pod, children.scheduler_pod
+    original_worker, original_scheduler = worker_children.worker_pod, children.scheduler_pod
 
-    def pod(self: worker_children.WorkerTemplate, name: str) -> Object:
-        body = original_pod(self, name)
+    def worker_pod(template: Object, name: str) -> Object:
+        body = original_worker(template, name)
         containers = [with_env(container, ADDED) for container in body["spec"]["containers"]]
         return {**body, "spec": {**body["spec"], "containers": containers, "priority": 0}}
 
@@ -132,7 +132,7 @@ def become_another_version() -> None:
         body["spec"]["containers"][0] = with_env(body["spec"]["containers"][0], ADDED)
         return body
 
-    worker_children.WorkerTemplate.pod = pod  # type: ignore[method-assign]
+    worker_children.worker_pod = worker_pod
     children.scheduler_pod = scheduler_pod
 
 

@@ -13,8 +13,9 @@ from dask_k8s_controller.cluster import children
 from dask_k8s_controller.plans.actions import Create
 from dask_k8s_controller.settings import Policy
 from dask_k8s_controller.worker_group import children as worker_children
-from dask_k8s_controller.worker_group.children import WorkerTemplate, worker_pod
+from dask_k8s_controller.worker_group.children import worker_pod, worker_template
 from dask_k8s_controller.worker_group.plan import plan
+from dask_k8s_controller.worker_group.spec import WorkerGroup
 from dask_k8s_models import labels
 from tests.unit.controller.builders import cluster, default_group, group, observed_group, pod_spec
 
@@ -28,9 +29,14 @@ def env_of(pod: dict[str, Any], container: int = 0) -> dict[str, Any]:
 ADDRESS = "tcp://c-scheduler.default.svc:8786"
 
 
+def made(of: WorkerGroup, address: str = ADDRESS, port: int | None = None) -> dict[str, Any]:
+    """A worker's pod of a group."""
+    return worker_pod(worker_template(of, address, port), "w")
+
+
 class TestWorkerPod:
     def test_finds_its_scheduler_at_the_services_own_port(self) -> None:
-        env = env_of(worker_pod(group(), "w", "tcp://c-scheduler.default.svc:9999"))
+        env = env_of(made(group(), "tcp://c-scheduler.default.svc:9999"))
         assert env == {
             "DASK_WORKER_NAME": "w",
             "DASK_SCHEDULER_ADDRESS": "tcp://c-scheduler.default.svc:9999",
@@ -48,46 +54,46 @@ class TestWorkerPod:
             {"name": "DASK_SCHEDULER_ADDRESS", "value": "tls://mine:1"},
             {"name": "OTHER", "value": "x"},
         ]
-        env = env_of(worker_pod(group(spec=spec), "w", ADDRESS))
+        env = env_of(made(group(spec=spec)))
         assert env == {"DASK_WORKER_NAME": "w", "DASK_SCHEDULER_ADDRESS": "tls://mine:1", "OTHER": "x"}
 
     def test_lets_the_users_variables_refer_to_ours(self) -> None:
         spec = pod_spec("worker")
         spec["containers"][0]["env"] = [{"name": "ALIAS", "value": "$(DASK_WORKER_NAME)"}]
-        assert list(env_of(worker_pod(group(spec=spec), "w", ADDRESS)))[-1] == "ALIAS"
+        assert list(env_of(made(group(spec=spec))))[-1] == "ALIAS"
 
     def test_gives_the_environment_to_all_containers_but_init_containers(self) -> None:
         spec = pod_spec("worker", initContainers=[{"name": "init", "image": "x"}])
         spec["containers"].append({"name": "sidecar", "image": "y"})
-        pod = worker_pod(group(spec=spec), "w", ADDRESS)
+        pod = made(group(spec=spec))
         assert env_of(pod, 1) == env_of(pod, 0)
         assert pod["spec"]["initContainers"] == [{"name": "init", "image": "x"}]
 
     def test_restarts_on_failure_unless_the_user_says_otherwise(self) -> None:
-        assert worker_pod(group(), "w", ADDRESS)["spec"]["restartPolicy"] == "OnFailure"
+        assert made(group())["spec"]["restartPolicy"] == "OnFailure"
         always = group(spec=pod_spec("worker", restartPolicy="Always"))
-        assert worker_pod(always, "w", ADDRESS)["spec"]["restartPolicy"] == "Always"
+        assert made(always)["spec"]["restartPolicy"] == "Always"
 
     def test_has_no_service_links_unless_the_user_wants_them(self) -> None:
-        assert worker_pod(group(), "w", ADDRESS)["spec"]["enableServiceLinks"] is False
+        assert made(group())["spec"]["enableServiceLinks"] is False
         linked = group(spec=pod_spec("worker", enableServiceLinks=True))
-        assert worker_pod(linked, "w", ADDRESS)["spec"]["enableServiceLinks"] is True
+        assert made(linked)["spec"]["enableServiceLinks"] is True
 
     def test_belongs_to_its_group(self) -> None:
-        (owner,) = worker_pod(group(), "w", ADDRESS)["metadata"]["ownerReferences"]
+        (owner,) = made(group())["metadata"]["ownerReferences"]
         assert (owner["kind"], owner["name"], owner["uid"]) == ("DaskWorkerGroup", "c-default", "group")
         assert owner["controller"] is True
 
     def test_does_not_change_the_spec_that_it_is_made_from(self) -> None:
         of = group()
         before = repr(of.raw_spec)
-        worker_pod(of, "w", ADDRESS)
+        made(of)
         assert repr(of.raw_spec) == before
 
     def test_leaves_nulls_out(self) -> None:
         spec = pod_spec("worker")
         spec["containers"][0]["env"] = None
-        assert env_of(worker_pod(group(spec=spec), "w", ADDRESS))["DASK_WORKER_NAME"] == "w"
+        assert env_of(made(group(spec=spec)))["DASK_WORKER_NAME"] == "w"
 
 
 class TestSchedulerPod:
@@ -230,7 +236,7 @@ class TestLabelsAndAnnotations:
 
     def test_sub_resource_wins_over_top_level(self) -> None:
         of = cluster(metadata={"labels": {"foo": "bar"}}, worker={"metadata": {"labels": {"foo": "baz"}}})
-        assert worker_pod(default_group(of), "w", ADDRESS)["metadata"]["labels"]["foo"] == "baz"
+        assert made(default_group(of))["metadata"]["labels"]["foo"] == "baz"
         assert children.scheduler_pod(of)["metadata"]["labels"]["foo"] == "bar"
         assert children.scheduler_service(of)["metadata"]["labels"]["foo"] == "bar"
 
@@ -239,9 +245,9 @@ class TestLabelsAndAnnotations:
             metadata={"labels": {labels.COMPONENT: "superworker"}},
             worker={"metadata": {"labels": {labels.COMPONENT: "superworker", labels.CLUSTER_NAME: "x"}}},
         )
-        made = worker_pod(default_group(of), "w", ADDRESS)["metadata"]["labels"]
-        assert made[labels.COMPONENT] == "worker"
-        assert made[labels.CLUSTER_NAME] == "c"
+        found = made(default_group(of))["metadata"]["labels"]
+        assert found[labels.COMPONENT] == "worker"
+        assert found[labels.CLUSTER_NAME] == "c"
 
     @pytest.mark.parametrize(
         "key",
@@ -261,26 +267,26 @@ class TestLabelsAndAnnotations:
         assert key not in made
 
     def test_istio_is_kept_out_unless_the_user_wants_it(self) -> None:
-        assert worker_pod(group(), "w", ADDRESS)["metadata"]["labels"][labels.ISTIO_INJECT] == "false"
+        assert made(group())["metadata"]["labels"][labels.ISTIO_INJECT] == "false"
         wanted = group(metadata={"labels": {labels.ISTIO_INJECT: "true"}})
-        assert worker_pod(wanted, "w", ADDRESS)["metadata"]["labels"][labels.ISTIO_INJECT] == "true"
+        assert made(wanted)["metadata"]["labels"][labels.ISTIO_INJECT] == "true"
 
     def test_the_clusters_replicas_are_not_handed_on_to_pods(self) -> None:
-        made = worker_pod(default_group(cluster()), "w", ADDRESS)["metadata"]["annotations"]
-        assert labels.CLUSTER_REPLICAS not in made
+        found = made(default_group(cluster()))["metadata"]["annotations"]
+        assert labels.CLUSTER_REPLICAS not in found
 
 
 class TestLeaving:
     def hook(self, spec: dict[str, Any] | None = None) -> Any:
         of = group(spec=spec) if spec else group()
-        (container, *_) = WorkerTemplate(of, ADDRESS, 8787).pod("w")["spec"]["containers"]
+        (container, *_) = made(of, port=8787)["spec"]["containers"]
         return container.get("lifecycle")
 
     def test_a_worker_asks_its_scheduler_before_it_ends(self) -> None:
         command = self.hook()["preStop"]["exec"]["command"]
         assert command[:2] == ["python", "-c"]
         assert command[3:] == ["c-scheduler.default.svc", "8787", "/dask-k8s/v1/leave", "115"]
-        assert WorkerTemplate(group(), ADDRESS, 8787).pod("w")["spec"]["terminationGracePeriodSeconds"] == 120
+        assert made(group(), port=8787)["spec"]["terminationGracePeriodSeconds"] == 120
 
     def test_within_the_time_that_the_user_gives_it(self) -> None:
         spec = pod_spec("worker")
@@ -295,13 +301,13 @@ class TestLeaving:
         assert self.hook(spec) == {"postStart": {"exec": {"command": ["true"]}}}
 
     def test_nobody_is_asked_where_the_service_has_no_port_for_it(self) -> None:
-        assert "lifecycle" not in WorkerTemplate(group(), ADDRESS).pod("w")["spec"]["containers"][0]
+        assert "lifecycle" not in made(group())["spec"]["containers"][0]
 
 
 def test_new_template_code_alone_changes_no_hash(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = worker_pod(group(), "w", ADDRESS)
+    before = made(group())
     monkeypatch.setattr(worker_children, "with_env", lambda container, variables: {**container, "env": []})
-    after = worker_pod(group(), "w", ADDRESS)
+    after = made(group())
     assert after["spec"] != before["spec"]
     assert (
         after["metadata"]["annotations"][labels.TEMPLATE_HASH]
