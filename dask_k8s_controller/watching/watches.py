@@ -43,6 +43,12 @@ class _Watch:
     is_refused: bool = False
     is_listed: bool = False
 
+    def is_settled(self, is_optional: bool) -> bool:
+        """Whether all is seen, or what isn't seen is done without."""
+        if is_optional and (self.is_refused or self.failing_since is not None):
+            return True
+        return self.is_listed and not self.is_refused
+
     @property
     def has_died(self) -> bool:
         task = self.task
@@ -98,9 +104,9 @@ class Watches:
         seen = {
             listing.resource
             for listing, watch in self._watches.items()
-            if watch.is_listed and not watch.is_refused and listing.namespace in (None, namespace)
+            if watch.is_settled(listing.is_optional) and listing.namespace in (None, namespace)
         }
-        return not self._awaited.union(listing.resource for listing in self._watches) <= seen | OPTIONAL
+        return not self._awaited.union(listing.resource for listing in self._watches) <= seen
 
     def listing(self, method: str, url: URL) -> Listing | None:
         """Return the collection that a request is about; None if it matters not."""

@@ -452,3 +452,18 @@ class TestLoggingIn:
         logins = Logins(log_in, Backoff(first=0.001, longest=0.001))
         assert await logins.connection() == "connection"
         assert "the file is being written" in caplog.text
+
+
+class TestWhatIsOptional:
+    @pytest.mark.parametrize("end", [Watches.listed, Watches.refused, Watches.failed])
+    async def test_is_waited_for_until_it_is_there_or_can_not_be_had(
+        self, end: Callable[[Watches, Listing], None]
+    ) -> None:
+        """Else workers that move would be taken for too many when the controller starts."""
+        watches, nodes = Watches((NODES,)), Listing(NODES, None, "")
+        watches.expect((NODES,))
+        assert watches.is_blind("team-a")
+        watches.begins(nodes)
+        assert watches.is_blind("team-a")
+        end(watches, nodes)
+        assert not watches.is_blind("team-a")
