@@ -17,7 +17,7 @@ release = version = tomllib.loads((PROJECT / "pyproject.toml").read_text(encodin
 ]
 
 extensions = [
-    "myst_parser",
+    "myst_nb",
     "numpydoc",
     "sphinx.ext.autodoc",
     "sphinx_click",
@@ -25,6 +25,9 @@ extensions = [
     "sphinxcontrib.mermaid",
 ]
 exclude_patterns = ["_build"]
+
+nb_execution_mode = "off"
+# What is shown is what `python docs/notebook.py` has kept.
 
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_fence_as_directive = ["mermaid"]
@@ -35,5 +38,14 @@ numpydoc_show_class_members = False
 
 html_theme = "pydata_sphinx_theme"
 html_title = "dask-k8s"
-html_theme_options = {"navigation_with_keys": False, "show_toc_level": 2}
+html_theme_options = {
+    "navigation_with_keys": False,
+    "show_toc_level": 2,
+    "navbar_center": [],
+    "secondary_sidebar_items": {"**": ["page-toc"], "index": []},
+}
+html_sidebars = {"**": ["pages.html"]}
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+templates_path = ["_templates"]
 html_show_sourcelink = False

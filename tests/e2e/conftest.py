@@ -29,6 +29,7 @@ DASK_KUBERNETES = "dask-kubernetes==2026.3.0"
 """The other operator, whose users' clusters and programs go on with ours."""
 
 Patience = Callable[[float], float]
+EnvironmentWith = Callable[..., Path]
 
 
 @pytest.fixture(scope="session")
@@ -132,27 +133,39 @@ def show_the_controllers_log_of_a_failure(request: pytest.FixtureRequest) -> Ite
 
 
 @pytest.fixture(scope="session")
-def their_python(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The Python of an environment that has dask-kubernetes, in pytest's cache if there is one."""
-    name = f"dask-kubernetes-{sys.version_info.major}.{sys.version_info.minor}"
-    has_cache = pytestconfig.pluginmanager.has_plugin("cacheprovider")
-    folder = pytestconfig.cache.mkdir(name) if has_cache else tmp_path_factory.mktemp(name)
-    python = folder / "bin" / "python"
-    with (folder.parent / f"{name}.lock").open("w") as lock:
-        # Tests that run at the same time share the cache.
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (folder / "ready").exists():
-            install_dask_kubernetes(folder, python)
-    return python
+def their_python(environment_with: EnvironmentWith) -> Path:
+    """The Python of an environment that has dask-kubernetes."""
+    return environment_with("dask-kubernetes", DASK_KUBERNETES)
 
 
-def install_dask_kubernetes(folder: Path, python: Path) -> None:
+@pytest.fixture(scope="session")
+def environment_with(
+    pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory
+) -> EnvironmentWith:
+    """Make an environment of that name, in pytest's cache if there is one, and return its Python."""
+
+    def make(name: str, *requirements: str) -> Path:
+        name = f"{name}-{sys.version_info.major}.{sys.version_info.minor}"
+        has_cache = pytestconfig.pluginmanager.has_plugin("cacheprovider")
+        folder = pytestconfig.cache.mkdir(name) if has_cache else tmp_path_factory.mktemp(name)
+        python = folder / "bin" / "python"
+        with (folder.parent / f"{name}.lock").open("w") as lock:
+            # Tests that run at the same time share the cache.
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not (folder / "ready").exists():
+                install_into(folder, python, *requirements)
+        return python
+
+    return make
+
+
+def install_into(folder: Path, python: Path, *requirements: str) -> None:
     venv.create(folder, with_pip=True, clear=True)
-    install = [str(python), "-m", "pip", "install", "--quiet", "--retries", "1", DASK_KUBERNETES]
+    install = [str(python), "-m", "pip", "install", "--quiet", "--retries", "1", *requirements]
     found = subprocess.run(install, capture_output=True, text=True, timeout=900)
     if found.returncode:
         if "connection" in found.stderr.lower() or "No matching distribution" in found.stderr:
-            pytest.skip(f"{DASK_KUBERNETES} can't be had here: {found.stderr[-300:]}")
+            pytest.skip(f"{requirements} can't be had here: {found.stderr[-300:]}")
         raise AssertionError(found.stderr)
     (folder / "ready").touch()
 
