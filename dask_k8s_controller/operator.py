@@ -22,7 +22,7 @@ from dask_k8s_controller.kubernetes.resources import (
 from dask_k8s_controller.kubernetes.status_writer import StatusWriter
 from dask_k8s_controller.plans.kind import Kind
 from dask_k8s_controller.runtime.clock import Clock, RealClock, Timer
-from dask_k8s_controller.runtime.gauges import add_gauges
+from dask_k8s_controller.runtime.gauges import Gauges
 from dask_k8s_controller.runtime.health import HealthServer
 from dask_k8s_controller.runtime.lease import LeaderLease
 from dask_k8s_controller.runtime.loop_lag import LoopLag
@@ -100,7 +100,7 @@ class Operator:
             backoff=settings.backoff,
             on_reconcile=self.metrics.reconcile_done,
         )
-        add_gauges(self.metrics, self.cache, self.queue)
+        self.metrics.registry.register(Gauges(self.cache, self.queue))
         self.health = HealthServer(settings, self.queue, self.metrics, self.watches)
         self.loop_lag = LoopLag(self.clock, self.metrics.loop_lag_seconds.observe)
         self._lease: LeaderLease | None = None

@@ -334,6 +334,10 @@ class Node:
         if self.announcements:
             yield LEAVING
 
+    def differs(self, before: Node | None) -> bool:
+        """Whether its end is announced now, or no longer: its heartbeats concern nobody."""
+        return self.announcements != (before.announcements if before else ())
+
     def is_left_by(self, pod: Pod) -> bool:
         """Whether a pod of this node has to go elsewhere, as nothing like it would be bound to the node."""
         return any(

@@ -75,7 +75,7 @@ def keys(cache: Cache, changed: Any, before: Any = None) -> Iterable[Key]:
             yield Key(Cluster.kind, namespace, meta.labels.get(labels.CLUSTER_NAME, ""))
         case Pod(meta=Meta(owner=Owner(kind=Cluster.kind, name=name))):
             yield Key(Cluster.kind, namespace, name)
-        case Node():
+        case Node() if changed.differs(before):
             for pod in cache.on_node(changed):
                 yield from keys(cache, pod)
 

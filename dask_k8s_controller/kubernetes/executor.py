@@ -48,27 +48,18 @@ class _Progress:
     has_conflicts: bool = False
 
 
+@dataclass
 class Executor:
-    """Carries plans out, and lets the cache know of what the API server answers.
+    """Carries plans out, and lets the cache know of what the API server answers."""
 
-    Parameters
-    ----------
-    cache : Cache
-        Sees the answers.
-    api : Api
-        Where to write.
-    at_once : int
-        How many writes of one plan are sent at the same time.
-    """
-
-    def __init__(self, cache: Cache, api: Api, at_once: int) -> None:
-        self._cache = cache
-        self._api = api
-        self._at_once = at_once
+    cache: Cache
+    api: Api
+    at_once: int
+    """How many writes of one plan are sent at the same time."""
 
     async def execute(self, key: Key, uid: str, actions: Sequence[Action]) -> Outcome:
         """Carry out all actions of a plan for the object with that uid; none raises."""
-        progress = _Progress(key, uid, asyncio.Semaphore(self._at_once))
+        progress = _Progress(key, uid, asyncio.Semaphore(self.at_once))
         pods = [action for action in actions if _creates_pod(action)]
         others = (action for action in actions if not _creates_pod(action))
         if actions:
@@ -88,12 +79,12 @@ class Executor:
         for one in sought:
             resource = BY_KIND[one.kind]
             if one.name:
-                body = await self._api.get(resource, key.namespace, one.name)
+                body = await self.api.get(resource, key.namespace, one.name)
                 found = [body] if body is not None else []
             else:
-                found = (await self._api.list(resource, key.namespace, one.selector)).get("items") or []
+                found = (await self.api.list(resource, key.namespace, one.selector)).get("items") or []
             for body in found:
-                self._cache.confirm({"kind": one.kind, **body})
+                self.cache.confirm({"kind": one.kind, **body})
 
     async def _create_pods(self, progress: _Progress, actions: Sequence[Action]) -> None:
         """Create pods by batches, until one fails: the next would be over quota as well, ….
@@ -134,46 +125,46 @@ class Executor:
             case Create():
                 await self._create(progress, action)
             case Apply(body, uid):
-                applied = await self._api.apply(BY_KIND[body["kind"]], key.namespace, body, uid)
+                applied = await self.api.apply(BY_KIND[body["kind"]], key.namespace, body, uid)
                 if applied is None:
-                    self._cache.store(body["kind"]).forget(uid)
+                    self.cache.store(body["kind"]).forget(uid)
                     raise Conflict(f"{body['kind']} {body['metadata']['name']} is another one by now")
-                self._cache.see(applied)
+                self.cache.see(applied)
                 logger.info("%s: applied the %s %s.", key, body["kind"], body["metadata"]["name"])
             case Patch(kind, name, uid, patch, version):
                 metadata = {**(patch.get("metadata") or {}), "uid": uid}
                 if version:
                     metadata["resourceVersion"] = version
                 patch = {**patch, "metadata": metadata}
-                self._cache.see(await self._api.patch(BY_KIND[kind], key.namespace, name, patch))
+                self.cache.see(await self.api.patch(BY_KIND[kind], key.namespace, name, patch))
                 logger.info("%s: patched the %s %s.", key, kind, name)
             case JsonPatch(kind, name, uid, operations):
                 # No other object's uid can be set to this one.
                 operations = ({"op": "replace", "path": "/metadata/uid", "value": uid}, *operations)
-                self._cache.see(await self._api.json_patch(BY_KIND[kind], key.namespace, name, operations))
+                self.cache.see(await self.api.json_patch(BY_KIND[kind], key.namespace, name, operations))
                 logger.info("%s: changed the %s %s.", key, kind, name)
             case SetScale():
                 await self._set_scale(progress.key, action)
             case Delete(kind, name, uid, why, version, grace):
-                left = await self._api.delete(
+                left = await self.api.delete(
                     BY_KIND[kind], key.namespace, name, uid, version, grace_period=grace
                 )
                 if left is None:
-                    self._cache.store(kind).forget(uid)
+                    self.cache.store(kind).forget(uid)
                 else:
-                    self._cache.see(left)
+                    self.cache.see(left)
                 logger.info("%s: deleted the %s %s, as %s.", key, kind, name, why)
 
     async def _apply_unread(self, progress: _Progress, body: Mapping[str, Any]) -> None:
         kind, name = body["kind"], body["metadata"]["name"]
         try:
-            await self._api.apply_unread(BY_KIND[kind], progress.key.namespace, dict(body))
+            await self.api.apply_unread(BY_KIND[kind], progress.key.namespace, dict(body))
         except Conflict as error:
             raise Refused(
                 f"{error}: somebody else has made or changed it; delete it, and the controller makes its own",
                 409,
             ) from error
-        self._cache.note_applied(progress.uid, kind, digest(body))
+        self.cache.note_applied(progress.uid, kind, digest(body))
         logger.info("%s: applied the %s %s.", progress.key, kind, name)
 
     async def _certify(self, progress: _Progress, action: CreateCertificate) -> None:
@@ -187,9 +178,9 @@ class Executor:
         unique = f"{name}-{fingerprint(pair.certificate)[:UNIQUE_DIGITS]}"
         for chosen in [name, unique] if action.is_first else [unique]:
             body = {**action.body, "metadata": {**metadata, "name": chosen}, "stringData": data}
-            if await self._api.create_unread(SECRETS, key.namespace, body) or chosen == unique:
+            if await self.api.create_unread(SECRETS, key.namespace, body) or chosen == unique:
                 break
-        self._cache.keep(
+        self.cache.keep(
             progress.uid, Certificate(chosen, pair.certificate, action.not_after, action.renew_at)
         )
         logger.info("%s: created the Secret %s; its certificate ends at %s.", key, chosen, action.not_after)
@@ -198,18 +189,18 @@ class Executor:
         body = action.body
         kind, name = body["kind"], body["metadata"]["name"]
         try:
-            answer = await self._api.create(BY_KIND[kind], progress.key.namespace, dict(body))
+            answer = await self.api.create(BY_KIND[kind], progress.key.namespace, dict(body))
         except (Unavailable, asyncio.CancelledError):
             if kind == PODS.kind:
-                self._cache.creation_is_open(progress.uid, name)
+                self.cache.creation_is_open(progress.uid, name)
             raise
         except ApiError:
-            self._cache.creation_is_answered(progress.uid, name)
+            self.cache.creation_is_answered(progress.uid, name)
             raise
-        self._cache.creation_is_answered(progress.uid, name)
+        self.cache.creation_is_answered(progress.uid, name)
         meta = Meta.of(answer)
         if _is_watched(answer) or meta.belongs_to(progress.uid):
-            self._cache.confirm(answer)
+            self.cache.confirm(answer)
         self._check_owner(progress, action, meta)
         logger.info("%s: created the %s %s.", progress.key, kind, name)
 
@@ -221,7 +212,7 @@ class Executor:
         if is_of_an_earlier(meta, key.kind, key.name, progress.uid):
             raise Conflict(f"the {kind} {meta.name} is of an earlier {key.kind}, and about to go")
         if action.may_be_renamed:
-            self._cache.take(meta)
+            self.cache.take(meta)
             raise Conflict(f"the {kind} {meta.name} is somebody else's")
         raise NameTaken(f"it isn't the {key.kind}'s, it belongs to {owner_of(meta)}: rename one of them.")
 
@@ -229,11 +220,11 @@ class Executor:
         """Set replicas as ``kubectl scale`` does."""
         resource = BY_KIND[action.kind]
         patch = {"metadata": {"resourceVersion": action.version}, "spec": {"replicas": action.replicas}}
-        await self._api.patch(resource, key.namespace, action.name, patch, "scale")
+        await self.api.patch(resource, key.namespace, action.name, patch, "scale")
         logger.info("%s: scaled the %s %s to %s.", key, action.kind, action.name, action.replicas)
         # The scale subresource shows only a part of the object.
-        if (body := await self._api.get(resource, key.namespace, action.name)) is not None:
-            self._cache.see(body)
+        if (body := await self.api.get(resource, key.namespace, action.name)) is not None:
+            self.cache.see(body)
 
     def _note_failure(self, progress: _Progress, action: Action, error: ApiError) -> None:
         match action:
@@ -250,14 +241,14 @@ class Executor:
         if not isinstance(action, Patch | JsonPatch | Delete | SetScale):
             return
         try:
-            body = await self._api.get(BY_KIND[action.kind], progress.key.namespace, action.name)
+            body = await self.api.get(BY_KIND[action.kind], progress.key.namespace, action.name)
         except ApiError as error:
             logger.debug("%s: %s", progress.key, error)
             return
         if body is not None:
-            self._cache.see(body)
+            self.cache.see(body)
         elif not isinstance(action, SetScale):
-            self._cache.store(action.kind).forget(action.uid)
+            self.cache.store(action.kind).forget(action.uid)
 
 
 def doubling(actions: Sequence[Action]) -> Iterator[Sequence[Action]]:

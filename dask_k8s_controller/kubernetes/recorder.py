@@ -9,6 +9,7 @@ import asyncio
 import logging
 import secrets
 import socket
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from dask_k8s_controller.cache.objects import Meta
@@ -30,32 +31,23 @@ SILENCE = 60.0
 LONGEST_MESSAGE = 1024
 
 
+@dataclass
 class EventRecorder:
-    """Writes Events in the background; a lost one is no loss.
+    """Writes Events in the background; a lost one is no loss."""
 
-    Parameters
-    ----------
-    api : Api
-        Where to write.
-    clock : Clock
-        What the time is; tests have one that they set.
-    settings : EventSettings
-        Which Events are written at all.
-    """
-
-    def __init__(self, api: Api, clock: Clock, settings: EventSettings) -> None:
-        self._api = api
-        self._clock = clock
-        self._settings = settings
-        self._said: dict[tuple[str, str], float] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+    api: Api
+    clock: Clock
+    settings: EventSettings
+    """Which Events are written at all."""
+    _said: dict[tuple[str, str], float] = field(default_factory=dict, init=False)
+    _tasks: set[asyncio.Task[None]] = field(default_factory=set, init=False)
 
     def record(self, resource: Resource, meta: Meta, notice: Notice) -> None:
         """Write an Event about an object, unless the same was said just now or nobody wants it."""
         level = logging.WARNING if notice.is_warning else logging.INFO
-        if not self._settings.enabled or level < logging.getLevelNamesMapping()[self._settings.level]:
+        if not self.settings.enabled or level < logging.getLevelNamesMapping()[self.settings.level]:
             return
-        now = self._clock.monotonic()
+        now = self.clock.monotonic()
         if now - self._said.get((meta.uid, notice.reason), float("-inf")) < SILENCE:
             return
         self._said[meta.uid, notice.reason] = now
@@ -65,7 +57,7 @@ class EventRecorder:
 
     def sweep(self) -> None:
         """Forget what was said long ago."""
-        now = self._clock.monotonic()
+        now = self.clock.monotonic()
         self._said = {what: at for what, at in self._said.items() if now - at < SILENCE}
 
     def cancel(self) -> None:
@@ -81,7 +73,7 @@ class EventRecorder:
                 task.cancel()
 
     def _event(self, resource: Resource, meta: Meta, notice: Notice) -> dict[str, Any]:
-        time = to_time(self._clock.now())
+        time = to_time(self.clock.now())
         return {
             "apiVersion": EVENTS.api_version,
             "kind": EVENTS.kind,
@@ -106,6 +98,6 @@ class EventRecorder:
 
     async def _write(self, namespace: str, event: dict[str, Any]) -> None:
         try:
-            await self._api.create(EVENTS, namespace, event)
+            await self.api.create(EVENTS, namespace, event)
         except ApiError as error:
             logger.debug("An Event could not be written: %s", error)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from dask_k8s_controller.cache.cache import Cache
-from dask_k8s_controller.cache.objects import Meta
+from dask_k8s_controller.cache.custom import Custom
 from dask_k8s_controller.kubernetes.api import Api
 from dask_k8s_controller.kubernetes.errors import ApiError, Refused
-from dask_k8s_controller.kubernetes.resources import BY_KIND, Key
+from dask_k8s_controller.kubernetes.resources import Key, Resource
 
 if TYPE_CHECKING:
     from dask_k8s_controller.runtime.clock import Clock
@@ -34,27 +33,17 @@ class Written:
     """In how many seconds it is better written."""
 
 
+@dataclass
 class StatusWriter:
-    """Writes statuses.
+    """Writes statuses."""
 
-    Parameters
-    ----------
-    cache : Cache
-        Sees the answers.
-    api : Api
-        Where to write.
-    clock : Clock
-        What the time is; tests have one that they set.
-    interval : float
-        Seconds between writes in which nothing but numbers of workers differ.
-    """
-
-    def __init__(self, cache: Cache, api: Api, clock: Clock, interval: float) -> None:
-        self._cache = cache
-        self._api = api
-        self._clock = clock
-        self._interval = interval
-        self._written_at: dict[str, float] = {}
+    cache: Cache
+    """Sees the answers."""
+    api: Api
+    clock: Clock
+    interval: float
+    """Seconds between writes in which nothing but numbers of workers differ."""
+    _written_at: dict[str, float] = field(default_factory=dict, init=False)
 
     def forget(self, uid: str) -> None:
         """Drop what is remembered of an object that is gone."""
@@ -62,24 +51,37 @@ class StatusWriter:
 
     def sweep(self) -> None:
         """Drop what is remembered of objects that are gone, though a late answer told of them again."""
-        for uid in [uid for uid in self._written_at if not self._cache.knows(uid)]:
+        for uid in [uid for uid in self._written_at if not self.cache.knows(uid)]:
             self.forget(uid)
 
     async def write(
-        self, key: Key, meta: Meta, desired: Status, present: Mapping[str, Any], *, plans_from_status: bool
+        self, resource: Resource, subject: Custom[Any], desired: Status, *, plans_from_status: bool
     ) -> Written:
-        """Write a status if it differs from the present one."""
-        present = dict(present)
+        """Write an object's status if it differs from the present one.
+
+        Parameters
+        ----------
+        resource : Resource
+            The object's kind.
+        subject : Custom
+            The object.
+        desired : dict
+            Its status as it should be.
+        plans_from_status : bool
+            Whether the object is to be reconciled again because of what is written.
+        """
+        meta, present = subject.meta, dict(subject.status)
+        key = Key(resource.kind, meta.namespace, meta.name)
         removed = {name: None for name in OPTIONAL_FIELDS if name in present and name not in desired}
         if not removed and not differs(desired, present):
             return Written()
-        now = self._clock.monotonic()
-        wait = self._written_at.get(meta.uid, -1e9) + self._interval - now
+        now = self.clock.monotonic()
+        wait = self._written_at.get(meta.uid, -1e9) + self.interval - now
         if wait > 0 and not removed and only_counts_differ(desired, present):
             return Written(later=wait)
         patch = {"metadata": {"uid": meta.uid}, "status": {**merging(desired, present), **removed}}
         try:
-            answer = await self._api.patch(BY_KIND[key.kind], key.namespace, key.name, patch, "status")
+            answer = await self.api.patch(resource, meta.namespace, meta.name, patch, "status")
         except Refused as error:
             if error.code == 404:  # The object is gone.
                 return Written()
@@ -88,7 +90,7 @@ class StatusWriter:
         except ApiError as error:
             logger.warning("%s: its status could not be written: %s", key, error)
             return Written(has_failed=True)
-        self._cache.see(answer, by=None if plans_from_status else key)
+        self.cache.see(answer, by=None if plans_from_status else key)
         self._written_at[meta.uid] = now
         return Written(is_done=True)
 

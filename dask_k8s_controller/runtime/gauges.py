@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
+
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
 
 from dask_k8s_controller.cache.cache import Cache
 from dask_k8s_controller.kubernetes.resources import AUTOSCALERS, CLUSTERS, GROUPS, JOBS, NODES
-from dask_k8s_controller.runtime.metrics import Metrics
+from dask_k8s_controller.runtime.metrics import PREFIX
 from dask_k8s_controller.runtime.queue import WorkQueue
 
 Count = Counter[tuple[str, ...]]
@@ -17,51 +21,36 @@ PHASES = ("Created", "Pending", "Running", "Error")
 KINDS = (CLUSTERS.kind, GROUPS.kind, JOBS.kind, AUTOSCALERS.kind)
 
 
-def add_gauges(metrics: Metrics, cache: Cache, queue: WorkQueue) -> None:
-    """Add gauges of the queue, and of the objects that the cache has.
+@dataclass(eq=False)
+class Gauges(Collector):
+    """Gauges of the queue, and of the objects that the cache has."""
 
-    Parameters
-    ----------
-    metrics : Metrics
-        Where to.
-    cache : Cache
-        The objects.
-    queue : WorkQueue
-        What waits; it is open while this replica leads.
-    """
-    metrics.read("queue_depth", "Objects that wait to be reconciled.", values=lambda: {(): queue.depth})
-    metrics.read(
-        "queue_longest_wait_seconds",
-        "How long the object that has waited for longest has waited.",
-        values=lambda: {(): queue.longest_wait},
-    )
-    metrics.read(
-        "leader", "Whether this replica is the one that acts.", values=lambda: {(): float(queue.is_open)}
-    )
-    metrics.read("clusters", "DaskClusters by phase.", "phase", values=lambda: clusters_by_phase(cache))
-    metrics.read(
-        "stalled_objects",
-        "Objects that wait for a person, by their condition Stalled.",
-        "kind",
-        values=lambda: stalled_by_kind(cache),
-    )
-    metrics.read(
-        "nodes_seen",
-        "Nodes that the controller sees: none where it may not list them.",
-        values=lambda: {(): len(cache.store(NODES.kind))},
-    )
-    metrics.read(
-        "workers_wanted",
-        "Workers that groups ask for.",
-        "namespace",
-        values=lambda: workers_by_namespace(cache, "wanted"),
-    )
-    metrics.read(
-        "workers_ready",
-        "Workers that are ready.",
-        "namespace",
-        values=lambda: workers_by_namespace(cache, "ready"),
-    )
+    cache: Cache
+    queue: WorkQueue
+    """What waits; it is open while this replica leads."""
+
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        """Yield what is the case now."""
+        queue, cache = self.queue, self.cache
+        yield _gauge("queue_depth", "Objects that wait to be reconciled.", queue.depth)
+        wait = "How long the object that has waited for longest has waited."
+        yield _gauge("queue_longest_wait_seconds", wait, queue.longest_wait)
+        yield _gauge("leader", "Whether this replica is the one that acts.", float(queue.is_open))
+        yield _gauge("clusters", "DaskClusters by phase.", clusters_by_phase(cache), "phase")
+        stalled = "Objects that wait for a person, by their condition Stalled."
+        yield _gauge("stalled_objects", stalled, stalled_by_kind(cache), "kind")
+        nodes = "Nodes that the controller sees: none where it may not list them."
+        yield _gauge("nodes_seen", nodes, len(cache.store(NODES.kind)))
+        wanted, ready = workers_by_namespace(cache, "wanted"), workers_by_namespace(cache, "ready")
+        yield _gauge("workers_wanted", "Workers that groups ask for.", wanted, "namespace")
+        yield _gauge("workers_ready", "Workers that are ready.", ready, "namespace")
+
+
+def _gauge(name: str, meaning: str, values: float | Count, *labels: str) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(f"{PREFIX}_{name}", meaning, labels=labels)
+    for of_labels, value in (values if isinstance(values, Counter) else {(): values}).items():
+        family.add_metric(of_labels, value)
+    return family
 
 
 def clusters_by_phase(cache: Cache) -> Count:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from aiohttp import web
@@ -27,28 +28,19 @@ class PortTaken(ControllerError):
     """The port that was asked for is taken."""
 
 
+@dataclass
 class HealthServer:
-    """Serves ``/healthz`` and ``/metrics``.
+    """Serves ``/healthz`` and ``/metrics``."""
 
-    Parameters
-    ----------
-    settings : Settings
-        Where to listen.
-    queue : WorkQueue
-        Whose reconciles must not get stuck.
-    metrics : Metrics
-        What is counted.
-    watches : Watches
-        Whose lists and watches must not fail for ever.
-    """
-
-    def __init__(self, settings: Settings, queue: WorkQueue, metrics: Metrics, watches: Watches) -> None:
-        self._settings = settings
-        self._queue = queue
-        self._metrics = metrics
-        self._watches = watches
-        self._runner: web.AppRunner | None = None
-        self.port: int | None = None
+    settings: Settings
+    """Where to listen."""
+    queue: WorkQueue
+    """Whose reconciles must not get stuck."""
+    metrics: Metrics
+    watches: Watches
+    """Whose lists and watches must not fail for ever."""
+    port: int | None = field(default=None, init=False)
+    _runner: web.AppRunner | None = field(default=None, init=False)
 
     def problem(self) -> str:
         """Say what is stuck; nothing if all is well.
@@ -56,12 +48,12 @@ class HealthServer:
         An event loop that is stuck answers nobody: then the probe's time limit tells. An API server that is
         out of reach for minutes is no reason: a restart of the controller would not bring it back.
         """
-        if self._watches.failing_for > LONGEST_DEAFNESS:
-            return f"lists or watches have been failing for {self._watches.failing_for:.0f} s"
-        if self._queue.longest_reconcile > LONGEST_RECONCILE:
-            return f"a reconcile has been under way for {self._queue.longest_reconcile:.0f} s"
-        if self._queue.is_open and self._queue.longest_wait > LONGEST_WAIT:
-            return f"an object has been waiting to be reconciled for {self._queue.longest_wait:.0f} s"
+        if self.watches.failing_for > LONGEST_DEAFNESS:
+            return f"lists or watches have been failing for {self.watches.failing_for:.0f} s"
+        if self.queue.longest_reconcile > LONGEST_RECONCILE:
+            return f"a reconcile has been under way for {self.queue.longest_reconcile:.0f} s"
+        if self.queue.is_open and self.queue.longest_wait > LONGEST_WAIT:
+            return f"an object has been waiting to be reconciled for {self.queue.longest_wait:.0f} s"
         return ""
 
     async def start(self, *, is_in_cluster: bool, taken_port: int | None = None) -> None:
@@ -72,11 +64,11 @@ class HealthServer:
         PortTaken
             If a port was asked for and is taken.
         """
-        wanted = self._settings.health_port
+        wanted = self.settings.health_port
         port = DEFAULT_HEALTH_PORT if wanted is None else wanted
         if wanted is None and port == taken_port:
             return
-        host = self._settings.health_host or ("0.0.0.0" if is_in_cluster else "127.0.0.1")
+        host = self.settings.health_host or ("0.0.0.0" if is_in_cluster else "127.0.0.1")
         application = web.Application()
         application.router.add_get("/healthz", self._healthz)
         application.router.add_get("/metrics", self._serve_metrics)
@@ -109,5 +101,5 @@ class HealthServer:
 
     async def _serve_metrics(self, _: web.Request) -> web.Response:
         return web.Response(
-            body=self._metrics.exposition(), headers={"Content-Type": self._metrics.content_type}
+            body=self.metrics.exposition(), headers={"Content-Type": self.metrics.content_type}
         )

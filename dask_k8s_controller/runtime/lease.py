@@ -10,6 +10,7 @@ import logging
 import secrets
 import socket
 from collections.abc import Callable
+from dataclasses import KW_ONLY, dataclass
 from datetime import datetime
 from typing import Any
 
@@ -25,42 +26,26 @@ SAFETY = 2 / 3
 """A leader that could not renew for this share of the duration no longer acts: others soon will."""
 
 
+@dataclass
 class LeaderLease:
-    """Holds a Lease, or waits for it.
+    """Holds a Lease, or waits for it."""
 
-    Parameters
-    ----------
-    api : Api
-        Where the Lease is; with short time limits of its own.
-    clock : Clock
-        Time. Those of others are never compared with it: they may go differently.
-    settings : LeaderElection
-        Name, duration, renewal.
-    namespace : str
-        Where the Lease is.
-    on_lead, on_follow : callable
-        Called when this replica begins, or ceases, to lead: whatever is under way then has to be given up at
-        once, as another may act from now on.
-    """
+    api: Api
+    """Where the Lease is; with short time limits of its own."""
+    clock: Clock
+    """Time. Those of others are never compared with it: they may go differently."""
+    settings: LeaderElection
+    namespace: str
+    """Where the Lease is."""
+    _: KW_ONLY
+    on_lead: Callable[[], None]
+    on_follow: Callable[[], None]
+    """Called when this replica ceases to lead, as ``on_lead`` when it begins to: whatever is under way then
+    has to be given up at once, as another may act from now on."""
 
-    def __init__(
-        self,
-        api: Api,
-        clock: Clock,
-        settings: LeaderElection,
-        namespace: str,
-        *,
-        on_lead: Callable[[], None],
-        on_follow: Callable[[], None],
-    ) -> None:
+    def __post_init__(self) -> None:
         self.identity = f"{socket.gethostname()}_{secrets.token_hex(4)}"
         self.is_leading = False
-        self._api = api
-        self._clock = clock
-        self._settings = settings
-        self._namespace = namespace
-        self._on_lead = on_lead
-        self._on_follow = on_follow
         self._expiry: Timer | None = None
         self._seen: tuple[Any, Any] | None = None
         self._seen_at = 0.0
@@ -79,8 +64,8 @@ class LeaderLease:
         if self.is_leading:
             self._follow()
             try:
-                lease = await self._api.get(LEASES, self._namespace, self._settings.name)
-                if lease is not None and lease["spec"].get("holderIdentity") == self.identity:
+                lease = await self.api.get(LEASES, self.namespace, self.settings.name)
+                if lease is not None and (lease.get("spec") or {}).get("holderIdentity") == self.identity:
                     await self._write(lease, {"holderIdentity": "", "leaseDurationSeconds": 1})
             except ApiError as error:
                 logger.warning("The Lease could not be released: %s", error)
@@ -97,29 +82,31 @@ class LeaderLease:
     async def _run(self) -> None:
         while True:
             await self.step()
-            await asyncio.sleep(self._settings.renewal)
+            await asyncio.sleep(self.settings.renewal)
 
     async def _try_to_lead(self) -> None:
-        begun = self._clock.monotonic()
-        lease = await self._api.get(LEASES, self._namespace, self._settings.name)
+        begun = self.clock.monotonic()
+        lease = await self.api.get(LEASES, self.namespace, self.settings.name)
         if lease is None:
-            lease = await self._api.create(LEASES, self._namespace, self._new_lease())
-            if lease["spec"].get("holderIdentity") == self.identity:
-                self._lead(begun)
-            return
+            empty = {
+                "apiVersion": LEASES.api_version,
+                "kind": LEASES.kind,
+                "metadata": {"name": self.settings.name, "namespace": self.namespace},
+            }
+            lease = await self.api.create(LEASES, self.namespace, empty)
         spec = lease.get("spec") or {}
         if spec.get("holderIdentity") != self.identity and not self._has_expired(spec):
             if self.is_leading:
                 self._follow()
             return
         is_renewal = spec.get("holderIdentity") == self.identity
-        changes: dict[str, Any] = {"renewTime": _micro_time(self._clock.now())}
+        changes: dict[str, Any] = {"renewTime": _micro_time(self.clock.now())}
         if not is_renewal:
             changes |= {
                 "holderIdentity": self.identity,
-                "acquireTime": _micro_time(self._clock.now()),
-                "leaseDurationSeconds": self._duration(),
-                "leaseTransitions": int(spec.get("leaseTransitions") or 0) + 1,
+                "acquireTime": _micro_time(self.clock.now()),
+                "leaseDurationSeconds": max(1, round(self.settings.duration)),
+                "leaseTransitions": int(spec.get("leaseTransitions") or 0) + bool(spec),
             }
         await self._write(lease, changes)
         self._lead(begun)
@@ -130,24 +117,24 @@ class LeaderLease:
             return True
         seen = (spec.get("holderIdentity"), spec.get("renewTime"))
         if seen != self._seen:
-            self._seen, self._seen_at = seen, self._clock.monotonic()
-        duration = float(spec.get("leaseDurationSeconds") or self._settings.duration)
-        return self._clock.monotonic() - self._seen_at > duration
+            self._seen, self._seen_at = seen, self.clock.monotonic()
+        duration = float(spec.get("leaseDurationSeconds") or self.settings.duration)
+        return self.clock.monotonic() - self._seen_at > duration
 
     async def _write(self, lease: dict[str, Any], changes: dict[str, Any]) -> None:
         version = {"resourceVersion": lease["metadata"]["resourceVersion"]}
         patch = {"metadata": version, "spec": changes}
-        await self._api.patch(LEASES, self._namespace, self._settings.name, patch)
+        await self.api.patch(LEASES, self.namespace, self.settings.name, patch)
 
     def _lead(self, renewed_at: float) -> None:
         # A request to renew it may hang: the time limit doesn't wait for that.
         self._cancel_expiry()
-        left = renewed_at + self._settings.duration * SAFETY - self._clock.monotonic()
-        self._expiry = self._clock.call_later(max(0.0, left), self._expire)
+        left = renewed_at + self.settings.duration * SAFETY - self.clock.monotonic()
+        self._expiry = self.clock.call_later(max(0.0, left), self._expire)
         if not self.is_leading:
             self.is_leading = True
             logger.info("This replica (%s) leads.", self.identity)
-            self._on_lead()
+            self.on_lead()
 
     def _expire(self) -> None:
         logger.error("The Lease has not been renewed for too long: this replica acts no more.")
@@ -162,25 +149,7 @@ class LeaderLease:
         self._cancel_expiry()
         self.is_leading = False
         logger.info("This replica (%s) no longer leads.", self.identity)
-        self._on_follow()
-
-    def _duration(self) -> int:
-        return max(1, round(self._settings.duration))
-
-    def _new_lease(self) -> dict[str, Any]:
-        now = _micro_time(self._clock.now())
-        return {
-            "apiVersion": LEASES.api_version,
-            "kind": LEASES.kind,
-            "metadata": {"name": self._settings.name, "namespace": self._namespace},
-            "spec": {
-                "holderIdentity": self.identity,
-                "acquireTime": now,
-                "renewTime": now,
-                "leaseDurationSeconds": self._duration(),
-                "leaseTransitions": 0,
-            },
-        }
+        self.on_follow()
 
 
 def _micro_time(moment: datetime) -> str:

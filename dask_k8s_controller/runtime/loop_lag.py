@@ -3,33 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from dask_k8s_controller.runtime.clock import Clock, Timer
 
 
+@dataclass
 class LoopLag:
-    """Tells, again and again, how late a call came that was due.
+    """Tells, again and again, how late a call came that was due."""
 
-    Parameters
-    ----------
-    clock : Clock
-        What the time is; tests have one that they set.
-    observe : callable
-        Told the seconds.
-    interval : float
-        Seconds between two calls; whatever holds the event loop up for longer is noticed.
-    """
-
-    def __init__(self, clock: Clock, observe: Callable[[float], None], interval: float = 0.05) -> None:
-        self._clock = clock
-        self._observe = observe
-        self._interval = interval
-        self._timer: Timer | None = None
+    clock: Clock
+    observe: Callable[[float], None]
+    """Told the seconds."""
+    interval: float = 0.05
+    """Seconds between two calls; whatever holds the event loop up for longer is noticed."""
+    _timer: Timer | None = field(default=None, init=False)
 
     def start(self) -> None:
         """Begin, in the running event loop."""
-        due = self._clock.monotonic() + self._interval
-        self._timer = self._clock.call_later(self._interval, lambda: self._called(due))
+        due = self.clock.monotonic() + self.interval
+        self._timer = self.clock.call_later(self.interval, lambda: self._called(due))
 
     def stop(self) -> None:
         """Tell no more."""
@@ -37,5 +30,5 @@ class LoopLag:
             self._timer.cancel()
 
     def _called(self, due: float) -> None:
-        self._observe(max(0.0, self._clock.monotonic() - due))
+        self.observe(max(0.0, self.clock.monotonic() - due))
         self.start()

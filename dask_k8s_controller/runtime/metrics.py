@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 
 import prometheus_client as prometheus
-from prometheus_client.core import GaugeMetricFamily
-from prometheus_client.registry import Collector
 
 from dask_k8s_controller.kubernetes.resources import CLUSTERS, Key
 
@@ -77,39 +74,6 @@ class Metrics:
         if kind == CLUSTERS.kind and created is not None:
             self.cluster_start_seconds.observe(max(0.0, (now - created).total_seconds()))
 
-    def read(self, name: str, meaning: str, *labels: str, values: Values) -> None:
-        """Have a gauge, whose values are found whenever the metrics are read.
-
-        Parameters
-        ----------
-        name, meaning : str
-            What it is called, without the prefix, and what it says.
-        *labels : str
-            The names of its labels.
-        values : callable
-            Returns its value for each combination of the labels' values.
-        """
-        self.registry.register(_Read(f"{PREFIX}_{name}", meaning, labels, values))
-
     def exposition(self) -> bytes:
         """Return all metrics in Prometheus' text format."""
         return prometheus.generate_latest(self.registry)
-
-
-Values = Callable[[], Mapping[tuple[str, ...], float]]
-
-
-class _Read(Collector):
-    """A gauge that is read where it stands."""
-
-    def __init__(self, name: str, meaning: str, labels: Iterable[str], values: Values) -> None:
-        self._name, self._meaning, self._labels, self._values = name, meaning, tuple(labels), values
-
-    def collect(self) -> Iterable[GaugeMetricFamily]:
-        family = GaugeMetricFamily(self._name, self._meaning, labels=self._labels)
-        for labels, value in self._values().items():
-            family.add_metric(labels, value)
-        yield family
-
-    def describe(self) -> Iterable[GaugeMetricFamily]:
-        yield GaugeMetricFamily(self._name, self._meaning, labels=self._labels)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass, field
 
 from dask_k8s_controller.kubernetes.resources import Key
 from dask_k8s_controller.kubernetes.slots import share
@@ -40,10 +40,6 @@ class Requeue:
         return cls()
 
 
-Process = Callable[[Key], Awaitable[Requeue]]
-OnReconcile = Callable[[Key, float, bool], None]
-
-
 @dataclass
 class _Served:
     """A namespace's turns now, and when the last of them began."""
@@ -52,6 +48,7 @@ class _Served:
     at: float = 0.0
 
 
+@dataclass
 class WorkQueue:
     """Runs ``process`` for every key added, until it says that there is nothing left to do.
 
@@ -59,40 +56,23 @@ class WorkQueue:
     while it waits gets one. Errors never end the queue: whatever ``process`` raises is logged and the key
     comes back after a back-off. Of the namespaces whose keys wait, the one with the fewest turns is next:
     however many keys it has, they hold up each other, and not another's.
-
-    Parameters
-    ----------
-    process : callable
-        Reconciles a key; returns when the key is to be requeued.
-    clock : Clock
-        Time.
-    concurrency : int
-        How many keys are reconciled at the same time.
-    spacing : float
-        The least seconds between the beginnings of two reconciles of one key: many changes, one reconcile.
-        It grows with what one takes, so that an object with many children doesn't keep the others waiting.
-    backoff : Backoff
-        Delays after failures.
-    on_reconcile : callable, optional
-        Told of each reconcile that is over: its key, the seconds that it took, whether it failed.
     """
 
-    def __init__(
-        self,
-        process: Process,
-        *,
-        clock: Clock,
-        concurrency: int = 100,
-        spacing: float = 0.0,
-        backoff: Backoff | None = None,
-        on_reconcile: OnReconcile | None = None,
-    ) -> None:
-        self._process = process
-        self._clock = clock
-        self._concurrency = concurrency
-        self._spacing = spacing
-        self._backoff = backoff or Backoff()
-        self._on_reconcile = on_reconcile
+    process: Callable[[Key], Awaitable[Requeue]]
+    """Reconciles a key; returns when the key is to be requeued."""
+    _: KW_ONLY
+    clock: Clock
+    concurrency: int = 100
+    """How many keys are reconciled at the same time."""
+    spacing: float = 0.0
+    """The least seconds between the beginnings of two reconciles of one key: many changes, one reconcile.
+    It grows with what one takes, so that an object with many children doesn't keep the others waiting."""
+    backoff: Backoff = field(default_factory=Backoff)
+    """Delays after failures."""
+    on_reconcile: Callable[[Key, float, bool], None] = lambda key, seconds, failed: None
+    """Told of each reconcile that is over: its key, the seconds that it took, whether it failed."""
+
+    def __post_init__(self) -> None:
         self._ready: dict[str, dict[Key, float]] = {}
         self._served: dict[str, _Served] = {}
         self._running: dict[Key, asyncio.Task[None]] = {}
@@ -114,18 +94,18 @@ class WorkQueue:
             self.add_after(key, wait)
         else:
             self._cancel_timer(key)
-            self._ready.setdefault(key.namespace, {}).setdefault(key, self._clock.monotonic())
+            self._ready.setdefault(key.namespace, {}).setdefault(key, self.clock.monotonic())
             self._start_ready()
 
     def add_after(self, key: Key, delay: float) -> None:
         """Reconcile a key after ``delay`` seconds, or earlier if it is due earlier anyway."""
         if key in self._ready.get(key.namespace, ()) or self._is_stopped:
             return
-        due = self._clock.monotonic() + delay
+        due = self.clock.monotonic() + delay
         if key in self._timers and self._timers[key][0] <= due:
             return
         self._cancel_timer(key)
-        self._timers[key] = (due, self._clock.call_later(delay, lambda: self._timer_fired(key)))
+        self._timers[key] = (due, self.clock.call_later(delay, lambda: self._timer_fired(key)))
 
     def start(self) -> None:
         """Begin, or go on after `pause`. Keys added before have waited."""
@@ -153,7 +133,7 @@ class WorkQueue:
 
     def sweep(self) -> None:
         """Forget when keys were reconciled that may be again."""
-        now = self._clock.monotonic()
+        now = self.clock.monotonic()
         self._rests_until = {key: until for key, until in self._rests_until.items() if until > now}
 
     @property
@@ -169,7 +149,7 @@ class WorkQueue:
     @property
     def longest_wait(self) -> float:
         """Seconds for which a namespace has waited for a turn, though it could have one; 0 if none has."""
-        now = self._clock.monotonic()
+        now = self.clock.monotonic()
         waiting = (
             now - max(min(keys.values()), self._served[namespace].at if namespace in self._served else 0.0)
             for namespace, keys in self._ready.items()
@@ -180,10 +160,10 @@ class WorkQueue:
     @property
     def longest_reconcile(self) -> float:
         """Seconds of the reconcile that is under way for longest; 0 if none is."""
-        return self._clock.monotonic() - min(self._started_at.values()) if self._started_at else 0.0
+        return self.clock.monotonic() - min(self._started_at.values()) if self._started_at else 0.0
 
     def _start_ready(self) -> None:
-        while self._is_open and len(self._running) < self._concurrency:
+        while self._is_open and len(self._running) < self.concurrency:
             namespace = min(self._waiting_namespaces(), key=self._turns_of, default=None)
             if namespace is None:
                 return
@@ -192,7 +172,7 @@ class WorkQueue:
             del keys[key]
             if keys:
                 self._ready[namespace] = keys  # The last of those with as many turns.
-            now = self._clock.monotonic()
+            now = self.clock.monotonic()
             served = self._served.setdefault(namespace, _Served())
             served.turns, served.at = served.turns + 1, now
             self._started_at[key] = now
@@ -202,7 +182,7 @@ class WorkQueue:
         return (namespace for namespace in self._ready if not self._has_its_share(namespace))
 
     def _has_its_share(self, namespace: str) -> bool:
-        return share(self._concurrency) <= self._turns_of(namespace) < self._concurrency
+        return share(self.concurrency) <= self._turns_of(namespace) < self.concurrency
 
     def _turns_of(self, namespace: str) -> int:
         return self._served[namespace].turns if namespace in self._served else 0
@@ -210,7 +190,7 @@ class WorkQueue:
     async def _reconcile(self, key: Key) -> None:
         requeue = Requeue(failed=True)
         try:
-            requeue = await self._process(key)
+            requeue = await self.process(key)
         except Exception:
             logger.exception("%s: reconciling failed; it is tried again.", key)
         finally:
@@ -223,16 +203,15 @@ class WorkQueue:
         if not served.turns and key.namespace not in self._ready:
             del self._served[key.namespace]
         start = self._started_at.pop(key)
-        seconds = self._clock.monotonic() - start
-        if self._spacing:
-            spacing = min(max(self._spacing, SPACING_PER_RECONCILE * seconds), LONGEST_SPACING)
+        seconds = self.clock.monotonic() - start
+        if self.spacing:
+            spacing = min(max(self.spacing, SPACING_PER_RECONCILE * seconds), LONGEST_SPACING)
             self._rests_until[key] = start + spacing
-        if self._on_reconcile is not None:
-            self._on_reconcile(key, seconds, requeue.failed)
+        self.on_reconcile(key, seconds, requeue.failed)
         delay = requeue.after
         if requeue.failed:
             self._failures[key] = self._failures.get(key, 0) + 1
-            backoff = self._backoff.delay(self._failures[key])
+            backoff = self.backoff.delay(self._failures[key])
             delay = min(delay, backoff) if delay else backoff
         else:
             self._failures.pop(key, None)
@@ -244,7 +223,7 @@ class WorkQueue:
         self._start_ready()
 
     def _wait_for_spacing(self, key: Key) -> float:
-        return self._rests_until.get(key, 0.0) - self._clock.monotonic()
+        return self._rests_until.get(key, 0.0) - self.clock.monotonic()
 
     def _timer_fired(self, key: Key) -> None:
         self._timers.pop(key, None)

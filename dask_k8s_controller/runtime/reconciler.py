@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from dask_k8s_controller.cache.cache import Cache
@@ -29,50 +30,24 @@ class _Unknown(Exception):
     """The API server doesn't say what is there."""
 
 
+@dataclass
 class Reconciler:
-    """Reconciles objects of all kinds.
+    """Reconciles objects of all kinds."""
 
-    Parameters
-    ----------
-    kinds : mapping
-        The kinds, by name.
-    cache : Cache
-        What is known of the API server's objects.
-    executor : Executor
-        Carries plans out.
-    statuses : StatusWriter
-        Writes statuses.
-    recorder : EventRecorder
-        Writes Events.
-    conversations : Conversations
-        Where schedulers are asked.
-    metrics : Metrics
-        Told when a cluster has become ready.
-    policy : Policy
-        What plans depend on besides what is observed.
-    """
-
-    def __init__(
-        self,
-        kinds: Mapping[str, Kind[Any, Any]],
-        *,
-        cache: Cache,
-        executor: Executor,
-        statuses: StatusWriter,
-        recorder: EventRecorder,
-        conversations: Conversations,
-        metrics: Metrics,
-        policy: Policy,
-    ) -> None:
-        self._kinds = kinds
-        self._cache = cache
-        self._executor = executor
-        self._statuses = statuses
-        self._recorder = recorder
-        self._conversations = conversations
-        self._metrics = metrics
-        self._policy = policy
-        self._new: set[str] = set()
+    kinds: Mapping[str, Kind[Any, Any]]
+    """The kinds, by name."""
+    cache: Cache
+    """What is known of the API server's objects."""
+    executor: Executor
+    statuses: StatusWriter
+    recorder: EventRecorder
+    conversations: Conversations
+    """Where schedulers are asked."""
+    metrics: Metrics
+    """Told when a cluster has become ready."""
+    policy: Policy
+    """What plans depend on besides what is observed."""
+    _new: set[str] = field(default_factory=set, init=False)
 
     async def reconcile(self, key: Key) -> Requeue:
         """Bring an object a step closer to what it should be.
@@ -91,89 +66,84 @@ class Reconciler:
             return await self._reconcile(key)
         except _Unknown as error:
             logger.warning("%s: %s", key, error)
-            self._metrics.reconcile_failed(key.kind, "NotReadable")
+            self.metrics.reconcile_failed(key.kind, "NotReadable")
             return Requeue(failed=True)
         except Exception as error:
-            self._metrics.reconcile_failed(key.kind, type(error).__name__)
+            self.metrics.reconcile_failed(key.kind, type(error).__name__)
             raise
 
     async def _reconcile(self, key: Key) -> Requeue:
-        kind = self._kinds[key.kind]
+        kind = self.kinds[key.kind]
         observed = await self._observe(kind, key)
         if observed is None or observed.subject.meta.is_deleting:
             return Requeue.on_change()
-        meta = observed.subject.meta
         if (first := kind.first_status(observed)) is not None:
             # Before anything else: it tells clients that a controller acts.
-            self._new.add(meta.uid)
+            self._new.add(observed.subject.meta.uid)
             await self._write_status(kind, observed, first)
             observed = await self._observe(kind, key, observed.missing) or observed
-        planned_at = self._cache.monotonic()
-        plan = kind.plan(observed, self._policy)
-        outcome = await self._executor.execute(key, meta.uid, plan.actions)
+        meta = observed.subject.meta
+        planned_at = self.cache.monotonic()
+        plan = kind.plan(observed, self.policy)
+        outcome = await self.executor.execute(key, meta.uid, plan.actions)
         if observed.endpoint is not None:
             for question in plan.questions:
-                self._conversations.ask(question, observed.endpoint, key, meta.uid)
+                self.conversations.ask(question, observed.endpoint, key, meta.uid)
         self._record(kind, observed, plan.notices)
         after = await self._observe(kind, key, observed.missing)
-        if after is None or after.subject.meta.is_deleting:
+        if after is None or after.subject.meta.is_deleting or after.subject.meta.uid != meta.uid:
             return Requeue.on_change()
         status = kind.status(after, plan, outcome)
         written = await self._write_status(kind, after, status)
         for reason in _failures(outcome, written):
-            self._metrics.reconcile_failed(key.kind, reason)
+            self.metrics.reconcile_failed(key.kind, reason)
         if written.is_done:
             self._record(kind, after, kind.notices(after, plan, outcome, status))
         if meta.uid in self._new and holds(status, "Ready", meta.generation):
             self._new.discard(meta.uid)
-            self._metrics.became_ready(key.kind, meta.created, after.now)
+            self.metrics.became_ready(key.kind, meta.created, after.now)
         # Whatever is done to the time of day meanwhile: a wait is as long as the plan wanted it.
         waits = [written.later, outcome.requeue_after]
         if plan.requeue_at is not None:
             wait = (plan.requeue_at - observed.now).total_seconds()
-            waits.append(max(0.0, planned_at + wait - self._cache.monotonic()))
+            waits.append(max(0.0, planned_at + wait - self.cache.monotonic()))
         after_seconds = min((wait for wait in waits if wait is not None), default=None)
         return Requeue(after_seconds, written.has_failed or not outcome.is_complete)
 
     async def _observe(self, kind: Kind[Any, Any], key: Key, sought: Iterable[Sought] = ()) -> Any:
         """Gather what a plan needs; what the cache lacks is looked for, unless it was sought just now."""
-        observed = kind.observe(self._cache, key)
+        observed = kind.observe(self.cache, key)
         if observed is not None and (missing := set(observed.missing) - set(sought)):
             try:
-                await self._executor.look_for(key, missing)
+                await self.executor.look_for(key, missing)
             except ApiError as error:
                 raise _Unknown(f"whether it is gone can't be told: {error}") from error
-            observed = kind.observe(self._cache, key)
+            observed = kind.observe(self.cache, key)
         return observed
 
     async def _write_status(self, kind: Kind[Any, Any], observed: Any, status: Status) -> Written:
-        subject = observed.subject
-        return await self._statuses.write(
-            Key(kind.resource.kind, subject.meta.namespace, subject.meta.name),
-            subject.meta,
-            status,
-            subject.status,
-            plans_from_status=kind.plans_from_status,
+        return await self.statuses.write(
+            kind.resource, observed.subject, status, plans_from_status=kind.plans_from_status
         )
 
     def sweep(self) -> None:
         """Drop what is remembered of objects that are gone, though something late told of them again."""
-        self._new = {uid for uid in self._new if self._cache.knows(uid)}
-        self._statuses.sweep()
-        self._recorder.sweep()
-        self._conversations.sweep(self._cache.knows)
-        self._cache.sweep()
+        self._new = {uid for uid in self._new if self.cache.knows(uid)}
+        self.statuses.sweep()
+        self.recorder.sweep()
+        self.conversations.sweep(self.cache.knows)
+        self.cache.sweep()
 
     def forget(self, uid: str) -> None:
         """Drop what is remembered of an object that is gone."""
         self._new.discard(uid)
-        self._statuses.forget(uid)
-        self._cache.forget(uid)
-        self._conversations.forget(uid)
+        self.statuses.forget(uid)
+        self.cache.forget(uid)
+        self.conversations.forget(uid)
 
     def _record(self, kind: Kind[Any, Any], observed: Any, notices: Iterable[Notice]) -> None:
         for notice in notices:
-            self._recorder.record(kind.resource, observed.subject.meta, notice)
+            self.recorder.record(kind.resource, observed.subject.meta, notice)
 
 
 def _failures(outcome: Outcome, written: Written) -> Iterable[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -51,29 +52,21 @@ read_event = msgspec.json.Decoder(Event).decode
 _read_whole = msgspec.json.Decoder(_Whole).decode
 
 
+@dataclass
 class Informer:
-    """Keeps the cache up to date.
+    """Keeps the cache up to date."""
 
-    Parameters
-    ----------
-    cache : Cache
-        Who is told.
-    watches : Watches
-        What is known of the collections that are listed and watched.
-    on_listed : callable
-        Called when all of a namespace, or of all if it is None, has been listed: what is there may be
-        reconciled.
-    """
-
-    def __init__(self, cache: Cache, watches: Watches, on_listed: Callable[[str | None], None]) -> None:
-        self._cache = cache
-        self._watches = watches
-        self._on_listed = on_listed
+    cache: Cache
+    watches: Watches
+    """What is known of the collections that are listed and watched."""
+    on_listed: Callable[[str | None], None]
+    """Called when all of a namespace, or of all if it is None, has been listed: what is there may be
+    reconciled."""
 
     def list_begins(self, listing: Listing) -> int:
         """Return a mark: what was known before it is as the list will say."""
-        self._watches.begins(listing)
-        return self._cache.store(listing.resource.kind).mark()
+        self.watches.begins(listing)
+        return self.cache.store(listing.resource.kind).mark()
 
     async def listed(self, listing: Listing, items: list[dict[str, Any]], mark: int) -> None:
         """Take note of a part of a list."""
@@ -85,13 +78,13 @@ class Informer:
     def list_ends(self, listing: Listing, uids: set[str], version: str, mark: int) -> None:
         """Take note of what a whole list has: what it lacks has gone while a watch was interrupted."""
         self._replace_all(listing, uids, version, mark)
-        self._watches.listed(listing)
-        if not self._watches.is_blind(listing.namespace or ""):
-            self._on_listed(listing.namespace)
+        self.watches.listed(listing)
+        if not self.watches.is_blind(listing.namespace or ""):
+            self.on_listed(listing.namespace)
 
     def forget(self, listing: Listing) -> None:
         """Drop what was known of a collection that may no longer be seen."""
-        self._replace_all(listing, (), "", self._cache.store(listing.resource.kind).mark())
+        self._replace_all(listing, (), "", self.cache.store(listing.resource.kind).mark())
 
     def happened(self, listing: Listing, event: Event, line: bytes) -> None:
         """Take note of an event.
@@ -105,21 +98,21 @@ class Informer:
         line : bytes
             The whole of it.
         """
-        store, metadata = self._cache.store(listing.resource.kind), event.object.metadata
+        store, metadata = self.cache.store(listing.resource.kind), event.object.metadata
         if event.type == "DELETED":
             store.forget(metadata.uid, metadata.version)
         elif event.type in ("ADDED", "MODIFIED") and not store.has(metadata.uid, metadata.version):
             self._see(listing, _read_whole(line).object)
 
     def _replace_all(self, listing: Listing, uids: Iterable[str], version: str, mark: int) -> None:
-        self._cache.store(listing.resource.kind).replace_all(
+        self.cache.store(listing.resource.kind).replace_all(
             uids, version, mark, lambda facts: listing.namespace in (None, facts.meta.namespace)
         )
 
     def _see(self, listing: Listing, body: Mapping[str, Any], mark: int | None = None) -> None:
         try:
             # Items of lists have no kind.
-            self._cache.see({"kind": listing.resource.kind, **body}, mark)
+            self.cache.see({"kind": listing.resource.kind, **body}, mark)
         except Exception:
             # Whoever made it: the others are still to be heard of.
             logger.exception("%s: an object can't be read, and is left alone.", listing)

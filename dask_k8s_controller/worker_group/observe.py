@@ -63,7 +63,7 @@ def keys(cache: Cache, changed: Any, before: Any = None) -> Iterable[Key]:
             return
         case Pod(meta=meta) if meta.labels.get(labels.COMPONENT) == labels.Component.WORKER:
             yield Key(WorkerGroup.kind, meta.namespace, meta.labels.get(labels.WORKER_GROUP_NAME, ""))
-        case Node():
+        case Node() if changed.differs(before):
             for pod in cache.on_node(changed):
                 yield from keys(cache, pod)
         case _:

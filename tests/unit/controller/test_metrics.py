@@ -7,7 +7,7 @@ import re
 from dask_k8s_controller.cache.cache import Cache
 from dask_k8s_controller.kubernetes.resources import Key
 from dask_k8s_controller.operator import KINDS
-from dask_k8s_controller.runtime.gauges import add_gauges
+from dask_k8s_controller.runtime.gauges import Gauges
 from dask_k8s_controller.runtime.metrics import Metrics
 from dask_k8s_controller.runtime.queue import Requeue, WorkQueue
 from dask_k8s_controller.scheduler.conversations import Conversations
@@ -28,7 +28,7 @@ async def test_gauges_show_what_is_the_case_when_they_are_read() -> None:
         return Requeue.on_change()
 
     queue = WorkQueue(process, clock=clock)
-    add_gauges(metrics, cache, queue)
+    metrics.registry.register(Gauges(cache, queue))
     assert sample(metrics, "clusters", phase="Running") == 0
     assert sample(metrics, "leader") == 0
 
