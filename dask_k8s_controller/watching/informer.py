@@ -79,12 +79,12 @@ class Informer:
         """Take note of what a whole list has: what it lacks has gone while a watch was interrupted."""
         self._replace_all(listing, uids, version, mark)
         self.watches.listed(listing)
-        if not self.watches.is_blind(listing.namespace or ""):
-            self.on_listed(listing.namespace)
+        self._is_settled(listing)
 
     def forget(self, listing: Listing) -> None:
-        """Drop what was known of a collection that may no longer be seen."""
+        """Drop what was known of a collection that may not be seen, and is done without."""
         self._replace_all(listing, (), "", self.cache.store(listing.resource.kind).mark())
+        self._is_settled(listing)
 
     def happened(self, listing: Listing, event: Event, line: bytes) -> None:
         """Take note of an event.
@@ -108,6 +108,10 @@ class Informer:
         self.cache.store(listing.resource.kind).replace_all(
             uids, version, mark, lambda facts: listing.namespace in (None, facts.meta.namespace)
         )
+
+    def _is_settled(self, listing: Listing) -> None:
+        if not self.watches.is_blind(listing.namespace or ""):
+            self.on_listed(listing.namespace)
 
     def _see(self, listing: Listing, body: Mapping[str, Any], mark: int | None = None) -> None:
         try:

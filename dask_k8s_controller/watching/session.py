@@ -233,8 +233,9 @@ class WatchSession:
             raise
         status = response.status
         if status in REFUSED:
+            is_news = not self._watches.is_refused(listing)
             self._watches.refused(listing)
-            if listing.is_optional:  # What was known of it grows old.
+            if listing.is_optional and is_news:  # What was known of it grows old.
                 self._informer.forget(listing)
         elif status < 400:
             self._watches.succeeded(listing)

@@ -123,6 +123,16 @@ class TestAList:
         await self.lists(observer, listings[-1])
         assert set(observer.keys) == {CLUSTER, GROUP}
 
+    async def test_of_nodes_that_is_refused_is_not_waited_for(self, observer: Observer) -> None:
+        *listings, nodes = (Listing(resource, None, "") for resource in WATCHED)
+        observer.watches.expect(WATCHED)
+        await self.lists(observer, *listings, items=[cluster_body()])
+        observer.keys.clear()
+        observer.informer.list_begins(nodes)
+        observer.watches.refused(nodes)
+        observer.informer.forget(nodes)
+        assert observer.keys == [CLUSTER]
+
     async def test_tells_what_has_gone(self, observer: Observer) -> None:
         await self.lists(observer, Listing(PODS, None, ""), items=[worker(5)])
         await self.lists(observer, Listing(PODS, None, ""))
