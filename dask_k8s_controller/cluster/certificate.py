@@ -54,12 +54,8 @@ def plan_certificate(draft: ClusterPlan) -> None:
 def _ask_for_it(draft: ClusterPlan) -> None:
     """Have the scheduler tell its certificate, which is in a Secret that we can't read."""
     scheduler, answer = draft.observed.scheduler, draft.observed.served
-    if scheduler is None or not scheduler.is_ready:
-        return
-    if answer is None:
-        draft.ask(Ask.CERTIFICATE)
-    elif answer.value is None:
-        draft.ask_after(LONGEST_RENEWAL_POLL - answer.age(draft.observed.monotonic), Ask.CERTIFICATE)
+    if scheduler is not None and scheduler.is_ready and (answer is None or answer.value is None):
+        draft.ask_again(LONGEST_RENEWAL_POLL, Ask.CERTIFICATE, answer)
 
 
 def is_renewal(observed: ObservedCluster, present: TLS | None, desired: TLS | None) -> bool:
@@ -81,33 +77,26 @@ def plan_renewal(draft: ClusterPlan, scheduler: Pod) -> None:
     ends = observed.certificate.not_after if observed.certificate else observed.now
     poll = max(policy.idle_poll, min((ends - observed.now).total_seconds() / 100, LONGEST_RENEWAL_POLL))
     idle, workers = observed.idle, observed.workers
+    is_quiet = idle is not None and idle.value is not None and idle.value >= QUIET
     if any(pod.is_live for pod in observed.runners) or not scheduler.is_ready:
         draft.requeue_after(poll)
-    elif idle is None:
-        draft.ask(Ask.IDLE)
-    elif idle.value is None or idle.value < QUIET or idle.age(observed.monotonic) > policy.answer_age:
-        draft.ask_after(poll - idle.age(observed.monotonic), Ask.IDLE)
+    elif idle is None or not is_quiet or idle.age(observed.monotonic) > policy.answer_age:
+        draft.ask_again(poll, Ask.IDLE, idle)
     elif workers is None or workers.age(observed.monotonic) > policy.answer_age:
         draft.ask(Ask.WORKERS)
     elif workers.problem is Problem.NONE and holds_nothing(workers.value or ()):
         draft.delete(scheduler, "its certificate is renewed, and it holds nothing")
     else:
-        draft.ask_after(poll - workers.age(observed.monotonic), Ask.IDLE)
+        draft.ask_again(poll, Ask.IDLE, workers)
 
 
 def certificate_condition(observed: ObservedCluster, next_ends: datetime | None) -> Condition:
     """Say whether the certificate that a cluster's scheduler uses is valid, and when it ends.
 
-    Parameters
-    ----------
-    observed : ObservedCluster
-        The cluster.
-    next_ends : datetime, optional
-        When the certificate that new pods get ends; None if that isn't known.
+    That of new pods ends at ``next_ends``; None if it isn't known.
     """
     name = "CertificateValid"
-    scheduler = observed.scheduler
-    present = of_pod(scheduler) if scheduler is not None else None
+    present = of_pod(observed.scheduler) if observed.scheduler else None
     ends = moment(present.ends) if present and present.ends else next_ends
     if ends is None:
         return Condition(name, False, "CertificateUnknown", "The certificate isn't known yet.")

@@ -198,12 +198,9 @@ def _replace_outdated(draft: ClusterPlan, scheduler: Pod, tls: TLS | None) -> No
 def _is_idle(draft: ClusterPlan) -> bool:
     """Return whether the scheduler has just said that it is idle; else see to it that it is asked."""
     answer, policy = draft.observed.idle, draft.policy
-    if answer is None:
-        draft.ask(Ask.IDLE)
-        return False
-    age = answer.age(draft.observed.monotonic)
-    if age > policy.answer_age or answer.problem is not Problem.NONE:
-        draft.ask_after(policy.scheduler_retry - age, Ask.IDLE)
+    age = answer.age(draft.observed.monotonic) if answer else 0.0
+    if answer is None or age > policy.answer_age or answer.problem is not Problem.NONE:
+        draft.ask_again(policy.scheduler_retry, Ask.IDLE, answer)
         return False
     if answer.value is None:
         draft.requeue_after(policy.scheduler_retry - age)
@@ -226,10 +223,10 @@ def _watch_idleness(draft: ClusterPlan, spec: ClusterSpec) -> None:
             f"Can't tell whether the scheduler has been idle for {timeout} s: {answer.message}",
             needs_a_person=answer.problem is Problem.NO_ROUTE,
         )
-        draft.ask_after(policy.scheduler_retry - age, Ask.IDLE)
+        draft.ask_again(policy.scheduler_retry, Ask.IDLE, answer)
     elif answer.value is None:  # Busy, or it was when it was asked last.
         wait = min(max(policy.idle_poll, timeout / 10), LONGEST_IDLE_POLL)
-        draft.ask_after(wait - age, Ask.IDLE)
+        draft.ask_again(wait, Ask.IDLE, answer)
     elif not is_past(timeout - answer.value - age):
         draft.requeue_after(timeout - answer.value - age)
     elif age > policy.answer_age:

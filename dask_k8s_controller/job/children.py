@@ -29,21 +29,7 @@ def job_cluster_metadata(job: Job) -> Object:
 
 
 def runner_pod(job: Job, attempt: int, cluster: Cluster, scheduler: Pod, failures: int) -> Object:
-    """The pod that does the job, which finds its scheduler by itself.
-
-    Parameters
-    ----------
-    job : Job
-        The job.
-    attempt : int
-        Which attempt this is, from 1.
-    cluster : Cluster
-        The cluster that it works with.
-    scheduler : Pod
-        That cluster's present scheduler.
-    failures : int
-        How many failures have preceded.
-    """
+    """The pod of an attempt that works with a cluster's present scheduler, after that many failures."""
     spec = copy.deepcopy(job.raw_spec["job"]["spec"])
     spec.setdefault("restartPolicy", job.restart_policy)
     spec.setdefault("enableServiceLinks", False)

@@ -15,17 +15,7 @@ LONGEST_LOG = 800
 
 @dataclass(frozen=True)
 class Verdict:
-    """The end of a job.
-
-    Parameters
-    ----------
-    is_success : bool
-        Whether the job is complete.
-    reason, message : str
-        For the condition.
-    at : datetime
-        When the job ended.
-    """
+    """Whether a job is complete or has failed, why, for the condition, and when it ended."""
 
     is_success: bool
     reason: str

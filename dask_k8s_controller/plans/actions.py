@@ -81,27 +81,18 @@ class SetScale:
 
 @dataclass(frozen=True)
 class CreateCertificate:
-    """Make a key and a certificate, and create the Secret that holds them, which is never read.
-
-    Parameters
-    ----------
-    body : dict
-        The Secret, without its data. If its name is taken, or there is an earlier certificate, the Secret is
-        called so with some digits of the certificate's digest.
-    is_first : bool
-        The Secret may be called as it stands.
-    hosts : tuple of str
-        What the certificate is good for.
-    now, not_after, renew_at : datetime
-        When it begins, ends, and is to be followed by another.
-    """
+    """Make a key and a certificate, and create the Secret that holds them, which is never read."""
 
     body: Object
+    """The Secret, without its data."""
     is_first: bool
+    """It may be called so if that is free, else with some digits of the certificate's digest."""
     hosts: tuple[str, ...]
+    """What the certificate is good for."""
     now: datetime
     not_after: datetime
     renew_at: datetime
+    """When it is to be followed by another."""
 
 
 @dataclass(frozen=True)

@@ -57,14 +57,7 @@ def stated(observed: Observed[Any], conditions: Iterable[Condition]) -> Status:
 def first_status(observed: Observed[Any], field: str, noted: Remark) -> Status | None:
     """Return the status to write before anything is made, as it tells that a controller acts; None if it was.
 
-    Parameters
-    ----------
-    observed : Observed
-        The object.
-    field : str
-        The field of the status that says how far it has come.
-    noted : Remark
-        What the conditions tell; its reason is the first word of that field.
+    The reason of what is ``noted`` is the first word of the ``field`` that says how far the object has come.
     """
     if observed.subject.status.get(field):
         return None
@@ -101,17 +94,7 @@ def _reason(failure: Failure) -> str:
 def summary(
     is_ready: bool, remarks: Sequence[Remark], waiting_for: Remark | Condition
 ) -> tuple[Condition, ...]:
-    """Sum up as Ready, Reconciling and Stalled.
-
-    Parameters
-    ----------
-    is_ready : bool
-        All is as it should be.
-    remarks : sequence of Remark
-        What stands in the way, the most important first.
-    waiting_for : Remark or Condition
-        What is waited for if there is nothing to remark.
-    """
+    """Sum up as Ready, Reconciling and Stalled, by the remarks, or what is waited for if there are none."""
     stalled = [remark for remark in remarks if remark.needs_a_person]
     why = (*stalled, *remarks, waiting_for)[0]
     message = _joined(remarks) or why.message

@@ -21,44 +21,25 @@ if TYPE_CHECKING:
 P = TypeVar("P", bound=Plan[Any])
 
 
-def no_first_status(observed: Any) -> Status | None:
-    """Write nothing before the first plan."""
-    return None
-
-
 @dataclass(frozen=True)
 class Kind(Generic[O, P]):
-    """A kind of objects, and what is done about one of them.
-
-    Parameters
-    ----------
-    resource : Resource
-        What the API server calls it.
-    parse : callable
-        Makes an object of its JSON, and of what was known of it.
-    observe : callable
-        Gathers, from the cache, what a plan needs; None if there is no such object. Changes nothing.
-    plan : callable
-        Decides what to do next. Pure.
-    status : callable
-        Says how the object stands after its plan was carried out. Pure.
-    keys : callable
-        Names the objects of this kind that a change of any object concerns: of what it is now, and what it
-        was before, if it was known and is not gone.
-    notices : callable
-        Finds what is worth an Event in a new status: of what was observed, the plan, its outcome, the status.
-    first_status : callable
-        The status to write before anything is done, as it tells that a controller acts; None if that is past.
-    plans_from_status : bool
-        Whether a status that was just written may call for another plan.
-    """
+    """A kind of objects, and what is done about one of them. Nothing but the cache is asked, or changed."""
 
     resource: Resource
     parse: Callable[[Mapping[str, Any], Any], Custom[Any]]
+    """Makes an object of its JSON, and of what was known of it."""
     observe: Callable[[Cache, Key], O | None]
+    """Gathers what a plan needs; None if there is no such object."""
     plan: Callable[[O, Policy], P]
+    """Decides what to do next."""
     status: Callable[[O, P, Outcome], Status]
+    """Says how the object stands after its plan was carried out."""
     keys: Callable[[Cache, Any, Any], Iterable[Key]]
+    """Names the objects of this kind that a change of any object concerns: of what it is now, and what it was
+    before, if it was known and is not gone."""
     notices: Callable[[O, P, Outcome, Status], Iterable[Notice]]
-    first_status: Callable[[O], Status | None] = no_first_status
+    """Finds what is worth an Event in a new status."""
+    first_status: Callable[[O], Status | None] = lambda observed: None
+    """The status to write before anything is done, as it tells that a controller acts; None afterwards."""
     plans_from_status: bool = True
+    """A status that was just written may call for another plan."""

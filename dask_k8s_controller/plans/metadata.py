@@ -47,13 +47,7 @@ def follow(draft: Plan[Any], child: HasMeta, desired: Object) -> None:
 def metadata_patch(live: Meta, desired: Object) -> Object | None:
     """Find what to merge into a child's metadata so that it follows; None if it does already.
 
-    Parameters
-    ----------
-    live : Meta
-        The child's.
-    desired : dict
-        ``labels`` and ``annotations``, with the annotation that remembers their keys. What others have put
-        on the child stays.
+    What others have put on the child stays: those desired remember their keys.
     """
     if (
         desired["labels"].items() <= live.labels.items()

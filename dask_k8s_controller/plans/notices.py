@@ -19,12 +19,7 @@ class Notice:
 def changes(previous: Mapping[str, Any], present: Mapping[str, Any], *warnings: str) -> list[Notice]:
     """Find what is worth an Event in the step from one status to the next.
 
-    Parameters
-    ----------
-    previous, present : mapping
-        The two statuses.
-    *warnings : str
-        Types of conditions that warn of something when they become true.
+    Conditions of the types ``warnings`` warn of something when they become true.
     """
     before, now = _conditions(previous), _conditions(present)
     found = [

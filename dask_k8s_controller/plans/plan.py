@@ -17,6 +17,7 @@ from dask_k8s_controller.plans.notices import Notice
 from dask_k8s_controller.settings import Policy
 
 if TYPE_CHECKING:
+    from dask_k8s_controller.scheduler.answers import Answer
     from dask_k8s_controller.scheduler.endpoint import Endpoint
 
 C = TypeVar("C", bound=Custom[Any])
@@ -101,6 +102,11 @@ class Plan(Generic[O]):
             self.ask(question)
         else:
             self.requeue_after(seconds)
+
+    def ask_again(self, seconds: float, question: Question, answer: Answer[Any] | None) -> None:
+        """Ask a question so many seconds after it was answered last, or at once if it was not."""
+        age = answer.age(self.observed.monotonic) if answer else seconds
+        self.ask_after(seconds - age, question)
 
     def remark(self, reason: str, message: str, *, needs_a_person: bool = False) -> None:
         """Add to what the status tells."""

@@ -19,12 +19,7 @@ WAITING_WELL = frozenset({"", "ContainerCreating", "PodInitializing"})
 def problem_of(pod: Pod, command: Iterable[str] = ()) -> Remark | None:
     """Say what keeps a pod from being ready; None if nothing does but time.
 
-    Parameters
-    ----------
-    pod : Pod
-        The pod.
-    command : iterable of str
-        The words of its main container's command and args, to know a remedy.
+    The words of its main container's command and args help to know a remedy.
     """
     if pod.meta.is_deleting:
         return None

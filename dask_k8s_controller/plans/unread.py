@@ -26,21 +26,14 @@ Applied = tuple[str, float]
 
 @dataclass(frozen=True)
 class Unread:
-    """A child that is never read.
-
-    Parameters
-    ----------
-    field : str
-        Where the owner's status names the child, as long as it forbids anything.
-    wanted : dict, optional
-        The child as the user wants it; None for none.
-    lifted : dict
-        The child that forbids nothing.
-    """
+    """A child that is never read."""
 
     field: str
+    """Where the owner's status names the child, as long as it forbids anything."""
     wanted: Object | None
+    """The child as the user wants it; None for none."""
     lifted: Object
+    """The child that forbids nothing."""
 
     def plan(self, draft: Plan[Any], applied: Applied | None) -> None:
         """Apply the child unless that has been done not long ago, or there has never been one."""
@@ -65,20 +58,9 @@ class Unread:
 
 
 def disruption_budget(owner: Custom[Any], name: str, pods: Mapping[str, str], spec: Object | None) -> Unread:
-    """Return the PodDisruptionBudget of pods with these labels, which go with their owner.
+    """Return the PodDisruptionBudget of pods with these labels; a spec of None if none is wanted.
 
     https://kubernetes.io/docs/tasks/run-application/configure-pdb/
-
-    Parameters
-    ----------
-    owner : Custom
-        What it goes with.
-    name : str
-        What it is called.
-    pods : mapping
-        Labels of the pods.
-    spec : dict, optional
-        What it allows; None if none is wanted.
     """
     base = {key: value for key, value in pods.items() if key != labels.COMPONENT}
     metadata = {"labels": labels.merged(owner.meta.labels, None, base)}

@@ -51,24 +51,15 @@ class Problem(Enum):
 
 @dataclass(frozen=True)
 class Answer(Generic[T]):
-    """What a scheduler said last, or why it didn't.
-
-    Parameters
-    ----------
-    at : float
-        When, by the monotonic clock, in seconds: an answer ages whatever is done to the time of day.
-    value : object, optional
-        What it said.
-    problem : Problem
-        Why it didn't say anything.
-    message : str
-        The same for people.
-    """
+    """What a scheduler said last, or why it didn't."""
 
     at: float
+    """When, by the monotonic clock, in seconds: an answer ages whatever is done to the time of day."""
     value: T | None = None
     problem: Problem = Problem.NONE
+    """Why it didn't say anything."""
     message: str = ""
+    """The same for people."""
 
     def age(self, monotonic: float) -> float:
         """Return the seconds since."""
@@ -169,18 +160,12 @@ class Retirement:
 
 @dataclass(frozen=True)
 class Attribution:
-    """Which pod each worker runs in, as far as that can be told.
-
-    Parameters
-    ----------
-    by_pod : mapping
-        The workers by the pod's uid; a pod without workers is missing.
-    unexplained : tuple of Worker
-        Workers that run in none of the pods: as long as there are any, each pod may be theirs.
-    """
+    """Which pod each worker runs in, as far as that can be told."""
 
     by_pod: Mapping[str, tuple[Worker, ...]] = field(default_factory=dict)
+    """The workers by the pod's uid; a pod without workers is missing."""
     unexplained: tuple[Worker, ...] = ()
+    """Workers that run in none of the pods: as long as there are any, each pod may be theirs."""
 
     def of(self, pod: Pod) -> tuple[Worker, ...]:
         """Return the workers that run in a pod."""
@@ -192,18 +177,11 @@ class Attribution:
 
 
 def attribute(pods: Iterable[Pod], workers: Iterable[Worker]) -> Attribution:
-    """Find out which pod each worker runs in: by its name, else by its address.
+    """Find out in which of a cluster's pods each worker runs: by its name, else by its address.
 
     A worker is called as its pod, or ``{pod}-{n}`` where several run in one. Other names say nothing; then an
     address does, if just one of the pods has it. A pod that has ended or is being deleted explains no worker:
     its address may belong to another by now.
-
-    Parameters
-    ----------
-    pods : iterable of Pod
-        All worker pods of the cluster, whatever group they are of.
-    workers : iterable of Worker
-        What the scheduler knows.
     """
     live = {pod.meta.uid: pod for pod in pods if pod.is_live}.values()
     by_name = {pod.name: pod for pod in live}

@@ -49,12 +49,7 @@ SIZE_PER_WORKER = 16 * 1024
 class SchedulerClient:
     """Asks schedulers, directly from within the Kubernetes cluster, else through the API server.
 
-    Parameters
-    ----------
-    api : Api
-        The API server, whose connection tells whether we are within.
-    patience : Patience
-        Time limits.
+    Its connection tells whether we are within; ``patience`` has the time limits.
     """
 
     def __init__(self, api: Api, patience: Patience | None = None) -> None:
@@ -81,16 +76,15 @@ class SchedulerClient:
 
     async def drain(self, endpoint: Endpoint, addresses: Iterable[str]) -> Mapping[str, int]:
         """Have workers get no more tasks; return how many each of them still has."""
-        body = {"workers": sorted(addresses)}
-        return read(COUNTS, await self._ask(endpoint, "POST", f"{PRELOADED}/drain", body))
+        return read(COUNTS, await self._ask(endpoint, f"{PRELOADED}/drain", addresses))
 
     async def resume(self, endpoint: Endpoint, addresses: Iterable[str]) -> None:
         """Have drained workers get tasks again."""
-        await self._ask(endpoint, "POST", f"{PRELOADED}/resume", {"workers": sorted(addresses)})
+        await self._ask(endpoint, f"{PRELOADED}/resume", addresses)
 
     async def certificate(self, endpoint: Endpoint) -> ServedCertificate:
         """Return the certificate that the scheduler was started with."""
-        answer = read(OBJECT, await self._ask(endpoint, "GET", f"{PRELOADED}/certificate"))
+        answer = read(OBJECT, await self._ask(endpoint, f"{PRELOADED}/certificate"))
         pem = str(answer.get("certificate"))
         if (ends := not_after(pem)) is None:
             raise BadAnswer("the scheduler's answer has no certificate")
@@ -99,7 +93,7 @@ class SchedulerClient:
     async def idle_for(self, endpoint: Endpoint) -> float | None:
         """Return for how many seconds the scheduler has had nothing to do; None if it has."""
         # Both moments are the scheduler's: whatever our clock says, they fit together.
-        answer, now = await self._ask_dated(endpoint, "GET", "/api/v1/check_idle")
+        answer, now = await self._ask_dated(endpoint, "/api/v1/check_idle")
         return parse_idle_for(answer, now)
 
     async def demand(self, endpoint: Endpoint) -> Demand:
@@ -111,40 +105,29 @@ class SchedulerClient:
 
         A worker that the scheduler would not retire, as nobody can take over what it holds, is missing.
         """
-        body = {"workers": sorted(addresses)}
-        answer = await self._ask(
-            endpoint, "POST", "/api/v1/retire_workers", body, timeout=self._patience.retire
-        )
+        answer = await self._ask(endpoint, "/api/v1/retire_workers", addresses, self._patience.retire)
         return frozenset(read(OBJECT, answer).keys())
 
     async def _ask_one(self, endpoint: Endpoint, ours: str, theirs: str) -> Any:
         """Ask a route of the preload; one of distributed's where that is missing, or too old to have it."""
         if ours not in self._missing.get(endpoint.uid, ()):
             try:
-                return await self._ask(endpoint, "GET", f"{PRELOADED}/{ours}")
+                return await self._ask(endpoint, f"{PRELOADED}/{ours}")
             except NoSuchRoute:
                 self._missing.setdefault(endpoint.uid, set()).add(ours)
-        return await self._ask(endpoint, "GET", theirs)
+        return await self._ask(endpoint, theirs)
 
     async def _ask(
-        self,
-        endpoint: Endpoint,
-        method: str,
-        path: str,
-        body: Mapping[str, Any] | None = None,
-        timeout: float | None = None,
+        self, endpoint: Endpoint, path: str, of: Iterable[str] | None = None, timeout: float | None = None
     ) -> Any:
-        return (await self._ask_dated(endpoint, method, path, body, timeout))[0]
+        """Return an answer, or what came of an order about workers of these addresses."""
+        return (await self._ask_dated(endpoint, path, of, timeout))[0]
 
     async def _ask_dated(
-        self,
-        endpoint: Endpoint,
-        method: str,
-        path: str,
-        body: Mapping[str, Any] | None = None,
-        timeout: float | None = None,
+        self, endpoint: Endpoint, path: str, of: Iterable[str] | None = None, timeout: float | None = None
     ) -> tuple[Any, float]:
         """Return an answer, and when it was given by the scheduler's clock, in seconds since 1970."""
+        method, body = ("GET", None) if of is None else ("POST", {"workers": sorted(of)})
         limit = BASE_SIZE + SIZE_PER_WORKER * endpoint.workers
         try:
             session, base = await self._way_to(endpoint)

@@ -7,35 +7,20 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where a scheduler serves HTTP: at its pod's own address, never where a user's Service points to.
-
-    Parameters
-    ----------
-    namespace : str
-        Its namespace.
-    uid : str
-        The uid of its pod: what one scheduler said is not true of its successor.
-    pod, ip : str
-        The pod's name and address.
-    port : int
-        Its port.
-    prefix : str
-        What precedes all paths.
-    https : str
-        Empty if it serves plain HTTP; else the SHA-256 digest of its certificate, or a word for one
-        that isn't known.
-    workers : int
-        How many workers it may tell of: bounds the answers.
-    """
+    """Where a scheduler serves HTTP: at its pod's own address, never where a user's Service points to."""
 
     namespace: str
     uid: str
+    """That of its pod: what one scheduler said is not true of its successor."""
     pod: str
     ip: str
     port: int
     prefix: str = ""
+    """What precedes all paths."""
     https: str = ""
+    """Empty for plain HTTP; else the SHA-256 digest of its certificate, or a word if that isn't known."""
     workers: int = 0
+    """How many workers it may tell of: bounds the answers."""
 
     @property
     def proxy_path(self) -> str:

@@ -18,16 +18,7 @@ def worker_template(
 ) -> Object:
     """Return what the pods of a group have in common; they find their scheduler at that address.
 
-    Parameters
-    ----------
-    group : WorkerGroup
-        The group.
-    address : str
-        The scheduler's address.
-    dashboard_port : int, optional
-        The Service's port for HTTP, where workers that leave ask; None if it offers none.
-    tls : TLS, optional
-        How they speak TLS; None if they don't.
+    Workers that leave ask at the dashboard's port of the Service, if it offers one.
     """
     metadata = worker_pod_metadata(group)
     metadata["annotations"] |= {labels.TEMPLATE_HASH: group.worker_hash, **(tls.annotations if tls else {})}

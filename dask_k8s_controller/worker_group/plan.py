@@ -100,17 +100,13 @@ def _await_workers(draft: GroupPlan) -> None:
     if observed.scheduler is None or not observed.scheduler.is_ready:
         return
     ready = [pod for pod in observed.own_pods if pod.is_live and pod.is_ready and not pod.is_retiring]
-    answer = observed.workers
-    if answer is None:
-        if ready:
-            draft.ask(Ask.WORKERS)
-        return
-    unknown = [pod for pod in ready if not observed.attribution.may_have_workers(pod)]
+    answer, known = observed.workers, observed.attribution
+    unknown = [pod for pod in ready if answer is None or not known.may_have_workers(pod)]
     if unknown:
         # Most register within seconds; some never do.
         youngest = min((_age(pod, observed.now) for pod in unknown), default=0.0)
         poll = min(max(draft.policy.worker_poll, youngest / 10), LONGEST_WORKER_POLL)
-        draft.ask_after(poll - answer.age(observed.monotonic), Ask.WORKERS)
+        draft.ask_again(poll, Ask.WORKERS, answer)
 
 
 def _age(pod: Pod, now: datetime) -> float:

@@ -273,20 +273,19 @@ def _retire(draft: GroupPlan, pods: Sequence[Pod], workers: Attribution) -> None
 
 def _known_workers(draft: GroupPlan) -> Attribution | None:
     """Return the workers by pod, if the scheduler said so just now; else see to it that it will be asked."""
-    scheduler, answer = draft.observed.scheduler, draft.observed.workers
+    observed, policy = draft.observed, draft.policy
+    scheduler, answer = observed.scheduler, observed.workers
     if scheduler is None or not scheduler.is_ready:
         draft.remark("SchedulerNotReady", "Waiting for the scheduler, which has to retire workers first.")
-        return None
-    age = answer.age(draft.observed.monotonic) if answer else 0.0
-    if answer is not None and answer.problem is not Problem.NONE:
+    elif answer is not None and answer.problem is not Problem.NONE:
         why = f"Workers have to be retired by the scheduler before they go: {answer.message}"
         draft.remark(answer.problem.value, why)
-        draft.ask_after(draft.policy.scheduler_retry - age, Ask.WORKERS)
-        return None
-    if answer is None or answer.value is None or age > draft.policy.answer_age:
+        draft.ask_again(policy.scheduler_retry, Ask.WORKERS, answer)
+    elif answer is None or answer.value is None or answer.age(observed.monotonic) > policy.answer_age:
         draft.ask(Ask.WORKERS)
-        return None
-    return draft.observed.attribution
+    else:
+        return observed.attribution
+    return None
 
 
 def _drained_at(observed: ObservedGroup, pod: Pod) -> datetime:

@@ -29,16 +29,7 @@ def choose(
 ) -> list[Pod]:
     """Choose ``count`` of the candidates: live pods of one group that have not been chosen yet.
 
-    Parameters
-    ----------
-    candidates : collection of Pod
-        The pods.
-    count : int
-        How many have to go.
-    workers : Attribution
-        The workers that the scheduler knows, with their pods.
-    outdated : collection of str
-        Uids of pods made from an older template: among equals they go first.
+    Among equals those go first that are outdated, by their uids.
     """
 
     def order(pod: Pod) -> tuple[bool, bool, bool, int, int, str, str]:
