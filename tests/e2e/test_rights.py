@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import kubernetes_validate
 import pytest
 import yaml
+from aiohttp import web
 
 from dask_k8s_controller.kubernetes.rules import DASK, Where, rules
 from dask_k8s_local import LocalKubernetes
@@ -81,10 +84,16 @@ def test_all_that_the_controller_does_needs_exactly_its_rights(
     for key, value in {"ENABLED": "true", "NAMESPACE": namespace, "RENEWAL": "1"}.items():
         monkeypatch.setenv(ELECTION + key, value)
     asked: set[Needed] = set()
+    made: list[Object] = []
+
+    def heard(request: web.Request, body: bytes) -> None:
+        asked.update(needed(request.method, request.path, request.query, request.content_type, body))
+        is_whole = request.method == "POST" or request.content_type.startswith("application/apply-patch")
+        if is_whole and "/proxy/" not in request.path:
+            made.append(json.loads(body))
+
     with ApiProxy(limited) as proxy:
-        proxy.heard = lambda request, body: asked.update(
-            needed(request.method, request.path, request.query, request.content_type, body)
-        )
+        proxy.heard = heard
         proxy.before = OnceEach()
         with ControllerProcess(proxy.kubeconfig, f"--namespace={namespace}*") as controller:
             try:
@@ -94,6 +103,17 @@ def test_all_that_the_controller_does_needs_exactly_its_rights(
             assert "forbidden" not in controller.log.lower()
     assert asked - granted(rights) == set(), "missing"
     assert granted(rights) - asked - RACES == set(), "to spare"
+    validate_strictly(made)
+
+
+def validate_strictly(made: list[Object]) -> None:
+    """Hold what was made of Kubernetes' own kinds against their schemas, to the last field."""
+    own = [item for item in made if not item["apiVersion"].startswith(f"{DASK}/")]
+    assert {item["kind"] for item in own} >= {
+        *("Event", "Lease", "NetworkPolicy", "Pod", "PodDisruptionBudget", "Secret", "Service")
+    }
+    for item in own:
+        kubernetes_validate.validate(item, "1.37.0", strict=True)
 
 
 def everything_that_users_do(
@@ -101,6 +121,8 @@ def everything_that_users_do(
 ) -> None:
     """Create, scale, autoscale, shut down, run a job, and make again what has left its children behind."""
     cluster = cluster_manifest("all", n_workers=2, tls=True, network_policy=True)
+    office = {"ipBlock": {"cidr": "10.0.0.0/8", "except": ["10.1.0.0/16"]}}
+    cluster["spec"]["networkPolicy"]["peers"] = [office, {"namespaceSelector": {}, "podSelector": {}}]
     for component in ("scheduler", "worker"):
         cluster["spec"][component]["disruptionBudget"] = {}
     kube.create(cluster, namespace)
