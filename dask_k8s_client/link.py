@@ -112,6 +112,19 @@ class Link:
         if self._first_tunnel is not None:
             await self._first_tunnel.close()
 
+    def dashboard(self) -> str:
+        """Return the dashboard's address, as ``distributed.dashboard.link`` says; empty if there is none."""
+        from distributed.utils import format_dashboard_link  # The command line does without.
+
+        if self.dashboard_port is None:
+            return ""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        text: str = format_dashboard_link(host, str(self.dashboard_port))  # type: ignore[no-untyped-call]
+        if self.scheme == "https":
+            text = text.replace("http://", "https://", 1)
+        before, status, after = text.rpartition("/status")
+        return f"{before}{self.prefix}{status}{after}" if status else text
+
     def _lead_to(self, host: str, ports: Ports) -> None:
         self.host = host
         protocol = "tcp"
