@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import os
+import socket
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -56,5 +57,7 @@ def _run(run_kopf: Any, liveness_endpoint: str | None, **flags: Any) -> None:
                 "kubernetes.controller.health-host": url.hostname or "",
             }
         )
+    # kopf calls itself after its user else, and that of a container may have no name.
+    os.environ.setdefault("POD_ID", socket.gethostname())
     is_chosen = flags["namespaces"] or os.environ.get(OLD_VARIABLE)
     run_kopf(**{**flags, "liveness_endpoint": None, "clusterwide": flags["clusterwide"] or not is_chosen})

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
+import pwd
 import re
 import shutil
 import subprocess
@@ -172,10 +174,10 @@ def test_the_operator_runs_from_it_as_another_user_and_writes_nothing(
     login.write_text(yaml.safe_dump(content))
     as_user = {}
     if os.geteuid() == 0:
-        user, group = map(int, final.user.split(":"))
+        user = a_user_without_a_name()
         for path in (home, *home.iterdir()):
-            os.chown(path, user, group)
-        as_user = {"user": user, "group": group, "extra_groups": []}
+            os.chown(path, user, user)
+        as_user = {"user": user, "group": user, "extra_groups": []}
     environment = {
         key: value.replace("/opt/", f"{root}/opt/").replace("$PATH", os.defpath)
         for key, value in final.environment.items()
@@ -197,6 +199,12 @@ def test_the_operator_runs_from_it_as_another_user_and_writes_nothing(
     assert everything_in(root) == before
     assert not list(root.rglob("pip")), "no installer"
     shutil.rmtree(home)
+
+
+def a_user_without_a_name() -> int:
+    """The image's has none in a container, though perhaps on this machine, and OpenShift chooses others."""
+    named = {entry.pw_uid for entry in pwd.getpwall()}
+    return next(user for user in itertools.count(1000) if user not in named)
 
 
 def everything_in(folder: Path) -> dict[str, float]:
