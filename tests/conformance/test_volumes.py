@@ -108,11 +108,11 @@ def test_an_empty_folder_is_shared_by_containers(pods: Pods) -> None:
 
 
 def test_pods_have_empty_folders_of_their_own(pods: Pods) -> None:
-    code = "import os; print(os.listdir('/work')); open('/work/file', 'w').close()"
+    code = "import os; print(os.listdir('/empty')); open('/empty/file', 'w').close()"
     for _ in range(2):
         name = pods.run(
             python(code),
-            container={"volumeMounts": [{"name": "work", "mountPath": "/work"}]},
+            container={"volumeMounts": [{"name": "work", "mountPath": "/empty"}]},
             volumes=[{"name": "work", "emptyDir": {}}],
         )
         assert pods.output(name) == "[]\n"

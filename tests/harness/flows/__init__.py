@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.harness.flows import autoscalers, clusters, jobs
-from tests.harness.flows.clusters import create, created_at_once, manifest, scale
+from tests.harness.flows.clusters import change_container, create, created_at_once, manifest, scale
 from tests.harness.flows.flow import Flow, pods_created_since, version_of_pods
 from tests.harness.flows.shapes import (
     AUTOSCALERS,
@@ -33,6 +33,7 @@ __all__ = [
     "Flow",
     "Shape",
     "await_shape",
+    "change_container",
     "create",
     "created_at_once",
     "holds",
