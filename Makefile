@@ -56,7 +56,7 @@ demo: $(DEMO)/.ready  ## A real Dask computation on a cluster made by our contro
 # Two processes, as tests mostly wait: each has Kubernetes and controllers of its own, and takes over what is left.
 EACH_CHANGE = -m "not full" --numprocesses 2 --dist worksteal
 
-test: $(READY)  ## The tests of every change, under 12 minutes on 2 cores
+test: $(READY)  ## The tests of every change, under 15 minutes on 2 cores
 	$(BIN)/python -m pytest $(EACH_CHANGE)
 
 test-full: $(READY)  ## All tests, those that take long as well
