@@ -66,8 +66,7 @@ class Cache:
             Node.kind: lambda body, _: Node.of(body),
         }
         self._stores: dict[str, Store[Any]] = {
-            kind: Store(parse, lambda facts: facts.index(), lambda gone: self.on_gone(gone))
-            for kind, parse in all_parsers.items()
+            kind: Store(parse, lambda gone: self.on_gone(gone)) for kind, parse in all_parsers.items()
         }
         self._notes: defaultdict[str, _Notes] = defaultdict(_Notes)
         self._taken: dict[By, float] = {}

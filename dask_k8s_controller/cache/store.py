@@ -6,10 +6,10 @@ a new list is the truth, whatever versions it has: a restored backup of the API 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar
 
-from dask_k8s_controller.cache.objects import Meta
+from dask_k8s_controller.cache.objects import By, Meta
 
 
 class HasMeta(Protocol):
@@ -19,6 +19,10 @@ class HasMeta(Protocol):
 
     @property
     def meta(self) -> Meta: ...
+
+    def index(self) -> Iterable[By]:
+        """Return the keys by which it is found."""
+        ...
 
 
 T = TypeVar("T", bound=HasMeta)
@@ -42,31 +46,27 @@ class _Deletion(NamedTuple):
 
 
 class Store(Generic[T]):
-    """The objects of one kind, by uid, and found by keys that are made from their facts.
+    """The objects of one kind, by uid, and found by what they are indexed by.
 
     Parameters
     ----------
     parse : callable
-        Makes facts of an object's JSON, and of the facts that were known of an earlier version.
-    keys : callable
-        Names the keys by which facts are found with `find`, e.g. the name and the group that a pod is of.
+        Makes an object of its JSON, and of what was known of an earlier version.
     on_gone : callable, optional
-        Told the facts of each object that is gone.
+        Told each object that is gone.
     """
 
     def __init__(
         self,
         parse: Callable[[Mapping[str, Any], T | None], T],
-        keys: Callable[[T], Iterable[Hashable]],
         on_gone: Callable[[T], None] = lambda facts: None,
     ) -> None:
         self._parse = parse
-        self._keys = keys
         self._on_gone = on_gone
         self._facts: dict[str, T] = {}
         self._learned: dict[str, int] = {}
-        self._found: dict[Hashable, dict[str, T]] = {}
-        self._made: dict[Hashable, dict[Callable[..., Any], Any]] = {}
+        self._found: dict[By, dict[str, T]] = {}
+        self._made: dict[By, dict[Callable[..., Any], Any]] = {}
         self._deleted: dict[str, _Deletion] = {}
         self._count = 0
 
@@ -108,7 +108,7 @@ class Store(Generic[T]):
         self._drop(uid)
         self._facts[uid] = facts
         self._learned[uid] = self._tick()
-        for key in self._keys(facts):
+        for key in facts.index():
             self._found.setdefault(key, {})[uid] = facts
             self._made.pop(key, None)
         return None if facts == known else Change(facts, known)
@@ -122,8 +122,8 @@ class Store(Generic[T]):
             del self._deleted[metadata["uid"]]
         return self.see(body)
 
-    def forget(self, uid: str, version: str = "") -> T | None:
-        """Take note that an object is gone: older news of it is ignored. Return what was known of it.
+    def forget(self, uid: str, version: str = "") -> None:
+        """Take note that an object is gone: older news of it is ignored.
 
         Parameters
         ----------
@@ -139,15 +139,12 @@ class Store(Generic[T]):
         facts = self._drop(uid)
         if facts is not None:
             self._on_gone(facts)
-        return facts
 
     def mark(self) -> int:
         """Return what tells apart what is known by now and what will be learned after."""
         return self._count
 
-    def replace_all(
-        self, uids: Iterable[str], version: str, listed_at: int, within: Callable[[T], bool]
-    ) -> list[T]:
+    def replace_all(self, uids: Iterable[str], version: str, listed_at: int, namespace: str | None) -> None:
         """Take note of what a list has: what it lacks is gone, unless it was learned after and is newer.
 
         A watch that had to begin anew doesn't tell what was deleted meanwhile; a list does, by its gaps.
@@ -160,35 +157,29 @@ class Store(Generic[T]):
             The list's resource version.
         listed_at : int
             The `mark` at which the list was asked for.
-        within : callable
-            Whether an object would have been in the list.
-
-        Returns
-        -------
-        list
-            The facts of the objects that are gone.
+        namespace : str or None
+            Which namespace was listed; None for all.
         """
         present = set(uids)
         gone = [
-            facts
+            uid
             for uid, facts in self._facts.items()
             if uid not in present
-            and within(facts)
+            and namespace in (None, facts.meta.namespace)
             and (self._learned[uid] <= listed_at or not _is_newer(facts.meta.version, version))
         ]
-        for facts in gone:
-            self.forget(facts.meta.uid, version)
-        return gone
+        for uid in gone:
+            self.forget(uid, version)
 
     def get(self, uid: str) -> T | None:
         """Return the object with this uid, if it is known."""
         return self._facts.get(uid)
 
-    def find(self, key: Hashable) -> tuple[T, ...]:
+    def find(self, key: By) -> tuple[T, ...]:
         """Return the facts that have this key, the oldest uid first seen first."""
         return tuple(self._found.get(key, {}).values())
 
-    def summary(self, key: Hashable, make: Callable[[tuple[T, ...]], R]) -> R:
+    def summary(self, key: By, make: Callable[[tuple[T, ...]], R]) -> R:
         """Return what a function makes of the facts that have this key; made anew only when they changed.
 
         So an event that concerns all of a cluster's groups costs as much as there are, not their square.
@@ -215,7 +206,7 @@ class Store(Generic[T]):
         facts = self._facts.pop(uid, None)
         if facts is not None:
             del self._learned[uid]
-            for key in self._keys(facts):
+            for key in facts.index():
                 found = self._found[key]
                 del found[uid]
                 self._made.pop(key, None)

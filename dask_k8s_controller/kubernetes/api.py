@@ -10,6 +10,7 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 
 import aiohttp
@@ -37,37 +38,25 @@ REFUSED_CREDENTIALS = Backoff(first=1.0, longest=30.0)
 RETRIED_CODES = frozenset({408, 429, 500, 502, 503, 504})
 
 
-OnRequest = Callable[[str, str, int], None]
-
-
+@dataclass
 class Api:
     """Reads and writes objects, with a field manager and a time limit, and repeats what may be repeated.
 
     Every write here can be sent twice without harm: a create names its object, a delete its uid, and patches
     set values. So an answer that got lost is no problem, it is asked for again.
-
-    Parameters
-    ----------
-    login : callable
-        Awaited for a `Connection`, at first and when the API server no longer knows us.
-    limits : Limits
-        How much, how long and how often.
-    on_request : callable, optional
-        Told about each answer: verb, kind, and HTTP status code (0 for none).
     """
 
-    def __init__(
-        self,
-        login: Callable[[], Awaitable[Connection]],
-        *,
-        limits: Limits | None = None,
-        on_request: OnRequest | None = None,
-    ) -> None:
-        self._login = login
-        self._limits = limits or Limits()
-        self._on_request = on_request
-        self._slots = asyncio.Semaphore(self._limits.concurrency)
-        self._slots_of_each = Slots(requests_of_one(self._limits.concurrency))
+    login: Callable[[], Awaitable[Connection]]
+    """Awaited for a connection, at first and when the API server no longer knows us."""
+    _: KW_ONLY
+    limits: Limits = field(default_factory=Limits)
+    """How much, how long and how often."""
+    on_request: Callable[[str, str, int], None] = lambda verb, kind, code: None
+    """Told about each answer: verb, kind, and HTTP status code (0 for none)."""
+
+    def __post_init__(self) -> None:
+        self._slots = asyncio.Semaphore(self.limits.concurrency)
+        self._slots_of_each = Slots(requests_of_one(self.limits.concurrency))
         self._login_lock = asyncio.Lock()
         self._connection: Connection | None = None
         self._refusals = 0
@@ -80,7 +69,7 @@ class Api:
                 if (wait := self._next_login - time.monotonic()) > 0:
                     raise Unavailable(f"the API server refuses the credentials: read again in {wait:.0f} s")
                 try:
-                    self._connection = await self._login()
+                    self._connection = await self.login()
                 except CredentialsError as error:
                     raise Unavailable(str(error)) from error
             return self._connection
@@ -108,25 +97,22 @@ class Api:
     async def create(self, resource: Resource, namespace: str, body: Object) -> Object:
         """Create an object, and return it, or the one that already has its name."""
         name = str(body["metadata"]["name"])
+        found = await self._create(resource, namespace, body) or await self.get(resource, namespace, name)
+        if found is None:
+            raise Unavailable(f"{resource} {name} was in the way and is gone", 409, "AlreadyExists")
+        return found
+
+    async def create_unread(self, resource: Resource, namespace: str, body: Object) -> bool:
+        """Create an object that we may not read; return whether the name was free."""
+        return await self._create(resource, namespace, body) is not None
+
+    async def _create(self, resource: Resource, namespace: str, body: Object) -> Object | None:
         try:
             return await self._write("POST", resource, resource.path(namespace), body)
         except Conflict as error:
             if error.reason != "AlreadyExists":
                 raise
-        existing = await self.get(resource, namespace, name)
-        if existing is None:
-            raise Unavailable(f"{resource} {name} was in the way and is gone", 409, "AlreadyExists")
-        return existing
-
-    async def create_unread(self, resource: Resource, namespace: str, body: Object) -> bool:
-        """Create an object that we may not read; return whether the name was free."""
-        try:
-            await self._write("POST", resource, resource.path(namespace), body)
-        except Conflict as error:
-            if error.reason != "AlreadyExists":
-                raise
-            return False
-        return True
+            return None
 
     async def apply_unread(self, resource: Resource, namespace: str, body: Object) -> Object:
         """Apply an object that we may not read, created if there is none.
@@ -226,15 +212,15 @@ class Api:
         if content_type == APPLY_PATCH:
             verb = "apply"
         data = None if body is None else msgspec.json.encode(body)
-        delay = self._limits.first_delay
-        for attempt in range(1, self._limits.attempts + 1):
+        delay = self.limits.first_delay
+        for attempt in range(1, self.limits.attempts + 1):
             try:
                 return await self._send(method, resource, path, params, data, content_type, verb)
             except Unavailable as error:
-                if attempt == self._limits.attempts:
+                if attempt == self.limits.attempts:
                     raise
                 wait = max(delay * random.uniform(0.5, 1.0), error.retry_after or 0.0)
-                await asyncio.sleep(min(wait, self._limits.longest_delay))
+                await asyncio.sleep(min(wait, self.limits.longest_delay))
                 delay *= 2
         raise AssertionError("unreachable")
 
@@ -255,7 +241,7 @@ class Api:
             async with (
                 self._slots_of_each.of(_namespace_of(path)),
                 self._slots,
-                asyncio.timeout(self._limits.timeout),
+                asyncio.timeout(self.limits.timeout),
                 connection.session.request(
                     method, connection.server + path, params=params, data=data, headers=headers
                 ) as response,
@@ -266,8 +252,7 @@ class Api:
             what = str(error) or type(error).__name__
             raise Unavailable(f"{verb} {path}: no answer from the API server: {what}") from error
         finally:
-            if self._on_request is not None:
-                self._on_request(verb, resource.kind, code)
+            self.on_request(verb, resource.kind, code)
         if code == 401:
             await self._log_in_again(connection)
         else:

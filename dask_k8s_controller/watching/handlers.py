@@ -105,7 +105,7 @@ async def _log_in(memo: Any, **_: Any) -> kopf.AiohttpSession:
     operator = _operator(memo)
     logins: Logins = memo.dask_logins
     connection = await logins.connection()
-    session: Any = WatchSession(connection, operator.watches, operator.informer, memo.dask_shared)
+    session: Any = WatchSession(connection.session, operator.watches, operator.informer, memo.dask_shared)
     return kopf.AiohttpSession(
         server=connection.server, aiohttp_session=session, default_namespace=connection.namespace
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,13 +77,14 @@ class Informer:
 
     def list_ends(self, listing: Listing, uids: set[str], version: str, mark: int) -> None:
         """Take note of what a whole list has: what it lacks has gone while a watch was interrupted."""
-        self._replace_all(listing, uids, version, mark)
+        self.cache.store(listing.resource.kind).replace_all(uids, version, mark, listing.namespace)
         self.watches.listed(listing)
         self._is_settled(listing)
 
     def forget(self, listing: Listing) -> None:
         """Drop what was known of a collection that may not be seen, and is done without."""
-        self._replace_all(listing, (), "", self.cache.store(listing.resource.kind).mark())
+        store = self.cache.store(listing.resource.kind)
+        store.replace_all((), "", store.mark(), listing.namespace)
         self._is_settled(listing)
 
     def happened(self, listing: Listing, event: Event, line: bytes) -> None:
@@ -103,11 +104,6 @@ class Informer:
             store.forget(metadata.uid, metadata.version)
         elif event.type in ("ADDED", "MODIFIED") and not store.has(metadata.uid, metadata.version):
             self._see(listing, _read_whole(line).object)
-
-    def _replace_all(self, listing: Listing, uids: Iterable[str], version: str, mark: int) -> None:
-        self.cache.store(listing.resource.kind).replace_all(
-            uids, version, mark, lambda facts: listing.namespace in (None, facts.meta.namespace)
-        )
 
     def _is_settled(self, listing: Listing) -> None:
         if not self.watches.is_blind(listing.namespace or ""):

@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Collection, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 import aiohttp
 import msgspec
 from yarl import URL
 
-from dask_k8s_controller.kubernetes.connection import Connection
 from dask_k8s_controller.kubernetes.resources import Resource
 from dask_k8s_controller.watching.informer import Informer, read_event
 from dask_k8s_controller.watching.watches import Listing, Watches
@@ -129,49 +129,39 @@ BEGIN_ANEW = {"type": "ERROR", "object": {"kind": "Status", "code": 410, "reason
 """What makes kopf list anew."""
 
 
+@dataclass
 class WatchSession:
-    """What kopf takes for an `aiohttp.ClientSession`.
+    """What kopf takes for an `aiohttp.ClientSession`."""
 
-    Parameters
-    ----------
-    connection : Connection
-        The API server.
-    watches : Watches
-        Told how lists and watches fare.
-    informer : Informer
-        Told what they show.
-    shared : collection of Resource
-        Whose objects kopf gets to see.
-    """
-
-    def __init__(
-        self, connection: Connection, watches: Watches, informer: Informer, shared: Collection[Resource] = ()
-    ) -> None:
-        self._session = connection.session
-        self._watches = watches
-        self._informer = informer
-        self._shared = shared
-        self._parts: dict[Listing, tuple[int, set[str]]] = {}
+    session: aiohttp.ClientSession
+    """Has the credentials."""
+    watches: Watches
+    """Told how lists and watches fare."""
+    informer: Informer
+    """Told what they show."""
+    shared: Collection[Resource] = ()
+    """Whose objects kopf gets to see."""
+    _parts: dict[Listing, tuple[int, set[str]]] = field(default_factory=dict, init=False)
 
     @property
     def headers(self) -> Any:
         """The headers of each request."""
-        return self._session.headers
+        return self.session.headers
 
     @property
     def closed(self) -> bool:
         """Whether it was closed."""
-        return self._session.closed
+        return self.session.closed
 
     def close(self) -> Awaitable[None]:
         """Close it."""
-        return self._session.close()
+        return self.session.close()
 
     async def request(self, method: str, url: str, **options: Any) -> Any:
         """Send a request."""
-        listing = self._watches.listing(method, URL(url))
+        listing = self.watches.listing(method, URL(url))
         if listing is None:
-            return await self._session.request(method, url, **options)
+            return await self.session.request(method, url, **options)
         if "watch" in URL(url).query:
             return await self._watch(listing, url, options)
         return await self._list(listing, url, options)
@@ -179,7 +169,7 @@ class WatchSession:
     async def _list(self, listing: Listing, url: str, options: Mapping[str, Any]) -> Any:
         is_first_part = "continue" not in URL(url).query
         if is_first_part:
-            self._parts[listing] = (self._informer.list_begins(listing), set())
+            self._parts[listing] = (self.informer.list_begins(listing), set())
         if listing not in self._parts:
             raise aiohttp.ClientPayloadError("the list was begun with other credentials: it begins anew")
         mark, uids = self._parts[listing]
@@ -194,23 +184,23 @@ class WatchSession:
             raise aiohttp.ClientPayloadError("the list has expired: it begins anew")
         body: Object = msgspec.json.decode(await response.read())
         items = body.get("items") or []
-        await self._informer.listed(listing, items, mark)
+        await self.informer.listed(listing, items, mark)
         uids |= {item["metadata"]["uid"] for item in items}
         metadata = body.get("metadata") or {}
         if not metadata.get("continue"):
             del self._parts[listing]
-            self._informer.list_ends(listing, uids, metadata.get("resourceVersion") or "", mark)
-        return Answer(body if listing.resource in self._shared else {**body, "items": []})
+            self.informer.list_ends(listing, uids, metadata.get("resourceVersion") or "", mark)
+        return Answer(body if listing.resource in self.shared else {**body, "items": []})
 
     async def _watch(self, listing: Listing, url: str, options: Mapping[str, Any]) -> Any:
-        if not self._watches.is_refused(listing):
+        if not self.watches.is_refused(listing):
             response = await self._send(listing, url, options)
             if response.status in KOPF_KNOWS:
                 return response
             if response.status not in REFUSED | TOO_OLD_OR_NEW:
-                return Events(response, listing, self._informer, is_shared=listing.resource in self._shared)
+                return Events(response, listing, self.informer, is_shared=listing.resource in self.shared)
             response.release()
-        while self._watches.is_refused(listing):
+        while self.watches.is_refused(listing):
             await asyncio.sleep(RETRY * (RETRY_OPTIONAL if listing.is_optional else 1))
             probe = await self._look_again(listing, URL(url))
             if probe.status == 401:
@@ -227,20 +217,20 @@ class WatchSession:
 
     async def _send(self, listing: Listing, url: str, options: Mapping[str, Any]) -> aiohttp.ClientResponse:
         try:
-            response = await self._session.request("GET", url, **options)
+            response = await self.session.request("GET", url, **options)
         except (aiohttp.ClientError, OSError, TimeoutError):
-            self._watches.failed(listing)
+            self.watches.failed(listing)
             raise
         status = response.status
         if status in REFUSED:
-            is_news = not self._watches.is_refused(listing)
-            self._watches.refused(listing)
+            is_news = not self.watches.is_refused(listing)
+            self.watches.refused(listing)
             if listing.is_optional and is_news:  # What was known of it grows old.
-                self._informer.forget(listing)
+                self.informer.forget(listing)
         elif status < 400:
-            self._watches.succeeded(listing)
+            self.watches.succeeded(listing)
         else:
-            self._watches.failed(listing)
+            self.watches.failed(listing)
             if status not in KOPF_KNOWS | TOO_OLD_OR_NEW:
                 response.release()
                 # An error of another kind would end the watch for good.

@@ -220,7 +220,7 @@ async def test_a_burst_of_one_namespace_does_not_hold_up_another(api: Api, serve
         return web.json_response(POD)
 
     server.answers = [answer]
-    api = Api(api._login, limits=Limits(concurrency=12))
+    api = Api(api.login, limits=Limits(concurrency=12))
     burst = [asyncio.create_task(api.get(PODS, "many", "p")) for _ in range(100)]
     async with asyncio.timeout(5):
         assert await api.get(PODS, "one", "p") == POD

@@ -11,7 +11,6 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from dask_k8s_controller.kubernetes.connection import Connection
 from dask_k8s_controller.kubernetes.resources import CLUSTERS, NODES, PODS, SERVICES
 from dask_k8s_controller.settings import Backoff
 from dask_k8s_controller.watching import session as sessions
@@ -101,9 +100,8 @@ async def session(
 ) -> AsyncIterator[Callable[[str], Any]]:
     """Sends a GET as kopf does."""
     monkeypatch.setattr(sessions, "RETRY", 0.01)
-    connection = Connection(server.url, aiohttp.ClientSession(), False, "default")
     informer: Any = told
-    kopfs = WatchSession(connection, watches, informer, {SERVICES})
+    kopfs = WatchSession(aiohttp.ClientSession(), watches, informer, {SERVICES})
 
     async def get(path: str) -> Any:
         timeout = aiohttp.ClientTimeout(total=5)
