@@ -110,6 +110,15 @@ class ObservedGroup(InCluster[WorkerGroup]):
         has_workers = any(pod.is_live and not pod.runs_nothing for pod in self.own_pods)
         return sought_scheduler(self.cluster) if has_workers and self.scheduler is None else ()
 
+    @property
+    def keeps_nothing(self) -> bool:
+        """No worker is to stay, and no other is to take over what they hold.
+
+        Workers of another group may be yet to come. An autoscaler goes to zero as it saw no results a moment
+        ago: if there are any by now, the scheduler refuses.
+        """
+        return self.group.replicas == 0 and not (self.others_remain or self.is_autoscaled)
+
     @cached_property
     def attribution(self) -> Attribution:
         """In which pods the workers run that the scheduler knew when it was asked last."""
