@@ -80,8 +80,6 @@ class ObservedGroup(InCluster[WorkerGroup]):
 
     foreign_scheduler: Pod | None = None
     """A scheduler of the cluster that another operator runs."""
-    pods: tuple[Pod, ...] = ()
-    """Worker pods of a group of that name, whoever owns them."""
     cluster_pods: tuple[Pod, ...] = ()
     """Worker pods of the cluster, whatever group they are of."""
     others_remain: bool = False
@@ -124,11 +122,6 @@ class ObservedGroup(InCluster[WorkerGroup]):
         """In which pods the workers run that the scheduler knew when it was asked last."""
         workers = self.workers.value if self.workers else None
         return attribute((*self.cluster_pods, *self.own_pods), workers or ())
-
-    @cached_property
-    def own_pods(self) -> tuple[Pod, ...]:
-        """The pods that this very group made."""
-        return tuple(pod for pod in self.pods if pod.meta.is_child_of(self.group.meta.uid))
 
     @cached_property
     def stranded(self) -> tuple[Pod, ...]:
