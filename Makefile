@@ -5,10 +5,12 @@ VENV ?= $(if $(filter file,$(origin PYTHON)),.venv,.venv-$(notdir $(PYTHON)))
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DEMO := .venv-demo
+BENCH := .venv-bench
+THEIRS := .venv-bench-dask-kubernetes
 LOWEST := .venv-lowest
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-full test-pythons test-3.11 test-3.12 test-3.13 test-3.14 test-lowest \
+.PHONY: help setup demo test test-full test-pythons test-3.11 test-3.12 test-3.13 test-3.14 test-lowest bench \
 	check docs schemas manifests prometheus lock format clean
 
 help:  ## This list
@@ -46,6 +48,20 @@ $(LOWEST)/.ready: pyproject.toml
 	@$(LOWEST)/bin/python -m pip install --quiet uv
 	$(LOWEST)/bin/uv pip install --quiet --python $(LOWEST)/bin/python --resolution lowest-direct --editable '.[dev]'
 	@touch $@
+
+$(BENCH)/.ready: pyproject.toml
+	$(call new_environment,$(BENCH),benchmarks)
+	$(call install,$(BENCH),bench)
+	@touch $@
+
+$(THEIRS)/.ready: benchmarks/dask-kubernetes.txt $(BENCH)/.ready
+	$(call new_environment,$(THEIRS),dask-kubernetes)
+	@$(BENCH)/bin/python -m pip freeze | grep -E '^(dask|distributed)==' >$(THEIRS)/same.txt
+	@$(THEIRS)/bin/python -m pip install --quiet -r benchmarks/dask-kubernetes.txt -r $(THEIRS)/same.txt
+	@touch $@
+
+bench: $(BENCH)/.ready $(THEIRS)/.ready  ## How fast it is, beside dask-kubernetes; BENCH_OPTIONS='--quick --only NAME'
+	$(BENCH)/bin/python -m benchmarks --theirs $(THEIRS)/bin/python $(BENCH_OPTIONS)
 
 setup: $(READY)  ## All that development needs: the environment and the hooks of git
 	$(BIN)/pre-commit install

@@ -1,112 +1,156 @@
-"""Seconds from ``KubeCluster(n_workers=2)`` to the first result, beside the same processes started by hand.
-
-Both are measured alternately in one run, on the local Kubernetes; what counts is their ratio.
-"""
+"""From ``KubeCluster(n_workers=2)`` to the first result, beside the same pods and processes without it."""
 
 from __future__ import annotations
 
-import argparse
-import contextlib
-import socket
-import statistics
+import json
+import os
 import subprocess
-import sys
-import time
-from collections.abc import Callable
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
-from distributed import Client
+from benchmarks.harness import Bench, Figure, Found, benchmark
+from benchmarks.places import Place
+from benchmarks.sides import Side, controller
+from tests.harness.kube import Object
 
-from dask_k8s_client import KubeCluster
-from dask_k8s_local import LocalKubernetes
+CLIENT = Path(__file__).with_name("first_result_client.py")
+FORWARDS = {"port_forward_cluster_ip": True}
+"""Spares dask-kubernetes' client from outside twenty attempts to resolve a Service's name, twice."""
 
-
-def first_result(client: Client) -> None:
-    client.wait_for_workers(2, timeout=60)
-    assert client.submit(sum, (1, 2, 3)).result(timeout=60) == 6
-
-
-def kube_cluster() -> None:
-    with KubeCluster(name="bench", n_workers=2, quiet=True) as cluster, Client(cluster) as client:
-        first_result(client)
-        stop_clock()
+IMPATIENT = {"resource_timeout": 15}
 
 
-def by_hand() -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    address = f"tcp://127.0.0.1:{port}"
-    dask = [sys.executable, "-m", "dask"]
-    commands = [
-        [
-            *dask,
-            "scheduler",
-            "--host",
-            "127.0.0.1",
-            "--port",
-            str(port),
-            "--dashboard-address",
-            "127.0.0.1:0",
-        ],
-        *[[*dask, "worker", address, "--dashboard-address", "127.0.0.1:0"]] * 2,
-    ]
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    processes = [subprocess.Popen(command, **quiet) for command in commands]  # type: ignore[call-overload]
-    try:
-        # A client that tries too early waits longer and longer between its attempts, which would flatter us.
-        wait_until_open(port)
-        with Client(address, timeout=60) as client:
-            first_result(client)
-            stop_clock()
-    finally:
-        for process in processes:
-            process.terminate()
-        for process in processes:
-            process.wait()
-
-
-def wait_until_open(port: int, limit: float = 60.0) -> None:
-    deadline = time.monotonic() + limit
-    while time.monotonic() < deadline:
-        with contextlib.suppress(ConnectionRefusedError), socket.create_connection(("127.0.0.1", port)):
-            return
-        time.sleep(0.01)
-    raise TimeoutError(f"nothing listens on port {port} after {limit:g} s")
-
-
-clock: dict[str, float] = {}
-
-
-def stop_clock() -> None:
-    clock["stopped"] = time.perf_counter()
-
-
-def seconds(run: Callable[[], None]) -> float:
-    started = time.perf_counter()
-    run()
-    return clock["stopped"] - started
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--runs", type=int, default=20)
-    runs = parser.parse_args().runs
-    ours: list[float] = []
-    plain: list[float] = []
-    with LocalKubernetes(), contextlib.suppress(KeyboardInterrupt):
-        seconds(kube_cluster)  # the controller is still starting
-        for number in range(1, runs + 1):
-            ours.append(seconds(kube_cluster))
-            plain.append(seconds(by_hand))
-            print(f"{number:3}  KubeCluster {ours[-1]:.2f} s   by hand {plain[-1]:.2f} s", flush=True)
-    ratio = statistics.median(ours) / statistics.median(plain)
-    pairwise = statistics.median(one / other for one, other in zip(ours, plain, strict=False))
-    print(
-        f"medians of {len(plain)}: KubeCluster {statistics.median(ours):.2f} s, "
-        f"by hand {statistics.median(plain):.2f} s, ratio {ratio:.2f}; "
-        f"the median of the pairs' ratios is {pairwise:.2f}"
+@benchmark("first-result", "from KubeCluster(n_workers=2) to the first result, from outside of the cluster")
+def first_result(bench: Bench) -> Iterator[Found]:
+    """Measure all ways in turns."""
+    runs = bench.few(5)
+    with bench.place() as place:
+        place.apply(bench.ours.definitions())
+        with controller(bench.ours, place), Program(bench.ours, place) as program:
+            ours: list[float] = []
+            pods: list[float] = []
+            processes: list[float] = []
+            program.kube_cluster("warm-up")
+            for number in range(runs):
+                ours += program.kube_cluster(f"first-{number}")
+                pods += program.bare_pods(f"bare-{number}")
+                if place.local and number < 3:
+                    processes += program.run(way="processes")
+    theirs: list[float] = []
+    told: list[float] = []
+    failed = 0
+    if bench.theirs is not None:
+        with bench.place() as place:
+            place.apply(bench.theirs.definitions())
+            with controller(bench.theirs, place), Program(bench.theirs, place) as program:
+                for number in range(1):
+                    theirs += program.kube_cluster(f"first-{number}")
+                for number in range(bench.few(4)):
+                    told += program.kube_cluster(f"told-{number}", FORWARDS)
+                failed = program.failed
+    hung = f"; {failed} more never became Running" if failed else ""
+    yield Figure("beside the same pods, by hand", "s", ours, theirs, pods, goal=1.25)
+    yield Figure(
+        "beside it told to forward ports", "s", ours, told, note=f"port_forward_cluster_ip=True{hung}"
     )
+    if processes:
+        yield Figure("beside bare processes", "s", ours, bare=processes)
 
 
-if __name__ == "__main__":
-    main()
+class Program:
+    """A user's program that makes clusters, one after the other."""
+
+    def __init__(self, side: Side, place: Place) -> None:
+        self.side, self.place = side, place
+        self.failed = 0
+
+    def __enter__(self) -> Program:
+        self._process = subprocess.Popen(
+            [self.side.python, str(CLIENT)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env={**os.environ, "KUBECONFIG": str(self.place.kubeconfig)},
+        )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.terminate()
+        self._process.communicate()
+
+    def kube_cluster(self, name: str, options: dict[str, Any] | None = None) -> list[float]:
+        """Return the seconds of a run by ``KubeCluster``; nothing if it didn't come to a result."""
+        return self.run(
+            way="kube_cluster",
+            package=self.side.package,
+            cluster=self.side.cluster(self.place, name, 2),
+            options=IMPATIENT | (options or {}),
+        )
+
+    def bare_pods(self, name: str) -> list[float]:
+        """Return the seconds of a run that makes the same pods itself."""
+        return self.run(way="bare_pods", objects=_objects(self.side.cluster(self.place, name, 2)))
+
+    def run(self, **order: Any) -> list[float]:
+        """Order a run."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps({**order, "namespace": self.place.namespace}) + "\n")
+        self._process.stdin.flush()
+        for line in self._process.stdout:
+            if line.startswith("answer "):
+                answer = json.loads(line.removeprefix("answer "))
+                if "seconds" in answer:
+                    return [answer["seconds"]]
+                if self.side.package == "dask_k8s_client" or order["way"] != "kube_cluster":
+                    raise RuntimeError(answer["error"])
+                self.failed += 1
+                return []
+        raise RuntimeError(f"the program of {self.side.name} has ended")
+
+
+def _objects(cluster: Object) -> list[Object]:
+    """Return the pods of a cluster and its Service as manifests that need no operator."""
+    name, spec = cluster["metadata"]["name"], cluster["spec"]
+    scheduler, worker = spec["scheduler"], spec["worker"]
+    service = f"{name}-scheduler"
+    labels = {"bare": name}
+
+    def pod(pod_name: str, pod_spec: Object, role: str, **env: str) -> Object:
+        containers = [
+            {**one, "env": [*(one.get("env") or []), *({"name": k, "value": v} for k, v in env.items())]}
+            for one in pod_spec["containers"]
+        ]
+        metadata = {"name": pod_name, "labels": {**labels, "role": role}}
+        return {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": metadata,
+            "spec": {**pod_spec, "containers": containers},
+        }
+
+    address = f"tcp://{service}:8786"
+    return [
+        pod(service, scheduler["spec"], "scheduler"),
+        *(
+            pod(
+                f"{name}-{number}",
+                worker["spec"],
+                "worker",
+                DASK_SCHEDULER_ADDRESS=address,
+                DASK_WORKER_NAME=str(number),
+            )
+            for number in range(2)
+        ),
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": service},
+            "spec": {
+                "selector": {**labels, "role": "scheduler"},
+                "ports": [{"name": "tcp-comm", "port": 8786}],
+            },
+        },
+    ]

@@ -9,7 +9,7 @@ from typing import Any, Generic, Self, TypeVar
 
 import httpx
 
-from tests.harness.kube import Kube, Object, WatchEnded
+from tests.harness.kube import Kube, Object, Refused, WatchEnded
 
 T = TypeVar("T")
 
@@ -61,9 +61,11 @@ class Following(Generic[T]):
                     self._changed.set()
                     if self._is_over.is_set():
                         return
-            except (WatchEnded, httpx.TransportError):
+            except Exception as error:
                 if self._is_over.is_set():
-                    return
+                    return  # The API server and the connection may be gone, too.
+                if not isinstance(error, WatchEnded | Refused | httpx.TransportError):
+                    raise
                 version = self._list()
 
     def until(self, holds: Callable[[dict[str, T]], object], timeout: float) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -9,6 +10,8 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from benchmarks.places import Place
     from benchmarks.sides import Side
 
@@ -65,7 +68,9 @@ class Figure:
         ratios = {"ours_by_bare": self.by_bare, "theirs_by_ours": self.by_ours}
         rounded = {key: round(value, 4) for key, value in (medians | ratios).items() if value is not None}
         known = {
-            key: value for key, value in (asdict(self) | runs).items() if value not in ([], (), "", None)
+            key: found
+            for key, found in (asdict(self) | runs).items()
+            if key in ("what", "unit") or found not in ([], (), "", None)
         }
         return known | rounded | ({"misses": self.misses} if self.goal is not None else {})
 
@@ -123,7 +128,7 @@ class Bench:
     quick: bool
     ours: Side
     theirs: Side | None
-    place: Callable[..., Any]
+    place: Callable[..., AbstractContextManager[Place]]
 
     @property
     def sides(self) -> list[Side]:
@@ -155,29 +160,34 @@ def benchmarks() -> Mapping[str, tuple[str, Benchmark]]:
     return _benchmarks
 
 
-def run(bench: Bench, names: Sequence[str], tell: Callable[[str], None]) -> dict[str, Any]:
-    """Run benchmarks one after the other.
+def run(bench: Bench, name: str, tell: Callable[[str], None]) -> dict[str, Any]:
+    """Run a benchmark.
 
     Returns
     -------
     dict
-        By name: ``title``, ``seconds``, ``figures`` and ``curves``.
+        ``title``, ``seconds``, ``figures`` and ``curves``, and in ``skipped`` why there are none.
     """
-    results = {}
-    for name in names:
-        title, function = benchmarks()[name]
-        tell(f"{name}: {title}")
-        begin = time.perf_counter()
+    title, function = benchmarks()[name]
+    tell(f"{name}: {title}")
+    watch, skipped = Stopwatch(), ""
+    try:
         found = list(function(bench))
-        took = time.perf_counter() - begin
-        results[name] = {
-            "title": title,
-            "seconds": round(took, 1),
-            "figures": [one.as_json() for one in found if isinstance(one, Figure)],
-            "curves": [asdict(one) for one in found if isinstance(one, Curve)],
-        }
-        tell(f"  {took:.0f} s")
-    return results
+    except NotHere as reason:
+        found, skipped = [], str(reason)
+    seconds = watch.seconds
+    tell(f"  {seconds:.0f} s" + (f", skipped: {skipped}" if skipped else ""))
+    return {
+        "title": title,
+        "seconds": round(seconds, 1),
+        "skipped": skipped,
+        "figures": [one.as_json() for one in found if isinstance(one, Figure)],
+        "curves": [asdict(one) for one in found if isinstance(one, Curve)],
+    }
+
+
+class NotHere(Exception):
+    """A benchmark can't be run there, and why."""
 
 
 @dataclass
@@ -193,12 +203,7 @@ class Stopwatch:
 
 def slope(points: Mapping[int, float]) -> float | None:
     """Return the exponent with which a cost grows: the least-squares slope between the logarithms."""
-    import math
-
     usable = [(math.log(number), math.log(value)) for number, value in points.items() if value > 0]
     if len(usable) < 2:
         return None
     return statistics.linear_regression(*zip(*usable, strict=True)).slope
-
-
-PlaceOpener = Callable[..., "Place"]

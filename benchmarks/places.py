@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.harness import NotHere
 from dask_k8s_local import LocalKubernetes, Node
 from dask_k8s_local.api.faults import RequestLog
 from dask_k8s_local.api.http.target import Request
@@ -33,7 +34,9 @@ class Place:
     Attributes
     ----------
     kubeconfig : Path
-        For what is measured: requests that come that way are counted.
+        For users' programs.
+    counted : Path
+        For controllers: requests that come that way are counted.
     runs_pods : bool
         Whether pods run; else they become ready without.
     count : callable
@@ -41,6 +44,7 @@ class Place:
     """
 
     kubeconfig: Path
+    counted: Path
     kube: Kube
     namespace: str
     runs_pods: bool
@@ -82,11 +86,9 @@ def local(*, runs_pods: bool = True, nodes: int = 1) -> Iterator[Place]:
         ) as kubernetes,
         Kube.from_kubeconfig(kubernetes.kubeconfig) as kube,
     ):
-        counted = _Counted()
-        kubernetes.faults.log = counted
-        yield Place(
-            kubernetes.kubeconfig, kube, "default", runs_pods, IMAGE, counted.by_resource.copy, kubernetes
-        )
+        kubernetes.faults.log = log = _Counted()
+        path = kubernetes.kubeconfig
+        yield Place(path, path, kube, "default", runs_pods, IMAGE, log.by_resource.copy, kubernetes)
 
 
 class _Counted(RequestLog):
@@ -104,7 +106,7 @@ class _Counted(RequestLog):
 
 def _add(requests: Requests, request: Request) -> None:
     subresource = f"/{request.subresource}" if request.subresource else ""
-    requests[request.verb or request.method, request.resource + subresource] += 1
+    requests[request.verb or request.method.lower(), request.resource + subresource] += 1
 
 
 def current(image: str) -> Callable[..., contextlib.AbstractContextManager[Place]]:
@@ -125,13 +127,9 @@ def current(image: str) -> Callable[..., contextlib.AbstractContextManager[Place
             if not runs_pods:
                 stack.enter_context(FakeNode(kube, "bench"))
             namespace = stack.enter_context(_namespace(kube))
-            yield Place(proxy.kubeconfig, kube, namespace, runs_pods, image, requests.copy)
+            yield Place(path, proxy.kubeconfig, kube, namespace, runs_pods, image, requests.copy)
 
     return opened
-
-
-class NotHere(Exception):
-    """A benchmark can't be run there."""
 
 
 @contextlib.contextmanager

@@ -1,32 +1,30 @@
-"""Bytes a second through KubeCluster's port-forward, beside other ways in the same run: ratios count.
+"""Bytes a second through KubeCluster's port-forward, in turns with other ways.
 
-On the local Kubernetes a pod sends to, and takes from, whoever connects. Four ways lead there: KubeCluster's
-port-forward, the same over aiohttp's WebSocket, kr8s's own port-forward, and a plain asyncio TCP proxy that
-leaves out the API server. The second one was the way before kr8s's connections were used.
+A pod sends to, and takes from, whoever connects. Three ways lead there: KubeCluster's, kr8s's own,
+which is dask-kubernetes', and a plain asyncio TCP proxy that leaves out the API server.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import contextlib
+import json
 import os
-import statistics
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
-import aiohttp
 from kr8s.asyncio.objects import Pod
 
+from benchmarks.following import is_condition
+from benchmarks.harness import Bench, Figure, Found, benchmark
+from benchmarks.sides import PROJECT
 from dask_k8s_client import raw
 from dask_k8s_client.api import Api
-from dask_k8s_client.forward import PROTOCOL, PortForward, Tunnel
+from dask_k8s_client.forward import PortForward, Tunnel
 from dask_k8s_client.resources import PODS
-from dask_k8s_client.websocket import CHUNK, Part
+from dask_k8s_client.websocket import CHUNK
 
 PORT = 8786
 PEER = f"""
@@ -50,22 +48,12 @@ while True:
                 left -= len(connection.recv(2**18))
             connection.sendall(b"!")
 """
-POD = {
-    "apiVersion": "v1",
-    "kind": "Pod",
-    "metadata": {"name": "peer"},
-    "spec": {
-        "containers": [
-            {
-                "name": "peer",
-                "image": "python",
-                "command": [sys.executable, "-c", PEER],
-                "readinessProbe": {"tcpSocket": {"port": PORT}, "periodSeconds": 1},
-            }
-        ]
-    },
+CONTAINER = {
+    "name": "peer",
+    "command": ["python", "-c", PEER],
+    "readinessProbe": {"tcpSocket": {"port": PORT}, "periodSeconds": 1},
 }
-PATH = PODS.path("default", "peer", "portforward")
+POD = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "peer"}}
 
 
 async def seconds(port: int, direction: str, size: int) -> float:
@@ -94,59 +82,24 @@ async def seconds(port: int, direction: str, size: int) -> float:
     return took
 
 
-class AiohttpSocket:
-    """aiohttp's WebSocket, as a tunnel needs it."""
-
-    def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
-        self._socket = socket
-
-    async def send(self, content: bytes) -> None:
-        await self._socket.send_bytes(content)
-
-    async def parts(self) -> AsyncIterator[Part]:
-        async for message in self._socket:
-            yield Part(memoryview(message.data), begins=True)
-
-
 @asynccontextmanager
-async def ours(api: Api) -> AsyncIterator[int]:
-    forward = PortForward(lambda: Tunnel.open(api, PATH, PORT))
+async def ours(api: Api, namespace: str) -> AsyncIterator[int]:
+    forward = PortForward(lambda: Tunnel.open(api, PODS.path(namespace, "peer", "portforward"), PORT))
     yield await forward.start()
     await forward.close()
 
 
 @asynccontextmanager
-async def by_aiohttp(api: Api) -> AsyncIterator[int]:
-    credentials = api.credentials
-    async with aiohttp.ClientSession(headers=list(credentials.headers)) as session:
-
-        async def tunnel() -> Tunnel:
-            stack = AsyncExitStack()
-            opening = session.ws_connect(
-                f"{credentials.server}{PATH}?ports={PORT}",
-                protocols=(PROTOCOL,),
-                max_msg_size=0,
-                ssl=credentials.ssl_context or True,
-            )
-            socket = await stack.enter_async_context(opening)
-            return Tunnel(AiohttpSocket(socket), stack)  # type: ignore[arg-type]
-
-        forward = PortForward(tunnel)
-        yield await forward.start()
-        await forward.close()
-
-
-@asynccontextmanager
-async def by_kr8s(api: Api) -> AsyncIterator[int]:
-    pod = Pod(await raw.get(api, PODS.path("default", "peer")), api=api)
+async def by_kr8s(api: Api, namespace: str) -> AsyncIterator[int]:
+    pod = Pod(await raw.get(api, PODS.path(namespace, "peer")), api=api)
     async with pod.portforward(PORT, local_port="auto") as port:
         yield port
 
 
 @asynccontextmanager
-async def plainly(api: Api) -> AsyncIterator[int]:
+async def plainly(api: Api, namespace: str) -> AsyncIterator[int]:
     """Carry each connection to another address, as simply as asyncio's streams can."""
-    host = (await raw.get(api, PODS.path("default", "peer")))["status"]["podIP"]
+    host = (await raw.get(api, PODS.path(namespace, "peer")))["status"]["podIP"]
 
     async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(CHUNK):
@@ -163,61 +116,48 @@ async def plainly(api: Api) -> AsyncIterator[int]:
     server.close()
 
 
-WAYS = {"KubeCluster": ours, "aiohttp": by_aiohttp, "kr8s": by_kr8s, "plain proxy": plainly}
+WAYS = {"ours": ours, "theirs": by_kr8s, "bare": plainly}
 
 
-async def until_ready(api: Api) -> None:
-    async for _, pod in raw.watch(api, PODS.path("default"), None, fieldSelector="metadata.name=peer"):
-        conditions = pod.get("status", {}).get("conditions") or []
-        if any(c["type"] == "Ready" and c["status"] == "True" for c in conditions):
-            return
+@benchmark("port-forward", "throughput of a forwarded port")
+def port_forward(bench: Bench) -> Iterator[Found]:
+    """Measure all ways in turns, with client and API server in processes of their own."""
+    runs, size = bench.few(5), bench.few(128, 8) * 2**20
+    with bench.place() as place:
+        place.kube.create(
+            {**POD, "spec": {"containers": [{**CONTAINER, "image": place.image}]}}, place.namespace
+        )
+        place.kube.wait("pods", "peer", place.namespace, until=lambda pod: is_condition(pod, "Ready"))
+        command = [sys.executable, "-m", "benchmarks.port_forward", place.namespace, str(runs), str(size)]
+        if place.local is None:
+            command.append("--no-plain")
+        told = subprocess.run(
+            command,
+            env={**os.environ, "KUBECONFIG": str(place.kubeconfig)},
+            stdout=subprocess.PIPE,
+            cwd=PROJECT,
+            check=True,
+            timeout=300,
+        )
+        place.kube.delete("pods", "peer", place.namespace, gracePeriodSeconds=0)
+    for direction, found in json.loads(told.stdout).items():
+        yield Figure(f"{direction}, a GiB", "s", found["ours"], found["theirs"], found["bare"])
 
 
-async def measure(runs: int, size: int) -> None:
+async def measure(namespace: str, runs: int, size: int, ways: Iterable[str]) -> None:
+    """Print the seconds that each way takes for a GiB, in both directions."""
+    results: dict[str, dict[str, list[float]]] = {}
     async with Api() as api, AsyncExitStack() as stack:
-        await raw.create(api, PODS.path("default"), POD)
-        await until_ready(api)
-        ports = {name: await stack.enter_async_context(way(api)) for name, way in WAYS.items()}
+        ports = {name: await stack.enter_async_context(WAYS[name](api, namespace)) for name in ways}
         for direction in ("down", "up"):
-            speeds: dict[str, list[float]] = {name: [] for name in ports}
-            for number in range(1, runs + 1):
+            found: dict[str, list[float]] = {name: [] for name in WAYS}
+            for _ in range(runs):
                 for name, port in ports.items():
-                    speeds[name].append(size / await seconds(port, direction, size) / 2**20)
-                told = "   ".join(f"{name} {found[-1]:5.0f}" for name, found in speeds.items())
-                print(f"{direction:4} {number:2}   {told}   MiB/s", flush=True)
-            medians = {name: statistics.median(found) for name, found in speeds.items()}
-            print(f"{direction}: medians of {runs} times {size / 2**20:.0f} MiB")
-            for name, median in medians.items():
-                ratio = median / medians["aiohttp"]
-                print(f"  {name:12} {median:5.0f} MiB/s, {ratio:.2f} of aiohttp's", flush=True)
-
-
-@contextlib.contextmanager
-def local_kubernetes() -> Iterator[None]:
-    """Run it as a process: in this one its API server and its client would take turns."""
-    with tempfile.TemporaryDirectory() as folder:
-        os.environ["KUBECONFIG"] = kubeconfig = f"{folder}/kubeconfig"
-        command = [sys.executable, "-m", "dask_k8s_local", "--kubeconfig", kubeconfig]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-            assert process.stdout is not None
-            try:
-                for line in process.stdout:
-                    if "KUBECONFIG=" in line:
-                        break
-                yield
-            finally:
-                process.terminate()
-                process.communicate()
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--runs", type=int, default=10)
-    parser.add_argument("--mebibytes", type=int, default=256)
-    given = parser.parse_args()
-    with local_kubernetes():
-        asyncio.run(measure(given.runs, given.mebibytes * 2**20))
+                    found[name].append(await seconds(port, direction, size) * 2**30 / size)
+            results[direction] = found
+    print(json.dumps(results))
 
 
 if __name__ == "__main__":
-    main()
+    _, where, times, length, *options = sys.argv
+    asyncio.run(measure(where, int(times), int(length), [*WAYS][: 2 if options else 3]))

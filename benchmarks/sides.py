@@ -24,11 +24,13 @@ from benchmarks.harness import OURS, THEIRS
 from benchmarks.places import Place, Requests
 from dask_k8s_models import make_cluster_spec
 from dask_k8s_models.crd import custom_resource_definitions
+from tests.harness.accounts import grant_everywhere
 from tests.harness.kube import Object
 
 CLUSTERS = "daskclusters.kubernetes.dask.org"
 GROUPS = "daskworkergroups.kubernetes.dask.org"
 NAMES = Path(__file__).parent / "names"
+PROJECT = Path(__file__).parents[1]
 
 THEIR_DEFINITIONS = """
 import pathlib, dask_kubernetes
@@ -132,13 +134,13 @@ class Controller:
         times = self.process.cpu_times()
         return float(times.user + times.system)
 
-    def peak_mebibytes(self) -> float:
-        """The most memory that it has had, in MiB."""
+    def peak_megabytes(self) -> float:
+        """The most memory that it has had, in MB."""
         status = Path(f"/proc/{self.process.pid}/status").read_text(encoding="utf-8")
         line = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
-        return int(line.split()[1]) / 1024
+        return int(line.split()[1]) * 1024 / 1e6
 
-    def come_to_rest(self, quiet: float = 1.5, limit: float = 60.0) -> None:
+    def come_to_rest(self, quiet: float = 0.7, limit: float = 60.0) -> None:
         """Wait until it has sent no request but for watches for a while."""
         deadline = time.monotonic() + limit
         seen = None
@@ -155,7 +157,7 @@ class Controller:
         self.come_to_rest()
         found.cpu = self.cpu_seconds() - cpu
         found.requests = self.place.count() - requests
-        found.peak_mebibytes = self.peak_mebibytes()
+        found.peak_megabytes = self.peak_megabytes()
 
 
 @dataclass
@@ -163,7 +165,7 @@ class Spent:
     """Processor seconds, memory and requests of a controller."""
 
     cpu: float = 0.0
-    peak_mebibytes: float = 0.0
+    peak_megabytes: float = 0.0
     requests: Requests = field(default_factory=Counter)
 
     @property
@@ -190,10 +192,10 @@ def controller(side: Side, place: Place, schedulers: str = "") -> Iterator[Contr
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    environment = {**os.environ, "KUBECONFIG": str(place.kubeconfig), "BENCH_SCHEDULERS": schedulers}
+    environment = {**os.environ, "KUBECONFIG": str(place.counted), "SCHEDULERS": f"http://{schedulers}"}
     command = list(side.command)
     if schedulers and side.name == OURS:
-        command = ["-m", "benchmarks.redirected"]
+        command = ["-m", "benchmarks.controller_process"]
     elif schedulers:
         environment["PYTHONPATH"] = str(NAMES)
     # Of a Kubernetes that others use as well, it sees the benchmark's part.
@@ -202,7 +204,7 @@ def controller(side: Side, place: Place, schedulers: str = "") -> Iterator[Contr
     process = subprocess.Popen(
         [side.python, *command, scope, "--quiet", f"--liveness={health}"],
         env=environment,
-        cwd=Path(__file__).parents[1],
+        cwd=PROJECT,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -219,6 +221,38 @@ def controller(side: Side, place: Place, schedulers: str = "") -> Iterator[Contr
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+
+
+@contextlib.contextmanager
+def controller_in_pod(side: Side, place: Place) -> Iterator[None]:
+    """Run a side's controller as it is installed, in a pod, where it reaches schedulers by their names.
+
+    Only the local Kubernetes runs programs of this machine in its pods; elsewhere it runs beside.
+    """
+    if place.local is None:
+        with controller(side, place):
+            yield
+        return
+    name, everything = "operator", [{"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]}]
+    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name}}
+    place.kube.apply(account, place.namespace)
+    grant_everywhere(place.kube, name, everything, {"name": name, "namespace": place.namespace})
+    container = {
+        "name": name,
+        "image": name,
+        "command": [str(side.python), *side.command, "--all-namespaces", "--quiet"],
+        "env": [{"name": "PYTHONPATH", "value": str(PROJECT)}],
+    }
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name},
+        "spec": {"serviceAccountName": name, "containers": [container]},
+    }
+    place.kube.create(pod, place.namespace)
+    place.kube.wait("pods", name, place.namespace, until=lambda found: is_condition(found, "Ready"))
+    warm_up(side, place)
+    yield
 
 
 def _await_health(process: subprocess.Popen[bytes], url: str) -> None:

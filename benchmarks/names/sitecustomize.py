@@ -6,7 +6,7 @@ Put on the PYTHONPATH of dask-kubernetes' controller where its pods run nothing.
 import os
 import socket
 
-STAND_IN = os.environ.get("BENCH_SCHEDULERS", "")
+STAND_IN = os.environ.get("SCHEDULERS", "").removeprefix("http://")
 _getaddrinfo = socket.getaddrinfo
 
 

@@ -25,7 +25,7 @@ from tests.harness.lab import Lab, Stage, a_lab
 DASK_CLUSTERS = "daskclusters.kubernetes.dask.org"
 WORKER_GROUPS = "daskworkergroups.kubernetes.dask.org"
 
-DASK_KUBERNETES = "dask-kubernetes==2026.3.0"
+DASK_KUBERNETES = (Path(__file__).parents[2] / "benchmarks" / "dask-kubernetes.txt").read_text().strip()
 """The other operator, whose users' clusters and programs go on with ours."""
 
 Patience = Callable[[float], float]
