@@ -217,6 +217,10 @@ def test_what_cannot_be_meant_is_refused_with_its_remedy(given: Object, remedy: 
     assert remedy in refusal(given)
 
 
+def test_a_chart_that_this_one_is_a_part_of_may_have_a_condition_and_globals() -> None:
+    assert rendered({"enabled": True, "global": {"region": "here"}}) == rendered({})
+
+
 def test_leader_and_budget_come_with_replicas() -> None:
     one, two = rendered({}), rendered({"replicas": 2})
     assert not of_kind(one, "PodDisruptionBudget")
