@@ -217,11 +217,13 @@ def test_no_plan_ever_deletes_the_only_copy(case: Case) -> None:
         lambda case: bool(deleted(case)) and not case.may_lose,
         lambda case: bool(deleted(case) & case.holding),
         lambda case: bool(case.holding) and bool(deleted(case)) and not case.may_lose,
+        lambda case: bool(case.observed.leaving & deleted(case)) and not case.may_lose,
     ],
     ids=[
         "something is deleted",
         "something is lost that nobody wants",
         "what holds nothing goes, others stay",
+        "a pod goes whose node is about to go",
     ],
 )
 def test_the_cases_are_such_that_it_could(happens: Callable[[Case], bool]) -> None:
