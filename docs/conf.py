@@ -33,6 +33,9 @@ myst_enable_extensions = ["colon_fence", "deflist"]
 myst_fence_as_directive = ["mermaid"]
 myst_heading_anchors = 4
 
+mermaid_height = "auto"
+mermaid_fullscreen = False
+
 autodoc_typehints = "none"
 numpydoc_show_class_members = False
 

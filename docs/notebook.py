@@ -27,7 +27,15 @@ def main() -> None:
     notebook = nbformat.read(NOTEBOOK, as_version=4)
     with LocalKubernetes():
         run(notebook)
-    notebook.metadata.pop("language_info")  # the version of whoever ran it
+    keep(notebook)
+
+
+def keep(notebook: nbformat.NotebookNode) -> None:
+    """Write it without the version of whoever ran it, and without displays that are empty by now."""
+    notebook.metadata.pop("language_info", None)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs = [one for one in cell.outputs if one.get("data", {}).get("text/html") != ""]
     nbformat.write(notebook, NOTEBOOK)
 
 

@@ -185,45 +185,23 @@ def commands_of(block: Block) -> Iterator[tuple[str, str]]:
 
 
 @pytest.fixture
-def read(
-    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Callable[[str], None]:
-    """Read a page: type all that it shows."""
-    monkeypatch.chdir(tmp_path)
+def read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str, str], None]:
+    """Read a page, and type all that it shows, with a KUBECONFIG and an image."""
 
-    def read(page: str) -> None:
+    def read(page: str, kubeconfig: str, image: str) -> None:
         if any(block.language == "console" for block in RUN[page]):
             need_kubectl()
-        image = request.getfixturevalue("dask_image")
-        if page in ON_NODES_OF_THEIR_OWN:
-            if not is_local(request.config):
-                pytest.skip("its commands change the whole cluster, and need an image of this version")
-            with LocalKubernetes(**ON_NODES_OF_THEIR_OWN[page]) as kubernetes:
-                run(page, str(kubernetes.kubeconfig), image)
-            return
-        request.getfixturevalue("controller")
-        known, namespace = request.getfixturevalue("kubeconfig"), request.getfixturevalue("namespace")
-        run(page, in_namespace(known, namespace, tmp_path / "kubeconfig"), image)
-
-    def run(page: str, kubeconfig: str, image: str) -> None:
-        copied_to(tmp_path, image)
-        for name in ("chart", "manifests", "schemas"):
-            (tmp_path / name).symlink_to(PROJECT / name)
-        tools = tmp_path / "tools"
-        tools.mkdir()
-        if shutil.which("helm") is None:
-            (tools / "helm").write_text(
-                f'#!/bin/sh\nPYTHONPATH={PROJECT} exec {sys.executable} -m tests.harness.helm "$@"\n'
-            )
-            (tools / "helm").chmod(0o755)
+        monkeypatch.chdir(tmp_path)
         monkeypatch.setenv("KUBECONFIG", kubeconfig)
-        path = [str(tools), str(Path(sys.executable).parent), os.environ["PATH"]]
         environment = {
             **os.environ,
-            "PATH": os.pathsep.join(path),
+            "PATH": os.pathsep.join([a_helm(tmp_path), str(Path(sys.executable).parent), os.environ["PATH"]]),
             "HOME": str(tmp_path),
             "DASK_KUBERNETES__IMAGE": image,
         }
+        copied_to(tmp_path, image)
+        for name in ("chart", "manifests", "schemas"):
+            (tmp_path / name).symlink_to(PROJECT / name)
         reader = Reader(tmp_path, environment, image)
         with dask.config.set({"kubernetes.image": image}):
             for command in FIRST.get(page, []):
@@ -234,24 +212,58 @@ def read(
     return read
 
 
-@pytest.mark.parametrize(
-    "page", [pytest.param(page, marks=[] if page in QUICK else [pytest.mark.full]) for page in RUN]
-)
-def test_what_the_page_shows_works(read: Callable[[str], None], page: str) -> None:
-    read(page)
+def a_helm(folder: Path) -> str:
+    """Return a folder with Helm's commands, or an empty one where there is Helm."""
+    tools = folder / "tools"
+    tools.mkdir()
+    if shutil.which("helm") is None:
+        helm = tools / "helm"
+        helm.write_text(f'#!/bin/sh\nPYTHONPATH={PROJECT} exec {sys.executable} -m tests.harness.helm "$@"\n')
+        helm.chmod(0o755)
+    return str(tools)
+
+
+def pages(*, have_nodes_of_their_own: bool) -> list[Any]:
+    return [
+        pytest.param(page, marks=[] if page in QUICK else [pytest.mark.full])
+        for page in RUN
+        if (page in ON_NODES_OF_THEIR_OWN) == have_nodes_of_their_own
+    ]
+
+
+@pytest.mark.usefixtures("controller")
+@pytest.mark.parametrize("page", pages(have_nodes_of_their_own=False))
+def test_what_the_page_shows_works(
+    read: Callable[[str, str, str], None],
+    kubeconfig: Path,
+    namespace: str,
+    dask_image: str,
+    tmp_path: Path,
+    page: str,
+) -> None:
+    read(page, in_namespace(kubeconfig, namespace, tmp_path / "kubeconfig"), dask_image)
+
+
+@pytest.mark.parametrize("page", pages(have_nodes_of_their_own=True))
+def test_what_the_page_shows_works_from_the_beginning(
+    request: pytest.FixtureRequest, read: Callable[[str, str, str], None], dask_image: str, page: str
+) -> None:
+    if not is_local(request.config):
+        pytest.skip("its commands change the whole cluster, and need an image of this version")
+    with LocalKubernetes(**ON_NODES_OF_THEIR_OWN[page]) as kubernetes:
+        read(page, str(kubernetes.kubeconfig), dask_image)
 
 
 @pytest.mark.full
+@pytest.mark.usefixtures("controller")
 def test_kubecluster_needs_no_more_than_the_documented_role(
-    request: pytest.FixtureRequest, kube: Kube, namespace: str, dask_image: str, tmp_path: Path
+    kube: Kube, kubeconfig: Path, namespace: str, dask_image: str, tmp_path: Path
 ) -> None:
-    request.getfixturevalue("controller")
     [role] = blocks_of("docs/client.md", "yaml")
-    known = request.getfixturevalue("kubeconfig")
     rules = yaml.safe_load(role.text)["rules"]
     grant(kube, namespace, rules[::-1])
     mine = tmp_path / "kubeconfig"
-    mine.write_text(yaml.safe_dump(kubeconfig_of(kube, known, namespace)))
+    mine.write_text(yaml.safe_dump(kubeconfig_of(kube, kubeconfig, namespace)))
     with (
         KubeCluster(name="simple", image=dask_image, tls=True, kubeconfig=mine, quiet=True) as cluster,
         cluster.get_client() as client,
