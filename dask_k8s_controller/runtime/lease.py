@@ -88,12 +88,13 @@ class LeaderLease:
         begun = self.clock.monotonic()
         lease = await self.api.get(LEASES, self.namespace, self.settings.name)
         if lease is None:
-            empty = {
+            nobodys = {
                 "apiVersion": LEASES.api_version,
                 "kind": LEASES.kind,
                 "metadata": {"name": self.settings.name, "namespace": self.namespace},
+                "spec": {"holderIdentity": ""},
             }
-            lease = await self.api.create(LEASES, self.namespace, empty)
+            lease = await self.api.create(LEASES, self.namespace, nobodys)
         spec = lease.get("spec") or {}
         if spec.get("holderIdentity") != self.identity and not self._has_expired(spec):
             if self.is_leading:
@@ -106,7 +107,7 @@ class LeaderLease:
                 "holderIdentity": self.identity,
                 "acquireTime": _micro_time(self.clock.now()),
                 "leaseDurationSeconds": max(1, round(self.settings.duration)),
-                "leaseTransitions": int(spec.get("leaseTransitions") or 0) + bool(spec),
+                "leaseTransitions": int(spec.get("leaseTransitions") or 0) + bool(spec.get("acquireTime")),
             }
         await self._write(lease, changes)
         self._lead(begun)
