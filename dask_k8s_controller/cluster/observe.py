@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -204,8 +204,6 @@ def _quoted(prefix: str) -> str:
 class ObservedCluster(Observed[Cluster]):
     """A DaskCluster and what belongs to it."""
 
-    pods: tuple[Pod, ...] = ()
-    """Scheduler pods of that name, whoever owns them."""
     name_is_taken: bool = False
     """A pod that is not one of ``pods`` is called as the scheduler's pod would be."""
     service: Service | None = None
@@ -247,19 +245,9 @@ class ObservedCluster(Observed[Cluster]):
         return sought_scheduler(self.cluster) if was_ready and self.scheduler is None else ()
 
     @cached_property
-    def own_pods(self) -> tuple[Pod, ...]:
-        """The scheduler pods that this very cluster made."""
-        return tuple(pod for pod in self.pods if pod.meta.is_child_of(self.cluster.meta.uid))
-
-    @cached_property
     def scheduler(self) -> Pod | None:
         """The scheduler's pod."""
         return scheduler_of(self.cluster, self.pods)
-
-    @property
-    def raw_scheduler_spec(self) -> Mapping[str, Any]:
-        """The scheduler's pod spec as the user wrote it."""
-        return (self.cluster.raw_spec.get("scheduler") or {}).get("spec") or {}
 
     @property
     def default_group(self) -> WorkerGroup | None:

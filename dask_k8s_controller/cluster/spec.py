@@ -1,7 +1,4 @@
-"""Facts of the objects that users write: their metadata, their spec as a model, their status as it stands.
-
-Pure: no kopf, no HTTP.
-"""
+"""A DaskCluster, parsed. Pure."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ from dask_k8s_controller.plans.conditions import (
 )
 from dask_k8s_controller.plans.notices import Notice, changes
 from dask_k8s_controller.plans.plan import Remark
-from dask_k8s_controller.plans.pod_problems import command_of, problem_of
+from dask_k8s_controller.plans.pod_problems import command_of, problems_of
 from dask_k8s_controller.worker_group.spec import WorkerGroup
 from dask_k8s_models.cluster import ClusterPhase
 from dask_k8s_models.labels import Component
@@ -50,7 +50,9 @@ def status(observed: ObservedCluster, plan: ClusterPlan, outcome: Outcome) -> St
     was_ready = holds(previous, "Ready", cluster.meta.generation)
     have_been_complete = was_ready or (workers.holds and outcome.is_complete)
     is_ready = scheduler.holds and have_been_complete and not cluster.is_suspended
-    remarks = [*plan.remarks, *remarks_of(outcome), *_scheduler_problems(observed)]
+    command = command_of(cluster.raw_spec.get("scheduler"), Component.SCHEDULER)
+    problems = problems_of((pod for pod in observed.own_pods if not pod.is_ready), command)
+    remarks = [*plan.remarks, *remarks_of(outcome), *problems]
     spec = wanted(cluster, plan.policy)
     tls = _tls(observed, spec)
     told = (
@@ -148,13 +150,6 @@ def _scheduler_ready(observed: ObservedCluster) -> Condition:
         message = f"Service {service.meta.name} waits for the address of its load balancer."
         return Condition(name, False, "LoadBalancerPending", message)
     return Condition(name, True, "SchedulerReady", f"Pod {scheduler.name} is ready.")
-
-
-def _scheduler_problems(observed: ObservedCluster) -> list[Remark]:
-    scheduler = observed.raw_scheduler_spec
-    command = command_of(scheduler, Component.SCHEDULER)
-    found = [problem_of(pod, command) for pod in observed.own_pods if not pod.is_ready]
-    return [remark for remark in found if remark is not None]
 
 
 def _workers_ready(groups: Sequence[WorkerGroup]) -> Condition:

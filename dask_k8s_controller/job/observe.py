@@ -60,8 +60,6 @@ class ObservedJob(InCluster[Job]):
 
     ready_workers: int = 0
     """How many of that cluster's workers are ready: see the status of its groups."""
-    pods: tuple[Pod, ...] = ()
-    """Pods that run jobs for a cluster of that name, whoever owns them."""
     name_holders: tuple[Pod, ...] = ()
     """Other pods that hold the name of the job's next pod."""
 
@@ -85,16 +83,9 @@ class ObservedJob(InCluster[Job]):
         return sought_scheduler(cluster) if self.scheduler is None else ()
 
     @property
-    def own_pods(self) -> tuple[Pod, ...]:
-        """The pods that this very job made, the latest attempt last."""
-        own = (pod for pod in self.pods if pod.meta.is_child_of(self.job.meta.uid))
-        return tuple(sorted(own, key=lambda pod: attempt(self.job.name, pod.name)))
-
-    @property
     def latest(self) -> Pod | None:
         """The pod of the latest attempt, if it still exists."""
-        own = self.own_pods
-        return own[-1] if own else None
+        return max(self.own_pods, key=lambda pod: attempt(self.job.name, pod.name), default=None)
 
     @property
     def attempts(self) -> int:

@@ -1,7 +1,4 @@
-"""Facts of a DaskJob.
-
-Pure: no kopf, no HTTP.
-"""
+"""A DaskJob, parsed. Pure."""
 
 from __future__ import annotations
 

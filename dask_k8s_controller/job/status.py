@@ -106,7 +106,7 @@ def _problems(observed: ObservedJob) -> list[Remark]:
     if count and (live is None or live.phase == "Running"):
         found.append(Remark("JobRetrying", f"{counted(count)} so far. {last_failure(observed)}"))
     if live is not None:
-        command = command_of(observed.job.raw_spec["job"]["spec"], Component.JOB_RUNNER)
+        command = command_of(observed.job.raw_spec.get("job"), Component.JOB_RUNNER)
         if problem := problem_of(live, command):
             found.append(problem)
     return found

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from dask_k8s_controller.cache.custom import Custom
-from dask_k8s_controller.cache.objects import Sought
+from dask_k8s_controller.cache.objects import Pod, Sought
 from dask_k8s_controller.cache.store import HasMeta
 from dask_k8s_controller.plans.actions import Action, Delete, Object, Patch, Question
 from dask_k8s_controller.plans.notices import Notice
@@ -34,6 +35,13 @@ class Observed(Generic[C]):
     """The time by the monotonic clock, in seconds: that of the scheduler's answers."""
     endpoint: Endpoint | None = None
     """Where the scheduler answers that the plan may ask; None if there is none."""
+    pods: tuple[Pod, ...] = ()
+    """The pods that were made for an object of that name, whoever owns them."""
+
+    @cached_property
+    def own_pods(self) -> tuple[Pod, ...]:
+        """The pods that were made for this very object."""
+        return tuple(pod for pod in self.pods if pod.meta.is_child_of(self.subject.meta.uid))
 
     @property
     def missing(self) -> tuple[Sought, ...]:

@@ -68,9 +68,9 @@ def replaced_at(pod: Pod, policy: Policy) -> datetime | None:
     return pod.ended + timedelta(seconds=policy.failure_delay) if lived < policy.short_life else None
 
 
-def command_of(pod_spec: Mapping[str, Any], component: Component) -> list[str]:
-    """Return the words of the command and args of the container that runs Dask, or the job."""
-    return words_of(main_container(pod_spec, component))
+def command_of(part: Mapping[str, Any] | None, component: Component) -> list[str]:
+    """Return the words of the container that runs Dask, or the job, of a spec's part that has a pod's."""
+    return words_of(main_container((part or {}).get("spec") or {}, component))
 
 
 def _exit(container: Container) -> str:

@@ -11,6 +11,7 @@ import json
 import logging
 import time
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -46,19 +47,19 @@ SIZE_PER_WORKER = 16 * 1024
 """An answer may have so many bytes; a worker's entry in ``identity.json`` takes about 3 KiB."""
 
 
+@dataclass(eq=False)
 class SchedulerClient:
     """Asks schedulers, directly from within the Kubernetes cluster, else through the API server.
 
     Its connection tells whether we are within; ``patience`` has the time limits.
     """
 
-    def __init__(self, api: Api, patience: Patience | None = None) -> None:
-        self._api = api
-        self._patience = patience or Patience()
-        self._session: aiohttp.ClientSession | None = None
-        self._missing: dict[str, set[str]] = {}
-        """Routes that schedulers lack, by the uid of the pod."""
-        self._slots = Slots(AT_ONCE)
+    api: Api
+    patience: Patience = field(default_factory=Patience)
+    _session: aiohttp.ClientSession | None = field(default=None, init=False)
+    _missing: dict[str, set[str]] = field(default_factory=dict, init=False)
+    """Routes that schedulers lack, by the uid of the pod."""
+    _slots: Slots = field(default_factory=lambda: Slots(AT_ONCE), init=False)
 
     def forget(self, uid: str) -> None:
         """Drop what is remembered of a scheduler's pod that is gone."""
@@ -105,7 +106,7 @@ class SchedulerClient:
 
         A worker that the scheduler would not retire, as nobody can take over what it holds, is missing.
         """
-        answer = await self._ask(endpoint, "/api/v1/retire_workers", addresses, self._patience.retire)
+        answer = await self._ask(endpoint, "/api/v1/retire_workers", addresses, self.patience.retire)
         return frozenset(read(OBJECT, answer).keys())
 
     async def _ask_one(self, endpoint: Endpoint, ours: str, theirs: str) -> Any:
@@ -140,7 +141,7 @@ class SchedulerClient:
         try:
             async with (
                 self._slots.of(kind),
-                asyncio.timeout(timeout or self._patience.answer),
+                asyncio.timeout(timeout or self.patience.answer),
                 session.request(method, url, json=body, allow_redirects=False, **trust) as response,
             ):
                 content = await _read(response, limit)
@@ -154,7 +155,7 @@ class SchedulerClient:
 
     async def _way_to(self, endpoint: Endpoint) -> tuple[aiohttp.ClientSession, str]:
         """Return how to reach a scheduler: a session and a base URL."""
-        connection = await self._api.connection()
+        connection = await self.api.connection()
         if connection.in_cluster and not endpoint.ip:
             raise Unreachable(f"the scheduler {endpoint.pod} has no address yet")
         if connection.in_cluster:

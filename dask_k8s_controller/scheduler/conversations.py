@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine, Mapping
 from copy import deepcopy
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from dask_k8s_controller.cache.objects import Pod
@@ -29,37 +30,20 @@ T = TypeVar("T")
 PROBLEMS = {NoSuchRoute: Problem.NO_ROUTE, Unreachable: Problem.UNREACHABLE}
 
 
+@dataclass(eq=False)
 class Conversations:
-    """Asks schedulers and remembers their answers.
+    """Asks schedulers and remembers their answers."""
 
-    Parameters
-    ----------
-    schedulers : SchedulerClient
-        Speaks with them.
-    clock : Clock
-        What the time is; tests have one that they set.
-    on_answer : callable
-        Told the key of the object that an answer is for.
-    on_question : callable, optional
-        Told of each question what it was, and what came of it.
-    """
-
-    def __init__(
-        self,
-        schedulers: SchedulerClient,
-        clock: Clock,
-        on_answer: Callable[[Key], None],
-        *,
-        on_question: Callable[[str, str], None] | None = None,
-    ) -> None:
-        self._schedulers = schedulers
-        self._clock = clock
-        self._on_answer = on_answer
-        self._on_question = on_question or (lambda question, outcome: None)
-        self._answers: dict[str, dict[Ask, Answer[Any]]] = {}
-        self._retirements: dict[str, Retirement] = {}
-        self._waiting: dict[tuple[Question, str], set[Key]] = {}
-        self._tasks: dict[asyncio.Task[None], str] = {}
+    schedulers: SchedulerClient
+    clock: Clock
+    on_answer: Callable[[Key], None]
+    """Told the key of the object that an answer is for."""
+    on_question: Callable[[str, str], None] = lambda question, outcome: None
+    """Told of each question what it was, and what came of it."""
+    _answers: dict[str, dict[Ask, Answer[Any]]] = field(default_factory=dict, init=False)
+    _retirements: dict[str, Retirement] = field(default_factory=dict, init=False)
+    _waiting: dict[tuple[Question, str], set[Key]] = field(default_factory=dict, init=False)
+    _tasks: dict[asyncio.Task[None], str] = field(default_factory=dict, init=False)
 
     def last(self, question: Ask, scheduler: Pod | None) -> Answer[Any] | None:
         """Return what a scheduler's pod has said last; None if it was not asked, or there is none."""
@@ -71,19 +55,7 @@ class Conversations:
         return deepcopy(known) if known else Retirement()
 
     def ask(self, question: Question, endpoint: Endpoint, key: Key, uid: str) -> None:
-        """Ask a question in the background, unless it is being asked already.
-
-        Parameters
-        ----------
-        question : Question
-            What to ask.
-        endpoint : Endpoint
-            Whom.
-        key : Key
-            The object to reconcile when the answer is there.
-        uid : str
-            The object's uid.
-        """
+        """Ask a question in the background, unless it is being asked already, for the object with a uid."""
         if isinstance(question, Retire):
             self._start(endpoint, self._retire(question, endpoint, key, uid))
             return
@@ -105,7 +77,7 @@ class Conversations:
             task.cancel()
         self._retirements.pop(uid, None)
         self._answers.pop(uid, None)
-        self._schedulers.forget(uid)
+        self.schedulers.forget(uid)
 
     def forget_pod(self, group_uid: str, pod_uid: str) -> None:
         """Drop what is remembered of a worker's pod that is gone."""
@@ -115,13 +87,7 @@ class Conversations:
             known.busy.pop(pod_uid, None)
 
     def sweep(self, exists: Callable[[str], bool]) -> None:
-        """Drop what is remembered of objects that are gone, though a late answer told of them again.
-
-        Parameters
-        ----------
-        exists : callable
-            Whether there is an object with a uid.
-        """
+        """Drop what is remembered of uids that don't exist any more, though a late answer told of them."""
         for uid in {*self._answers, *self._retirements}:
             if not exists(uid):
                 self.forget(uid)
@@ -142,7 +108,7 @@ class Conversations:
 
     def _tell(self, asked: tuple[Question, str]) -> None:
         for interested in self._waiting.pop(asked):
-            self._on_answer(interested)
+            self.on_answer(interested)
 
     def _start(self, endpoint: Endpoint, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(coroutine)
@@ -152,10 +118,10 @@ class Conversations:
 
     async def _ask(self, question: Ask, endpoint: Endpoint) -> None:
         ask: dict[Ask, Callable[[Endpoint], Coroutine[Any, Any, Any]]] = {
-            Ask.WORKERS: self._schedulers.workers,
-            Ask.IDLE: self._schedulers.idle_for,
-            Ask.DEMAND: self._schedulers.demand,
-            Ask.CERTIFICATE: self._schedulers.certificate,
+            Ask.WORKERS: self.schedulers.workers,
+            Ask.IDLE: self.schedulers.idle_for,
+            Ask.DEMAND: self.schedulers.demand,
+            Ask.CERTIFICATE: self.schedulers.certificate,
         }
         answer = await self._answer(question.value, ask[question](endpoint))
         self._answers.setdefault(endpoint.uid, {})[question] = answer
@@ -166,7 +132,7 @@ class Conversations:
 
     async def _resume(self, question: Resume, endpoint: Endpoint) -> None:
         try:
-            await self._schedulers.resume(endpoint, question.addresses)
+            await self.schedulers.resume(endpoint, question.addresses)
         except SchedulerError as error:
             logger.debug("%s: %s", endpoint.pod, error)
         finally:
@@ -193,7 +159,7 @@ class Conversations:
                 if known.under_way.get(pod) == endpoint.uid:
                     del known.under_way[pod]
             self._forget_workers(endpoint)
-            self._on_answer(key)
+            self.on_answer(key)
 
     async def _drain(
         self,
@@ -206,7 +172,7 @@ class Conversations:
         addresses = [address for pod in patient & pods.keys() for address in pods[pod]]
         if not addresses:
             return dict(pods)
-        answer = await self._answer("drain", self._schedulers.drain(endpoint, addresses))
+        answer = await self._answer("drain", self.schedulers.drain(endpoint, addresses))
         if answer.value is None:
             known.failed = answer
             return {}
@@ -218,7 +184,7 @@ class Conversations:
         self, known: Retirement, endpoint: Endpoint, pods: Mapping[str, tuple[str, ...]]
     ) -> None:
         addresses = [address for of_pod in pods.values() for address in of_pod]
-        answer = await self._answer("retire", self._schedulers.retire(endpoint, addresses))
+        answer = await self._answer("retire", self.schedulers.retire(endpoint, addresses))
         if answer.value is None:
             known.failed = answer
             return
@@ -228,14 +194,14 @@ class Conversations:
                 known.done.add(pod)
             else:
                 known.refused[pod] = answer.at
-                self._on_question("retire", "Refused")
+                self.on_question("retire", "Refused")
 
     async def _answer(self, question: str, asking: Coroutine[Any, Any, T | None]) -> Answer[T]:
         try:
             value = await asking
         except SchedulerError as error:
             problem = PROBLEMS.get(type(error), Problem.BAD_ANSWER)
-            self._on_question(question, problem.value)
-            return Answer(self._clock.monotonic(), None, problem, str(error))
-        self._on_question(question, "Answered")
-        return Answer(self._clock.monotonic(), value)
+            self.on_question(question, problem.value)
+            return Answer(self.clock.monotonic(), None, problem, str(error))
+        self.on_question(question, "Answered")
+        return Answer(self.clock.monotonic(), value)

@@ -80,8 +80,6 @@ class ObservedGroup(InCluster[WorkerGroup]):
 
     foreign_scheduler: Pod | None = None
     """A scheduler of the cluster that another operator runs."""
-    pods: tuple[Pod, ...] = ()
-    """Worker pods of a group of that name, whoever owns them."""
     cluster_pods: tuple[Pod, ...] = ()
     """Worker pods of the cluster, whatever group they are of."""
     others_remain: bool = False
@@ -110,16 +108,20 @@ class ObservedGroup(InCluster[WorkerGroup]):
         has_workers = any(pod.is_live and not pod.runs_nothing for pod in self.own_pods)
         return sought_scheduler(self.cluster) if has_workers and self.scheduler is None else ()
 
+    @property
+    def keeps_nothing(self) -> bool:
+        """No worker is to stay, and no other is to take over what they hold.
+
+        Workers of another group may be yet to come. An autoscaler goes to zero as it saw no results a moment
+        ago: if there are any by now, the scheduler refuses.
+        """
+        return self.group.replicas == 0 and not (self.others_remain or self.is_autoscaled)
+
     @cached_property
     def attribution(self) -> Attribution:
         """In which pods the workers run that the scheduler knew when it was asked last."""
         workers = self.workers.value if self.workers else None
         return attribute((*self.cluster_pods, *self.own_pods), workers or ())
-
-    @cached_property
-    def own_pods(self) -> tuple[Pod, ...]:
-        """The pods that this very group made."""
-        return tuple(pod for pod in self.pods if pod.meta.is_child_of(self.group.meta.uid))
 
     @cached_property
     def stranded(self) -> tuple[Pod, ...]:

@@ -83,9 +83,12 @@ def _converge(draft: GroupPlan, cluster: Cluster) -> None:
     surplus = len(observed.active) - group.replicas - surge
     if surplus < 0:
         _grow(draft, cluster, -surplus - kept_slots)
-    staying = plan_shrinking(draft, surplus) if surplus > 0 else plan_rollout(draft)
+    if surplus > 0:
+        plan_shrinking(draft, surplus)
+    else:
+        plan_rollout(draft)
     plan_moves(draft)
-    plan_retirement(draft, nobody_stays=not staying and group.replicas == 0)
+    plan_retirement(draft)
     if surplus <= 0 and not observed.marked:
         _await_workers(draft)
     desired = children.worker_pod_metadata(group)

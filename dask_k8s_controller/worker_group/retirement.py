@@ -27,48 +27,35 @@ AT_ONCE = 1
 """Seconds for the end of a pod whose results nobody takes over: it must not wait for somebody who does."""
 
 
-def plan_shrinking(draft: GroupPlan, surplus: int) -> bool:
-    """Choose the pods that are too many; return whether what the group's workers hold is to be kept."""
+def plan_shrinking(draft: GroupPlan, surplus: int) -> None:
+    """Choose the pods that are too many."""
     observed, active, outdated = draft.observed, draft.observed.active, draft.observed.outdated
-    is_kept = surplus < len(active) or _is_kept(observed)
-    if observed.scheduler is None or not is_kept:
+    if observed.scheduler is None or observed.keeps_nothing:
         nothing = "no scheduler has anything to lose" if observed.scheduler is None else "no worker stays"
         for pod in choose(active, surplus, Attribution(), outdated):
             draft.delete(pod, nothing, grace=AT_ONCE)
-        return is_kept
+        return
     unstarted = choose_unstarted(active, surplus, observed.attribution)
     for pod in unstarted:
         _delete_idle(draft, pod, "it is too many and has not started")
     if surplus > len(unstarted):
         _choose_started(draft, _without(active, unstarted), surplus - len(unstarted))
-    return is_kept
 
 
-def _is_kept(observed: ObservedGroup) -> bool:
-    """Whether results have to be kept though the group has no workers any more.
-
-    Another group takes them over, even if its workers are yet to come. An autoscaler goes to zero as it saw
-    no results a moment ago: if there are any by now, the scheduler refuses.
-    """
-    return observed.others_remain or observed.is_autoscaled
-
-
-def plan_rollout(draft: GroupPlan) -> bool:
-    """Choose the next pods to replace by such of the present template; return as `plan_shrinking` does."""
-    observed, active, outdated = draft.observed, draft.observed.active, draft.observed.outdated
-    if outdated:
-        old = [pod for pod in active if pod.meta.uid in outdated]
-        unstarted = choose_unstarted(old, len(old), observed.attribution)
-        for pod in unstarted:
-            _delete_idle(draft, pod, "its template is outdated and it has not started")
-        started = _without(old, unstarted)
-        may_go = _may_go(observed, {pod.meta.uid for pod in active if pod.is_ready})
-        if observed.scheduler is None:
-            for pod in started[:may_go]:
-                draft.delete(pod, "its template is outdated")
-        elif started and may_go:
-            _replace_started(draft, started)
-    return bool(active) or _is_kept(observed)
+def plan_rollout(draft: GroupPlan) -> None:
+    """Choose the next pods to replace by such of the present template."""
+    observed, active = draft.observed, draft.observed.active
+    old = [pod for pod in active if pod.meta.uid in observed.outdated]
+    unstarted = choose_unstarted(old, len(old), observed.attribution)
+    for pod in unstarted:
+        _delete_idle(draft, pod, "its template is outdated and it has not started")
+    started = _without(old, unstarted)
+    may_go = _may_go(observed, {pod.meta.uid for pod in active if pod.is_ready})
+    if observed.scheduler is None:
+        for pod in started[:may_go]:
+            draft.delete(pod, "its template is outdated")
+    elif started and may_go:
+        _replace_started(draft, started)
 
 
 def _without(pods: Sequence[Pod], others: Sequence[Pod]) -> list[Pod]:
@@ -175,10 +162,10 @@ def _remark_unexplained(draft: GroupPlan, workers: Attribution) -> None:
     draft.requeue_after(draft.policy.scheduler_retry)
 
 
-def plan_retirement(draft: GroupPlan, *, nobody_stays: bool) -> None:
+def plan_retirement(draft: GroupPlan) -> None:
     """Bring the pods that were chosen on their way: drain, retire, delete."""
     observed = draft.observed
-    if observed.scheduler is None or nobody_stays:
+    if observed.scheduler is None or observed.keeps_nothing:
         for pod in observed.marked:
             draft.delete(pod, "nobody is left to take its results over", grace=AT_ONCE)
         return

@@ -28,7 +28,7 @@ def status(observed: ObservedGroup, plan: GroupPlan, outcome: Outcome) -> Status
     moves = any(pod.meta.uid in observed.leaving for pod in live)
     is_complete = active_ready >= group.replicas and (moves or len(live) == group.replicas)
     is_up_to_date = len(updated) == len(live) or not _rolls(group)
-    command = command_of((group.raw_spec.get("worker") or {}).get("spec") or {}, Component.WORKER)
+    command = command_of(group.raw_spec.get("worker"), Component.WORKER)
     problems = problems_of((pod for pod in observed.own_pods if not pod.is_ready), command)
     remarks = [*plan.remarks, *remarks_of(outcome), *problems]
     waiting = Remark(WAITING, f"{active_ready} of {group.replicas} workers are ready.")

@@ -12,6 +12,7 @@ import helm_python
 import pytest
 
 from dask_k8s_local import LocalKubernetes
+from tests.conformance.waiting import eventually
 from tests.conftest import is_local
 from tests.e2e.conftest import DASK_CLUSTERS, is_running, pods_of
 from tests.harness.accounts import RBAC, is_allowed
@@ -196,9 +197,12 @@ def test_a_rollback_restarts_no_dask_pod(
     helm("uninstall", RELEASE)
 
 
-def test_users_who_may_edit_pods_may_edit_clusters(helm: Helm, here: Kube) -> None:
+@pytest.fixture
+def users(helm: Helm, here: Kube) -> Iterator[Callable[[str, str, str], bool]]:
+    """Say whether a user with a role may do something with a kind of Dask, where the chart is installed."""
     helm("install", CHART, RELEASE, {"replicas": 0}, create_namespace=True)
-    for role in ("edit", "view"):
+
+    def may(role: str, verb: str, resource: str) -> bool:
         here.apply({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": role}}, "default")
         binding = {
             "apiVersion": f"{RBAC}/v1",
@@ -208,19 +212,41 @@ def test_users_who_may_edit_pods_may_edit_clusters(helm: Helm, here: Kube) -> No
             "subjects": [{"kind": "ServiceAccount", "name": role, "namespace": "default"}],
         }
         here.apply(binding, "default")
-
-    def may(role: str, verb: str, resource: str) -> bool:
         rule = {"apiGroups": ["kubernetes.dask.org"], "resources": [resource], "verbs": [verb]}
         return is_allowed(here, "default", rule, role)
 
-    for kind in KINDS:
-        assert may("edit", "create", kind)
-        assert may("edit", "delete", kind)
-        assert may("view", "list", kind)
-        assert not may("view", "patch", kind)
-        assert not may("edit", "patch", f"{kind}/status"), "statuses are the operator's"
-    assert may("edit", "patch", "daskworkergroups/scale")
+    yield may
     helm("uninstall", RELEASE)
+
+
+def test_users_who_may_edit_pods_may_edit_clusters(users: Callable[[str, str, str], bool]) -> None:
+    for kind in KINDS:
+        assert users("edit", "create", kind)
+        assert users("edit", "delete", kind)
+        assert users("view", "list", kind)
+        assert not users("view", "patch", kind)
+        assert not users("edit", "patch", f"{kind}/status"), "statuses are the operator's"
+    assert users("edit", "patch", "daskworkergroups/scale")
+
+
+def test_kubeflows_users_need_no_patch_of_its_roles(
+    users: Callable[[str, str, str], bool], here: Kube
+) -> None:
+    """https://github.com/kubeflow/manifests/tree/master/common/kubeflow-roles"""
+    for role in ("edit", "view"):
+        label = f"rbac.authorization.kubeflow.org/aggregate-to-kubeflow-{role}"
+        here.apply(
+            {
+                "apiVersion": f"{RBAC}/v1",
+                "kind": "ClusterRole",
+                "metadata": {"name": f"kubeflow-{role}"},
+                "aggregationRule": {"clusterRoleSelectors": [{"matchLabels": {label: "true"}}]},
+            }
+        )
+    for kind in KINDS:
+        eventually(lambda kind=kind: users("kubeflow-edit", "create", kind), until=bool)
+        eventually(lambda kind=kind: users("kubeflow-view", "list", kind), until=bool)
+        assert not users("kubeflow-view", "patch", kind)
 
 
 def test_a_single_namespace_as_documented(

@@ -257,6 +257,7 @@ class TestStories:
             "stubborn-runner-3": "Succeeded",
         }
 
+    @pytest.mark.usefixtures("controller_at_work")
     def test_it_exceeds_its_deadline(
         self, kube: Kube, namespace: str, job_manifest: Manifest, patience: Patience
     ) -> None:
@@ -275,6 +276,7 @@ class TestStories:
         kube.gone(DASK_CLUSTERS, "slow", namespace)
         kube.wait_all("pods", namespace, until=lambda pods: not pods)
 
+    @pytest.mark.usefixtures("controller_at_work")
     def test_a_cluster_that_never_becomes_ready_is_bounded_by_the_deadline(
         self, kube: Kube, namespace: str, job_manifest: Manifest
     ) -> None:

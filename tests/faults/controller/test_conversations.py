@@ -127,7 +127,7 @@ async def talk(scheduler: Scheduler) -> AsyncIterator[Talk]:
     talk = Talk(Api(log_in), scheduler.url)
     yield talk
     await talk.stop()
-    await talk._schedulers.close()
+    await talk.schedulers.close()
 
 
 async def test_an_answer_gives_the_object_its_turn(talk: Talk) -> None:
