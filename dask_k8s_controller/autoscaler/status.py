@@ -66,9 +66,9 @@ def notices(
     """Find what is worth an Event: a group that was scaled, and what a person must act upon."""
     if scale := _has_scaled(plan, outcome):
         before = plan.decision.replicas if plan.decision else 0
-        needs = plan.decision.share.needs if plan.decision else ()
-        reason = f", for {_told(needs)}" if needs and scale.replicas > before else ""
-        message = f"{scale.name} has {scale.replicas} workers now, before {before}{reason}."
+        message = f"{scale.name} has {scale.replicas} workers now, before {before}."
+        if plan.decision and plan.decision.share.needs and scale.replicas > before:
+            message += f" There are {_told(plan.decision.share.needs)}."
         yield Notice("SuccessfulRescale", message)
     yield from (notice for notice in changes(observed.autoscaler.status, status) if notice.is_warning)
 
