@@ -76,9 +76,25 @@ class TestChoosing:
         known = answer(*(worker(f"10.0.0.{n}:1", nbytes=100 - n) for n in (1, 2, 3)))
         assert marked(plan(shrinking(1, *pods(3), workers=known))) == {"w2", "w3"}
 
+    def test_a_pod_is_as_busy_as_the_busiest_of_its_workers(self) -> None:
+        two = (worker("10.0.0.1:1"), worker("10.0.0.1:2", executing=1))
+        known = answer(*two, worker("10.0.0.2:1", nbytes=10**9))
+        assert marked(plan(shrinking(1, *pods(2), workers=known))) == {"w2"}
+
+    def test_of_those_with_as_many_bytes_those_with_fewer_results_go_first(self) -> None:
+        known = answer(worker("10.0.0.1:1", nbytes=8, keys=2), worker("10.0.0.2:1", nbytes=8, keys=1))
+        assert marked(plan(shrinking(1, *pods(2), workers=known))) == {"w2"}
+
     def test_of_equal_workers_the_youngest_goes_first(self) -> None:
-        known = answer(worker("10.0.0.1:1"), worker("10.0.0.2:1"))
-        assert marked(plan(shrinking(1, *pods(2), workers=known))) == {"w1"}
+        ages = {"w1": 600, "w2": 60, "w3": 6000}
+        of = [worker_pod(name, ip=f"10.0.0.{name[1]}", age=age) for name, age in ages.items()]
+        known = answer(*(worker(f"10.0.0.{n}:1") for n in (1, 2, 3)))
+        assert marked(plan(shrinking(2, *of, workers=known))) == {"w2"}
+
+    def test_of_equal_workers_an_outdated_one_goes_before_any_younger(self) -> None:
+        outdated = worker_pod("w3", ip="10.0.0.3", age=6000, template="old")
+        known = answer(*(worker(f"10.0.0.{n}:1") for n in (1, 2, 3)))
+        assert marked(plan(shrinking(2, *pods(2), outdated, workers=known))) == {"w3"}
 
     def test_never_more_than_are_too_many(self) -> None:
         known = answer(*(worker(f"10.0.0.{n}:1") for n in range(1, 11)))
@@ -223,6 +239,12 @@ class TestRetiring:
         refused = Retirement(refused={"w2": 0})
         assert unmarked(self.observed(worker("10.0.0.2:1"), retirement=refused)) == {"w2"}
 
+    def test_a_worker_that_was_kept_long_ago_is_asked_for_again(self) -> None:
+        refused = Retirement(refused={"w2": -1000})
+        again = self.observed(worker("10.0.0.2:1"), retirement=refused)
+        assert unmarked(again) == set()
+        assert plan(again).questions == self.retire("10.0.0.2:1")
+
     def test_a_worker_that_died_during_its_retirement_was_not_kept(self) -> None:
         refused = Retirement(refused={"w2": 0})
         assert deleted(plan(self.observed(retirement=refused))) == {"w2"}
@@ -314,6 +336,10 @@ class TestWithAnOldScheduler:
 
     def test_workers_that_hold_nothing_are_deleted(self) -> None:
         assert deleted(plan(self.observed(worker("10.0.0.2:1")))) == {"w2"}
+
+    def test_a_pod_of_which_one_worker_holds_results_stays(self) -> None:
+        holding = worker("10.0.0.2:2", keys=1, nbytes=8)
+        assert plan(self.observed(worker("10.0.0.2:1"), holding)).actions == []
 
     def test_workers_that_hold_results_stay_until_a_person_acts(self) -> None:
         waiting = plan(self.observed(worker("10.0.0.2:1", keys=1, nbytes=8)))
@@ -444,6 +470,15 @@ class TestAnotherGroup:
         assert deleted(waiting) == set()
         assert reasons(waiting) == ["NoWorkerToTakeOver"]
         assert waiting.requeue_at is not None
+
+    @pytest.mark.parametrize("beside", [0, 1])
+    def test_that_wants_workers_keeps_those_that_were_chosen_before(self, beside: int) -> None:
+        chosen = worker_pod("w2", ip="10.0.0.2", retiring=1)
+        of = [*pods(beside), chosen]
+        known = answer(worker("10.0.0.2:1", keys=1, nbytes=8), worker("10.0.0.1:1"))
+        waiting = plan(shrinking(0, *of, others_remain=True, workers=known))
+        assert "w2" not in deleted(waiting)
+        assert Retire((("w2", ("tcp://10.0.0.2:1",)),)) in waiting.questions
 
     def test_that_has_a_worker_takes_the_results_over(self) -> None:
         other = worker_pod("other", group="c-other", ip="10.0.0.9", owner=("DaskWorkerGroup", "other"))
