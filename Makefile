@@ -98,6 +98,7 @@ check: $(READY)  ## Formatter, linter, types, import contract, generated files, 
 	$(BIN)/python manifests/generate.py --check
 	$(BIN)/python -m dask_k8s_local.api.generate --check
 	$(BIN)/python docs/architecture.py --check
+	$(BIN)/python -m benchmarks.publish --check
 	$(SPHINX)
 
 SPHINX = $(BIN)/python -m sphinx -W --keep-going -q -b html -d docs/_build/doctrees docs docs/_build/html

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+from matplotlib.ticker import FixedLocator, NullLocator
 
 from benchmarks.harness import BARE, OURS, THEIRS, Figure, slope
 from benchmarks.report import points, value
@@ -67,11 +69,22 @@ def _growth(curves: list[dict[str, Any]]) -> Any:
             if found:
                 label = f"{name}: slope {value(slope(found), decimals=2)}"
                 axis.loglog([*found], [*found.values()], "o-", color=COLOURS[name], label=label)
+        numbers = sorted({*points(curve["ours"]), *points(curve["theirs"])})
+        _plain(axis.xaxis, numbers if len(numbers) < 6 else numbers[::2])
         axis.set_xlabel(curve["over"])
         axis.grid(color=GREY, alpha=0.25)
         axis.legend(frameon=False, fontsize=8)
+    _plain(axes[0][0].yaxis, (0.03, 0.1, 0.3, 1, 3, 10, 30))
     axes[0][0].set_ylabel(f"{curves[0]['what']}, {curves[0]['unit']}")
     return figure
+
+
+def _plain(axis: Any, numbers: Sequence[float]) -> None:
+    """Label a logarithmic axis at these numbers, without powers."""
+    limits = axis.get_view_interval()
+    axis.set_major_locator(FixedLocator([one for one in numbers if limits[0] <= one <= limits[1]]))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_locator(NullLocator())
 
 
 def _ratios(found: dict[str, Any]) -> Any:
@@ -85,10 +98,11 @@ def _bars(ratios: list[tuple[str, float]]) -> Any:
     labels, times = zip(*reversed(ratios), strict=True)
     figure, axis = plt.subplots(figsize=(9, 0.4 * len(ratios) + 0.9))
     bars = axis.barh(labels, times, color=COLOURS[THEIRS], height=0.6)
-    axis.bar_label(bars, [f" {value(one)}×" for one in times], color=GREY)
+    axis.bar_label(bars, [f"{value(one)}×" for one in times], color=GREY, padding=5)
     axis.axvline(1, color=COLOURS[OURS], linewidth=2)
     axis.set_xscale("log")
     axis.set_xlim(left=min(0.5, *times))
-    axis.margins(x=0.15)
+    axis.set_xlim(right=1.5 * max(times))
+    _plain(axis.xaxis, (0.5, 1, 2, 5, 10, 20, 50))
     axis.set_xlabel(f"{THEIRS} by {OURS} (line): more is slower or costs more")
     return figure

@@ -53,11 +53,15 @@ def machine(results: dict[str, Any]) -> str:
     theirs = about["versions"].get("dask-kubernetes")
     beside = f" and dask-kubernetes {theirs}" if theirs else ""
     seconds = sum(result["seconds"] for result in results["benchmarks"].values())
+    size = ", with small numbers (`--quick`)" if about["quick"] else ""
+    noise = (
+        "" if about["idle"] else ", **while other programs used the processors**: its seconds are too long"
+    )
     return (
         f"Measured {about['date']} on {about['kubernetes']}, {about['cpus']} processors, "
         f"{about['memory_gb']} GB of memory, Linux, Python {about['python']}, "
         f"distributed {about['versions']['distributed']}, with dask-k8s {about['versions']['dask-k8s']}"
-        f"{beside}, in {seconds / 60:.0f} minutes{'' if about['idle'] else ', while other programs ran'}."
+        f"{beside}, in {seconds / 60:.0f} minutes{size}{noise}."
     )
 
 

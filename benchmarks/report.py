@@ -24,7 +24,7 @@ def rows(result: dict[str, Any]) -> Iterator[Row]:
             value(found.get("bare_median"), unit),
             value(figure.by_bare, decimals=2),
             value(found.get("theirs_median"), unit),
-            value(figure.by_ours, "×"),
+            value(figure.by_ours or None, "×"),
             goal(figure),
             figure.note,
         )

@@ -9,7 +9,7 @@ from benchmarks.harness import Bench, Figure, NotHere, benchmarks
 from benchmarks.places import local
 from benchmarks.sides import ours
 
-CHEAP = ["scaling", "thousand", "port-forward"]
+CHEAP = ["thousand", "port-forward"]
 
 
 @pytest.mark.parametrize(

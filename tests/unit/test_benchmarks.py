@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import pytest
 from benchmarks.__main__ import in_order
 from benchmarks.harness import Curve, Figure, NotHere, asdict, benchmark, benchmarks, run, slope
 from benchmarks.plots import draw
-from benchmarks.publish import PAGE
+from benchmarks.publish import FIGURES, PAGE, page
 from benchmarks.report import differences, markdown, misses
 
 
@@ -80,9 +79,11 @@ def test_a_benchmark_that_cannot_run_there_says_why(monkeypatch: pytest.MonkeyPa
     assert "skipped: there is one node" in told[-1]
 
 
-def test_the_page_has_a_place_for_each_benchmark() -> None:
-    places = set(re.findall(r"<!-- figures: (\S+) -->", PAGE.read_text(encoding="utf-8")))
-    assert places - {"machine", "misses"} == {*in_order()} == {*benchmarks()}
+def test_the_page_has_a_place_for_each_benchmark_and_its_figures() -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    published = json.loads(FIGURES.read_text(encoding="utf-8"))
+    assert {*in_order()} == {*benchmarks()} == published["benchmarks"].keys()
+    assert page(text, published) == text
 
 
 def test_plots_are_drawn_for_light_and_dark_pages(tmp_path: Path) -> None:
