@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import itertools
+import random
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, NamedTuple
 
-from benchmarks.autoscaler_simulation import Cluster, Heartbeat, Pod, Worker
-from dask_k8s_controller.autoscaler.observe import GroupOfWorkers, ObservedAutoscaler
+from benchmarks.autoscaler_simulation import Cluster, Heartbeat, Kind, Pod, Task, Worker
+from dask_k8s_controller.autoscaler.observe import ObservedAutoscaler
 from dask_k8s_controller.autoscaler.plan import plan as plan_autoscaler
 from dask_k8s_controller.autoscaler.spec import Autoscaler
+from dask_k8s_controller.autoscaler.status import is_up_to_date
 from dask_k8s_controller.autoscaler.status import status as autoscaler_status
+from dask_k8s_controller.autoscaler.workforce import Workforce, workforce
 from dask_k8s_controller.cache import objects
 from dask_k8s_controller.cluster.spec import Cluster as DaskCluster
 from dask_k8s_controller.plans.actions import Ask, Create, Delete, Outcome, Patch, Resume, Retire, SetScale
 from dask_k8s_controller.plans.plan import Plan
 from dask_k8s_controller.scheduler import answers
+from dask_k8s_controller.scheduler.parsing import parse_demand
+from dask_k8s_controller.scheduler.preload import demand_of
 from dask_k8s_controller.settings import Policy
 from dask_k8s_controller.worker_group.observe import ObservedGroup
 from dask_k8s_controller.worker_group.plan import plan as plan_group
@@ -30,104 +36,133 @@ SCHEDULER = objects.Pod(objects.Meta("simulated-scheduler", "default", "schedule
 
 
 class Ours:
-    """The planners of dask_k8s_controller for autoscalers and groups, with their defaults."""
+    """The planners of dask_k8s_controller for autoscalers and groups, with their defaults.
+
+    Parameters
+    ----------
+    knows_needs : bool
+        The scheduler has the route that tells what tasks need; without it groups follow one number for all,
+        in whatever order they come.
+    """
 
     name = "dask-k8s"
 
-    def __init__(self, behavior: dict[str, Any] | None = None) -> None:
-        self._behavior = behavior
+    def __init__(self, *, knows_needs: bool = True) -> None:
+        self._knows_needs = knows_needs
 
     def start(self, cluster: Cluster) -> None:
         self._cluster = cluster
         self._policy = Policy()
         self._dask_cluster = DaskCluster.of(_existing(make_cluster_spec("simulated"), "cluster"))
-        self._group = WorkerGroup.of(
-            _existing(make_worker_group_spec("simulated", "default", n_workers=cluster.replicas), "group")
-        )
-        manifest = make_autoscaler_spec(
-            "simulated", cluster.trace.minimum, cluster.trace.maximum, behavior=self._behavior
-        )
-        self._autoscaler = Autoscaler.of(_existing(manifest, "autoscaler"))
+        self._groups = {kind.name: _group(kind) for kind in cluster.trace.groups}
+        self._autoscalers = {
+            kind.name: _autoscaler(kind, priority) for priority, kind in enumerate(cluster.trace.groups)
+        }
         self._demand: answers.Answer[answers.Demand] | None = None
         self._workers: answers.Answer[tuple[answers.Worker, ...]] | None = None
         self._turns = itertools.count()
+        self._order = random.Random(cluster.trace.seed)
         self._retired: set[str] = set()
         self._busy: dict[str, float] = {}
-        self._due: dict[str, datetime] = {}
-        self._asking: set[str] = set()
-        cluster.on_change = self._group_turn
-        self._group_turn()
-        self._autoscaler_turn()
+        self._due: dict[Who, datetime] = {}
+        self._asking: dict[str, set[Who]] = {}
+        self._parsed: dict[str, tuple[Any, objects.Pod]] = {}
+        cluster.on_change = self._all_groups
+        self._all_groups()
+        for name in self._autoscalers:
+            self._autoscaler_turn(name)
 
-    def _autoscaler_turn(self) -> None:
+    def _all_groups(self) -> None:
+        for name in self._groups:
+            self._group_turn(name)
+
+    def _workforce(self) -> Workforce:
+        return workforce(
+            self._groups.values(),
+            self._pods(),
+            self._autoscalers.values(),
+            self._demand,
+            self._workers,
+        )
+
+    def _autoscaler_turn(self, name: str) -> None:
+        everybody = self._workforce()
         observed = ObservedAutoscaler(
-            self._autoscaler,
+            self._autoscalers[name],
             self._cluster.now(),
             cluster=self._dask_cluster,
             scheduler=SCHEDULER,
-            target=GroupOfWorkers(self._group, self._pods()),
-            demand=self._demand,
+            target=everybody.members[self._groups[name].name],
             workers=self._workers,
+            workforce=everybody,
             monotonic=self._cluster.time,
         )
         planned = plan_autoscaler(observed, self._policy)
         status = autoscaler_status(observed, planned, Outcome())
-        self._autoscaler = replace(self._autoscaler, status=status)
-        self._execute(planned, "autoscaler")
+        self._autoscalers[name] = replace(self._autoscalers[name], status=status)
+        self._execute(planned, Who("autoscaler", name))
         if any(isinstance(action, SetScale) for action in planned.actions):
-            self._group_turn()
+            self._group_turn(name)
 
-    def _group_turn(self) -> None:
+    def _group_turn(self, name: str) -> None:
+        group = self._groups[name]
         observed = ObservedGroup(
-            self._group,
+            group,
             self._cluster.now(),
             cluster=self._dask_cluster,
             scheduler=SCHEDULER,
-            pods=self._pods(),
+            pods=self._pods(name),
+            cluster_pods=self._pods(),
+            others_remain=any(other.replicas for other in self._groups.values() if other is not group),
             workers=self._workers,
-            retirement=answers.Retirement(done=frozenset(self._retired), busy=dict(self._busy)),
+            retirement=answers.Retirement(done=set(self._retired), busy=dict(self._busy)),
             entropy=str(next(self._turns)),
             is_autoscaled=True,
             monotonic=self._cluster.time,
         )
-        plan = plan_group(observed, self._policy)
-        self._execute(plan, "group")
+        self._execute(plan_group(observed, self._policy), Who("group", name))
 
-    def _execute(self, plan: Plan[Any], who: str) -> None:
+    def _execute(self, plan: Plan[Any], who: Who) -> None:
         by_name = {pod.name: pod for pod in self._cluster.pods}
         for action in plan.actions:
             match action:
                 case Create(body):
-                    pod = self._cluster.create_pod(body["metadata"]["name"])
+                    pod = self._cluster.create_pod(body["metadata"]["name"], who.name)
                     pod.labels |= body["metadata"]["labels"]
                     pod.annotations |= body["metadata"]["annotations"]
                 case Delete("Pod", name):
                     self._cluster.delete_pod(by_name[name])
                 case SetScale(replicas=replicas):
-                    self._cluster.set_replicas(replicas)
-                    self._group = _scaled(self._group, replicas)
+                    self._cluster.set_replicas(replicas, who.name)
+                    self._groups[who.name] = _scaled(self._groups[who.name], replicas)
                 case Patch("Pod", name, _, patch):
                     _annotate(by_name[name], patch)
         for question in plan.questions:
             match question:
                 case Ask.DEMAND:
-                    self._ask("demand")
+                    self._ask("demand", who)
                 case Ask.WORKERS:
-                    self._ask(f"workers for {who}")
+                    self._ask("workers", who)
                 case Retire(pods, patient):
                     for uid, _ in pods:
                         self._retire(by_name[uid], is_patient=uid in patient)
                     self._workers = None
-                    self._cluster.call_later(ANSWER_AFTER, self._group_turn)
+                    self._cluster.call_later(ANSWER_AFTER, lambda: self._turn(who))
                 case Resume(addresses):
                     for worker in self._cluster.workers:
                         worker.is_draining &= _worker(worker, worker.state).address not in addresses
                     self._workers = None
-                    self._cluster.call_later(ANSWER_AFTER, self._group_turn)
+                    self._cluster.call_later(ANSWER_AFTER, lambda: self._turn(who))
         if plan.requeue_at is not None:
             self._look_at(plan.requeue_at, who)
-        if plan.actions and who == "group":
-            self._cluster.call_later(0.0, self._group_turn)
+        if plan.actions and who.kind == "group":
+            self._cluster.call_later(0.0, lambda: self._turn(who))
+
+    def _turn(self, who: Who) -> None:
+        if who.kind == "autoscaler":
+            self._autoscaler_turn(who.name)
+        else:
+            self._group_turn(who.name)
 
     def _retire(self, pod: Pod, *, is_patient: bool) -> None:
         assert pod.worker is not None
@@ -139,47 +174,99 @@ class Ours:
         self._cluster.retire(pod)
         self._retired.add(pod.name)
 
-    def _look_at(self, due: datetime, who: str) -> None:
-        if (
-            self._due.get(who, datetime.max.replace(tzinfo=due.tzinfo)) <= due
-            and self._due[who] > self._cluster.now()
-        ):
+    def _look_at(self, due: datetime, who: Who) -> None:
+        now = self._cluster.now()
+        if who in self._due and now < self._due[who] <= due:
             return
         self._due[who] = due
-        turn = self._autoscaler_turn if who == "autoscaler" else self._group_turn
 
         def look() -> None:
             if self._due.get(who) == due:
                 del self._due[who]
-                turn()
+                self._turn(who)
 
-        self._cluster.call_later((due - self._cluster.now()).total_seconds(), look)
+        self._cluster.call_later((due - now).total_seconds(), look)
 
-    def _ask(self, what: str) -> None:
+    def _ask(self, what: str, who: Who) -> None:
+        """Ask once for all that want to know."""
         if what in self._asking:
+            self._asking[what].add(who)
             return
-        self._asking.add(what)
+        self._asking[what] = {who}
+        self._cluster.call_later(ANSWER_AFTER, lambda: self._answer(what))
 
-        def answer() -> None:
-            self._asking.discard(what)
-            if what == "demand":
-                self._demand = answers.Answer(
-                    self._cluster.time, answers.Demand(self._cluster.adaptive_target())
-                )
-            else:
-                cluster = self._cluster
-                known = tuple(
-                    _worker(worker, cluster.report(worker), can_drain=not cluster.has_heartbeats_only)
-                    for worker in cluster.workers
-                )
-                self._workers = answers.Answer(self._cluster.time, known)
-            turn = self._group_turn if what.endswith("group") else self._autoscaler_turn
-            turn()
+    def _answer(self, what: str) -> None:
+        interested = sorted(self._asking.pop(what))
+        if what == "demand":
+            said = demand_of(Scheduler(self._cluster)) if self._knows_needs else None
+            demand = parse_demand(said or {"workers": self._cluster.adaptive_target()})
+            self._demand = answers.Answer(self._cluster.time, demand)
+        else:
+            cluster = self._cluster
+            known = tuple(
+                _worker(worker, cluster.report(worker), can_drain=not cluster.has_heartbeats_only)
+                for worker in cluster.workers
+            )
+            self._workers = answers.Answer(self._cluster.time, known)
+        everybody = self._workforce()
+        first = everybody.first
+        if any(first is not None and first.name == self._autoscalers[who.name].name for who in interested):
+            concerned = {
+                Who("autoscaler", name)
+                for name in self._autoscalers
+                if not is_up_to_date(everybody.members[self._groups[name].name], everybody)
+            }
+            interested = sorted({*interested, *concerned})
+        self._order.shuffle(interested)
+        for who in interested:
+            self._turn(who)
 
-        self._cluster.call_later(ANSWER_AFTER, answer)
+    def _pods(self, name: str = "") -> tuple[objects.Pod, ...]:
+        return tuple(self._seen(pod) for pod in self._cluster.pods if name in ("", pod.of.name))
 
-    def _pods(self) -> tuple[objects.Pod, ...]:
-        return tuple(_pod(pod, self._group) for pod in self._cluster.pods)
+    def _seen(self, pod: Pod) -> objects.Pod:
+        """Return a pod as the cache has it, parsed once for each of its versions."""
+        version = pod.worker is not None, *pod.annotations.items()
+        known = self._parsed.get(pod.name)
+        if known is None or known[0] != version:
+            known = self._parsed[pod.name] = version, _pod(pod, self._groups[pod.of.name])
+        return known[1]
+
+
+class Who(NamedTuple):
+    """Whose turn it is: a group's, or that of its autoscaler."""
+
+    kind: str
+    name: str
+
+
+class Scheduler:
+    """A simulated scheduler as the controller's route sees it."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.adaptive_target = cluster.adaptive_target
+        self._get_prefix_duration = cluster.duration_of
+        self.queued = [*map(_task, cluster.queue)]
+        self.unrunnable = [*map(_task, cluster.unrunnable)]
+        self.workers = {
+            worker.name: SimpleNamespace(
+                processing=[*map(_task, (*worker.running, *worker.backlog))],
+                nthreads=worker.of.threads,
+                memory_limit=worker.of.memory,
+                nbytes=worker.nbytes,
+            )
+            for worker in cluster.workers
+        }
+
+
+def _task(task: Task) -> SimpleNamespace:
+    return SimpleNamespace(
+        prefix=task.kind,
+        resource_restrictions=task.batch.needs,
+        worker_restrictions=None,
+        host_restrictions=None,
+        loose_restrictions=False,
+    )
 
 
 class DaskKubernetes:
@@ -195,7 +282,8 @@ class DaskKubernetes:
     def start(self, cluster: Cluster) -> None:
         self._cluster = cluster
         self._cooldown_until = 0.0
-        for _ in range(cluster.replicas):
+        (self._kind,) = cluster.trace.groups
+        for _ in range(self._kind.minimum):
             cluster.create_pod()
         self._look()
 
@@ -204,10 +292,11 @@ class DaskKubernetes:
         cluster.call_later(5.0, self._look)
         if cluster.time < self._cooldown_until:
             return
-        desired = min(max(cluster.adaptive_target(), cluster.trace.minimum), cluster.trace.maximum)
-        if cluster.replicas > 0:
-            desired = max(desired, cluster.replicas - max(1, int(cluster.replicas * 0.25)))
-        if desired == cluster.replicas:
+        replicas = cluster.replicas[self._kind.name]
+        desired = min(max(cluster.adaptive_target(), self._kind.minimum), self._kind.maximum)
+        if replicas > 0:
+            desired = max(desired, replicas - max(1, int(replicas * 0.25)))
+        if desired == replicas:
             return
         self._cooldown_until = cluster.time + 15.0
         cluster.set_replicas(desired)
@@ -226,6 +315,19 @@ def _existing(manifest: dict[str, Any], uid: str) -> dict[str, Any]:
         owner = {"kind": "DaskCluster", "name": "simulated", "uid": "cluster", "controller": True}
         metadata["ownerReferences"] = [owner]
     return {**manifest, "metadata": metadata}
+
+
+def _group(kind: Kind) -> WorkerGroup:
+    manifest = make_worker_group_spec("simulated", kind.name, n_workers=kind.minimum)
+    manifest["spec"]["worker"]["resources"] = dict(kind.resources)
+    return WorkerGroup.of(_existing(manifest, kind.name))
+
+
+def _autoscaler(kind: Kind, priority: int) -> Autoscaler:
+    manifest = make_autoscaler_spec("simulated", kind.minimum, kind.maximum, worker_group=kind.name)
+    manifest["metadata"]["name"] = kind.name
+    manifest["spec"]["priority"] = priority
+    return Autoscaler.of(_existing(manifest, f"autoscaler of {kind.name}"))
 
 
 def _scaled(group: WorkerGroup, replicas: int) -> WorkerGroup:
@@ -257,6 +359,8 @@ def _worker(worker: Worker, report: Heartbeat, *, can_drain: bool = False) -> an
         nbytes=report.nbytes,
         can_drain=can_drain,
         is_draining=worker.is_draining,
+        resources=worker.of.resources,
+        memory_limit=worker.of.memory,
     )
 
 

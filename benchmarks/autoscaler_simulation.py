@@ -12,7 +12,7 @@ import itertools
 import math
 import random
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
@@ -38,12 +38,23 @@ class Batch:
     nbytes : int
         Size of each result. With a size, results are held until the next batch begins; without, the client
         takes them at once.
+    needs : mapping
+        What each task takes of a worker's abstract resources.
+    then : Batch, optional
+        As many tasks, each of which depends on one of these.
     """
 
     durations: tuple[float, ...]
     kind: str
     pause: float = 0.0
     nbytes: int = 0
+    needs: Mapping[str, float] = field(default_factory=dict)
+    then: Batch | None = None
+
+    @property
+    def stages(self) -> tuple[Batch, ...]:
+        """This batch, and what depends on it."""
+        return (self, *(self.then.stages if self.then else ()))
 
 
 def some_need_a_node(source: random.Random) -> float:
@@ -52,17 +63,49 @@ def some_need_a_node(source: random.Random) -> float:
 
 
 @dataclass(frozen=True)
-class Trace:
-    """A workload, and the bounds that its user gives the autoscaler."""
+class Kind:
+    """A group of workers, and the bounds that its user gives the autoscaler.
 
-    name: str
-    batches: tuple[Batch, ...]
+    Parameters
+    ----------
+    name : str
+        The group's.
+    price : float
+        What a worker costs in a second.
+    resources : mapping
+        The abstract resources of each worker.
+    start_up : callable
+        Draws the seconds that a pod takes to become a worker.
+    """
+
+    name: str = "default"
+    price: float = 1.0
+    resources: Mapping[str, float] = field(default_factory=dict)
     minimum: int = 0
     maximum: int = 50
     threads: int = 2
+    memory: int = 4 * 10**9
     start_up: Callable[[random.Random], float] = some_need_a_node
-    """Draws the seconds that a pod takes to become a worker."""
+
+
+@dataclass(frozen=True)
+class Trace:
+    """A workload: what each of its clients does, and the groups of workers that there are.
+
+    Its clients begin after ``lead`` seconds, when the minimum of workers is there.
+    """
+
+    name: str
+    clients: tuple[tuple[Batch, ...], ...]
+    groups: tuple[Kind, ...] = (Kind(),)
+    lead: float = 0.0
     seed: int = 0
+
+    @property
+    def ideal(self) -> float:
+        """Worker seconds that the tasks alone take, with all threads of a worker of the first group busy."""
+        stages = (stage for client in self.clients for batch in client for stage in batch.stages)
+        return sum(sum(stage.durations) for stage in stages) / self.groups[0].threads
 
 
 @dataclass(eq=False)
@@ -70,10 +113,15 @@ class Task:
     """A task and where it stands."""
 
     duration: float
-    kind: str
-    nbytes: int
+    batch: Batch
+    client: int = 0
+    number: int = 0
     began: float | None = None
     runs: int = 0
+
+    @property
+    def kind(self) -> str:
+        return self.batch.kind
 
 
 @dataclass(frozen=True)
@@ -90,14 +138,20 @@ class Worker:
     """A worker process: what it runs, what waits on it, what it holds."""
 
     name: str
-    threads: int
-    memory: int = 4 * 10**9
+    of: Kind
     running: dict[Task, None] = field(default_factory=dict)
     backlog: deque[Task] = field(default_factory=deque)
-    nbytes: int = 0
-    keys: int = 0
+    held: list[Task] = field(default_factory=list)
     reported: Heartbeat = Heartbeat()
     is_draining: bool = False
+
+    @property
+    def keys(self) -> int:
+        return len(self.held)
+
+    @property
+    def nbytes(self) -> int:
+        return sum(task.batch.nbytes for task in self.held)
 
     @property
     def state(self) -> Heartbeat:
@@ -107,6 +161,17 @@ class Worker:
     def processing(self) -> int:
         return len(self.running) + len(self.backlog)
 
+    def can_ever_run(self, task: Task) -> bool:
+        return all(self.of.resources.get(name, 0) >= amount for name, amount in task.batch.needs.items())
+
+    def can_run(self, task: Task) -> bool:
+        """Whether a thread, and what the task needs, is free now."""
+        return len(self.running) < self.of.threads and all(
+            self.of.resources.get(name, 0) - sum(other.batch.needs.get(name, 0) for other in self.running)
+            >= amount
+            for name, amount in task.batch.needs.items()
+        )
+
 
 @dataclass(eq=False)
 class Pod:
@@ -114,6 +179,7 @@ class Pod:
 
     name: str
     created: float
+    of: Kind
     worker: Worker | None = None
     deleted: float | None = None
     labels: dict[str, str] = field(default_factory=dict)
@@ -162,10 +228,12 @@ class Result:
         From the first submission to the last result.
     worker_seconds : float
         Of all pods, from creation to deletion, until the number is back at the minimum.
+    cost : float
+        The same, weighted by the price of each.
     ideal : float
         Worker seconds that the tasks alone take.
     changes : list
-        When the number of workers was changed, and to what.
+        For each group, when its number of workers was changed, and to what.
     thrown_away : list of float
         For each task that was thrown away while it ran, the seconds that it had run.
     results_lost : int
@@ -174,8 +242,9 @@ class Result:
 
     seconds: float
     worker_seconds: float
+    cost: float
     ideal: float
-    changes: list[tuple[float, int]]
+    changes: list[list[tuple[float, int]]]
     thrown_away: list[float]
     results_lost: int
 
@@ -187,10 +256,11 @@ class Result:
     def reversals(self, window: float) -> int:
         """Count growths that follow a shrinking within the window, and the other way round."""
         count = 0
-        steps = [(at, after - before) for (_, before), (at, after) in itertools.pairwise(self.changes)]
-        for (earlier, one), (later, other) in itertools.pairwise(steps):
-            if one * other < 0 and later - earlier < window:
-                count += 1
+        for changes in self.changes:
+            steps = [(at, after - before) for (_, before), (at, after) in itertools.pairwise(changes)]
+            for (earlier, one), (later, other) in itertools.pairwise(steps):
+                if one * other < 0 and later - earlier < window:
+                    count += 1
         return count
 
 
@@ -210,22 +280,29 @@ class Cluster:
         self.trace = trace
         self.has_heartbeats_only = heartbeats
         self.time = 0.0
-        self.replicas = trace.minimum
-        self.changes: list[tuple[float, int]] = [(0.0, self.replicas)]
+        self.kinds = {kind.name: kind for kind in trace.groups}
+        self.replicas = {kind.name: kind.minimum for kind in trace.groups}
+        self.changes = {name: [(0.0, replicas)] for name, replicas in self.replicas.items()}
         self.pods: list[Pod] = []
         self.ended_pods: list[Pod] = []
         self.thrown_away: list[float] = []
         self.results_lost = 0
         self.finished: float | None = None
         self.on_change: Callable[[], None] = lambda: None
-        self._random = random.Random(trace.seed)
+        self.queue: deque[Task] = deque()
+        self.unrunnable: dict[Task, None] = {}
+        # Of each group for itself, so that one policy's pods of a group start as those of another.
+        self._random = {
+            kind.name: random.Random(f"{trace.seed} {kind.name}" if number else trace.seed)
+            for number, kind in enumerate(trace.groups)
+        }
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._numbers = itertools.count()
-        self._queue: deque[Task] = deque()
         self._estimates: dict[str, Estimate] = {}
-        self._batches = deque(trace.batches)
-        self._unfinished = 0
-        self._pause = 0.0
+        self._batches = [deque(batches) for batches in trace.clients]
+        self._unfinished = [0] * len(trace.clients)
+        self._pauses = [0.0] * len(trace.clients)
+        self._at_work = set(range(len(trace.clients)))
 
     # The clock
 
@@ -238,7 +315,9 @@ class Cluster:
     def run(self, autoscaler: Autoscaler, limit: float = 7200.0) -> Result:
         """Run until all is done and the number of workers is back at the minimum."""
         autoscaler.start(self)
-        self.call_later(0.0, self._next_batch)
+        lead = self.trace.lead
+        for client in self._at_work:
+            self.call_later(lead, lambda client=client: self._next_batch(client))
         while self._events and not self._is_over():
             at, _, callback = heapq.heappop(self._events)
             self.time = at
@@ -246,32 +325,48 @@ class Cluster:
                 raise TimeoutError(f"{self.trace.name} with {autoscaler.name} does not come to its end")
             callback()
         assert self.finished is not None
-        ends = [(pod.created, pod.deleted) for pod in [*self.ended_pods, *self.pods]]
+        lives = [
+            (pod.of.price, (self.time if pod.deleted is None else pod.deleted) - max(lead, pod.created))
+            for pod in [*self.ended_pods, *self.pods]
+        ]
         return Result(
-            seconds=self.finished,
-            worker_seconds=sum((self.time if end is None else end) - begin for begin, end in ends),
-            ideal=sum(sum(batch.durations) for batch in self.trace.batches) / self.trace.threads,
-            changes=self.changes,
+            seconds=self.finished - lead,
+            worker_seconds=sum(seconds for _, seconds in lives),
+            cost=sum(price * seconds for price, seconds in lives),
+            ideal=self.trace.ideal,
+            changes=[*self.changes.values()],
             thrown_away=self.thrown_away,
             results_lost=self.results_lost,
         )
 
     def _is_over(self) -> bool:
-        return self.finished is not None and len(self.pods) <= self.trace.minimum
+        return self.finished is not None and all(
+            sum(pod.of is kind for pod in self.pods) <= kind.minimum for kind in self.trace.groups
+        )
 
-    # The client
+    # The clients
 
-    def _next_batch(self) -> None:
+    def _next_batch(self, client: int) -> None:
         for worker in self.workers:
-            worker.nbytes = worker.keys = 0  # The client drops the results of the batch before.
-        if not self._batches:
-            self.finished = self.time
+            # The client drops the results of the batch before.
+            worker.held = [task for task in worker.held if task.client != client]
+        if not self._batches[client]:
+            self._at_work.discard(client)
+            if not self._at_work:
+                self.finished = self.time
             return
-        batch = self._batches.popleft()
-        self._unfinished = len(batch.durations)
-        self._pause = batch.pause
-        self._queue.extend(Task(duration, batch.kind, batch.nbytes) for duration in batch.durations)
+        batch = self._batches[client].popleft()
+        self._unfinished[client] = sum(len(stage.durations) for stage in batch.stages)
+        self._pauses[client] = batch.pause
+        for number, duration in enumerate(batch.durations):
+            self._submit(Task(duration, batch, client, number))
         self._schedule()
+
+    def _submit(self, task: Task) -> None:
+        if task.batch.needs:
+            self.unrunnable[task] = None
+        else:
+            self.queue.append(task)
 
     # The scheduler and its workers
 
@@ -280,18 +375,37 @@ class Cluster:
         return [pod.worker for pod in self.pods if pod.worker is not None]
 
     def _schedule(self) -> None:
-        room = math.ceil(WORKER_SATURATION * self.trace.threads)
         workers = [worker for worker in self.workers if not worker.is_draining]
-        while self._queue and workers:
-            worker = min(workers, key=lambda worker: worker.processing)
-            if worker.processing >= room:
+        for task in [*self.unrunnable]:
+            # Tasks with needs don't wait in the queue, but on a worker.
+            able = [worker for worker in workers if worker.can_ever_run(task)]
+            if able:
+                del self.unrunnable[task]
+                worker = min(able, key=lambda worker: worker.processing)
+                worker.backlog.append(task)
+                self._run_next(worker)
+        victims = [worker for worker in self.workers if any(task.batch.needs for task in worker.backlog)]
+        for thief in workers if victims else ():
+            self._steal(thief, victims)
+        while self.queue and workers:
+            worker = min(workers, key=lambda worker: worker.processing / worker.of.threads)
+            if worker.processing >= math.ceil(WORKER_SATURATION * worker.of.threads):
                 break
-            worker.backlog.append(self._queue.popleft())
+            worker.backlog.append(self.queue.popleft())
             self._run_next(worker)
 
+    def _steal(self, thief: Worker, victims: list[Worker]) -> None:
+        """Let a worker take tasks with needs that wait on others."""
+        for victim in sorted(victims, key=lambda worker: -len(worker.backlog)):
+            for task in [task for task in victim.backlog if task.batch.needs]:
+                if victim is not thief and thief.can_run(task):
+                    victim.backlog.remove(task)
+                    thief.backlog.append(task)
+                    self._run_next(thief)
+
     def _run_next(self, worker: Worker) -> None:
-        while worker.backlog and len(worker.running) < worker.threads:
-            task = worker.backlog.popleft()
+        while task := next((task for task in worker.backlog if worker.can_run(task)), None):
+            worker.backlog.remove(task)
             task.began, task.runs = self.time, task.runs + 1
             worker.running[task] = None
             run = task.runs
@@ -301,20 +415,27 @@ class Cluster:
         if task not in worker.running or task.runs != run:
             return  # It was thrown away.
         del worker.running[task]
-        worker.nbytes += task.nbytes
-        worker.keys += bool(task.nbytes)
+        if task.batch.nbytes:
+            worker.held.append(task)
         self._estimate(task.kind).ended(task.duration)
         self._run_next(worker)
-        self._unfinished -= 1
-        if self._unfinished:
+        client = task.client
+        if (then := task.batch.then) is not None:
+            self._submit(Task(then.durations[task.number], then, client, task.number))
+        self._unfinished[client] -= 1
+        if self._unfinished[client]:
             self._schedule()
-        elif self._batches:
-            self.call_later(self._pause, self._next_batch)
+        elif self._batches[client]:
+            self.call_later(self._pauses[client], lambda: self._next_batch(client))
         else:
-            self._next_batch()
+            self._next_batch(client)
 
     def _estimate(self, kind: str) -> Estimate:
         return self._estimates.setdefault(kind, Estimate())
+
+    def duration_of(self, kind: str) -> float:
+        """How long the scheduler expects tasks of a kind to take."""
+        return self._estimate(kind).duration
 
     def adaptive_target(self) -> int:
         """What ``/api/v1/adaptive_target`` answers."""
@@ -324,30 +445,29 @@ class Cluster:
                 assert task.began is not None
                 self._estimate(task.kind).runs_for(self.time - task.began)
         processing = [task for worker in workers for task in (*worker.running, *worker.backlog)]
-        occupancy = sum(self._estimate(task.kind).duration for task in processing)
-        first = list(itertools.islice(self._queue, 100))
-        queued = sum(self._estimate(task.kind).duration for task in first)
-        if len(self._queue) > 100:
-            queued *= len(self._queue) / 100
+        occupancy = sum(self.duration_of(task.kind) for task in processing)
+        waiting = len(self.queue) + len(self.unrunnable)
+        first = itertools.islice(itertools.chain(self.queue, self.unrunnable), 100)
+        queued = sum(self.duration_of(task.kind) for task in first) * max(1.0, waiting / 100)
         cpu = math.ceil((occupancy + queued) / TARGET_DURATION)
-        cpu = min(cpu, len(self._queue) + len(processing))
+        cpu = min(cpu, waiting + len(processing))
         if workers:
-            cpu = math.ceil(cpu / sum(worker.threads for worker in workers) * len(workers))
-        elif self._queue:
+            cpu = math.ceil(cpu / sum(worker.of.threads for worker in workers) * len(workers))
+        elif waiting:
             cpu = max(1, cpu)
-        used, limit = sum(worker.nbytes for worker in workers), sum(worker.memory for worker in workers)
+        used, limit = sum(worker.nbytes for worker in workers), sum(worker.of.memory for worker in workers)
         target = max(cpu, 2 * len(workers) if used > 0.6 * limit else 0)
         return target if target >= len(workers) else len(workers) - len(self.workers_to_close())
 
     def workers_to_close(self, n: int | None = None) -> list[Worker]:
         """Which workers the scheduler would close: idle ones with little data, or ``n`` whatever they do."""
         workers = sorted(self.workers, key=lambda worker: (bool(worker.processing), worker.nbytes))
-        limit = sum(worker.memory for worker in workers)
+        limit = sum(worker.of.memory for worker in workers)
         total = sum(worker.nbytes for worker in workers)
         closing: list[Worker] = []
         for worker in workers:
             if n is None:
-                limit -= worker.memory
+                limit -= worker.of.memory
                 if worker.processing or limit < 2 * total:
                     break
             elif len(closing) == n:
@@ -361,19 +481,19 @@ class Cluster:
 
     # Pods
 
-    def set_replicas(self, replicas: int) -> None:
-        self.replicas = replicas
-        self.changes.append((self.time, replicas))
+    def set_replicas(self, replicas: int, group: str = "default") -> None:
+        self.replicas[group] = replicas
+        self.changes[group].append((self.time, replicas))
 
-    def create_pod(self, name: str = "") -> Pod:
-        pod = Pod(name or f"pod-{next(self._numbers)}", self.time)
+    def create_pod(self, name: str = "", group: str = "default") -> Pod:
+        pod = Pod(name or f"pod-{next(self._numbers)}", self.time, self.kinds[group])
         self.pods.append(pod)
-        self.call_later(self.trace.start_up(self._random), lambda: self._started(pod))
+        self.call_later(pod.of.start_up(self._random[group]), lambda: self._started(pod))
         return pod
 
     def _started(self, pod: Pod) -> None:
         if pod.deleted is None:
-            pod.worker = Worker(pod.name, self.trace.threads)
+            pod.worker = Worker(pod.name, pod.of)
             self._beat(pod)
             self._schedule()
             self.on_change()
@@ -392,12 +512,15 @@ class Cluster:
         heirs = self.workers
         if heirs:
             heir = min(heirs, key=lambda heir: heir.nbytes)
-            heir.nbytes += worker.nbytes
-            heir.keys += worker.keys
+            heir.held += worker.held
         else:
             self.results_lost += worker.keys
         self.thrown_away += [self.time - (task.began or 0.0) for task in worker.running]
-        self._queue.extendleft([*worker.running, *worker.backlog])
+        for task in (*worker.running, *worker.backlog):
+            if task.batch.needs:
+                self.unrunnable[task] = None
+            else:
+                self.queue.appendleft(task)
         worker.running.clear()
         worker.backlog.clear()
         self._schedule()

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import argparse
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from benchmarks.autoscaler_policies import DaskKubernetes, Ours
-from benchmarks.autoscaler_simulation import Batch, Cluster, Result, Trace, drawn, repeated
+from benchmarks.autoscaler_simulation import Batch, Cluster, Kind, Result, Trace, drawn, repeated
 
 WINDOW = 15.0
 """Seconds: the default of stabilizationWindowSeconds."""
@@ -34,21 +34,23 @@ def traces(seed: int = 0) -> tuple[Trace, ...]:
         durations = drawn(1000 * seed + number, count, around(seconds))
         return Batch(durations, kind or f"kind-{number}", pause, nbytes)
 
+    def alone(name: str, batches: Iterable[Batch], minimum: int = 0) -> Trace:
+        return Trace(name, (tuple(batches),), (Kind(minimum=minimum),), seed=seed)
+
     numbers = iter(range(10_000))
     return (
-        Trace("bursts", tuple(repeated(lambda _: batch(600, 2.0, 300.0, "burst"), 3)), seed=seed),
-        Trace("bursts of new kinds", tuple(repeated(lambda _: batch(2000, 0.05, 300.0), 3)), seed=seed),
-        Trace(
+        alone("bursts", repeated(lambda _: batch(600, 2.0, 300.0, "burst"), 3)),
+        alone("bursts of new kinds", repeated(lambda _: batch(2000, 0.05, 300.0), 3)),
+        alone(
             "long tails",
-            tuple(repeated(lambda n: Batch(drawn(seed + n, 300, mostly_short), "tailed", 300.0, 10**6), 2)),
-            seed=seed,
+            repeated(lambda n: Batch(drawn(seed + n, 300, mostly_short), "tailed", 300.0, 10**6), 2),
         ),
-        Trace("sawtooth 10 s", tuple(repeated(lambda _: batch(200, 1.5, 10.0, "tooth"), 12)), seed=seed),
-        Trace("sawtooth 25 s", tuple(repeated(lambda _: batch(200, 1.5, 25.0, "tooth"), 12)), seed=seed),
-        Trace("sawtooth 60 s", tuple(repeated(lambda _: batch(200, 1.5, 60.0, "tooth"), 8)), seed=seed),
-        Trace(
+        alone("sawtooth 10 s", repeated(lambda _: batch(200, 1.5, 10.0, "tooth"), 12)),
+        alone("sawtooth 25 s", repeated(lambda _: batch(200, 1.5, 25.0, "tooth"), 12)),
+        alone("sawtooth 60 s", repeated(lambda _: batch(200, 1.5, 60.0, "tooth"), 8)),
+        alone(
             "map and reduce",
-            tuple(
+            (
                 part
                 for _ in range(4)
                 for part in (
@@ -58,7 +60,6 @@ def traces(seed: int = 0) -> tuple[Trace, ...]:
                 )
             ),
             minimum=1,
-            seed=seed,
         ),
     )
 
@@ -97,7 +98,7 @@ def rows(results: Mapping[str, Sequence[Pair]]) -> Iterator[str]:
                 f"{sum(result.seconds for result in of_policy):14.0f}s"
                 f"{used:15.0f}"
                 f"{used / sum(result.ideal for result in of_policy):12.2f}x"
-                f"{sum(len(result.changes) - 1 for result in of_policy):9}"
+                f"{sum(len(one) - 1 for result in of_policy for one in result.changes):9}"
                 f"{sum(result.reversals(WINDOW) for result in of_policy):10}"
                 f"{sum(result.recomputed for result in of_policy):11}"
                 f"{sum(sum(result.thrown_away) for result in of_policy):13.1f}"

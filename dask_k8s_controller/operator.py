@@ -204,3 +204,7 @@ class Operator:
 
     def _answered(self, key: Key) -> None:
         self.queue.add(key)
+        for kind in KINDS:
+            if kind.resource.kind == key.kind:
+                for other in kind.concerned(self.cache, key):
+                    self.queue.add(other)

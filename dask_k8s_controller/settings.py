@@ -19,8 +19,6 @@ from typing import Annotated, Any, get_type_hints
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 from pydantic.dataclasses import dataclass
 
-from dask_k8s_models.scalars import MAX_WORKERS
-
 PREFIX = "kubernetes.controller"
 
 DEFAULT_HEALTH_PORT = 8080
@@ -145,7 +143,6 @@ class Policy:
     """Wait between such batches."""
     demand_poll: Seconds = _keyed(5.0, "autoscaler.interval")
     """Wait between looks at how many workers a scheduler could use."""
-    largest_demand: int = _keyed(MAX_WORKERS, None)
     """Believe no scheduler that it could use more workers than this."""
     retry: Retry = _section(Retry, "job")
     tls: Annotated[TLSMode, BeforeValidator(_tls_mode)] = TLSMode.OFF

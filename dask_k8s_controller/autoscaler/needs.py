@@ -1,7 +1,8 @@
-"""Which group is to run which tasks: the cheapest that can. Pure.
+"""Which group is to run which tasks: the cheapest that can. Pure, and about numbers only.
 
 A group is cheaper if its autoscaler has a lower priority and, among equals, if its workers offer fewer
-resources. So tasks that any worker can run never start a group of GPUs while there is a group without.
+resources. What is beyond its maximum the next one gets. Tasks that any worker can run go only to groups that
+offer nothing more than the cheapest: they never start GPUs while there is a group without.
 """
 
 from __future__ import annotations
@@ -9,35 +10,76 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 
 from dask_k8s_controller.scheduler.answers import Demand, Need
 
+ROUNDING = 1e-6
+"""Shares of a worker that are nothing but rounding."""
+
 
 @dataclass(frozen=True)
-class Offer:
-    """What a group's workers can do.
+class Group:
+    """A group of workers, as the autoscalers of its cluster see it.
 
     Parameters
     ----------
-    group : str
+    name : str
         The group's name.
     resources : mapping
         The abstract resources of each of its workers.
     priority : int
         That of its autoscaler.
-    can_grow : bool
-        It has an autoscaler, or has workers.
+    is_scaled : bool
+        It has an autoscaler.
+    minimum, maximum : float
+        The autoscaler's bounds, in pods.
+    replicas, ready, stuck : int
+        The pods that it should have by now, those that are ready, and those that won't be soon.
+    per_pod : int
+        Workers that run in each pod.
     """
 
-    group: str
+    name: str
     resources: Mapping[str, float] = field(default_factory=dict)
     priority: int = 0
-    can_grow: bool = True
+    is_scaled: bool = True
+    minimum: int = 0
+    maximum: float = math.inf
+    replicas: int = 0
+    ready: int = 0
+    stuck: int = 0
+    per_pod: int = 1
 
     @property
     def cost(self) -> tuple[int, int, str]:
         """What groups are compared by."""
-        return self.priority, len(self.resources), self.group
+        return self.priority, len(self.resources), self.name
+
+    @property
+    def there(self) -> int:
+        """Workers that are there."""
+        return self.ready * self.per_pod
+
+    @property
+    def coming(self) -> int:
+        """Workers that are there or about to be."""
+        return max(self.ready, self.replicas - self.stuck) * self.per_pod
+
+    @property
+    def leaving(self) -> int:
+        """Workers on their way out: they do their part until they go, and need no successor."""
+        return max(0, self.ready - self.replicas) * self.per_pod
+
+    @property
+    def limit(self) -> float:
+        """Workers that it can have."""
+        return (self.maximum if self.is_scaled else self.replicas) * self.per_pod
+
+    def lasting(self, needed: int) -> int:
+        """Return how many workers stay though they get none of what any worker can run."""
+        least = max(self.minimum * self.per_pod, needed) if self.is_scaled else self.coming
+        return min(self.coming, least)
 
     def capacity(self, need: Need) -> int:
         """Return how many of the tasks a worker can run at a time, as far as resources decide; 0 if none."""
@@ -51,55 +93,111 @@ class Offer:
 
 
 @dataclass(frozen=True)
-class Assignment:
-    """What one group is to do.
+class Share:
+    """What one group is to do of a scheduler's demand, in workers.
 
     Parameters
     ----------
-    workers : int
-        Workers that it should have for its own needs.
+    grow_to, shrink_to : int
+        So many it should have if it has fewer, or more. Workers of others that are about to be there keep it
+        from growing, but let it shrink only when they are there: between the two nothing changes.
+    own : int
+        Workers for the tasks that it is the cheapest to run.
+    demand, others : int
+        Workers that could be used for these and the rest, and those that do a part of that but won't last or
+        are another group's.
     needs : tuple of Need
-        The tasks that it is the cheapest to run.
+        These tasks.
     takes_the_rest : bool
         Tasks that any worker can run are also its own.
     """
 
-    workers: int = 0
+    grow_to: int = 0
+    shrink_to: int = 0
+    own: int = 0
+    demand: int = 0
+    others: int = 0
     needs: tuple[Need, ...] = ()
-    takes_the_rest: bool = True
+    takes_the_rest: bool = False
 
 
-def assignment(demand: Demand, group: str, offers: Sequence[Offer]) -> Assignment:
-    """Say what a group is to do of a scheduler's demand.
+def shares(demand: Demand, groups: Iterable[Group]) -> dict[str, Share]:
+    """Say what each of a cluster's groups is to do of a scheduler's demand, by its name."""
+    ordered = sorted(groups, key=lambda group: group.cost)
+    needs = _by_group(demand.needs or (), ordered)
+    needed = {name: math.ceil(sum(workers for _, workers in took) - ROUNDING) for name, took in needs.items()}
+    knows_needs = demand.needs is not None  # Else nothing tells groups apart.
+    least = next((group for group in ordered if group.limit), ordered[0]).resources.keys()
+    takers = [group for group in ordered if not knows_needs or group.resources.keys() <= least]
+    dear = [group for group in ordered if group not in takers]
+    grow, shrink = float(demand.for_tasks), float(demand.workers)
+    for group in dear:
+        # What it keeps beyond its own needs, as its minimum, helps with the rest.
+        beyond = max(0, group.lasting(needed[group.name]) - needed[group.name])
+        grow -= beyond
+        shrink -= min(beyond, max(0, group.there - needed[group.name]))
+    if demand.workers and any(g.there for g in dear) and not any(g.lasting(needed[g.name]) for g in dear):
+        grow = max(grow, 1)  # They may hold results.
+    rest: dict[str, tuple[float, float, int]] = {}
+    for _, tier in groupby(takers, key=lambda group: group.cost[:2] if knows_needs else ()):
+        equals = list(tier)
+        coming = {group.name: max(0, group.coming - needed[group.name]) for group in equals}
+        there = {group.name: max(0, group.there - needed[group.name]) for group in equals}
+        given = 0.0
+        for group in equals:
+            others = sum(there.values()) - there[group.name]
+            others_coming = sum(coming.values()) - coming[group.name]
+            rest[group.name] = grow - others_coming - given, shrink - others, others
+            if knows_needs and not group.stuck:
+                # The first that has room gets what is missing, so that not each of them does.
+                missing = grow - sum(coming.values()) - given
+                given += max(0.0, min(missing, group.limit - group.coming))
+        grow = max(0.0, grow - sum(max(0.0, group.limit - needed[group.name]) for group in equals))
+        shrink = max(0.0, shrink - sum(there.values()))
+    found = {}
+    for group in ordered:
+        own, takes_the_rest = needed[group.name], group.name in rest
+        more, fewer, others = rest.get(group.name, (0.0, 0.0, 0))
+        found[group.name] = Share(
+            max(0, own + math.ceil(more) - group.leaving),
+            max(0, own + math.ceil(fewer) - group.leaving),
+            own,
+            own + takes_the_rest * demand.workers,
+            others + group.leaving,
+            tuple(need for need, _ in needs[group.name]),
+            takes_the_rest,
+        )
+    return found
 
-    Parameters
-    ----------
-    demand : Demand
-        What the scheduler could use.
-    group : str
-        The group's name.
-    offers : sequence of Offer
-        What all groups of the cluster offer, this one too.
-    """
-    own = next(offer for offer in offers if offer.group == group)
-    mine = tuple(need for need in demand.needs or () if _cheapest(need, offers) is own)
-    workers = sum(math.ceil(need.slots / own.capacity(need)) for need in mine)
-    plain = [offer for offer in offers if offer.can_grow or offer is own]
-    # Several groups that cost the same share what any worker can do, as if there were no needs at all.
-    least = min(offer.cost[:2] for offer in plain)
-    return Assignment(workers, mine, takes_the_rest=own.cost[:2] == least)
 
-
-def unsatisfiable(demand: Demand, offers: Iterable[Offer]) -> list[Need]:
+def unsatisfiable(demand: Demand, groups: Iterable[Group]) -> tuple[Need, ...]:
     """Return the needs of tasks that wait and that no group can ever meet."""
-    offers = list(offers)
-    return [
+    able = [group for group in groups if group.limit or group.ready]
+    return tuple(
         need
         for need in demand.needs or ()
-        if need.waiting and (need.is_pinned or not any(offer.capacity(need) for offer in offers))
-    ]
+        if need.waiting and not any(group.capacity(need) for group in able)
+    )
 
 
-def _cheapest(need: Need, offers: Sequence[Offer]) -> Offer | None:
-    able = [offer for offer in offers if offer.can_grow and offer.capacity(need)]
-    return min(able, key=lambda offer: offer.cost, default=None)
+def _by_group(needs: Iterable[Need], ordered: Sequence[Group]) -> dict[str, list[tuple[Need, float]]]:
+    """Say how many workers of each group the needs take: of the cheapest that can, then of the next."""
+    found: dict[str, list[tuple[Need, float]]] = {group.name: [] for group in ordered}
+    room = {group.name: group.limit for group in ordered}
+    for need in needs:
+        able = [group for group in ordered if group.limit and group.capacity(need)]
+        left = float(need.slots)
+        taken: dict[str, float] = {}
+        for group in able:
+            capacity = group.capacity(need)
+            workers = min(left / capacity, room[group.name])
+            left = max(0.0, left - workers * capacity)
+            room[group.name] -= workers
+            taken[group.name] = workers
+        if able:
+            # What is beyond all limits stays with the cheapest, which tells that it is limited.
+            taken[able[0].name] += left / able[0].capacity(need)
+        for name, workers in taken.items():
+            if workers > ROUNDING:
+                found[name].append((need, workers))
+    return found

@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from dask_k8s_controller.autoscaler.needs import Assignment, Offer, assignment, unsatisfiable
-from dask_k8s_controller.autoscaler.observe import GroupOfWorkers, ObservedAutoscaler
-from dask_k8s_controller.autoscaler.policy import (
-    Limit,
-    Load,
-    Loss,
-    Step,
-    grow,
-    shrink,
-    wanted,
-)
-from dask_k8s_controller.cache.objects import Pod
+from dask_k8s_controller.autoscaler.needs import Share
+from dask_k8s_controller.autoscaler.observe import ObservedAutoscaler
+from dask_k8s_controller.autoscaler.policy import Limit, Loss, Step, grow, shrink, wanted
+from dask_k8s_controller.autoscaler.workforce import GroupOfWorkers, Workforce
 from dask_k8s_controller.plans.actions import Ask, SetScale
 from dask_k8s_controller.plans.ownership import adopt, is_of_an_earlier_owner
 from dask_k8s_controller.plans.plan import Plan
-from dask_k8s_controller.plans.pod_problems import problem_of
-from dask_k8s_controller.scheduler.answers import Attribution, Demand, Need, Problem, attribute
+from dask_k8s_controller.scheduler.answers import Need, Problem
 from dask_k8s_controller.settings import Policy
 from dask_k8s_models.autoscaler import AutoscalerSpec
+from dask_k8s_models.scalars import MAX_WORKERS
 
 
 @dataclass(frozen=True)
@@ -37,27 +29,21 @@ class Decision:
         The replicas that the demand asks for, within the bounds.
     step : Step
         The replicas that come next.
-    demand : int
-        Workers that the scheduler could use.
-    others : int
-        Workers that others than this group's lasting ones offer.
-    waits_until : datetime, optional
-        When the number may change again.
+    share : Share
+        What it is based on.
     replicas : int
         What the group has before the step.
-    needs : tuple of Need
-        The tasks that need what this group offers.
+    waits_until : datetime, optional
+        When the number may change again.
     unsatisfiable : tuple of Need
         The tasks that no group of the cluster can ever run.
     """
 
     want: Step
     step: Step
-    demand: int
-    others: int
+    share: Share
+    replicas: int
     waits_until: datetime | None = None
-    replicas: int = 0
-    needs: tuple[Need, ...] = ()
     unsatisfiable: tuple[Need, ...] = ()
 
     @property
@@ -115,8 +101,20 @@ def plan(observed: ObservedAutoscaler, policy: Policy) -> AutoscalerPlan:
     return draft
 
 
+def wanted_now(workforce: Workforce, name: str, spec: AutoscalerSpec) -> Step:
+    """Say how many replicas a group of the workforce should have, after the scheduler's last answer."""
+    group, share = workforce.groups[name], workforce.shares[name]
+    more, fewer = (
+        min(math.ceil(workers / group.per_pod), MAX_WORKERS) for workers in (share.grow_to, share.shrink_to)
+    )
+    return wanted(spec, group.replicas, more, fewer)
+
+
 def _follow_demand(draft: AutoscalerPlan, spec: AutoscalerSpec, target: GroupOfWorkers) -> None:
     observed, policy, answer = draft.observed, draft.policy, draft.observed.demand
+    workforce, name = observed.workforce, target.group.name
+    if observed.workers is None and target.ready:
+        draft.ask(Ask.WORKERS)  # Several workers may run in a pod.
     if answer is None:
         draft.ask(Ask.DEMAND)
         return
@@ -127,36 +125,29 @@ def _follow_demand(draft: AutoscalerPlan, spec: AutoscalerSpec, target: GroupOfW
             f"The number of workers stays as it is: {answer.message}",
             needs_a_person=answer.problem is Problem.NO_ROUTE,
         )
-        draft.ask_after(policy.scheduler_retry - age, Ask.DEMAND)
+        if observed.asks_for_all:
+            draft.ask_after(policy.scheduler_retry - age, Ask.DEMAND)
         return
-    offers = _offers(observed, target)
-    mine = assignment(answer.value, target.group.name, offers)
-    load = _load(draft, target, answer.value, mine, offers)
-    load = replace(load, demand=min(load.demand, policy.largest_demand))
-    want = wanted(spec, load)
-    may_change_at = _may_change_at(observed, spec, want.replicas, target.group.replicas)
+    if observed.asks_for_all:
+        draft.ask_after(policy.demand_poll - age, Ask.DEMAND)
+    want = wanted_now(workforce, name, spec)
+    may_change_at = _may_change_at(observed, spec, want.replicas)
     draft.decision = Decision(
         want,
         Step(observed.replicas),
-        load.demand,
-        load.others_there,
-        may_change_at,
+        workforce.shares[name],
         observed.replicas,
-        mine.needs,
-        tuple(unsatisfiable(answer.value, offers)),
+        may_change_at,
+        workforce.unsatisfiable,
     )
     if want.replicas == observed.replicas:
-        draft.ask_after(policy.demand_poll - age, Ask.DEMAND)
         return
     if may_change_at is not None:
         draft.requeue_no_later_than(may_change_at)
-        draft.ask_after(policy.demand_poll - age, Ask.DEMAND)
         return
     changed_at = observed.changed_at
     if changed_at is not None and age >= (observed.now - changed_at).total_seconds():
-        # It was said before the last change: nothing is decided on it twice.
-        draft.ask_after(policy.demand_poll - age, Ask.DEMAND)
-        return
+        return  # It was said before the last change: nothing is decided on it twice.
     if age > policy.answer_age:
         draft.ask(Ask.DEMAND)
         return
@@ -164,77 +155,12 @@ def _follow_demand(draft: AutoscalerPlan, spec: AutoscalerSpec, target: GroupOfW
     if step is not None:
         draft.decision = replace(draft.decision, step=step, waits_until=None)
         if step.replicas != observed.replicas:
-            group = target.group
-            draft.actions.append(SetScale(group.kind, group.name, step.replicas, group.meta.version))
-    draft.ask_after(policy.demand_poll - age, Ask.DEMAND)
+            draft.actions.append(SetScale(target.group.kind, name, step.replicas, target.group.meta.version))
 
 
-def _offers(observed: ObservedAutoscaler, target: GroupOfWorkers) -> list[Offer]:
-    """Say what the workers of all groups offer: those that there are, else the group's spec."""
-    workers = _attributed(observed)
-    autoscalers = {one.worker_group: one for one in (*observed.siblings, observed.autoscaler)}
-    offers = []
-    for members in (target, *observed.others):
-        group, autoscaler = members.group, autoscalers.get(members.group.name)
-        there = next((worker.resources for pod in members.ready for worker in workers.of(pod)), None)
-        offers.append(
-            Offer(
-                group.name,
-                group.resources if there is None else there,
-                autoscaler.spec.priority if autoscaler and autoscaler.spec else 0,
-                autoscaler is not None or group.replicas > 0,
-            )
-        )
-    return offers
-
-
-def _load(
-    draft: AutoscalerPlan,
-    target: GroupOfWorkers,
-    demand: Demand,
-    mine: Assignment,
-    offers: Sequence[Offer],
-) -> Load:
-    """Say what there is to do for this group, and what the others do of it."""
-    observed, knows_needs = draft.observed, demand.needs is not None
-    takes_the_rest = mine.takes_the_rest or not knows_needs
-    workers = mine.workers + (demand.workers if takes_the_rest else 0)
-    own = offers[0]
-    sharing = (
-        {offer.group for offer in offers if not demand.needs or offer.cost[:2] == own.cost[:2]}
-        if takes_the_rest
-        else set()
-    )
-    per_pod = _workers_per_pod(observed, target)
-    # What is on its way out does its part of the demand until it goes, and needs no successor.
-    leaving = max(0, target.lasting - observed.replicas) * per_pod
-    there = coming = leaving
-    for other in (other for other in observed.others if other.group.name in sharing):
-        ratio = _workers_per_pod(observed, other)
-        ready = other.lasting
-        stuck = sum(problem_of(pod) is not None for pod in other.live if not pod.is_ready)
-        there += ready * ratio
-        coming += max(ready, other.group.replicas - stuck) * ratio
-    if observed.workers is None and target.ready:
-        draft.ask(Ask.WORKERS)  # Several workers may run in a pod.
-    return Load(workers, observed.replicas, coming, there, per_pod)
-
-
-def _workers_per_pod(observed: ObservedAutoscaler, members: GroupOfWorkers) -> int:
-    workers = _attributed(observed)
-    return max((len(workers.of(pod)) for pod in members.live), default=1) or 1
-
-
-def _attributed(observed: ObservedAutoscaler) -> Attribution:
-    groups = (*observed.others, *([observed.target] if observed.target else ()))
-    known = observed.workers.value if observed.workers else None
-    return attribute((pod for group in groups for pod in group.live), known or ())
-
-
-def _may_change_at(
-    observed: ObservedAutoscaler, spec: AutoscalerSpec, want: int, replicas: int
-) -> datetime | None:
+def _may_change_at(observed: ObservedAutoscaler, spec: AutoscalerSpec, want: int) -> datetime | None:
     """When the stabilization window ends; None if it has, or doesn't matter."""
+    replicas = observed.replicas
     is_out_of_bounds = replicas < spec.minimum or (spec.maximum is not None and replicas > spec.maximum)
     if observed.changed_at is None or want == replicas or is_out_of_bounds:
         return None
@@ -255,7 +181,10 @@ def _next_step(draft: AutoscalerPlan, spec: AutoscalerSpec, target: GroupOfWorke
         # Workers say what they do by heartbeats, the demand knows it all: the last word is the demand's.
         draft.ask(Ask.DEMAND)
         return None
-    return shrink(spec, observed.replicas, want, loss)
+    # Workers that only some tasks need are dear: they go by steps only if somebody has said so.
+    takes_the_rest = observed.workforce.shares[target.group.name].takes_the_rest
+    is_stepwise = takes_the_rest or bool(spec.behavior and spec.behavior.scaleDown)
+    return shrink(spec, observed.replicas, want, loss, is_stepwise=is_stepwise)
 
 
 def _loss(draft: AutoscalerPlan, target: GroupOfWorkers) -> Loss | None:
@@ -268,16 +197,45 @@ def _loss(draft: AutoscalerPlan, target: GroupOfWorkers) -> Loss | None:
             answer.problem.value, f"It isn't known which workers have nothing to do: {answer.message}"
         )
         return None
-    workers = _attributed(observed)
+    workers = observed.workforce.attribution
     not_made_yet = max(0, observed.replicas - len(target.active))
     return Loss(
         unused=not_made_yet + sum(not workers.may_have_workers(pod) for pod in target.active),
-        busy=sum(any(worker.is_busy for worker in workers.of(pod)) for pod in target.active),
-        holds_all_results=not all(worker.keys == 0 and not worker.nbytes for worker in answer.value)
-        and not _others_remain(observed.others),
+        busy=_busy(observed, target),
+        holding=_holding(observed.workforce, target),
     )
 
 
-def _others_remain(others: tuple[GroupOfWorkers, ...]) -> bool:
-    remaining: list[Pod] = [pod for other in others for pod in other.ready if not pod.is_retiring]
-    return bool(remaining)
+def _busy(observed: ObservedAutoscaler, target: GroupOfWorkers) -> int:
+    """Count the pods that run tasks: where others are to run them, only as many as have tasks of their own.
+
+    What else they run they finish, as they are drained when they go.
+    """
+    workforce = observed.workforce
+    found = [workforce.attribution.of(pod) for pod in target.active]
+    busy = [workers for workers in found if any(worker.is_busy for worker in workers)]
+    demand = observed.demand.value if observed.demand else None
+    if workforce.shares[target.group.name].takes_the_rest or demand is None:
+        return len(busy)
+    can_drain = [workers for workers in busy if all(worker.can_drain for worker in workers)]
+    group = workforce.groups[target.group.name]
+    own = sum(need.running for need in demand.needs or () if need.is_pinned or group.capacity(need))
+    return len(busy) - len(can_drain) + min(own, len(can_drain))
+
+
+def _holding(workforce: Workforce, target: GroupOfWorkers) -> int:
+    """Count the pods that have to stay for the results that there are: twice their size has to remain.
+    That is what distributed itself demands when it chooses workers to close.
+    """
+    known = (workforce.workers.value if workforce.workers else None) or ()
+    bound = sum(any(worker.bound for worker in workforce.attribution.of(pod)) for pod in target.active)
+    if all(worker.keys == 0 and not worker.nbytes for worker in known):
+        return bound
+    size = sum(worker.nbytes or 0 for worker in known)
+    room = workforce.room_beside(target.group.name)
+    short = 2 * size - room
+    if room and short <= 0:
+        return bound
+    own = [memory for pod in target.active if 0 < (memory := workforce.memory_of(pod)) < math.inf]
+    pods = math.ceil(short * len(own) / sum(own)) if own else 1
+    return max(bound, min(max(1, pods), len(target.active)))

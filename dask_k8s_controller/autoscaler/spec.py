@@ -28,6 +28,11 @@ class Autoscaler(Custom[AutoscalerSpec]):
         """The name of the group that is scaled."""
         return self.spec.worker_group() if self.spec else ""
 
+    @property
+    def age(self) -> tuple[float, str]:
+        """What autoscalers of one group are ordered by: the oldest scales it."""
+        return (self.meta.created.timestamp() if self.meta.created else 0.0, self.name)
+
     def index(self) -> Iterable[By]:
         """Return the keys by which it is found: its name, its cluster, and the group that it scales."""
         yield from super().index()

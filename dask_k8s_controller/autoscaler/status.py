@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from dask_k8s_controller.autoscaler.observe import ObservedAutoscaler
-from dask_k8s_controller.autoscaler.plan import AutoscalerPlan, Decision
+from dask_k8s_controller.autoscaler.plan import AutoscalerPlan, Decision, wanted_now
 from dask_k8s_controller.autoscaler.policy import Limit
+from dask_k8s_controller.autoscaler.workforce import GroupOfWorkers, Workforce
 from dask_k8s_controller.plans.actions import Outcome, SetScale
 from dask_k8s_controller.plans.conditions import Condition, Status, remarks_of, stated, summary
 from dask_k8s_controller.plans.notices import Notice, changes
 from dask_k8s_controller.plans.plan import Remark
-from dask_k8s_controller.scheduler.answers import Need
+from dask_k8s_controller.scheduler.answers import Need, Problem
 from dask_k8s_models.autoscaler import AutoscalerSpec
 from dask_k8s_models.scalars import to_time
 
@@ -26,7 +27,7 @@ def status(observed: ObservedAutoscaler, plan: AutoscalerPlan, outcome: Outcome)
     conditions = [*summary(decision is not None and not remarks, remarks, waiting)]
     if decision is not None and observed.autoscaler.spec is not None:
         conditions += [_able_to_scale(decision, observed.autoscaler.spec), _limited(decision)]
-        conditions += _unsatisfiable(decision, previous)
+        conditions += _unsatisfiable(decision.unsatisfiable, previous)
     status: Status = {key: previous[key] for key in ("desiredReplicas", "lastScaleTime") if key in previous}
     status |= stated(observed, conditions)
     if decision is not None:
@@ -39,6 +40,26 @@ def status(observed: ObservedAutoscaler, plan: AutoscalerPlan, outcome: Outcome)
     return status
 
 
+def is_up_to_date(member: GroupOfWorkers, workforce: Workforce) -> bool:
+    """Whether an autoscaler has nothing to do and nothing to tell, after the scheduler's last answer."""
+    autoscaler, answer = member.autoscaler, workforce.demand
+    if autoscaler is None or autoscaler.spec is None or answer is None:
+        return True
+    told = {
+        item["type"]: (item["reason"], item["message"]) for item in autoscaler.status.get("conditions") or ()
+    }
+    ready, _ = told.get("Ready", ("", ""))
+    if answer.problem is not Problem.NONE:
+        return bool(ready == answer.problem.value)
+    want = wanted_now(workforce, member.group.name, autoscaler.spec).replicas
+    impossible = _unsatisfiable(workforce.unsatisfiable, autoscaler.status)
+    return (
+        ready == "Ready"
+        and want == member.group.replicas == autoscaler.status.get("desiredReplicas")
+        and all(told.get(one.type) == (one.reason, one.message) for one in impossible)
+    )
+
+
 def notices(
     observed: ObservedAutoscaler, plan: AutoscalerPlan, outcome: Outcome, status: Status
 ) -> Iterable[Notice]:
@@ -46,6 +67,8 @@ def notices(
     if scale := _has_scaled(plan, outcome):
         before = plan.decision.replicas if plan.decision else 0
         message = f"{scale.name} has {scale.replicas} workers now, before {before}."
+        if plan.decision and plan.decision.share.needs and scale.replicas > before:
+            message += f" There are {_told(plan.decision.share.needs)}."
         yield Notice("SuccessfulRescale", message)
     yield from (notice for notice in changes(observed.autoscaler.status, status) if notice.is_warning)
 
@@ -56,11 +79,10 @@ def _has_scaled(plan: AutoscalerPlan, outcome: Outcome) -> SetScale | None:
 
 
 def _able_to_scale(decision: Decision, spec: AutoscalerSpec) -> Condition:
-    offered = f", and others have {decision.others}" if decision.others else ""
-    needs = f" for {_told(decision.needs)}" if decision.needs else ""
-    wish = (
-        f"{decision.want.replicas} wanted: the scheduler could use {decision.demand} workers{needs}{offered}."
-    )
+    share = decision.share
+    offered = f", and others have {share.others}" if share.others else ""
+    needs = f" for {_told(share.needs)}" if share.needs else ""
+    wish = f"{decision.want.replicas} wanted: the scheduler could use {share.demand} workers{needs}{offered}."
     if decision.waits_until is None:
         return Condition("AbleToScale", True, "ReadyForNewScale", wish)
     is_growth = decision.want.replicas > decision.step.replicas
@@ -79,7 +101,7 @@ _LIMITS = {
     Limit.SCALE_UP_STEP: "The number grows by steps of spec.behavior.scaleUp.maxPercent.",
     Limit.SCALE_DOWN_STEP: "The number shrinks by steps of spec.behavior.scaleDown.maxPercent.",
     Limit.BUSY: "The workers that could go are running tasks.",
-    Limit.RESULTS_HELD: "The last worker stays: it holds results.",
+    Limit.RESULTS_HELD: "Workers stay that hold results which no other could take over.",
 }
 
 
@@ -89,10 +111,10 @@ def _limited(decision: Decision) -> Condition:
     return Condition("ScalingLimited", is_limited, limit.value or "DesiredWithinRange", _LIMITS[limit])
 
 
-def _unsatisfiable(decision: Decision, previous: Mapping[str, Any]) -> list[Condition]:
+def _unsatisfiable(needs: Sequence[Need], previous: Mapping[str, Any]) -> list[Condition]:
     """Tell of tasks that no group can ever run; nothing before there was one."""
-    if decision.unsatisfiable:
-        message = f"No group of the cluster can run {_told(decision.unsatisfiable)}."
+    if needs:
+        message = f"No group of the cluster can run {_told(needs)}."
         return [Condition("Unsatisfiable", True, "NoGroupOffers", message)]
     was_told = any(item["type"] == "Unsatisfiable" for item in previous.get("conditions") or ())
     return [Condition("Unsatisfiable", False, "GroupsOffer")] if was_told else []

@@ -36,6 +36,7 @@ class _Notes:
     undecided: dict[str, float] = field(default_factory=dict)
     applied: dict[str, tuple[str, float]] = field(default_factory=dict)
     certificate: Certificate | None = None
+    derived: tuple[tuple[Any, ...], Any] | None = None
 
 
 class Cache:
@@ -207,6 +208,14 @@ class Cache:
     def keep(self, owner_uid: str, certificate: Certificate) -> None:
         """Take note of a certificate that was made."""
         self._notes[owner_uid].certificate = certificate
+
+    def derived(self, owner_uid: str, make: Callable[..., R], *inputs: Any) -> R:
+        """Return what a function makes of inputs for an owner; made anew only when they have changed."""
+        notes = self._notes[owner_uid]
+        if notes.derived is None or notes.derived[0] != inputs:
+            notes.derived = inputs, make(*inputs)
+        made: R = notes.derived[1]
+        return made
 
     def forget(self, owner_uid: str) -> None:
         """Drop what is remembered of an owner that is gone."""

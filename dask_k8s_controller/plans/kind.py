@@ -43,3 +43,5 @@ class Kind(Generic[O, P]):
     """The status to write before anything is done, as it tells that a controller acts; None afterwards."""
     plans_from_status: bool = True
     """A status that was just written may call for another plan."""
+    concerned: Callable[[Cache, Key], Iterable[Key]] = lambda cache, key: ()
+    """Names the objects of this kind that a scheduler's answer to one of them concerns, too."""

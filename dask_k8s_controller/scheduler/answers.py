@@ -94,6 +94,10 @@ class Worker:
     """The scheduler gives it no more tasks, as we asked it to."""
     resources: Resources = field(default_factory=dict)
     """The abstract resources that it offers."""
+    memory_limit: Count = 0
+    """Bytes that it can hold; 0 if that isn't known."""
+    bound: Count = 0
+    """Results that it alone may hold: actors, and those of tasks for particular workers."""
 
     @property
     def is_busy(self) -> bool:
@@ -135,9 +139,16 @@ class Demand:
     """What a scheduler could use."""
 
     workers: Count
-    """Workers, for the tasks that any worker can run."""
+    """Workers, for the tasks that any worker can run, to finish what is under way, and to hold results."""
     needs: Annotated[tuple[Need, ...], BeforeValidator(_few)] | None = None
     """The other tasks; None where the scheduler has no such route: then they count with ``workers``."""
+    load: Count | None = None
+    """Workers that the tasks alone could use, as far as the scheduler tells."""
+
+    @property
+    def for_tasks(self) -> int:
+        """Workers that are worth starting."""
+        return self.workers if self.load is None else min(self.load, self.workers)
 
 
 @dataclass

@@ -30,6 +30,7 @@ ANYWHERE = "(?:/.*)?"  # Whatever the dashboard's prefix is.
 FOR_A_NEWCOMER = 20.0  # Seconds that a worker with results waits for another one to take them over.
 MOST_TASKS = 2000  # Tasks that are looked at for an answer, however many there are.
 MOST_NEEDS = 20  # Kinds of needs that an answer tells of.
+WORTH_A_START = 60.0  # Seconds of work for which one more worker is started that only some tasks need.
 FOR_MOVING = 0.25  # The share of its time in which its results are moved, though tasks may still run.
 
 draining: set[str] = set()
@@ -40,6 +41,7 @@ certificates: list[str] = []
 
 class Workers(RequestHandler):
     def get(self) -> None:
+        at_most = max(1, MOST_TASKS // max(1, len(self.server.workers)))
         workers = {
             worker.address: {
                 "name": str(worker.name),
@@ -49,6 +51,8 @@ class Workers(RequestHandler):
                 "nbytes": worker.nbytes,
                 "draining": worker.address in draining,
                 "resources": worker.resources,
+                "memory_limit": worker.memory_limit,
+                "bound": sum(map(is_bound, islice(worker.has_what, at_most))),
             }
             for worker in self.server.workers.values()
         }
@@ -136,54 +140,76 @@ def is_needed(worker: Any) -> bool:
 
 
 class Demand(RequestHandler):
-    """Tells how many workers could be used for work that any can do, and for each kind of needs."""
-
     def get(self) -> None:
-        scheduler = self.server
-        needs: dict[tuple[Any, ...], list[float]] = {}
-        looked_at, restricted_seconds, restricted_tasks, free_waiting = 0, 0.0, 0, 0
-        for task, waits in some_tasks(scheduler):
-            looked_at += 1
-            if not (task.resource_restrictions or task.worker_restrictions or task.host_restrictions):
-                free_waiting += waits
-                continue
-            is_pinned = bool(task.worker_restrictions or task.host_restrictions)
-            kind = (is_pinned, *sorted((task.resource_restrictions or {}).items()))
-            need = needs.setdefault(kind, [0, 0, 0.0])
-            need[0 if waits else 1] += 1
-            seconds = duration_of(scheduler, task)
-            need[2] += seconds
-            if not waits:
-                restricted_seconds += seconds
-                restricted_tasks += 1
-        if not needs:
-            self.write({"workers": scheduler.adaptive_target(), "needs": []})
-            return
-        # What the bound leaves out is like what was looked at.
-        processing = sum(len(worker.processing) for worker in scheduler.workers.values())
-        share = max(1.0, (processing + len(scheduler.unrunnable)) / max(1, looked_at))
-        goal = parse_timedelta(dask.config.get("distributed.adaptive.target-duration"))
-        most = sorted(needs.items(), key=lambda item: -sum(item[1][:2]))[:MOST_NEEDS]
-        told = [
-            {
-                "resources": dict(kind[1:]),
-                "pinned": kind[0],
-                "waiting": round(waiting * share),
-                "running": round(running * share),
-                "slots": min(math.ceil((waiting + running) * share), math.ceil(seconds * share / goal) or 1),
-            }
-            for kind, (waiting, running, seconds) in most
-        ]
-        free = max(0, processing - round(restricted_tasks * share)) + len(scheduler.queued) + free_waiting
-        seconds = max(0.0, scheduler.total_occupancy - restricted_seconds * share)
-        seconds += sum(duration_of(scheduler, task) for task in islice(scheduler.queued, 100)) * max(
-            1.0, len(scheduler.queued) / 100
-        )
-        workers = min(free, max(math.ceil(seconds / goal), 1 if free else 0))
-        threads = sum(worker.nthreads for worker in scheduler.workers.values())
-        if threads:
-            workers = math.ceil(workers * len(scheduler.workers) / threads)
-        self.write({"workers": workers, "needs": told})
+        self.write(demand_of(self.server))
+
+
+def demand_of(scheduler: Any) -> dict[str, Any]:
+    """Tell how many workers could be used for tasks that any can run, and for each kind of needs.
+
+    Without needs ``workers`` is what distributed says itself; ``load`` leaves out those that are there only
+    to finish something or to hold results.
+    """
+    kinds: dict[tuple[Any, ...], list[float]] = {(): [0, 0, 0.0]}
+    looked_at = 0
+    for task, waits in some_tasks(scheduler):
+        looked_at += 1
+        kind = kinds.setdefault(kind_of(task), [0, 0, 0.0])
+        kind[0 if waits else 1] += 1
+        kind[2] += duration_of(scheduler, task)
+    # What the bound leaves out is like what was looked at.
+    processing = sum(len(worker.processing) for worker in scheduler.workers.values())
+    share = max(1.0, (processing + len(scheduler.unrunnable)) / max(1, looked_at))
+    goal = parse_timedelta(dask.config.get("distributed.adaptive.target-duration"))
+    waiting, running, seconds = (number * share for number in kinds.pop(()))
+    queued = len(scheduler.queued)
+    of_queued = sum(duration_of(scheduler, task) for task in islice(scheduler.queued, 100))
+    seconds += of_queued * max(1.0, queued / 100)
+    load = min(math.ceil(waiting + running) + queued, math.ceil(seconds / goal))
+    workers, holding = list(scheduler.workers.values()), 0
+    # Those that run tasks with needs hold results as well.
+    kept = sum(any(map(kind_of, islice(worker.processing, 10))) for worker in workers)
+    if workers:
+        load = math.ceil(load * len(workers) / sum(worker.nthreads for worker in workers))
+        limit = sum(worker.memory_limit for worker in workers)
+        used = sum(worker.nbytes for worker in workers)
+        holding = math.ceil(2 * used * len(workers) / limit) if limit else 0
+        if used <= 0.6 * limit:
+            holding = min(holding, len(workers))
+        else:
+            load = max(load, holding - kept)
+    if not kinds:
+        target = scheduler.adaptive_target()
+        load = target if target >= len(workers) else min(load, target)
+        return {"workers": target, "load": load, "needs": []}
+    most = sorted(kinds.items(), key=lambda item: -sum(item[1][:2]))[:MOST_NEEDS]
+    needs = [
+        {
+            "resources": dict(kind[1:]),
+            "pinned": kind[0],
+            "waiting": round(waiting * share),
+            "running": round(running * share),
+            "slots": min(
+                math.ceil((waiting + running) * share),
+                math.ceil(seconds * share / max(goal, WORTH_A_START)) or 1,
+            ),
+        }
+        for kind, (waiting, running, seconds) in most
+    ]
+    return {"workers": max(load, holding - kept), "load": load, "needs": needs}
+
+
+def kind_of(task: Any) -> tuple[Any, ...]:
+    """Return what a task needs of a worker: whether it is for particular ones, and resources; or ()."""
+    is_pinned = bool(task.worker_restrictions or task.host_restrictions) and not task.loose_restrictions
+    if not is_pinned and not task.resource_restrictions:
+        return ()
+    return (is_pinned, *sorted((task.resource_restrictions or {}).items()))
+
+
+def is_bound(task: Any) -> bool:
+    """Whether what a task made is to stay where it is: it is an actor, or is for particular workers."""
+    return bool(task.actor) or bool(kind_of(task)[:1] == (True,) and len(task.who_has) == 1)
 
 
 def some_tasks(scheduler: Any) -> Any:

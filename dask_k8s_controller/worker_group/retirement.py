@@ -193,8 +193,8 @@ def _can_be_retired(draft: GroupPlan, pod: Pod, workers: Attribution) -> bool:
     if refused_at is not None and observed.monotonic - refused_at < policy.refusal_memory:
         _give_up(draft, pod, of_pod)
         return False
-    drained_at = _drained_at(observed, pod)
-    if draft.waits_until(min(_next_try(draft, pod, of_pod), drained_at)):
+    drained_at, due = _drained_at(observed, pod), _next_try(draft, pod, of_pod)
+    if draft.waits_until(due if _finishes_its_tasks(observed, pod, of_pod) else min(due, drained_at)):
         return False
     # Somebody else asked for it, perhaps an earlier process of ours: let that come to its end.
     is_under_way_elsewhere = any(worker.is_retiring for worker in of_pod)
@@ -225,6 +225,11 @@ def _can_drain(workers: Sequence[Worker]) -> bool:
     return all(worker.can_drain for worker in workers)
 
 
+def _finishes_its_tasks(observed: ObservedGroup, pod: Pod, workers: Sequence[Worker]) -> bool:
+    """Whether tasks may take as long as they do: what an autoscaler has taken away nobody waits for."""
+    return observed.is_autoscaled and _can_drain(workers) and pod.template_hash == observed.group.worker_hash
+
+
 def _give_up(draft: GroupPlan, pod: Pod, of_pod: Sequence[Worker]) -> None:
     """Let a worker that the scheduler keeps work again; take its mark away when it does."""
     drained = tuple(worker.address for worker in of_pod if worker.is_draining)
@@ -252,7 +257,8 @@ def _retire(draft: GroupPlan, pods: Sequence[Pod], workers: Attribution) -> None
     patient = frozenset(
         pod.meta.uid
         for pod in pods
-        if _can_drain(workers.of(pod)) and observed.now < _drained_at(observed, pod)
+        if _finishes_its_tasks(observed, pod, workers.of(pod))
+        or (_can_drain(workers.of(pod)) and observed.now < _drained_at(observed, pod))
     )
     addresses = {pod.meta.uid: tuple(worker.address for worker in workers.of(pod)) for pod in pods}
     draft.ask(Retire(tuple(addresses.items()), patient))

@@ -1,6 +1,7 @@
 """Which workers go first: a pure choice.
 
-In this order: pods that never became a worker; then idle workers; then those that hold least data.
+In this order: pods that never became a worker; then idle workers; then those that hold least data; and last
+those with results that they alone may hold.
 """
 
 from __future__ import annotations
@@ -32,10 +33,11 @@ def choose(
     Among equals those go first that are outdated, by their uids.
     """
 
-    def order(pod: Pod) -> tuple[bool, bool, bool, int, int, str, str]:
+    def order(pod: Pod) -> tuple[bool, bool, bool, bool, int, int, str, str]:
         of_pod = workers.of(pod)
         return (
             bool(of_pod),
+            any(worker.bound for worker in of_pod),
             is_busy(of_pod),
             pod.meta.uid not in outdated,
             sum(worker.nbytes or 0 for worker in of_pod),

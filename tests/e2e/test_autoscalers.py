@@ -6,12 +6,15 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from distributed import wait
 
+from dask_k8s_controller.cluster import children
 from dask_k8s_models import make_autoscaler_spec, make_job_spec, make_worker_group_spec
 from tests.e2e.conftest import DASK_CLUSTERS, WORKER_GROUPS, is_running, pods_of
-from tests.e2e.test_scaling import connected
+from tests.e2e.test_scaling import await_workers, connected, executions
 from tests.harness.examples import documented
 from tests.harness.kube import Kube, Object
+from tests.harness.worker_tasks import sent_to
 
 AUTOSCALERS = "daskautoscalers.kubernetes.dask.org"
 JOBS = "daskjobs.kubernetes.dask.org"
@@ -323,3 +326,136 @@ def test_a_group_at_zero_comes_for_the_tasks_that_need_what_it_offers(
         )
         assert any("TPU=1" in item["message"] for item in told["status"]["conditions"])
         del impossible
+
+
+@pytest.fixture
+def mixed_cluster(
+    kube: Kube, namespace: str, thin_cluster: Callable[..., Object]
+) -> Callable[..., Callable[[str], int]]:
+    """Make a cluster with a default group at zero and others that offer something, each autoscaled."""
+
+    def make(name: str, minimum: int = 0, **offers: dict[str, float]) -> Callable[[str], int]:
+        cluster = thin_cluster(name)
+        kube.create(make_autoscaler_spec(name, minimum, 2, behavior=AT_ONCE), namespace)
+        for group, resources in offers.items():
+            worker = {**cluster["spec"]["worker"], "replicas": 0, "resources": resources}
+            manifest = make_worker_group_spec(name, group, n_workers=0)
+            kube.create({**manifest, "spec": {"cluster": name, "worker": worker}}, namespace)
+            scaler = make_autoscaler_spec(name, 0, 2, worker_group=group, behavior=AT_ONCE)
+            scaler["metadata"]["name"] = f"{name}-{group}"
+            kube.create(scaler, namespace)
+        return lambda group: replicas(kube.get(WORKER_GROUPS, f"{name}-{group}", namespace))
+
+    return make
+
+
+def told(kube: Kube, namespace: str, name: str, condition_type: str) -> str:
+    """What a condition of an autoscaler says."""
+    conditions = kube.get(AUTOSCALERS, name, namespace)["status"]["conditions"]
+    return next((str(one["message"]) for one in conditions if one["type"] == condition_type), "")
+
+
+@pytest.mark.usefixtures("controller")
+def test_a_memory_group_comes_and_goes_and_bursts_of_other_tasks_leave_it_and_gpus_at_zero(
+    kube: Kube, namespace: str, mixed_cluster: Callable[..., Callable[[str], int]]
+) -> None:
+    count = mixed_cluster("joins", memory={"MEMORY": 64e9}, gpu={"GPU": 1, "MEMORY": 64e9})
+    with connected("joins", namespace, 0) as client:
+        joins = client.map(str, range(4), resources={"MEMORY": 32e9}, pure=False)
+        assert client.gather(joins, direct=False) == ["0", "1", "2", "3"]
+        assert (count("default"), count("gpu")) == (0, 0)
+        events = [event["message"] for event in kube.list("events", namespace)]
+        assert any("tasks that need MEMORY=3.2e+10" in message for message in events), events
+        del joins
+        kube.wait(WORKER_GROUPS, "joins-memory", namespace, until=lambda found: replicas(found) == 0)
+
+        burst = client.map(str, range(200), pure=False)
+        assert client.gather(burst, direct=False) == [*map(str, range(200))]
+        assert (count("memory"), count("gpu")) == (0, 0)
+
+
+@pytest.mark.usefixtures("controller")
+def test_results_on_the_last_gpu_worker_are_moved_but_not_those_that_are_for_it_alone(
+    kube: Kube, namespace: str, mixed_cluster: Callable[..., Callable[[str], int]]
+) -> None:
+    mixed_cluster("held", gpu={"GPU": 1})
+    with connected("held", namespace, 0) as client:
+        results = client.map(str, range(9), resources={"GPU": 1}, pure=False)
+        wait(results, timeout=120)
+        (gpu,) = client.scheduler_info()["workers"]
+        bound = client.submit(str, "bound", workers=[gpu], pure=False)
+        assert bound.result(timeout=60) == "bound"
+
+        # A worker comes that could take over all, but may not hold what is for the other alone.
+        kube.wait(
+            AUTOSCALERS,
+            "held-gpu",
+            namespace,
+            until=lambda found: condition(found, "ScalingLimited") == ("True", "ResultsHeld"),
+            timeout=120,
+        )
+        assert gpu in client.scheduler_info()["workers"]
+        del bound
+        kube.wait(WORKER_GROUPS, "held-gpu", namespace, until=lambda found: replicas(found) == 0, timeout=120)
+        await_workers(kube, namespace, "held", 1)
+        assert gpu not in client.scheduler_info()["workers"]
+        assert client.gather(results) == [*map(str, range(9))]
+
+
+@pytest.mark.usefixtures("controller")
+def test_tasks_for_a_worker_that_has_gone_start_none_and_are_told(
+    kube: Kube, namespace: str, mixed_cluster: Callable[..., Callable[[str], int]]
+) -> None:
+    """And such that may run elsewhere if need be, do."""
+    count = mixed_cluster("bound", gpu={"GPU": 1})
+    with connected("bound", namespace, 0) as client:
+        lost = client.submit(str, 1, workers=["tcp://10.255.255.254:1"], pure=False)
+        kube.wait(
+            AUTOSCALERS,
+            "bound-gpu",
+            namespace,
+            until=lambda found: condition(found, "Unsatisfiable") == ("True", "NoGroupOffers"),
+            timeout=60,
+        )
+        assert "1 task that needs a particular worker or host" in told(
+            kube, namespace, "bound-gpu", "Unsatisfiable"
+        )
+        assert (count("default"), count("gpu")) == (0, 0)
+
+        loose = client.submit(
+            str, 2, workers=["tcp://10.255.255.254:1"], allow_other_workers=True, pure=False
+        )
+        assert loose.result(timeout=120) == "2"
+        assert count("gpu") == 0
+        assert not lost.done()
+
+
+@pytest.mark.usefixtures("controller")
+def test_where_only_the_route_for_needs_is_missing_workers_follow_one_number_and_are_drained(
+    kube: Kube, namespace: str, cluster_manifest: Manifest
+) -> None:
+    """As with a scheduler that was started by a release before it: the rest of its routes is there."""
+    manifest = cluster_manifest("older", n_workers=0, worker_command=["dask", "worker", "--nthreads", "1"])
+    container = manifest["spec"]["scheduler"]["spec"]["containers"][0]
+    container["env"] = [
+        *container.get("env", ()),
+        {"name": children.PRELOAD_SOURCE, "value": without_demand()},
+    ]
+    kube.create(manifest, namespace)
+    kube.create(make_autoscaler_spec("older", 0, 2, behavior=AT_ONCE), namespace)
+    with connected("older", namespace, 0) as client:
+        tasks = sent_to(client)
+        work = client.map(tasks.work, range(8), seconds=2, pure=False)
+        assert sorted(client.gather(work)) == [*range(8)]
+        del work
+        kube.wait(
+            WORKER_GROUPS, "older-default", namespace, until=lambda found: replicas(found) == 0, timeout=120
+        )
+        assert {name: count for name, count in executions(client).items() if count != 1} == {}
+
+
+def without_demand() -> str:
+    """The module that a scheduler loads, without the route that tells what tasks need."""
+    source, route = children.preload_source(), ", 'demand': Demand"
+    assert route in source
+    return source.replace(route, "")

@@ -138,7 +138,7 @@ async def test_demand_tells_what_tasks_need(
     scheduler: Scheduler, client: SchedulerClient, workers: list[Worker]
 ) -> None:
     async with Client(scheduler.address, asynchronous=True) as dask:
-        assert await client.demand(ENDPOINT) == Demand(scheduler.adaptive_target(), ())
+        assert await client.demand(ENDPOINT) == Demand(scheduler.adaptive_target(), (), load=0)
         tasks = [
             *dask.map(lambda number: number, range(3), resources={"GPU": 1}, pure=False),
             dask.submit(lambda: 1, workers=["tcp://10.9.9.9:1"], pure=False),

@@ -186,6 +186,16 @@ class TestRetiring:
         retiring = plan(self.observed(worker("10.0.0.2:1", executing=2), since=61))
         assert retiring.questions == self.retire("10.0.0.2:1")
 
+    def test_what_an_autoscaler_takes_away_finishes_its_tasks_however_long_they_are(self) -> None:
+        of_w2 = worker("10.0.0.2:1", executing=2, can_drain=True, is_draining=True)
+        long_ago = self.observed(of_w2, since=6000, is_autoscaled=True)
+        (asked,) = plan(long_ago).questions
+        assert isinstance(asked, Retire)
+        assert asked.patient == {"w2"}
+        (asked,) = plan(replace(long_ago, is_autoscaled=False)).questions
+        assert isinstance(asked, Retire)
+        assert asked.patient == frozenset()
+
     def test_nothing_is_asked_twice_while_a_retirement_is_under_way(self) -> None:
         under_way = Retirement(under_way={"w2": "c-scheduler"})
         waiting = plan(self.observed(worker("10.0.0.2:1"), retirement=under_way))

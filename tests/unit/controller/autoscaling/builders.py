@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
-from dask_k8s_controller.autoscaler.observe import GroupOfWorkers, ObservedAutoscaler
+from dask_k8s_controller.autoscaler.observe import ObservedAutoscaler
 from dask_k8s_controller.autoscaler.plan import AutoscalerPlan
 from dask_k8s_controller.autoscaler.plan import plan as plan_autoscaler
 from dask_k8s_controller.autoscaler.spec import Autoscaler
+from dask_k8s_controller.autoscaler.workforce import GroupOfWorkers, Workforce
 from dask_k8s_controller.cache.objects import Pod
 from dask_k8s_controller.plans.actions import Ask, SetScale
 from dask_k8s_controller.scheduler.answers import Answer, Demand, Need, Problem
@@ -67,18 +69,32 @@ def members(
     return GroupOfWorkers(group, pods), answer(*known)
 
 
-def observed(of: Autoscaler | None = None, **more: Any) -> ObservedAutoscaler:
+def observed(
+    of: Autoscaler | None = None,
+    *,
+    others: tuple[GroupOfWorkers, ...] = (),
+    siblings: tuple[Autoscaler, ...] = (),
+    **more: Any,
+) -> ObservedAutoscaler:
     """An autoscaler of a running cluster with 4 idle workers, of which the scheduler could use 4."""
+    of = of or autoscaler()
     target, workers = members(4)
-    more = {
-        "cluster": cluster(),
-        "scheduler": scheduler_pod(),
-        "target": target,
-        "demand": demand(4),
-        "workers": workers,
-        **more,
-    }
-    return ObservedAutoscaler(subject=of or autoscaler(), now=NOW, **more)
+    target, workers = more.pop("target", target), more.pop("workers", workers)
+    asked = more.pop("demand", demand(4))
+    more = {"cluster": cluster(), "scheduler": scheduler_pod(), **more}
+    scalers = {one.worker_group: one for one in (*siblings, of)}
+    groups = {one.group.name: one for one in (*([target] if target else ()), *others)}
+    everybody = Workforce(
+        {name: replace(one, autoscaler=scalers.get(name)) for name, one in groups.items()}, asked, workers
+    )
+    more |= {"target": target, "workers": workers, "workforce": everybody}
+    return ObservedAutoscaler(subject=of, now=NOW, **more)
+
+
+def heard(seen: ObservedAutoscaler, **answers: Any) -> ObservedAutoscaler:
+    """The same after other answers of the scheduler: ``demand``, ``workers``."""
+    seen = replace(seen, workforce=replace(seen.workforce, **answers))
+    return replace(seen, workers=seen.workforce.workers)
 
 
 def with_members(of: Autoscaler, wants: int, replicas: int, **members_are: int) -> ObservedAutoscaler:
@@ -118,6 +134,4 @@ def changed(seconds_ago: float, replicas: int) -> dict[str, Any]:
 
 
 def unready(pod: Pod) -> Pod:
-    from dataclasses import replace
-
     return replace(pod, is_ready=False, phase="Pending")

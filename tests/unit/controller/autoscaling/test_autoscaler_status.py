@@ -15,6 +15,7 @@ from tests.unit.controller.autoscaling.builders import (
     autoscaler,
     changed,
     demand,
+    heard,
     no_demand,
     observed,
     plan,
@@ -96,5 +97,5 @@ def test_a_change_by_somebody_else_is_noted() -> None:
 
 def test_nothing_is_written_while_nothing_changes() -> None:
     first = with_members(autoscaler(), 4, 4)
-    again = replace(first, subject=autoscaler(status=status(first)), demand=demand(4, age=4))
+    again = heard(replace(first, subject=autoscaler(status=status(first))), demand=demand(4, age=4))
     assert status(again) == status(first)

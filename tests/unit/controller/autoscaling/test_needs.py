@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from dask_k8s_controller.autoscaler.needs import Assignment, Offer, assignment, unsatisfiable
+from dask_k8s_controller.autoscaler.needs import Group, shares, unsatisfiable
 from dask_k8s_controller.autoscaler.observe import ObservedAutoscaler, observe
 from dask_k8s_controller.autoscaler.status import status
 from dask_k8s_controller.cache.cache import Cache
@@ -22,16 +22,17 @@ from tests.unit.controller.autoscaling.builders import (
     autoscaler,
     autoscaler_body,
     demand,
+    heard,
     members,
     observed,
     plan,
     scaled_to,
 )
-from tests.unit.controller.builders import cluster_body, group_body, pod_body
+from tests.unit.controller.builders import answer, cluster_body, group_body, pod_body, worker
 
-CPU = Offer("cpu")
-GPU = Offer("gpu", {"GPU": 2})
-BIG = Offer("big", {"MEMORY": 64e9})
+CPU = Group("cpu")
+GPU = Group("gpu", {"GPU": 2})
+BIG = Group("big", {"MEMORY": 64e9})
 GROUPS = [CPU, GPU, BIG]
 
 
@@ -39,47 +40,112 @@ def need(count: int, *, is_pinned: bool = False, **resources: float) -> Need:
     return Need(resources, is_pinned, waiting=count, slots=count)
 
 
-class TestAssignment:
+def own(demanded: Demand, *groups: Group) -> dict[str, int]:
+    """Workers that each group should have for the tasks that it is the cheapest to run; without zeros."""
+    return {name: share.own for name, share in shares(demanded, groups).items() if share.own}
+
+
+def grows_to(demanded: Demand, *groups: Group) -> dict[str, int]:
+    return {name: share.grow_to for name, share in shares(demanded, groups).items() if share.grow_to}
+
+
+class TestNeeds:
     def test_a_group_has_the_tasks_that_only_it_can_run(self) -> None:
         gpus = need(5, GPU=1)
-        asked = Demand(7, (gpus,))
-        assert assignment(asked, "gpu", GROUPS) == Assignment(3, (gpus,), takes_the_rest=False)
-        assert assignment(asked, "big", GROUPS) == Assignment(0, (), takes_the_rest=False)
-        assert assignment(asked, "cpu", GROUPS) == Assignment(0, (), takes_the_rest=True)
+        found = shares(Demand(7, (gpus,)), GROUPS)
+        assert {name: (share.own, share.needs) for name, share in found.items()} == {
+            "gpu": (3, (gpus,)),
+            "big": (0, ()),
+            "cpu": (0, ()),
+        }
+        assert {name for name, share in found.items() if share.takes_the_rest} == {"cpu"}
+        assert (found["cpu"].grow_to, found["gpu"].grow_to, found["big"].grow_to) == (7, 3, 0)
 
     def test_of_two_groups_that_can_the_cheaper_does(self) -> None:
-        both = Offer("both", {"GPU": 1, "MEMORY": 64e9})
+        both = Group("both", {"GPU": 1, "MEMORY": 64e9})
         asked = Demand(0, (need(1, GPU=1),))
-        assert assignment(asked, "both", [*GROUPS, both]).workers == 0
-        preferred = replace(both, priority=-1)
-        assert assignment(asked, "both", [*GROUPS, preferred]).workers == 1
-        assert assignment(asked, "gpu", [*GROUPS, preferred]).workers == 0
+        assert own(asked, *GROUPS, both) == {"gpu": 1}
+        assert own(asked, *GROUPS, replace(both, priority=-1)) == {"both": 1}
 
-    def test_a_group_that_cannot_grow_gets_nothing(self) -> None:
-        fixed = replace(GPU, can_grow=False)
-        dear = Offer("dear", {"GPU": 1, "X": 1})
-        assert assignment(Demand(0, (need(1, GPU=1),)), "dear", [CPU, fixed, dear]).workers == 1
+    def test_what_is_beyond_a_groups_maximum_the_next_gets(self) -> None:
+        asked = Demand(0, (need(10, GPU=1),))
+        few, more = replace(GPU, maximum=2), Group("reserve", {"GPU": 1}, priority=9, maximum=5)
+        assert own(asked, CPU, few, more) == {"gpu": 2 + 1, "reserve": 5}  # One is beyond all limits.
+        assert own(asked, CPU, few) == {"gpu": 5}
 
-    def test_the_only_group_takes_what_any_worker_can_do(self) -> None:
-        assert assignment(Demand(3, ()), "gpu", [GPU]).takes_the_rest
+    def test_a_group_without_autoscaler_has_what_it_has(self) -> None:
+        fixed = replace(GPU, is_scaled=False, replicas=1)
+        dear = Group("reserve", {"GPU": 1, "X": 1})
+        assert own(Demand(0, (need(5, GPU=1),)), CPU, fixed, dear) == {"gpu": 1, "reserve": 3}
+        assert own(Demand(0, (need(5, GPU=1),)), CPU, replace(fixed, replicas=0), dear) == {"reserve": 5}
+
+    def test_needs_share_workers(self) -> None:
+        big = Group("big", {"MEMORY": 64})
+        asked = Demand(0, tuple(need(1, MEMORY=amount) for amount in (8, 12, 16)))
+        assert own(asked, big) == {"big": 1}
 
     @pytest.mark.parametrize(
         "resources", [{"GPU": 3}, {"TPU": 1}, {"GPU": 1, "MEMORY": 1}, {"GPU": float("inf")}]
     )
     def test_what_no_group_offers_is_told(self, resources: dict[str, float]) -> None:
         impossible = need(2, **resources)
-        assert unsatisfiable(Demand(0, (impossible, need(1, GPU=1))), GROUPS) == [impossible]
+        assert unsatisfiable(Demand(0, (impossible, need(1, GPU=1))), GROUPS) == (impossible,)
 
     def test_tasks_for_a_particular_worker_start_none(self) -> None:
         pinned = need(2, is_pinned=True)
-        assert unsatisfiable(Demand(0, (pinned,)), GROUPS) == [pinned]
-        assert all(not assignment(Demand(0, (pinned,)), offer.group, GROUPS).workers for offer in GROUPS)
+        assert unsatisfiable(Demand(0, (pinned,)), GROUPS) == (pinned,)
+        assert own(Demand(0, (pinned,)), *GROUPS) == {}
 
     def test_what_runs_is_not_told_as_impossible(self) -> None:
-        assert unsatisfiable(Demand(0, (Need({"TPU": 1}, running=1, slots=1),)), GROUPS) == []
+        assert unsatisfiable(Demand(0, (Need({"TPU": 1}, running=1, slots=1),)), GROUPS) == ()
 
 
-def mixed(group: str, *needs: Need, workers: int = 0, **replicas: int) -> ObservedAutoscaler:
+class TestTheRest:
+    """Tasks that any worker can run."""
+
+    def test_the_only_group_takes_it(self) -> None:
+        assert grows_to(Demand(3, ()), GPU) == {"gpu": 3}
+
+    def test_of_equal_groups_the_first_with_room_grows(self) -> None:
+        first, second = Group("a", maximum=4), Group("b", replicas=2, ready=2)
+        assert grows_to(Demand(9, ()), first, second) == {"a": 7, "b": 5}  # Beyond its maximum, a tells so.
+        assert grows_to(Demand(9, ()), replace(first, stuck=1, replicas=1), second) == {"a": 7, "b": 9}
+
+    def test_a_dearer_group_gets_what_the_cheaper_one_cannot_have(self) -> None:
+        spot, reserve = Group("spot", maximum=4), Group("reserve", priority=9)
+        assert grows_to(Demand(9, ()), spot, reserve) == {"spot": 9, "reserve": 5}
+        assert grows_to(Demand(3, ()), spot, reserve) == {"spot": 3}
+        found = shares(Demand(3, ()), [spot, replace(reserve, replicas=3, ready=3)])
+        assert found["reserve"].shrink_to == 3  # Until the cheaper ones are there.
+
+    def test_gpus_stay_at_zero_even_beyond_the_maximum(self) -> None:
+        assert grows_to(Demand(9, ()), replace(CPU, maximum=4), GPU) == {"cpu": 9}
+
+    def test_a_minimum_of_gpus_helps(self) -> None:
+        gpu = replace(GPU, minimum=2, replicas=2, ready=2)
+        assert shares(Demand(5, ()), [CPU, gpu])["cpu"].grow_to == 3
+        assert shares(Demand(5, (need(4, GPU=1),)), [CPU, gpu])["cpu"].grow_to == 5
+
+    def test_a_worker_comes_to_take_over_what_gpus_hold(self) -> None:
+        holding = Demand(1, (), load=0)
+        assert grows_to(holding, CPU, replace(GPU, replicas=1, ready=1)) == {"cpu": 1}
+        assert grows_to(holding, CPU, replace(GPU, minimum=1, replicas=1, ready=1)) == {}
+        assert grows_to(holding, replace(CPU, replicas=1, ready=1)) == {}
+
+
+def with_workers(seen: ObservedAutoscaler, **more: Any) -> ObservedAutoscaler:
+    """The scheduler knows the workers of all pods, and can drain them."""
+    known = (
+        worker(f"{pod.ip}:1", name=pod.name, can_drain=True, resources=member.group.resources, **more)
+        for member in seen.workforce.members.values()
+        for pod in member.pods
+    )
+    return heard(seen, workers=answer(*known))
+
+
+def mixed(
+    group: str, *needs: Need, workers: int = 0, behavior: Any = None, **replicas: int
+) -> ObservedAutoscaler:
     """A cluster of a CPU group and a GPU group, each with its autoscaler, seen by one of them."""
     groups = {}
     for name, resources in (("c-default", None), ("c-gpu", {"GPU": 1})):
@@ -88,7 +154,9 @@ def mixed(group: str, *needs: Need, workers: int = 0, **replicas: int) -> Observ
         if resources:
             body["spec"]["worker"]["resources"] = resources
         groups[name] = replace(found, group=WorkerGroup.of(body))
-    scalers = {name: autoscaler(name, uid=f"of-{name}", workerGroup=name) for name in groups}
+    scalers = {
+        name: autoscaler(name, uid=f"of-{name}", workerGroup=name, behavior=behavior) for name in groups
+    }
     others = [name for name in groups if name != group]
     return observed(
         scalers[group],
@@ -117,8 +185,22 @@ class TestScaling:
     def test_where_the_scheduler_tells_no_needs_all_is_as_if_there_were_none(self) -> None:
         silent = mixed("c-gpu")
         assert silent.demand is not None
-        asked = replace(silent, demand=replace(silent.demand, value=Demand(4)))
+        asked = heard(silent, demand=replace(silent.demand, value=Demand(4)))
         assert scaled_to(plan(asked)) == 4
+
+    def test_gpus_that_nothing_needs_go_at_once_but_by_steps_if_somebody_says_so(self) -> None:
+        for behavior, left in (None, 0), ({"scaleDown": {"maxPercent": 25}}, 3):
+            seen = with_workers(mixed("c-gpu", gpu=4, behavior=behavior))
+            assert scaled_to(plan(seen)) == left
+
+    def test_gpus_go_though_they_run_what_others_can_but_not_if_they_run_their_own(self) -> None:
+        at_work = with_workers(mixed("c-gpu", workers=2, gpu=2), executing=1)
+        assert scaled_to(plan(at_work)) == 0
+        own = with_workers(mixed("c-gpu", Need({"GPU": 1}, running=1, slots=1), gpu=2), executing=1)
+        assert scaled_to(plan(own)) == 1
+        bound = Need({}, is_pinned=True, running=2, slots=1)
+        pinned = with_workers(mixed("c-gpu", bound, gpu=2), executing=1)
+        assert scaled_to(plan(pinned)) is None
 
     def test_the_status_tells_which_needs(self) -> None:
         seen = mixed("c-gpu", need(2, GPU=1), need(1, TPU=1))

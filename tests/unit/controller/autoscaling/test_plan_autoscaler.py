@@ -8,16 +8,17 @@ from typing import Any
 
 import pytest
 
-from dask_k8s_controller.autoscaler.observe import GroupOfWorkers
 from dask_k8s_controller.autoscaler.policy import Limit
+from dask_k8s_controller.autoscaler.workforce import GroupOfWorkers
 from dask_k8s_controller.plans.actions import Ask, Patch
-from dask_k8s_controller.scheduler.answers import Answer, Problem
+from dask_k8s_controller.scheduler.answers import Answer, Problem, Worker
 from dask_k8s_controller.worker_group.spec import WorkerGroup
 from tests.unit.controller.autoscaling.builders import (
     asks_demand,
     autoscaler,
     changed,
     demand,
+    heard,
     members,
     no_demand,
     observed,
@@ -30,6 +31,12 @@ from tests.unit.controller.autoscaling.builders import (
     with_members,
 )
 from tests.unit.controller.builders import NOW, answer, cluster, group_body, time, worker, worker_pod
+
+
+def holder(name: str, *, memory: float, **more: Any) -> tuple[GroupOfWorkers, tuple[Worker, ...]]:
+    """A group with one ready worker, which the scheduler knows."""
+    found, known = members(1, name=name)
+    return found, tuple(replace(one, memory_limit=int(memory), **more) for one in known.value or ())
 
 
 class TestFollowingTheDemand:
@@ -76,7 +83,7 @@ class TestFollowingTheDemand:
         assert rested.requeue_at == NOW + timedelta(seconds=2)
 
     def test_nothing_changes_because_of_an_old_answer(self) -> None:
-        planned = plan(replace(with_members(autoscaler(), 10, 4), demand=demand(10, age=3)))
+        planned = plan(heard(with_members(autoscaler(), 10, 4), demand=demand(10, age=3)))
         assert scale_of(planned) is None
         assert asks_demand(planned)
 
@@ -150,16 +157,56 @@ class TestNoWorkIsLost:
         assert planned.decision.limit is Limit.RESULTS_HELD
 
     def test_to_zero_if_another_group_can_take_the_results(self) -> None:
-        other, _ = members(1, name="c-other")
-        seen = replace(with_members(autoscaler(), 0, 1, holding=1), others=(other,))
+        other, (taker,) = holder("c-default", memory=4e9)
+        target, (own,) = holder("c-gpu", memory=4e9, keys=9, nbytes=10**9)
+        scaler = autoscaler(workerGroup="c-gpu")
+        seen = observed(scaler, target=target, others=(other,), workers=answer(own, taker), demand=demand(0))
         assert scaled_to(plan(seen)) == 0
+        full = replace(own, nbytes=3 * 10**9)
+        assert scaled_to(plan(heard(seen, workers=answer(full, taker)))) is None
+        assert scaled_to(plan(heard(seen, workers=answer(full, replace(taker, memory_limit=0))))) == 0
+
+    def test_of_two_groups_that_could_go_the_cheaper_holds_the_results(self) -> None:
+        default, (one,) = holder("c-default", memory=4e9, keys=1, nbytes=8)
+        gpu, (other,) = holder("c-gpu", memory=4e9, keys=1, nbytes=8)
+        workers = answer(one, other)
+        for target, beside, goes_to in ((default, gpu, None), (gpu, default, 0)):
+            scaler = autoscaler(workerGroup=target.group.name)
+            sibling = autoscaler(beside.group.name, uid="sibling", workerGroup=beside.group.name)
+            seen = observed(
+                scaler,
+                target=target,
+                others=(beside,),
+                siblings=(sibling,),
+                workers=workers,
+                demand=demand(0),
+            )
+            assert scaled_to(plan(seen)) == goes_to
+
+    def test_as_many_stay_as_hold_the_results_twice(self) -> None:
+        target, workers = members(4, holding=4)
+        known = [replace(one, nbytes=10**9, memory_limit=4 * 10**9) for one in workers.value or ()]
+        at_once = {"scaleDown": {"stabilizationWindowSeconds": 0, "maxPercent": 100}}
+        seen = observed(autoscaler(behavior=at_once), target=target, workers=answer(*known), demand=demand(0))
+        planned = plan(seen)
+        assert scaled_to(planned) == 2
+        assert planned.decision is not None
+        assert planned.decision.limit is Limit.RESULTS_HELD
+
+    def test_a_worker_with_results_that_it_alone_may_hold_stays(self) -> None:
+        """Though another could hold them: they are of tasks for this worker, or actors."""
+        other, (taker,) = holder("c-default", memory=4e9)
+        target, (own,) = holder("c-gpu", memory=4e9, keys=1, nbytes=8, bound=1)
+        scaler = autoscaler(workerGroup="c-gpu")
+        seen = observed(scaler, target=target, others=(other,), workers=answer(own, taker), demand=demand(0))
+        assert scale_of(plan(seen)) is None
 
     def test_pods_that_are_no_workers_yet_go_at_once(self) -> None:
         assert scaled_to(plan(with_members(autoscaler(), 4, 50, unregistered=46))) == 4
         assert scaled_to(plan(with_members(autoscaler(), 0, 50, unregistered=42))) == 6
 
     def test_workers_are_asked_before_any_goes(self) -> None:
-        planned = plan(replace(with_members(autoscaler(), 0, 4), workers=None))
+        planned = plan(heard(with_members(autoscaler(), 0, 4), workers=None))
         assert scale_of(planned) is None
         assert planned.questions == [Ask.WORKERS]
 
@@ -167,13 +214,13 @@ class TestNoWorkIsLost:
         """Workers report by heartbeats; tasks that came since only the demand knows."""
         seen = with_members(autoscaler(), 0, 4)
         assert seen.workers is not None
-        planned = plan(replace(seen, demand=demand(0, age=1)))
+        planned = plan(heard(seen, demand=demand(0, age=1)))
         assert scale_of(planned) is None
         assert asks_demand(planned)
 
     def test_workers_that_nobody_can_tell_about_stay(self) -> None:
         unknown: Answer[Any] = Answer(0, None, Problem.UNREACHABLE, "connection refused")
-        planned = plan(replace(with_members(autoscaler(), 0, 4), workers=unknown))
+        planned = plan(heard(with_members(autoscaler(), 0, 4), workers=unknown))
         assert scale_of(planned) is None
         assert reasons(planned) == ["SchedulerUnreachable"]
 
@@ -208,8 +255,8 @@ class TestOtherGroups:
         workers = answer(*(worker(f"10.0.0.{n}:{port}") for n in range(2) for port in (4000, 4001)))
         group = WorkerGroup.of(group_body("c-default", uid="c-default", replicas=2))
         seen = observed(target=GroupOfWorkers(group, pods), workers=workers)
-        assert scaled_to(plan(replace(seen, demand=demand(9)))) == 5
-        assert scale_of(plan(replace(seen, demand=demand(4)))) is None
+        assert scaled_to(plan(heard(seen, demand=demand(9)))) == 5
+        assert scale_of(plan(heard(seen, demand=demand(4)))) is None
 
     def test_any_group_can_be_scaled(self) -> None:
         target, workers = members(2, name="c-gpu")

@@ -1,0 +1,170 @@
+"""All groups of a cluster's workers, and what of the scheduler's demand each of them is to do. Pure.
+
+It is made once for all autoscalers of a cluster, and anew only when something has changed: so many groups
+cost as much as there are, not their square.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from dask_k8s_controller.autoscaler.needs import Group, Share, shares, unsatisfiable
+from dask_k8s_controller.autoscaler.spec import Autoscaler
+from dask_k8s_controller.cache.objects import Pod
+from dask_k8s_controller.plans.pod_problems import problem_of
+from dask_k8s_controller.scheduler.answers import Answer, Attribution, Demand, Need, Worker, attribute
+from dask_k8s_controller.worker_group.spec import WorkerGroup
+
+
+@dataclass(frozen=True)
+class GroupOfWorkers:
+    """A DaskWorkerGroup with the pods that it made, and the autoscaler that scales it."""
+
+    group: WorkerGroup
+    pods: tuple[Pod, ...] = ()
+    autoscaler: Autoscaler | None = None
+    leaving: frozenset[str] = frozenset()
+    """Uids of the pods whose nodes are about to go."""
+
+    @cached_property
+    def live(self) -> tuple[Pod, ...]:
+        """The pods that run or will run, those included that are on their way out."""
+        return tuple(pod for pod in self.pods if pod.is_live)
+
+    @property
+    def active(self) -> tuple[Pod, ...]:
+        """The pods that count against the replicas."""
+        return tuple(pod for pod in self.live if not pod.is_retiring)
+
+    @property
+    def ready(self) -> tuple[Pod, ...]:
+        """The live pods that are ready."""
+        return tuple(pod for pod in self.live if pod.is_ready)
+
+    @property
+    def lasting(self) -> int:
+        """How many pods are ready; those whose nodes are about to go count until they have a successor."""
+        staying = sum(pod.meta.uid not in self.leaving for pod in self.ready)
+        return min(len(self.ready), max(staying, self.group.replicas))
+
+
+def workforce(
+    groups: Iterable[WorkerGroup],
+    pods: Iterable[Pod],
+    autoscalers: Iterable[Autoscaler],
+    demand: Answer[Demand] | None,
+    workers: Answer[tuple[Worker, ...]] | None,
+    leaving: frozenset[str] = frozenset(),
+) -> Workforce:
+    """Put together the groups of a cluster that have workers, want some, or are scaled."""
+    by_owner: dict[str, list[Pod]] = {}
+    for pod in pods:
+        by_owner.setdefault(pod.meta.owner.uid if pod.meta.owner else "", []).append(pod)
+    scalers: dict[str, Autoscaler] = {}
+    for autoscaler in sorted(autoscalers, key=lambda autoscaler: autoscaler.age):
+        if not autoscaler.meta.is_deleting:
+            scalers.setdefault(autoscaler.worker_group, autoscaler)
+    members = (
+        GroupOfWorkers(group, tuple(by_owner.get(group.meta.uid, ())), scalers.get(group.name), leaving)
+        for group in groups
+        if not group.meta.is_deleting
+    )
+    return Workforce(
+        {
+            member.group.name: member
+            for member in members
+            if member.autoscaler or member.pods or member.group.replicas
+        },
+        demand,
+        workers,
+    )
+
+
+@dataclass(frozen=True)
+class Workforce:
+    """All groups of a cluster.
+
+    Parameters
+    ----------
+    members : mapping
+        The groups by name.
+    demand : Answer, optional
+        How many workers the scheduler could use when it was asked last.
+    workers : Answer, optional
+        The workers that the scheduler knew when it was asked last.
+    """
+
+    members: Mapping[str, GroupOfWorkers] = field(default_factory=dict)
+    demand: Answer[Demand] | None = None
+    workers: Answer[tuple[Worker, ...]] | None = None
+
+    @cached_property
+    def first(self) -> Autoscaler | None:
+        """The autoscaler that asks the scheduler for all."""
+        scalers = (member.autoscaler for member in self.members.values())
+        able = (autoscaler for autoscaler in scalers if autoscaler and autoscaler.spec)
+        return min(able, key=lambda autoscaler: autoscaler.name, default=None)
+
+    @cached_property
+    def attribution(self) -> Attribution:
+        """In which pods the workers run that the scheduler knew when it was asked last."""
+        pods = (pod for member in self.members.values() for pod in member.live)
+        return attribute(pods, (self.workers.value if self.workers else None) or ())
+
+    @cached_property
+    def groups(self) -> Mapping[str, Group]:
+        """What an allocation needs to know of each group, by its name."""
+        return {name: self._group(member) for name, member in self.members.items()}
+
+    @cached_property
+    def shares(self) -> Mapping[str, Share]:
+        """What each group is to do, by its name; empty as long as the scheduler has said nothing."""
+        demand = self.demand.value if self.demand else None
+        return shares(demand, self.groups.values()) if demand is not None and self.members else {}
+
+    @cached_property
+    def unsatisfiable(self) -> tuple[Need, ...]:
+        """The needs of tasks that no group can ever run."""
+        demand = self.demand.value if self.demand else None
+        return unsatisfiable(demand, self.groups.values()) if demand is not None else ()
+
+    def room_beside(self, name: str) -> float:
+        """Return the memory, in bytes, of other groups' workers that stay and can hold this one's results.
+
+        Results go to the cheaper group, so that of two groups that want to go not each counts on the other.
+        """
+        own, room = self.groups[name], 0.0
+        for other in self.groups.values():
+            if other.name != name:
+                pods = [pod for pod in self.members[other.name].active if pod.is_ready]
+                if other.is_scaled and other.cost > own.cost:
+                    pods = pods[: max(other.minimum, math.ceil(self.shares[other.name].own / other.per_pod))]
+                room += sum(map(self.memory_of, pods))
+        return room
+
+    def memory_of(self, pod: Pod) -> float:
+        """Return the bytes that a pod's workers can hold; infinite if they don't say, 0 if it has none."""
+        limits = [worker.memory_limit for worker in self.attribution.of(pod)]
+        if limits and all(limits):
+            return sum(limits)
+        return math.inf if self.attribution.may_have_workers(pod) else 0.0
+
+    def _group(self, member: GroupOfWorkers) -> Group:
+        group, ready, workers = member.group, member.ready, self.attribution
+        spec = member.autoscaler.spec if member.autoscaler else None
+        offered = next((worker.resources for pod in ready for worker in workers.of(pod)), group.resources)
+        return Group(
+            name=group.name,
+            resources=offered,
+            priority=spec.priority if spec else 0,
+            is_scaled=spec is not None,
+            minimum=spec.minimum if spec else 0,
+            maximum=math.inf if spec is None or spec.maximum is None else spec.maximum,
+            replicas=group.replicas,
+            ready=member.lasting,
+            stuck=sum(problem_of(pod) is not None for pod in member.live if not pod.is_ready),
+            per_pod=max((len(workers.of(pod)) for pod in member.live), default=1) or 1,
+        )
