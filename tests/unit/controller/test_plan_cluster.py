@@ -159,6 +159,10 @@ class TestAChangedScheduler:
         assert waiting.questions == []
         assert waiting.requeue_at == NOW + timedelta(seconds=5)
 
+    def test_asks_one_that_did_not_answer_anew(self) -> None:
+        silent: Answer[float] = Answer(-6, None, Problem.UNREACHABLE, "timed out")
+        assert plan(self.observed(idle=silent)).questions == [Ask.IDLE]
+
     def test_replaces_one_that_is_not_ready(self) -> None:
         assert deleted(plan(self.observed(pods=(scheduler_pod(ready=False),)))) == {("Pod", "c-scheduler")}
 
@@ -340,6 +344,8 @@ class TestSuspending:
         suspending = plan(observed_cluster(cluster(suspend=True)))
         assert deleted(suspending) == {("Pod", "c-scheduler")}
         assert reasons(suspending) == ["Suspended"]
+        gone = plan(observed_cluster(cluster(suspend=True), pods=(scheduler_pod(going=True),)))
+        assert deleted(gone) == set()
 
     def test_no_scheduler_is_made_while_suspended(self) -> None:
         assert plan(observed_cluster(cluster(suspend=True), pods=())).actions == []
@@ -372,7 +378,10 @@ class TestIdleTimeout:
         assert looking.questions == [Ask.IDLE]
 
     def test_a_cluster_that_was_idle_for_long_enough_is_deleted(self) -> None:
-        assert deleted(plan(self.observed(Answer(0, 300)))) == {("DaskCluster", "cluster")}
+        ending = plan(self.observed(Answer(0, 300)))
+        assert deleted(ending) == {("DaskCluster", "cluster")}
+        [notice] = ending.notices
+        assert (notice.reason, "idle for 300 s" in notice.message) == ("IdleTimeout", True)
 
     def test_a_scheduler_that_does_not_answer_is_not_idle(self) -> None:
         silent: Answer[float] = Answer(0, None, Problem.UNREACHABLE, "timed out")

@@ -10,6 +10,7 @@ import pytest
 
 from dask_k8s_controller.plans.actions import Ask, Create, Delete, Patch
 from dask_k8s_controller.plans.plan import Plan
+from dask_k8s_controller.scheduler.answers import Retirement
 from dask_k8s_controller.settings import Policy
 from dask_k8s_controller.worker_group.observe import ObservedGroup
 from dask_k8s_controller.worker_group.plan import plan as plan_group
@@ -136,6 +137,13 @@ class TestRegistering:
         later = replace(all_know(self.pods[0]), at=-2.0)
         assert plan(observed_group(group(), *self.pods, workers=later)).questions == [Ask.WORKERS]
 
+    def test_it_is_not_asked_for_their_sake_while_others_go(self) -> None:
+        """What a retirement wants to know is asked then."""
+        going = worker_pod("w3", retiring=1)
+        done = Retirement(under_way={"w3": "c-scheduler"})
+        observed = observed_group(group(), *self.pods, going, retirement=done)
+        assert plan(observed).questions == []
+
     def test_it_is_not_asked_for_nothing(self) -> None:
         old = replace(all_know(*self.pods), at=-1000.0)
         observed = observed_group(group(), *self.pods, workers=old)
@@ -150,10 +158,19 @@ class TestWaiting:
 
     def test_while_its_cluster_is_being_deleted(self) -> None:
         going = cluster(metadata={"deletionTimestamp": time()})
-        assert created(plan(observed_group(cluster=going))) == []
+        waiting = plan(observed_group(cluster=going))
+        assert waiting.actions == []
+        assert reasons(waiting) == ["ClusterTerminating"]
 
     def test_when_it_belongs_to_an_earlier_cluster_of_the_same_name(self) -> None:
-        assert created(plan(observed_group(group(owner="earlier")))) == []
+        waiting = plan(observed_group(group(owner="earlier")))
+        assert waiting.actions == []
+        assert reasons(waiting) == ["ClusterTerminating"]
+
+    def test_for_a_cluster_whose_spec_is_invalid(self) -> None:
+        waiting = plan(observed_group(cluster=cluster(idleTimeout=-1)))
+        assert waiting.actions == []
+        assert reasons(waiting) == ["ClusterInvalid"]
 
     def test_a_group_that_is_being_deleted_gets_no_plan(self) -> None:
         going = group(metadata={"deletionTimestamp": time()})
