@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import subprocess
 import sys
+from pathlib import Path
 from types import FrameType
 
 import click
 
 EXAMPLE = """\
-  python -c 'from dask_k8s_client import KubeCluster; print(KubeCluster(n_workers=2))'
-  dask kubernetes ls
-In Python, after that export:
+  {python} -c 'from dask_k8s_client import KubeCluster; print(KubeCluster(n_workers=2))'
+  {dask} kubernetes ls
+Or start {python}, after that export, and paste:
   from dask_k8s_client import KubeCluster
   cluster = KubeCluster(n_workers=2)
   print(cluster.get_client().submit(sum, [10, 1]).result(), cluster.dashboard_link)
 It prints 11 and the link to Dask's dashboard, which works until Python ends or cluster.close().
 kubectl and other tools use it in the same way. Whatever runs in it ends with it.
 """
+
+
+def example() -> str:
+    """Return what to type, which is to reach this environment whether it is activated there or not."""
+    folder = Path(sys.executable).parent
+    known = shutil.which("dask")
+    is_activated = known is not None and Path(known).parent == folder
+    names = {name: name if is_activated else str(folder / name) for name in ("python", "dask")}
+    return EXAMPLE.format(**names)
 
 
 @click.group()
@@ -45,7 +56,7 @@ def up(context: click.Context, kubeconfig: str, port: int, bare: bool) -> None:
         *([] if bare else ["--addons"]),
     ]
     command = [sys.executable, "-m", "dask_k8s_local", *arguments]
-    context.exit(run_until_stopped(command, "export KUBECONFIG=", "" if bare else EXAMPLE))
+    context.exit(run_until_stopped(command, "export KUBECONFIG=", "" if bare else example()))
 
 
 def run_until_stopped(command: list[str], sign: str, addition: str) -> int:

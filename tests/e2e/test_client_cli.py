@@ -195,7 +195,9 @@ def test_a_local_kubernetes_runs_until_ctrl_c(request: pytest.FixtureRequest, tm
     assert any(f"export KUBECONFIG={path}" in line for line in process.stdout)
     told = list(itertools.takewhile(lambda line: not line.startswith("kubectl"), process.stdout))
     assert "link to Dask's dashboard" in told[-1]
-    pasted = textwrap.dedent("".join(told[told.index("In Python, after that export:\n") + 1 : -1]))
+    pasted = textwrap.dedent(
+        "".join(told[1 + next(n for n, line in enumerate(told) if line.endswith("and paste:\n")) : -1])
+    )
     assert len(pasted.splitlines()) == 3
     printed = subprocess.run(
         [sys.executable, "-c", f"{pasted}import httpx; httpx.get(cluster.dashboard_link).raise_for_status()"],
