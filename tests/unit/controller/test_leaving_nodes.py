@@ -302,4 +302,7 @@ def test_an_autoscaler_takes_those_that_move_for_none_that_are_too_many(
 ) -> None:
     old = workers("old", leaving)
     uids = frozenset(pod.meta.uid for pod in old)
-    assert GroupOfWorkers(group(replicas=replicas), (*workers("new", staying), *old), uids).lasting == lasting
+    assert (
+        GroupOfWorkers(group(replicas=replicas), (*workers("new", staying), *old), leaving=uids).lasting
+        == lasting
+    )
