@@ -35,6 +35,8 @@ WATCHED = {
 }
 """What the controller hears of, and here changes: resources with the selectors of its watches."""
 
+COUNTED = ("requests", "reconciles", "questions")
+
 READY_AFTER = (0.0, 2.0)
 """Seconds from a pod's binding until it is ready: on a real node they become so one after the other, too."""
 
@@ -85,8 +87,7 @@ def measure(
             "cpu_ms_per_cluster": round((busy - idle) * 1000 / n, 2),
             "rss_mib_idle": round(before / 2**20, 1),
             "rss_mib_peak": round(peak_rss(used) / 2**20, 1),
-            "requests_per_cluster": per(n, after["requests"] - counted["requests"]),
-            "reconciles_per_cluster": per(n, after["reconciles"] - counted["reconciles"]),
+            **{f"{what}_per_cluster": per(n, after[what] - counted[what]) for what in COUNTED},
             "events_per_cluster": per(n, seen),
         }
 
@@ -102,13 +103,15 @@ def peak_rss(process: psutil.Process) -> int:
 
 
 def counts(process: Controller) -> dict[str, Counter[str]]:
-    """Count, as the controller's metrics do, its requests and its reconciles."""
-    found: dict[str, Counter[str]] = {"requests": Counter(), "reconciles": Counter()}
+    """Count, as the controller's metrics do, its requests, reconciles, and questions to schedulers."""
+    found: dict[str, Counter[str]] = {what: Counter() for what in COUNTED}
     for name, sample, value in process.samples():
         if name == "dask_controller_api_requests_total":
             found["requests"][f"{sample['verb']} {sample['kind']} {sample['code']}"] += value
         elif name == "dask_controller_reconciles_total":
             found["reconciles"][sample["kind"]] += value
+        elif name == "dask_controller_scheduler_questions_total":
+            found["questions"][f"{sample['question']} {sample['outcome']}"] += value
     return found
 
 
