@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import pytest
 
@@ -57,6 +58,20 @@ async def queue(turns: Turns, clock: ManualClock) -> AsyncIterator[WorkQueue]:
     await queue.stop(grace=1)
 
 
+@pytest.fixture
+async def queue_of(turns: Turns, clock: ManualClock) -> AsyncIterator[Callable[..., WorkQueue]]:
+    """Make queues, and stop them: turns that are still held would go on in no event loop."""
+    made: list[WorkQueue] = []
+
+    def make(**options: Any) -> WorkQueue:
+        made.append(WorkQueue(turns, clock=clock, **options))
+        return made[-1]
+
+    yield make
+    for queue in made:
+        await queue.stop(grace=0)
+
+
 async def settle() -> None:
     """Let everything happen that can happen without time passing."""
     for _ in range(10):
@@ -70,8 +85,10 @@ async def test_a_key_that_is_added_gets_a_turn(queue: WorkQueue, turns: Turns) -
     assert (queue.depth, turns.running) == (0, set())
 
 
-async def test_a_key_that_is_added_often_before_its_turn_gets_one(turns: Turns, clock: ManualClock) -> None:
-    queue = WorkQueue(turns, clock=clock)
+async def test_a_key_that_is_added_often_before_its_turn_gets_one(
+    queue_of: Callable[..., WorkQueue], turns: Turns
+) -> None:
+    queue = queue_of()
     for _ in range(5):
         queue.add(A)
     assert queue.depth == 1
@@ -207,8 +224,10 @@ async def test_a_failing_key_does_not_hold_up_another(
     assert turns.taken == [A, B]
 
 
-async def test_many_changes_in_a_short_time_make_few_turns(turns: Turns, clock: ManualClock) -> None:
-    queue = WorkQueue(turns, clock=clock, spacing=1.0)
+async def test_many_changes_in_a_short_time_make_few_turns(
+    queue_of: Callable[..., WorkQueue], turns: Turns, clock: ManualClock
+) -> None:
+    queue = queue_of(spacing=1.0)
     queue.start()
     for _ in range(100):
         queue.add(A)
@@ -246,8 +265,10 @@ async def test_pausing_cancels_the_turns_that_are_on_and_their_keys_wait(
     assert turns.taken == [A, A]
 
 
-async def test_nothing_is_remembered_of_keys_that_are_done(turns: Turns, clock: ManualClock) -> None:
-    queue = WorkQueue(turns, clock=clock, spacing=0.5)
+async def test_nothing_is_remembered_of_keys_that_are_done(
+    queue_of: Callable[..., WorkQueue], turns: Turns, clock: ManualClock
+) -> None:
+    queue = queue_of(spacing=0.5)
     queue.start()
     for number in range(1000):
         queue.add(Key("DaskCluster", f"ns-{number % 7}", str(number)))
@@ -295,11 +316,10 @@ async def test_the_longest_wait_and_turn_are_known(
 
 class TestNamespaces:
     @pytest.fixture
-    async def queue(self, turns: Turns, clock: ManualClock) -> AsyncIterator[WorkQueue]:
-        queue = WorkQueue(turns, clock=clock, concurrency=8)
+    async def queue(self, queue_of: Callable[..., WorkQueue]) -> WorkQueue:
+        queue = queue_of(concurrency=8)
         queue.start()
-        yield queue
-        await queue.stop(grace=0)
+        return queue
 
     def add(self, queue: WorkQueue, namespace: str, count: int) -> None:
         for number in range(count):
@@ -316,8 +336,8 @@ class TestNamespaces:
         assert turns.taken[-1].namespace == "one"
         assert len(turns.taken) == 7
 
-    async def test_take_their_turns_in_turn(self, turns: Turns, clock: ManualClock) -> None:
-        queue = WorkQueue(turns, clock=clock, concurrency=1)
+    async def test_take_their_turns_in_turn(self, queue_of: Callable[..., WorkQueue], turns: Turns) -> None:
+        queue = queue_of(concurrency=1)
         for namespace in ("a", "b", "c"):
             self.add(queue, namespace, 3)
         queue.start()
@@ -325,8 +345,10 @@ class TestNamespaces:
         await settle()
         assert [key.namespace for key in turns.taken] == ["a", "b", "c"] * 3
 
-    async def test_with_the_fewest_turns_are_next(self, turns: Turns, clock: ManualClock) -> None:
-        queue = WorkQueue(turns, clock=clock, concurrency=3)
+    async def test_with_the_fewest_turns_are_next(
+        self, queue_of: Callable[..., WorkQueue], turns: Turns
+    ) -> None:
+        queue = queue_of(concurrency=3)
         turns.gate = asyncio.Event()
         self.add(queue, "first", 10)
         queue.start()
