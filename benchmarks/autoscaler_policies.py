@@ -63,6 +63,7 @@ class Ours:
         self._turns = itertools.count()
         self._order = random.Random(cluster.trace.seed)
         self._retired: set[str] = set()
+        self._leaving: set[str] = set()
         self._busy: dict[str, float] = {}
         self._due: dict[Who, datetime] = {}
         self._asking: dict[str, set[Who]] = {}
@@ -131,7 +132,7 @@ class Ours:
                     pod.labels |= body["metadata"]["labels"]
                     pod.annotations |= body["metadata"]["annotations"]
                 case Delete("Pod", name):
-                    self._cluster.delete_pod(by_name[name])
+                    self._delete(by_name[name])
                 case SetScale(replicas=replicas):
                     self._cluster.set_replicas(replicas, who.name)
                     self._groups[who.name] = _scaled(self._groups[who.name], replicas)
@@ -163,6 +164,15 @@ class Ours:
             self._autoscaler_turn(who.name)
         else:
             self._group_turn(who.name)
+
+    def _delete(self, pod: Pod) -> None:
+        """Delete a pod when it has finished its tasks: its preStop hook sees to it."""
+        if pod.worker is not None and pod.worker.processing:
+            self._leaving.add(pod.name)
+            pod.worker.is_draining = True
+            self._cluster.call_later(1.0, lambda: self._delete(pod))
+        else:
+            self._cluster.delete_pod(pod)
 
     def _retire(self, pod: Pod, *, is_patient: bool) -> None:
         assert pod.worker is not None
@@ -222,7 +232,11 @@ class Ours:
             self._turn(who)
 
     def _pods(self, name: str = "") -> tuple[objects.Pod, ...]:
-        return tuple(self._seen(pod) for pod in self._cluster.pods if name in ("", pod.of.name))
+        return tuple(
+            self._seen(pod)
+            for pod in self._cluster.pods
+            if name in ("", pod.of.name) and pod.name not in self._leaving
+        )
 
     def _seen(self, pod: Pod) -> objects.Pod:
         """Return a pod as the cache has it, parsed once for each of its versions."""

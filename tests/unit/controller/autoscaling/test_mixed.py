@@ -23,26 +23,25 @@ def ratio(results: Results, policy: str, what: str) -> float:
     return float(found / base)
 
 
-def holds(results: Results) -> None:
+def hold(results: Results, slowest: float) -> None:
     print(*rows(results), sep="\n")
-    assert ratio(results, "by needs", "cost") <= 0.75
-    assert ratio(results, "by needs", "seconds") <= 1.02
-    assert ratio(results, "from zero", "cost") <= 0.75
+    for policy in ("by needs", "from zero"):
+        assert ratio(results, policy, "cost") <= 0.75
+        assert ratio(results, policy, "seconds") <= 1.02
     for by_policy in results.values():
-        for name, found in by_policy.items():
-            assert sum(one.recomputed for one in found) == 0, name
+        assert sum(one.recomputed + one.results_lost for found in by_policy.values() for one in found) == 0
         seconds = {name: sum(one.seconds for one in found) for name, found in by_policy.items()}
-        # GPUs no longer help with what any worker can do, so that a CPU's work may take a little longer.
-        assert seconds["by needs"] <= 1.06 * seconds["one number"]
+        assert seconds["by needs"] <= slowest * seconds["one number"]
 
 
 def test_mixed_workloads_cost_a_quarter_less_in_no_more_time() -> None:
-    holds(run_all(traces(0)))
+    """Of one draw: when work comes in waves, it matters by chance which of them finds many workers."""
+    hold(run_all(traces(0)), slowest=1.06)
 
 
 @pytest.mark.full
 def test_mixed_workloads_of_many_draws_cost_a_quarter_less_in_no_more_time() -> None:
-    holds(run_all([trace for seed in range(5) for trace in traces(seed)]))
+    hold(run_all(trace for seed in range(5) for trace in traces(seed)), slowest=1.02)
 
 
 @pytest.mark.parametrize("trace", unrestricted(), ids=lambda trace: trace.name)
