@@ -154,7 +154,7 @@ def demand_of(scheduler: Any) -> dict[str, Any]:
     looked_at = 0
     for task, waits in some_tasks(scheduler):
         looked_at += 1
-        kind = kinds.setdefault(kind_of(task), [0, 0, 0.0])
+        kind = kinds.setdefault(kind_of(task, waits=waits), [0, 0, 0.0])
         kind[0 if waits else 1] += 1
         kind[2] += duration_of(scheduler, task)
     # What the bound leaves out is like what was looked at.
@@ -199,9 +199,11 @@ def demand_of(scheduler: Any) -> dict[str, Any]:
     return {"workers": max(load, holding - kept), "load": load, "needs": needs}
 
 
-def kind_of(task: Any) -> tuple[Any, ...]:
+def kind_of(task: Any, *, waits: bool = False) -> tuple[Any, ...]:
     """Return what a task needs of a worker: whether it is for particular ones, and resources; or ()."""
-    is_pinned = bool(task.worker_restrictions or task.host_restrictions) and not task.loose_restrictions
+    # One that may run elsewhere, too, and found no worker at all, distributed gives to none that comes.
+    is_loose = task.loose_restrictions and not waits
+    is_pinned = bool(task.worker_restrictions or task.host_restrictions) and not is_loose
     if not is_pinned and not task.resource_restrictions:
         return ()
     return (is_pinned, *sorted((task.resource_restrictions or {}).items()))

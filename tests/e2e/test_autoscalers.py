@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +12,8 @@ from distributed import wait
 
 from dask_k8s_controller.cluster import children
 from dask_k8s_models import make_autoscaler_spec, make_job_spec, make_worker_group_spec
+from tests.conformance.kubectl import Kubectl, need_kubectl
+from tests.conformance.waiting import eventually
 from tests.e2e.conftest import DASK_CLUSTERS, WORKER_GROUPS, is_running, pods_of
 from tests.e2e.test_scaling import await_workers, connected, executions
 from tests.harness.examples import documented
@@ -407,9 +411,12 @@ def test_tasks_for_a_worker_that_has_gone_start_none_and_are_told(
     kube: Kube, namespace: str, mixed_cluster: Callable[..., Callable[[str], int]]
 ) -> None:
     """And such that may run elsewhere if need be, do."""
-    count = mixed_cluster("bound", gpu={"GPU": 1})
-    with connected("bound", namespace, 0) as client:
-        lost = client.submit(str, 1, workers=["tcp://10.255.255.254:1"], pure=False)
+    count = mixed_cluster("bound", 1, gpu={"GPU": 1})
+    with connected("bound", namespace, 1) as client:
+        gone = "tcp://10.255.255.254:1"
+        lost = client.submit(str, 1, workers=[gone], pure=False)
+        loose = client.submit(str, 2, workers=[gone], allow_other_workers=True, pure=False)
+        assert loose.result(timeout=60) == "2"
         kube.wait(
             AUTOSCALERS,
             "bound-gpu",
@@ -417,17 +424,31 @@ def test_tasks_for_a_worker_that_has_gone_start_none_and_are_told(
             until=lambda found: condition(found, "Unsatisfiable") == ("True", "NoGroupOffers"),
             timeout=60,
         )
-        assert "1 task that needs a particular worker or host" in told(
-            kube, namespace, "bound-gpu", "Unsatisfiable"
-        )
-        assert (count("default"), count("gpu")) == (0, 0)
-
-        loose = client.submit(
-            str, 2, workers=["tcp://10.255.255.254:1"], allow_other_workers=True, pure=False
-        )
-        assert loose.result(timeout=120) == "2"
-        assert count("gpu") == 0
+        said = told(kube, namespace, "bound-gpu", "Unsatisfiable")
+        assert "1 task that needs a particular worker or host" in said
+        assert (count("default"), count("gpu")) == (1, 0)
         assert not lost.done()
+
+
+@pytest.mark.usefixtures("controller")
+def test_kubectl_describe_tells_what_an_autoscaler_grew_for_and_what_nobody_can_run(
+    kubeconfig: Path, namespace: str, tmp_path: Path, mixed_cluster: Callable[..., Callable[[str], int]]
+) -> None:
+    need_kubectl()
+    kubectl = Kubectl(kubeconfig, namespace, tmp_path / "cache")
+    mixed_cluster("told", gpu={"GPU": 1})
+    with connected("told", namespace, 0) as client:
+        impossible = client.map(str, range(3), resources={"TPU": 2}, pure=False)
+        needy = client.map(str, range(4), resources={"GPU": 1}, pure=False)
+        assert client.gather(needy, direct=False) == ["0", "1", "2", "3"]
+        text = eventually(
+            lambda: kubectl("describe", "daskautoscaler", "told-gpu"),
+            until=lambda found: "3 tasks that need TPU=2" in found and "SuccessfulRescale" in found,
+        )
+        assert "told-gpu has 1 workers now, before 0. There are 4 tasks that need GPU=1." in text
+        assert re.search(r"No group of the cluster can run 3 tasks that need TPU=2\.", text)
+        assert re.search(r"Type:\s+Unsatisfiable", text)
+        assert all(not one.done() for one in impossible)
 
 
 @pytest.mark.usefixtures("controller")
