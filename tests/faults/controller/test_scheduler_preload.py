@@ -152,6 +152,34 @@ async def test_demand_tells_what_tasks_need(
         assert (by_kind["GPU=1", False].waiting, by_kind["GPU=1", False].slots) == (3, 1)
 
 
+async def test_workers_tell_how_much_they_can_hold_and_what_they_alone_may(
+    scheduler: Scheduler, client: SchedulerClient, workers: list[Worker]
+) -> None:
+    one, two = workers
+    async with Client(scheduler.address, asynchronous=True) as dask:
+        anywhere = dask.map(lambda number: number, range(4), pure=False)
+        bound = dask.map(lambda number: number, range(3), workers=[one.address], pure=False)
+        preferred = dask.submit(
+            lambda: 1, workers=[two.address], allow_other_workers=True, key="preferred", pure=False
+        )
+        await asyncio.wait_for(dask.gather([*anywhere, *bound, preferred]), 10)  # type: ignore[arg-type]
+        told = {worker.address: worker for worker in await client.workers(ENDPOINT)}
+    assert {address: worker.bound for address, worker in told.items()} == {one.address: 3, two.address: 0}
+    assert {address: worker.memory_limit for address, worker in told.items()} == {
+        worker.address: worker.memory_manager.memory_limit for worker in workers
+    }
+
+
+async def test_what_tasks_could_use_is_told_apart_from_what_holds_results(
+    scheduler: Scheduler, client: SchedulerClient, workers: list[Worker]
+) -> None:
+    async with Client(scheduler.address, asynchronous=True) as dask:
+        held = dask.map(lambda number: number, range(4), pure=False)
+        await asyncio.wait_for(dask.gather(held), 10)  # type: ignore[arg-type]
+        demand = await client.demand(ENDPOINT)
+        assert (demand.workers, demand.for_tasks) == (1, 0)
+
+
 async def test_an_answer_about_demand_is_bounded_whatever_waits(
     scheduler: Scheduler, client: SchedulerClient
 ) -> None:
