@@ -20,36 +20,22 @@ ROUNDING = 1e-6
 
 @dataclass(frozen=True)
 class Group:
-    """A group of workers, as the autoscalers of its cluster see it.
-
-    Parameters
-    ----------
-    name : str
-        The group's name.
-    resources : mapping
-        The abstract resources of each of its workers.
-    priority : int
-        That of its autoscaler.
-    is_scaled : bool
-        It has an autoscaler.
-    minimum, maximum : float
-        The autoscaler's bounds, in pods.
-    replicas, ready, stuck : int
-        The pods that it should have by now, those that are ready, and those that won't be soon.
-    per_pod : int
-        Workers that run in each pod.
-    """
+    """A group, as the autoscalers of its cluster see it: numbers of pods, and what a worker offers."""
 
     name: str
     resources: Mapping[str, float] = field(default_factory=dict)
     priority: int = 0
     is_scaled: bool = True
+    """It has an autoscaler, whose bounds and priority these are."""
     minimum: int = 0
     maximum: float = math.inf
     replicas: int = 0
+    """Those that it should have by now."""
     ready: int = 0
     stuck: int = 0
+    """Those that won't be ready soon."""
     per_pod: int = 1
+    """Workers that run in each pod."""
 
     @property
     def cost(self) -> tuple[int, int, str]:
@@ -96,29 +82,22 @@ class Group:
 class Share:
     """What one group is to do of a scheduler's demand, in workers.
 
-    Parameters
-    ----------
-    grow_to, shrink_to : int
-        So many it should have if it has fewer, or more. Workers of others that are about to be there keep it
-        from growing, but let it shrink only when they are there: between the two nothing changes.
-    own : int
-        Workers for the tasks that it is the cheapest to run.
-    demand, others : int
-        Workers that could be used for these and the rest, and those that do a part of that but won't last or
-        are another group's.
-    needs : tuple of Need
-        These tasks.
-    takes_the_rest : bool
-        Tasks that any worker can run are also its own.
+    Workers of others that are about to be there keep it from growing, but let it shrink only when they are
+    there: between ``grow_to`` and ``shrink_to`` nothing changes.
     """
 
     grow_to: int = 0
     shrink_to: int = 0
     own: int = 0
+    """Workers for the tasks that it is the cheapest to run."""
     demand: int = 0
+    """Workers that could be used for these and the rest."""
     others: int = 0
+    """Workers that do a part of that, but won't last or are another group's."""
     needs: tuple[Need, ...] = ()
+    """The tasks that it is the cheapest to run."""
     takes_the_rest: bool = False
+    """Tasks that any worker can run are also its own."""
 
 
 def shares(demand: Demand, groups: Iterable[Group]) -> dict[str, Share]:

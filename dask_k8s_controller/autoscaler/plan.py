@@ -21,30 +21,20 @@ from dask_k8s_models.scalars import MAX_WORKERS
 
 @dataclass(frozen=True)
 class Decision:
-    """What an autoscaler wants, and what it waits for.
-
-    Parameters
-    ----------
-    want : Step
-        The replicas that the demand asks for, within the bounds.
-    step : Step
-        The replicas that come next.
-    share : Share
-        What it is based on.
-    replicas : int
-        What the group has before the step.
-    waits_until : datetime, optional
-        When the number may change again.
-    unsatisfiable : tuple of Need
-        The tasks that no group of the cluster can ever run.
-    """
+    """What an autoscaler wants, and what it waits for."""
 
     want: Step
+    """The replicas that the demand asks for, within the bounds."""
     step: Step
+    """The replicas that come next."""
     share: Share
+    """What it is based on."""
     replicas: int
+    """What the group has before the step."""
     waits_until: datetime | None = None
+    """When the number may change again."""
     unsatisfiable: tuple[Need, ...] = ()
+    """The tasks that no group of the cluster can ever run."""
 
     @property
     def limit(self) -> Limit:

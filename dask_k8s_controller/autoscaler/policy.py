@@ -25,21 +25,14 @@ class Limit(Enum):
 
 @dataclass(frozen=True)
 class Loss:
-    """What a smaller number of workers would cost: the group's pods that are not to go.
-
-    Parameters
-    ----------
-    unused : int
-        The group's replicas that are no workers yet: nothing is lost with them.
-    busy : int
-        The pods that run tasks of the group's own.
-    holding : int
-        The pods that hold results which nobody else could.
-    """
+    """What a smaller number of workers would cost: the group's pods that are not to go."""
 
     unused: int = 0
+    """Replicas that are no workers yet: nothing is lost with them."""
     busy: int = 0
+    """Pods that run tasks of the group's own."""
     holding: int = 0
+    """Pods that hold results which nobody else could."""
 
 
 @dataclass(frozen=True)

@@ -85,17 +85,7 @@ def workforce(
 
 @dataclass(frozen=True)
 class Workforce:
-    """All groups of a cluster.
-
-    Parameters
-    ----------
-    members : mapping
-        The groups by name.
-    demand : Answer, optional
-        How many workers the scheduler could use when it was asked last.
-    workers : Answer, optional
-        The workers that the scheduler knew when it was asked last.
-    """
+    """All groups of a cluster, by name, and what its scheduler said last."""
 
     members: Mapping[str, GroupOfWorkers] = field(default_factory=dict)
     demand: Answer[Demand] | None = None
