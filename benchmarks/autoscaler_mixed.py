@@ -137,8 +137,8 @@ def rows(results: Mapping[str, Mapping[str, Sequence[Result]]]) -> Iterator[str]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--seeds", type=int, default=5, help="draws of each workload; the figures are sums")
-    for row in rows(run_all(trace for seed in range(parser.parse_args().seeds) for trace in traces(seed))):
+    parser.add_argument("--draws", type=int, default=5, help="draws of each workload; the figures are sums")
+    for row in rows(run_all(trace for seed in range(parser.parse_args().draws) for trace in traces(seed))):
         print(row)
 
 

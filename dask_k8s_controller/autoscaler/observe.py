@@ -31,7 +31,7 @@ def observe(cache: Cache, key: Key) -> ObservedAutoscaler | None:
     return ObservedAutoscaler(
         **in_cluster(cache, autoscaler),
         target=everybody.members.get(group.name, GroupOfWorkers(group)) if group is not None else None,
-        rivals=tuple(
+        of_same_group=tuple(
             other
             for other in cache.find(Autoscaler, "group", namespace, autoscaler.worker_group)
             if other.meta.uid != autoscaler.meta.uid and other.cluster == autoscaler.cluster
@@ -80,7 +80,7 @@ class ObservedAutoscaler(InCluster[Autoscaler]):
 
     target: GroupOfWorkers | None = None
     """The group that it names, if that exists, be it of this cluster or not."""
-    rivals: tuple[Autoscaler, ...] = ()
+    of_same_group: tuple[Autoscaler, ...] = ()
     """The other autoscalers of the same group."""
     workforce: Workforce = field(default_factory=Workforce)
     """All groups of the cluster, and what the scheduler said."""
@@ -109,9 +109,11 @@ class ObservedAutoscaler(InCluster[Autoscaler]):
     def predecessor(self) -> Autoscaler | None:
         """The older autoscaler of the same group, which goes before this one."""
         older = [
-            rival for rival in self.rivals if not rival.meta.is_deleting and rival.age < self.autoscaler.age
+            other
+            for other in self.of_same_group
+            if not other.meta.is_deleting and other.age < self.autoscaler.age
         ]
-        return min(older, key=lambda rival: rival.age, default=None)
+        return min(older, key=lambda other: other.age, default=None)
 
     @property
     def was_changed(self) -> bool:

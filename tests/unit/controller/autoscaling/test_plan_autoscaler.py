@@ -276,16 +276,16 @@ class TestWaiting:
     def test_of_two_for_one_group_the_younger_is_stalled(self) -> None:
         older = autoscaler("first", "first", metadata={"creationTimestamp": time(-100)})
         younger = autoscaler("second", "second", metadata={"creationTimestamp": time(-10)})
-        planned = plan(observed(younger, rivals=(older,), demand=demand(10)))
+        planned = plan(observed(younger, of_same_group=(older,), demand=demand(10)))
         assert stalled(planned) == ["GroupHasAutoscaler"]
         assert scale_of(planned) is None
-        assert scaled_to(plan(observed(older, rivals=(younger,), demand=demand(10)))) == 10
+        assert scaled_to(plan(observed(older, of_same_group=(younger,), demand=demand(10)))) == 10
 
     def test_the_younger_takes_over_when_the_older_goes(self) -> None:
         old = {"creationTimestamp": time(-100), "deletionTimestamp": time()}
         older = autoscaler("first", "first", metadata=old)
         younger = autoscaler("second", "second", metadata={"creationTimestamp": time(-10)})
-        assert scaled_to(plan(observed(younger, rivals=(older,), demand=demand(10)))) == 10
+        assert scaled_to(plan(observed(younger, of_same_group=(older,), demand=demand(10)))) == 10
 
     @pytest.mark.parametrize(
         ("seen", "reason"),
