@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from benchmarks.controller_cpu import measure
-from benchmarks.following import Following, pods
+from benchmarks.following import Following, Pods
 from benchmarks.harness import Bench, Curve, Figure, Found, Stopwatch, benchmark
 from benchmarks.places import Place
 from benchmarks.schedulers import Schedulers
@@ -29,7 +29,7 @@ class Field:
     side: Side
     place: Place
     controller: Controller
-    pods: Following[dict[str, Any]]
+    pods: Pods
     clusters: Following[bool]
 
 
@@ -39,7 +39,7 @@ def a_field(bench: Bench, side: Side) -> Iterator[Field]:
     with bench.place(runs_pods=False) as place:
         place.apply(side.definitions())
         with (
-            pods(place.kube, place.namespace) as seen,
+            Pods(place.kube, place.namespace) as seen,
             Schedulers(seen) as schedulers,
             controller(side, place, schedulers.address) as process,
             Following(place.kube, CLUSTERS, place.namespace, side.is_running) as clusters,

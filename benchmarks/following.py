@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from typing import Any, Generic, Self, TypeVar
 
@@ -43,7 +44,9 @@ class Following(Generic[T]):
 
     def _list(self) -> str:
         listing = self._kube.request("GET", Kube.path(self._resource, self._namespace))
-        self.found = {item["metadata"]["name"]: self._digest(item) for item in listing["items"]}
+        self.found.clear()
+        for item in listing["items"]:
+            self._keep(item["metadata"]["name"], self._digest(item))
         return str(listing["metadata"]["resourceVersion"])
 
     def _follow(self, version: str) -> None:
@@ -55,9 +58,9 @@ class Following(Generic[T]):
                     version = item["metadata"]["resourceVersion"]
                     name = item["metadata"]["name"]
                     if event == "DELETED":
-                        self.found.pop(name, None)
+                        self._drop(name)
                     else:
-                        self.found[name] = self._digest(item)
+                        self._keep(name, self._digest(item))
                     self._changed.set()
                     if self._is_over.is_set():
                         return
@@ -68,6 +71,12 @@ class Following(Generic[T]):
                     raise
                 version = self._list()
 
+    def _keep(self, name: str, found: T) -> None:
+        self.found[name] = found
+
+    def _drop(self, name: str) -> None:
+        self.found.pop(name, None)
+
     def until(self, holds: Callable[[dict[str, T]], object], timeout: float) -> bool:
         """Wait until that holds of all objects by name; return whether it came to that in time."""
         deadline = time.monotonic() + timeout
@@ -76,13 +85,33 @@ class Following(Generic[T]):
                 return False
             self._changed.wait(0.1)
             self._changed.clear()
-            time.sleep(0.005)  # What comes at once is looked at once.
+            # What comes at once is looked at once, and looking at thousands keeps no processor busy.
+            time.sleep(0.005 + len(self.found) / 100_000)
         return True
 
 
-def pods(kube: Kube, namespace: str) -> Following[dict[str, Any]]:
-    """Follow the pods, as far as schedulers and those who wait for them need to know them."""
-    return Following(kube, "pods", namespace, _pod)
+class Pods(Following[dict[str, Any]]):
+    """The pods of a namespace, as far as schedulers and those who wait for them need to know them.
+
+    Attributes
+    ----------
+    of : dict
+        The pods by name, by their cluster.
+    """
+
+    def __init__(self, kube: Kube, namespace: str) -> None:
+        super().__init__(kube, "pods", namespace, _pod)
+        self.of: dict[str, dict[str, dict[str, Any]]] = defaultdict(dict)
+
+    def _keep(self, name: str, found: dict[str, Any]) -> None:
+        super()._keep(name, found)
+        self.of[found["cluster"]][name] = found
+
+    def _drop(self, name: str) -> None:
+        found = self.found.get(name)
+        super()._drop(name)
+        if found is not None:
+            self.of[found["cluster"]].pop(name, None)
 
 
 def _pod(pod: Object) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks.following import Following, pods, ready
+from benchmarks.following import Pods, ready
 from benchmarks.harness import OURS, Bench, Figure, Found, Stopwatch, benchmark
 from benchmarks.places import Place
 from benchmarks.schedulers import Schedulers
@@ -69,7 +69,7 @@ class Samples:
         with bench.place(runs_pods=False) as place:
             place.apply(side.definitions())
             with (
-                pods(place.kube, place.namespace) as seen,
+                Pods(place.kube, place.namespace) as seen,
                 Schedulers(seen) as schedulers,
                 controller(side, place, schedulers.address) as process,
             ):
@@ -85,7 +85,7 @@ class Samples:
         side: Side,
         place: Place,
         process: Controller,
-        seen: Following[dict[str, Any]],
+        seen: Pods,
         name: str,
         workers: int,
     ) -> None:
@@ -108,7 +108,7 @@ def scaled(
     side: Side,
     place: Place,
     process: Controller,
-    seen: Following[dict[str, Any]],
+    seen: Pods,
     cluster: str,
     workers: int,
 ) -> tuple[float, Spent]:
@@ -129,7 +129,7 @@ def _workers(found: dict[str, dict[str, Any]]) -> tuple[int, int]:
     return sum(pod["component"] == "worker" for pod in found.values()), ready(found)
 
 
-def _template(side: Side, place: Place, seen: Following[dict[str, Any]], name: str) -> Object:
+def _template(side: Side, place: Place, seen: Pods, name: str) -> Object:
     """Return a worker's pod of ours, to be made again without the controller."""
     assert side.name == OURS
     place.kube.create(side.cluster(place, name, 1), place.namespace)
@@ -146,7 +146,7 @@ def _template(side: Side, place: Place, seen: Following[dict[str, Any]], name: s
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": place.fit(spec)}
 
 
-def _plainly(place: Place, seen: Following[dict[str, Any]], template: Object, count: int) -> float:
+def _plainly(place: Place, seen: Pods, template: Object, count: int) -> float:
     """Return the seconds that a plain loop of creates takes, in a process of its own as well."""
     arguments = [sys.executable, "-m", "benchmarks.scaling", str(place.kubeconfig), place.namespace]
     with subprocess.Popen(

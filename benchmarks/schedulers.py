@@ -7,7 +7,7 @@ from typing import Any, Self
 
 from aiohttp import web
 
-from benchmarks.following import Following
+from benchmarks.following import Pods
 from tests.harness.background import Background
 from tests.harness.stand_in import StandIn
 
@@ -24,7 +24,7 @@ class Schedulers:
         Host and port.
     """
 
-    def __init__(self, pods: Following[dict[str, Any]]) -> None:
+    def __init__(self, pods: Pods) -> None:
         self._pods = pods
         self._background = Background("schedulers")
         self._server = StandIn(self._answer)
@@ -68,10 +68,9 @@ class Schedulers:
         raise web.HTTPNotFound
 
     def _workers(self, cluster: str) -> Iterator[tuple[str, str]]:
-        for pod in list(self._pods.found.values()):
+        for pod in list(self._pods.of[cluster].values()):
             address = f"tcp://{pod['ip']}:4000"
-            is_worker = pod["cluster"] == cluster and pod["component"] == "worker"
-            if is_worker and pod["is_ready"] and address not in self._gone:
+            if pod["component"] == "worker" and pod["is_ready"] and address not in self._gone:
                 yield address, pod["worker_name"]
 
 
