@@ -134,6 +134,6 @@ class TestTrouble:
         story = Story(by_hand)
         await story.reconciles()
         story.cluster_suffers("Unschedulable", "0/3 nodes")
-        story.passes(1)  # What only words it otherwise is written a little later.
+        story.passes(60)  # What only words it otherwise is written a little later.
         await story.reconciles()
         assert "0/3 nodes" in story.conditions["Ready"]["message"]
