@@ -10,14 +10,14 @@ from typing import Any
 from dask_k8s_controller.autoscaler.spec import Autoscaler
 from dask_k8s_controller.autoscaler.workforce import GroupOfWorkers, Workforce, workforce
 from dask_k8s_controller.cache.cache import Cache
-from dask_k8s_controller.cache.objects import Pod, moment
-from dask_k8s_controller.cluster.observe import InCluster, in_cluster, live_scheduler, member_keys
+from dask_k8s_controller.cache.objects import By, Pod, moment
+from dask_k8s_controller.cluster.observe import InCluster, in_cluster, live_scheduler, member_keys, pods_of
 from dask_k8s_controller.cluster.spec import Cluster
 from dask_k8s_controller.kubernetes.resources import Key
 from dask_k8s_controller.plans.actions import Ask
 from dask_k8s_controller.scheduler.answers import Answer, Demand
 from dask_k8s_controller.worker_group.spec import WorkerGroup
-from dask_k8s_models import labels
+from dask_k8s_models.labels import Component
 
 
 def observe(cache: Cache, key: Key) -> ObservedAutoscaler | None:
@@ -33,7 +33,7 @@ def observe(cache: Cache, key: Key) -> ObservedAutoscaler | None:
         target=everybody.members.get(group.name, GroupOfWorkers(group)) if group is not None else None,
         of_same_group=tuple(
             other
-            for other in cache.find(Autoscaler, "group", namespace, autoscaler.worker_group)
+            for other in cache.find(Autoscaler, By("group", namespace, autoscaler.worker_group))
             if other.meta.uid != autoscaler.meta.uid and other.cluster == autoscaler.cluster
         ),
         workforce=everybody,
@@ -49,7 +49,7 @@ def keys(cache: Cache, changed: Any, before: Any = None) -> Iterable[Key]:
     match changed:
         case WorkerGroup(name=group, cluster=cluster) | Autoscaler(worker_group=group, cluster=cluster):
             namespace = changed.meta.namespace
-            for autoscaler in cache.find(Autoscaler, "group", namespace, group):
+            for autoscaler in cache.find(Autoscaler, By("group", namespace, group)):
                 yield Key(Autoscaler.kind, namespace, autoscaler.name)
             if first := workforce_of(cache, cache.get(Cluster, namespace, cluster)).first:
                 yield Key(Autoscaler.kind, namespace, first.name)
@@ -61,13 +61,13 @@ def workforce_of(cache: Cache, cluster: Cluster | None) -> Workforce:
         return Workforce()
     namespace, name = cluster.meta.namespace, cluster.name
     scheduler = live_scheduler(cache, cluster)
-    pods = cache.find(Pod, "component", namespace, name, labels.Component.WORKER)
+    pods = cache.find(Pod, pods_of(namespace, name, Component.WORKER))
     return cache.derived(
         cluster.meta.uid,
         workforce,
-        cache.find(WorkerGroup, "cluster", namespace, name),
+        cache.find(WorkerGroup, By("cluster", namespace, name)),
         pods,
-        cache.find(Autoscaler, "cluster", namespace, name),
+        cache.find(Autoscaler, By("cluster", namespace, name)),
         cache.answers.last(Ask.DEMAND, scheduler),
         cache.answers.last(Ask.WORKERS, scheduler),
         cache.leaving(pods),

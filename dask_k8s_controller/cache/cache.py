@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from dask_k8s_controller.cache.certificate import Certificate
@@ -29,14 +28,18 @@ TAKEN_FOR = 60.0
 """Seconds for which a name is taken for taken after it was found so."""
 
 
-@dataclass
-class _Notes:
-    """What no object tells of an owner: pods whose creation got no answer, and what nobody here reads."""
+@dataclass(slots=True)
+class Notes:
+    """What no object tells of an owner. Times are those of the monotonic clock."""
 
     undecided: dict[str, float] = field(default_factory=dict)
+    """Names of pods whose creation got no answer, and when it was asked for."""
     applied: dict[str, tuple[str, float]] = field(default_factory=dict)
+    """The digest of the child of each kind that was applied last, and when: nobody here can read it."""
     certificate: Certificate | None = None
+    """The certificate that was made last, of which the owner's status may not tell yet."""
     derived: tuple[tuple[Any, ...], Any] | None = None
+    """What was made of which inputs: see `Cache.derived`."""
 
 
 class Cache:
@@ -59,7 +62,7 @@ class Cache:
         """Called with each change, whoever found it out, and the key whose reconcile has made it, if any."""
         self.on_gone: Callable[[Any], None] = lambda gone: None
         """Called with each object that is gone, whoever found it out."""
-        self._clock = clock
+        self.clock = clock
         all_parsers: dict[str, Parser] = {
             **parsers,
             Pod.kind: lambda body, _: Pod.of(body),
@@ -69,7 +72,7 @@ class Cache:
         self._stores: dict[str, Store[Any]] = {
             kind: Store(parse, lambda gone: self.on_gone(gone)) for kind, parse in all_parsers.items()
         }
-        self._notes: defaultdict[str, _Notes] = defaultdict(_Notes)
+        self._notes: defaultdict[str, Notes] = defaultdict(Notes)
         self._taken: dict[By, float] = {}
         self.operator_namespace = ""
         """Where the controller's own pod is; empty outside a cluster."""
@@ -78,29 +81,14 @@ class Cache:
         """Whether an object of any kind has this uid."""
         return any(store.get(uid) is not None for store in self._stores.values())
 
-    def now(self) -> datetime:
-        """Return the time."""
-        return self._clock.now()
-
-    def monotonic(self) -> float:
-        """Return the time by the monotonic clock, in seconds: that of the scheduler's answers."""
-        return self._clock.monotonic()
-
     def store(self, kind: str) -> Store[Any]:
         """Return the store of a kind."""
         return self._stores[kind]
 
     def see(self, body: Mapping[str, Any], listed_at: int | None = None, by: object = None) -> None:
-        """Take note of an object, be it from a watch or the answer to a write.
+        """Take note of an object, be it from a watch, a list (see `Store.see`) or the answer to a write.
 
-        Parameters
-        ----------
-        body : mapping
-            The object.
-        listed_at : int, optional
-            See `Store.see`.
-        by : Key, optional
-            Whose reconcile has made the change, and need not be told of it.
+        The key ``by`` is that of the object whose reconcile has made the change, and need not be told of it.
         """
         store = self._stores.get(body.get("kind", ""))
         if store is not None and (change := store.see(body, listed_at)):
@@ -114,47 +102,24 @@ class Cache:
 
     def get(self, of: type[T], namespace: str, name: str) -> T | None:
         """Return the object of that name; None if none is known."""
-        return next(iter(self.find(of, "name", namespace, name)), None)
+        return next(iter(self.find(of, By("name", namespace, name))), None)
 
-    def find(self, of: type[T], what: str, namespace: str, value: str, more: str = "") -> tuple[T, ...]:
-        """Return the objects that are indexed so, of each name the newest.
+    def find(self, of: type[T], by: By) -> tuple[T, ...]:
+        """Return the objects of a class that have this key, of each name the newest."""
+        return self.summary(of, newest, by)
 
-        Parameters
-        ----------
-        of : type
-            Their class.
-        what, namespace, value, more : str
-            The fields of `By`.
+    def summary(self, of: type[T], make: Callable[[tuple[T, ...]], R], by: By) -> R:
+        """Return what a function makes of the objects that have this key; made anew only when they changed.
+
+        It has to be a function of a module, which is known by its identity, and gets all versions that there
+        are: see `newest`.
         """
-        return self._stores[of.kind].summary(By(what, namespace, value, more), newest)
+        return self._stores[of.kind].summary(by, make)
 
-    def summary(
-        self,
-        of: type[T],
-        make: Callable[[tuple[T, ...]], R],
-        what: str,
-        namespace: str,
-        value: str,
-        more: str = "",
-    ) -> R:
-        """Return what a function makes of what `find` returns; it is made anew only when that has changed.
-
-        Parameters
-        ----------
-        of : type
-            The class of the objects.
-        make : callable
-            A function of a module: it is known by its identity.
-        what, namespace, value, more : str
-            The fields of `By`.
-        """
-        return self._stores[of.kind].summary(By(what, namespace, value, more), make)
-
-    def pods(self, owner: Meta, what: str, value: str, more: str = "") -> tuple[Pod, ...]:
-        """Return the pods that are indexed so, and those of an owner though they lack the labels."""
+    def pods(self, owner: Meta, by: By) -> tuple[Pod, ...]:
+        """Return the pods that have this key, and those of an owner though they lack the labels."""
         store = self._stores[Pod.kind]
-        labelled = store.find(By(what, owner.namespace, value, more))
-        return newest((*labelled, *store.find(By("owner", owner.namespace, owner.uid))))
+        return newest((*store.find(by), *store.find(By("owner", owner.namespace, owner.uid))))
 
     def on_node(self, node: Node) -> tuple[Pod, ...]:
         """Return the pods that are bound to a node."""
@@ -174,40 +139,17 @@ class Cache:
 
     def take(self, meta: Meta) -> None:
         """Take note of a pod that isn't Dask's, so that no watch tells of it, and has a name that we want."""
-        self._taken[By("name", meta.namespace, meta.name)] = self._clock.monotonic()
+        self._taken[By("name", meta.namespace, meta.name)] = self.clock.monotonic()
+
+    def notes(self, owner_uid: str) -> Notes:
+        """Return what is noted of an owner, to be read and to be added to."""
+        return self._notes[owner_uid]
 
     def undecided(self, owner_uid: str) -> tuple[str, ...]:
         """Return the names of an owner's pods whose creation got no answer, and may yet take effect."""
-        if owner_uid not in self._notes:
-            return ()
-        now = self._clock.monotonic()
+        now = self.clock.monotonic()
         undecided = self._notes[owner_uid].undecided
         return tuple(name for name, since in undecided.items() if now - since <= UNDECIDED_FOR)
-
-    def creation_is_open(self, owner_uid: str, pod: str) -> None:
-        """Take note of a pod whose creation got no answer."""
-        self._notes[owner_uid].undecided[pod] = self._clock.monotonic()
-
-    def creation_is_answered(self, owner_uid: str, pod: str) -> None:
-        """Take note that a pod's creation has been answered."""
-        if owner_uid in self._notes:
-            self._notes[owner_uid].undecided.pop(pod, None)
-
-    def applied(self, owner_uid: str, kind: str) -> tuple[str, float] | None:
-        """Return the digest of the child that was applied for an owner last, and when, monotonic."""
-        return self._notes[owner_uid].applied.get(kind) if owner_uid in self._notes else None
-
-    def note_applied(self, owner_uid: str, kind: str, digest: str) -> None:
-        """Take note of a child that was applied, as nobody here can read it."""
-        self._notes[owner_uid].applied[kind] = digest, self._clock.monotonic()
-
-    def certificate(self, owner_uid: str) -> Certificate | None:
-        """Return the certificate that was made last for an owner, of which its status may not tell yet."""
-        return self._notes[owner_uid].certificate if owner_uid in self._notes else None
-
-    def keep(self, owner_uid: str, certificate: Certificate) -> None:
-        """Take note of a certificate that was made."""
-        self._notes[owner_uid].certificate = certificate
 
     def derived(self, owner_uid: str, make: Callable[..., R], *inputs: Any) -> R:
         """Return what a function makes of inputs for an owner; made anew only when they have changed."""
@@ -223,7 +165,7 @@ class Cache:
 
     def sweep(self) -> None:
         """Drop what is remembered of owners that are gone, and names that were taken a while ago."""
-        now = self._clock.monotonic()
+        now = self.clock.monotonic()
         self._taken = {by: since for by, since in self._taken.items() if now - since < TAKEN_FOR}
         for uid in [uid for uid in self._notes if not self.knows(uid)]:
             self.forget(uid)

@@ -15,24 +15,14 @@ from dask_k8s_models.scalars import to_time
 
 @dataclass(frozen=True)
 class Certificate:
-    """A certificate that the controller has made.
-
-    Parameters
-    ----------
-    secret : str
-        The Secret that holds it, with its key.
-    pem : str
-        The certificate itself.
-    not_after : datetime
-        When it ends.
-    renew_at : datetime
-        When another is made.
-    """
+    """A certificate that the controller has made."""
 
     secret: str
+    """The Secret that holds it, with its key."""
     pem: str
     not_after: datetime
     renew_at: datetime
+    """When it is to be followed by another."""
 
     @classmethod
     def of_status(cls, tls: Mapping[str, Any]) -> Certificate | None:

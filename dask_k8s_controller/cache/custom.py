@@ -17,42 +17,24 @@ S = TypeVar("S", bound=BaseModel)
 
 @dataclass(frozen=True)
 class Custom(Generic[S]):
-    """An object of one of our kinds.
-
-    Parameters
-    ----------
-    meta : Meta
-        Its metadata.
-    spec : BaseModel or None
-        Its spec as a model; None if the models refuse it, which our CRDs don't let happen.
-    raw_spec : mapping
-        Its spec as the user wrote it, without nulls.
-    status : mapping
-        Its status as we wrote it last.
-    problem : str
-        What the models have against the spec.
-    """
+    """An object of one of our kinds."""
 
     kind: ClassVar[str]
     model: ClassVar[type[BaseModel]]
 
     meta: Meta
     spec: S | None
+    """As a model; None if the models refuse it, which our CRDs don't let happen."""
     raw_spec: JsonObject = field(default_factory=dict)
+    """As the user wrote it, without nulls."""
     status: JsonObject = field(default_factory=dict)
+    """As we wrote it last."""
     problem: str = ""
+    """What the models have against the spec."""
 
     @classmethod
     def of(cls, body: JsonObject, known: Self | None = None) -> Self:
-        """Parse an object's JSON.
-
-        Parameters
-        ----------
-        body : mapping
-            The object.
-        known : Custom, optional
-            The object as it was known. In the same generation its spec is the same, and what was made of it.
-        """
+        """Parse an object's JSON; in the same generation what was ``known`` of its spec stays."""
         meta, status = Meta.of(body), body.get("status") or {}
         if known is not None and meta.generation and meta.generation == known.meta.generation:
             again = copy.copy(known)
@@ -69,15 +51,7 @@ class Custom(Generic[S]):
         return cls(meta, spec, raw, status, problem)
 
     def differs(self, before: Self | None, *status_fields: str) -> bool:
-        """Whether anything is new since an earlier version, but the rest of its status.
-
-        Parameters
-        ----------
-        before : Custom or None
-            The earlier version; None if there was none.
-        *status_fields : str
-            What matters of the status.
-        """
+        """Whether anything is new since an earlier version, of its status no more than these fields."""
         return (
             before is None
             or self.meta != before.meta

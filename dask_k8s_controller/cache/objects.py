@@ -28,19 +28,12 @@ class By(NamedTuple):
 
 @dataclass(frozen=True)
 class Sought:
-    """What should be there and isn't known: it is read from the API server before it is taken for gone.
-
-    Parameters
-    ----------
-    kind : str
-        Its kind.
-    name, selector : str
-        Its name, or labels that it has: one of the two.
-    """
+    """What should be there and isn't known: it is read from the API server before it is taken for gone."""
 
     kind: str
     name: str = ""
     selector: str = ""
+    """Labels that it has, if its name isn't known."""
 
 
 @dataclass(frozen=True)

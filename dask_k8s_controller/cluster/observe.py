@@ -13,7 +13,7 @@ from dask_k8s_controller.autoscaler.spec import Autoscaler
 from dask_k8s_controller.cache.cache import Cache
 from dask_k8s_controller.cache.certificate import Certificate
 from dask_k8s_controller.cache.custom import Custom
-from dask_k8s_controller.cache.objects import Meta, Node, Owner, Pod, Service, Sought
+from dask_k8s_controller.cache.objects import By, Meta, Node, Owner, Pod, Service, Sought
 from dask_k8s_controller.cluster.spec import Cluster
 from dask_k8s_controller.kubernetes.resources import DISRUPTION_BUDGETS, NETWORK_POLICIES, Key
 from dask_k8s_controller.plans.actions import Ask
@@ -23,6 +23,7 @@ from dask_k8s_controller.scheduler.answers import Answer, ServedCertificate, Wor
 from dask_k8s_controller.scheduler.endpoint import Endpoint
 from dask_k8s_controller.worker_group.spec import WorkerGroup
 from dask_k8s_models import labels, names, pods
+from dask_k8s_models.labels import Component
 
 
 def observe(cache: Cache, key: Key) -> ObservedCluster | None:
@@ -31,30 +32,30 @@ def observe(cache: Cache, key: Key) -> ObservedCluster | None:
     cluster = cache.get(Cluster, namespace, name)
     if cluster is None:
         return None
-    pods = cache.pods(cluster.meta, "component", name, labels.Component.SCHEDULER)
-    holders = cache.find(Pod, "name", namespace, names.scheduler(name))
+    pods, members = _scheduler_pods(cache, cluster), By("cluster", namespace, name)
+    holders = cache.find(Pod, By("name", namespace, names.scheduler(name)))
+    notes = cache.notes(cluster.meta.uid)
     scheduler = scheduler_of(cluster, pods)
     return ObservedCluster(
         subject=cluster,
-        now=cache.now(),
-        monotonic=cache.monotonic(),
+        now=cache.clock.now(),
+        monotonic=cache.clock.monotonic(),
         pods=pods,
         name_is_taken=cache.is_taken(namespace, names.scheduler(name))
         or not {pod.meta.uid for pod in holders} <= {pod.meta.uid for pod in pods},
         service=cache.get(Service, namespace, names.scheduler(name)),
-        groups=cache.find(WorkerGroup, "cluster", namespace, name),
-        autoscaled=cache.summary(Autoscaler, autoscaled_groups, "cluster", namespace, name),
+        groups=cache.find(WorkerGroup, members),
+        autoscaled=cache.summary(Autoscaler, autoscaled_groups, members),
         scheduler_leaves=scheduler is not None and bool(cache.leaving([scheduler])),
         idle=cache.answers.last(Ask.IDLE, scheduler),
-        endpoint=endpoint_of(cache, cluster),
-        certificate=cache.certificate(cluster.meta.uid)
-        or Certificate.of_status(cluster.status.get("tls") or {}),
+        endpoint=endpoint_of(cache, cluster, scheduler),
+        certificate=notes.certificate or Certificate.of_status(cluster.status.get("tls") or {}),
         served=cache.answers.last(Ask.CERTIFICATE, scheduler),
-        applied_policy=cache.applied(cluster.meta.uid, NETWORK_POLICIES.kind),
-        applied_budget=cache.applied(cluster.meta.uid, DISRUPTION_BUDGETS.kind),
+        applied_policy=notes.applied.get(NETWORK_POLICIES.kind),
+        applied_budget=notes.applied.get(DISRUPTION_BUDGETS.kind),
         operator_namespace=cache.operator_namespace,
         workers=cache.answers.last(Ask.WORKERS, scheduler),
-        runners=cache.find(Pod, "component", namespace, name, labels.Component.JOB_RUNNER),
+        runners=cache.find(Pod, pods_of(namespace, name, Component.JOB_RUNNER)),
         entropy=secrets.token_hex(8),
     )
 
@@ -69,9 +70,7 @@ def keys(cache: Cache, changed: Any, before: Any = None) -> Iterable[Key]:
             yield Key(Cluster.kind, namespace, cluster)
         case Autoscaler(cluster=cluster) if changed.differs(before):
             yield Key(Cluster.kind, namespace, cluster)
-        case Pod(meta=meta) | Service(meta=meta) if (
-            meta.labels.get(labels.COMPONENT) == labels.Component.SCHEDULER
-        ):
+        case Pod(meta=meta) | Service(meta=meta) if meta.labels.get(labels.COMPONENT) == Component.SCHEDULER:
             yield Key(Cluster.kind, namespace, meta.labels.get(labels.CLUSTER_NAME, ""))
         case Pod(meta=Meta(owner=Owner(kind=Cluster.kind, name=name))):
             yield Key(Cluster.kind, namespace, name)
@@ -111,26 +110,32 @@ def _has_cluster(pod: Pod) -> bool:
 
 def live_scheduler(cache: Cache, cluster: Cluster | None) -> Pod | None:
     """Return the pod of a cluster's scheduler, as the cache knows it."""
-    if cluster is None:
-        return None
-    pods = cache.pods(cluster.meta, "component", cluster.name, labels.Component.SCHEDULER)
-    return scheduler_of(cluster, pods)
+    return scheduler_of(cluster, _scheduler_pods(cache, cluster)) if cluster else None
+
+
+def pods_of(namespace: str, cluster: str, component: Component) -> By:
+    """Return the key of a cluster's pods, by what they do for it."""
+    return By("component", namespace, cluster, component)
+
+
+def _scheduler_pods(cache: Cache, cluster: Cluster) -> tuple[Pod, ...]:
+    key = pods_of(cluster.meta.namespace, cluster.name, Component.SCHEDULER)
+    return cache.pods(cluster.meta, key)
 
 
 def sought_scheduler(cluster: Cluster | None) -> tuple[Sought, ...]:
     """Return where a cluster's scheduler may be, even if it lost a label; nowhere if there should be none."""
     if cluster is None or cluster.is_suspended or cluster.meta.is_deleting:
         return ()
-    component = f"{labels.COMPONENT}={labels.Component.SCHEDULER}"
+    component = f"{labels.COMPONENT}={Component.SCHEDULER}"
     return Sought(Pod.kind, names.scheduler(cluster.name)), Sought(Pod.kind, selector=component)
 
 
-def endpoint_of(cache: Cache, cluster: Cluster | None) -> Endpoint | None:
+def endpoint_of(cache: Cache, cluster: Cluster | None, scheduler: Pod | None) -> Endpoint | None:
     """Return where a cluster's scheduler answers HTTP; None if there is no scheduler."""
-    scheduler = live_scheduler(cache, cluster)
     if cluster is None or scheduler is None or cluster.spec is None:
         return None
-    workers = cache.find(Pod, "component", cluster.meta.namespace, cluster.name, labels.Component.WORKER)
+    workers = cache.find(Pod, pods_of(cluster.meta.namespace, cluster.name, Component.WORKER))
     return endpoint(cluster, scheduler, len(workers))
 
 
@@ -152,18 +157,18 @@ def in_cluster(cache: Cache, member: Any) -> dict[str, Any]:
     scheduler = live_scheduler(cache, cluster)
     return {
         "subject": member,
-        "now": cache.now(),
-        "monotonic": cache.monotonic(),
+        "now": cache.clock.now(),
+        "monotonic": cache.clock.monotonic(),
         "cluster": cluster,
         "scheduler": scheduler,
         "workers": cache.answers.last(Ask.WORKERS, scheduler),
-        "endpoint": endpoint_of(cache, cluster),
+        "endpoint": endpoint_of(cache, cluster, scheduler),
     }
 
 
 def keys_in(cache: Cache, of: type[Custom[Any]], namespace: str, cluster: str) -> Iterable[Key]:
     """Name the objects of a kind that belong to a cluster."""
-    for member in cache.find(of, "cluster", namespace, cluster):
+    for member in cache.find(of, By("cluster", namespace, cluster)):
         yield Key(of.kind, namespace, member.name)
 
 
@@ -173,7 +178,7 @@ def member_keys(cache: Cache, of: type[Custom[Any]], changed: Any) -> Iterable[K
     match changed:
         case Cluster(name=name):
             yield from keys_in(cache, of, meta.namespace, name)
-        case Pod() if meta.labels.get(labels.COMPONENT) == labels.Component.SCHEDULER:
+        case Pod() if meta.labels.get(labels.COMPONENT) == Component.SCHEDULER:
             yield from keys_in(cache, of, meta.namespace, meta.labels.get(labels.CLUSTER_NAME, ""))
         case Custom(kind=of.kind, name=name):
             yield Key(of.kind, meta.namespace, name)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from dask_k8s_controller.cache.cache import Cache, newest
-from dask_k8s_controller.cache.objects import Container, Meta, Owner, Pod, Sought
+from dask_k8s_controller.cache.objects import By, Container, Meta, Owner, Pod, Sought
 from dask_k8s_controller.cluster.observe import InCluster, in_cluster, keys_in, member_keys, sought_scheduler
 from dask_k8s_controller.cluster.spec import Cluster
 from dask_k8s_controller.job.spec import Job
@@ -32,11 +32,11 @@ def observe(cache: Cache, key: Key) -> ObservedJob | None:
         return None
     observed = ObservedJob(
         **in_cluster(cache, job),
-        ready_workers=cache.summary(WorkerGroup, _ready_workers, "cluster", namespace, job.cluster),
-        pods=cache.pods(job.meta, "job", job.name),
+        ready_workers=cache.summary(WorkerGroup, _ready_workers, By("cluster", namespace, job.cluster)),
+        pods=cache.pods(job.meta, By("job", namespace, job.name)),
     )
     next_name = names.runner(job.name, observed.attempts + 1)
-    return replace(observed, name_holders=cache.find(Pod, "name", namespace, next_name))
+    return replace(observed, name_holders=cache.find(Pod, By("name", namespace, next_name)))
 
 
 def keys(cache: Cache, changed: Any, before: Any = None) -> Iterable[Key]:

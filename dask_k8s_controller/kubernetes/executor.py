@@ -164,7 +164,7 @@ class Executor:
                 f"{error}: somebody else has made or changed it; delete it, and the controller makes its own",
                 409,
             ) from error
-        self.cache.note_applied(progress.uid, kind, digest(body))
+        self.cache.notes(progress.uid).applied[kind] = digest(body), self.cache.clock.monotonic()
         logger.info("%s: applied the %s %s.", progress.key, kind, name)
 
     async def _certify(self, progress: _Progress, action: CreateCertificate) -> None:
@@ -180,24 +180,24 @@ class Executor:
             body = {**action.body, "metadata": {**metadata, "name": chosen}, "stringData": data}
             if await self.api.create_unread(SECRETS, key.namespace, body) or chosen == unique:
                 break
-        self.cache.keep(
-            progress.uid, Certificate(chosen, pair.certificate, action.not_after, action.renew_at)
-        )
+        certificate = Certificate(chosen, pair.certificate, action.not_after, action.renew_at)
+        self.cache.notes(progress.uid).certificate = certificate
         logger.info("%s: created the Secret %s; its certificate ends at %s.", key, chosen, action.not_after)
 
     async def _create(self, progress: _Progress, action: Create) -> None:
         body = action.body
         kind, name = body["kind"], body["metadata"]["name"]
+        undecided = self.cache.notes(progress.uid).undecided
         try:
             answer = await self.api.create(BY_KIND[kind], progress.key.namespace, dict(body))
         except (Unavailable, asyncio.CancelledError):
             if kind == PODS.kind:
-                self.cache.creation_is_open(progress.uid, name)
+                undecided[name] = self.cache.clock.monotonic()
             raise
         except ApiError:
-            self.cache.creation_is_answered(progress.uid, name)
+            undecided.pop(name, None)
             raise
-        self.cache.creation_is_answered(progress.uid, name)
+        undecided.pop(name, None)
         meta = Meta.of(answer)
         if _is_watched(answer) or meta.belongs_to(progress.uid):
             self.cache.confirm(answer)

@@ -83,7 +83,7 @@ class Reconciler:
             await self._write_status(kind, observed, first)
             observed = await self._observe(kind, key, observed.missing) or observed
         meta = observed.subject.meta
-        planned_at = self.cache.monotonic()
+        planned_at = self.cache.clock.monotonic()
         plan = kind.plan(observed, self.policy)
         outcome = await self.executor.execute(key, meta.uid, plan.actions)
         if observed.endpoint is not None:
@@ -106,7 +106,7 @@ class Reconciler:
         waits = [written.later, outcome.requeue_after]
         if plan.requeue_at is not None:
             wait = (plan.requeue_at - observed.now).total_seconds()
-            waits.append(max(0.0, planned_at + wait - self.cache.monotonic()))
+            waits.append(max(0.0, planned_at + wait - self.cache.clock.monotonic()))
         after_seconds = min((wait for wait in waits if wait is not None), default=None)
         return Requeue(after_seconds, written.has_failed or not outcome.is_complete)
 

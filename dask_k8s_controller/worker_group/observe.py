@@ -10,13 +10,14 @@ from typing import Any
 
 from dask_k8s_controller.autoscaler.spec import Autoscaler
 from dask_k8s_controller.cache.cache import Cache, newest
-from dask_k8s_controller.cache.objects import Node, Pod, Sought
+from dask_k8s_controller.cache.objects import By, Node, Pod, Sought
 from dask_k8s_controller.cluster.observe import (
     InCluster,
     autoscaled_groups,
     foreign_scheduler,
     in_cluster,
     member_keys,
+    pods_of,
     sought_scheduler,
 )
 from dask_k8s_controller.cluster.spec import Cluster
@@ -27,6 +28,7 @@ from dask_k8s_controller.plans.unread import Applied
 from dask_k8s_controller.scheduler.answers import Attribution, Retirement, attribute
 from dask_k8s_controller.worker_group.spec import WorkerGroup
 from dask_k8s_models import labels
+from dask_k8s_models.labels import Component
 
 
 def observe(cache: Cache, key: Key) -> ObservedGroup | None:
@@ -34,24 +36,25 @@ def observe(cache: Cache, key: Key) -> ObservedGroup | None:
     group = cache.get(WorkerGroup, key.namespace, key.name)
     if group is None:
         return None
-    around, pods = in_cluster(cache, group), cache.pods(group.meta, "group", key.name)
+    around, pods = in_cluster(cache, group), cache.pods(group.meta, By("group", key.namespace, key.name))
+    in_same_cluster = By("cluster", key.namespace, group.cluster)
+    notes = cache.notes(group.meta.uid)
     return ObservedGroup(
         **around,
         foreign_scheduler=foreign_scheduler(
-            cache.find(Pod, "component", key.namespace, group.cluster, labels.Component.SCHEDULER)
+            cache.find(Pod, pods_of(key.namespace, group.cluster, Component.SCHEDULER))
         ),
         pods=pods,
-        cluster_pods=cache.find(Pod, "component", key.namespace, group.cluster, labels.Component.WORKER),
+        cluster_pods=cache.find(Pod, pods_of(key.namespace, group.cluster, Component.WORKER)),
         others_remain=any(
             other.name != group.name and other.wants_workers(around["cluster"])
-            for other in cache.summary(WorkerGroup, _wanting, "cluster", key.namespace, group.cluster)
+            for other in cache.summary(WorkerGroup, _wanting, in_same_cluster)
         ),
-        is_autoscaled=group.name
-        in cache.summary(Autoscaler, autoscaled_groups, "cluster", key.namespace, group.cluster),
+        is_autoscaled=group.name in cache.summary(Autoscaler, autoscaled_groups, in_same_cluster),
         retirement=cache.answers.retirement(group.meta.uid),
         leaving=frozenset() if group.chooses_node else cache.leaving(pods),
         undecided=cache.undecided(group.meta.uid),
-        applied_budget=cache.applied(group.meta.uid, DISRUPTION_BUDGETS.kind),
+        applied_budget=notes.applied.get(DISRUPTION_BUDGETS.kind),
         entropy=secrets.token_hex(8),
     )
 
@@ -61,7 +64,7 @@ def keys(cache: Cache, changed: Any, before: Any = None) -> Iterable[Key]:
     match changed:
         case Cluster() if not changed.differs(before, "tls"):
             return
-        case Pod(meta=meta) if meta.labels.get(labels.COMPONENT) == labels.Component.WORKER:
+        case Pod(meta=meta) if meta.labels.get(labels.COMPONENT) == Component.WORKER:
             yield Key(WorkerGroup.kind, meta.namespace, meta.labels.get(labels.WORKER_GROUP_NAME, ""))
         case Node() if changed.differs(before):
             for pod in cache.on_node(changed):

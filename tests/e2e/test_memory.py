@@ -58,7 +58,7 @@ def report_when_asked(operator: Operator, orders: Orders) -> None:
 
     def report() -> None:
         operator.recorder._clock = LaterClock(operator.clock)
-        operator.cache._clock = operator.recorder._clock
+        operator.cache.clock = operator.recorder._clock
         operator.reconciler.sweep()
         found = {where: str(value)[:1000] for where, value in remembered(operator).items()}
         unfinished = Path(f"{orders.log}.unfinished")

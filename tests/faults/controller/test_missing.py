@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from dask_k8s_controller.cache.objects import Pod
+from dask_k8s_controller.cache.objects import By, Pod
 from dask_k8s_controller.worker_group.spec import WorkerGroup
 from dask_k8s_models import labels
 from tests.harness.by_hand import ControllerByHand, owned_by
@@ -64,10 +64,10 @@ async def test_no_worker_is_deleted_if_the_scheduler_only_lost_its_label(
 ) -> None:
     group.pod("c-scheduler", {"phase": "Pending"}, "scheduler", team="a")
     await by_hand.look()
-    assert by_hand.cache.find(Pod, "name", by_hand.namespace, "c-scheduler") == ()
+    assert by_hand.cache.find(Pod, By("name", by_hand.namespace, "c-scheduler")) == ()
     await by_hand.reconcile("DaskWorkerGroup", "c-default")
     assert workers() == {"w1", "w2", "w3"}
-    [found] = by_hand.cache.find(Pod, "name", by_hand.namespace, "c-scheduler")
+    [found] = by_hand.cache.find(Pod, By("name", by_hand.namespace, "c-scheduler"))
     assert found.name == "c-scheduler"
 
 

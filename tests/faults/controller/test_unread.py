@@ -40,7 +40,7 @@ class Cluster:
 
     @property
     def certificate(self) -> Certificate | None:
-        return self.controller.cache.certificate(self.uid)
+        return self.controller.cache.notes(self.uid).certificate
 
 
 def pem(data: Object) -> str:
@@ -112,14 +112,14 @@ class TestANetworkPolicy:
         for resource in (POLICIES, BUDGETS):
             [found] = by_hand.kube.list(resource, by_hand.namespace)
             assert found["metadata"]["ownerReferences"][0]["uid"] == cluster.uid
-            assert by_hand.cache.applied(cluster.uid, found["kind"]) is not None
+            assert by_hand.cache.notes(cluster.uid).applied[found["kind"]]
         asked = [by_hand.asks("patch", resource.partition(".")[0]) for resource in (POLICIES, BUDGETS)]
         begun = len(by_hand.kubernetes.faults.log)
         await cluster.reconcile()
         later = by_hand.kubernetes.faults.log[begun:]
         assert not [request for request in later if any(is_it(request) for is_it in asked)]
         by_hand.cache.forget(cluster.uid)
-        assert by_hand.cache.applied(cluster.uid, "NetworkPolicy") is None
+        assert by_hand.cache.notes(cluster.uid).applied == {}
 
     async def test_takes_nothing_over_that_others_have_written(self, by_hand: ControllerByHand) -> None:
         policy = {
@@ -135,7 +135,7 @@ class TestANetworkPolicy:
         assert "kubectl" in message, reason
         [found] = by_hand.kube.list(POLICIES, by_hand.namespace)
         assert found["spec"]["podSelector"] == policy["spec"]["podSelector"]
-        assert by_hand.cache.applied(cluster.uid, "NetworkPolicy") is None
+        assert by_hand.cache.notes(cluster.uid).applied == {}
 
     async def test_of_another_owner_stays_the_others(self, by_hand: ControllerByHand) -> None:
         owner = by_hand.kube.create(
@@ -155,4 +155,4 @@ class TestANetworkPolicy:
         await cluster.reconcile()
         reason, message = cluster.condition("Stalled")
         assert (reason, "ConfigMap/other" in message) == ("Refused", True)
-        assert by_hand.cache.applied(cluster.uid, "NetworkPolicy") is None
+        assert by_hand.cache.notes(cluster.uid).applied == {}
