@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import random
-import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 
 import aiohttp
 import msgspec
 
-from dask_k8s_controller.kubernetes.connection import Connection
+from dask_k8s_controller.kubernetes.connection import Connection, Logins
 from dask_k8s_controller.kubernetes.errors import ApiError, Conflict, Refused, Unavailable
-from dask_k8s_controller.kubernetes.resources import Resource
+from dask_k8s_controller.kubernetes.resources import REVIEWS, Resource
 from dask_k8s_controller.kubernetes.slots import Slots, requests_of_one
-from dask_k8s_controller.settings import Backoff, Limits
+from dask_k8s_controller.settings import Limits
 from dask_k8s_credentials import CredentialsError
 
 Object = dict[str, Any]
@@ -28,12 +27,19 @@ Body = Object | list[Object]
 
 FIELD_MANAGER = "dask-k8s-controller"
 JSON = "application/json"
-MERGE_PATCH = "application/merge-patch+json"
 JSON_PATCH = "application/json-patch+json"
-APPLY_PATCH = "application/apply-patch+yaml"
 
-REFUSED_CREDENTIALS = Backoff(first=1.0, longest=30.0)
-"""Waits before credentials are read again that stay refused."""
+VERBS = {
+    "get": ("GET", ""),
+    "list": ("GET", ""),
+    "create": ("POST", JSON),
+    "apply": ("PATCH", "application/apply-patch+yaml"),
+    "patch": ("PATCH", "application/merge-patch+json"),
+    "delete": ("DELETE", JSON),
+}
+"""How a verb is sent: the HTTP method, and what its body is."""
+
+STRICT = {"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict"}
 
 RETRIED_CODES = frozenset({408, 429, 500, 502, 503, 504})
 
@@ -57,42 +63,50 @@ class Api:
     def __post_init__(self) -> None:
         self._slots = asyncio.Semaphore(self.limits.concurrency)
         self._slots_of_each = Slots(requests_of_one(self.limits.concurrency))
+        self._logins = Logins(self.login)
         self._login_lock = asyncio.Lock()
         self._connection: Connection | None = None
-        self._refusals = 0
-        self._next_login = 0.0
 
     async def connection(self) -> Connection:
         """Return the connection to the API server, made when it is needed first."""
         async with self._login_lock:
             if self._connection is None:
-                if (wait := self._next_login - time.monotonic()) > 0:
-                    raise Unavailable(f"the API server refuses the credentials: read again in {wait:.0f} s")
                 try:
-                    self._connection = await self.login()
+                    self._connection = await self._logins.connection()
                 except CredentialsError as error:
                     raise Unavailable(str(error)) from error
             return self._connection
 
     async def close(self) -> None:
         """Close the connections."""
-        if self._connection is not None:
-            await self._connection.session.close()
-            self._connection = None
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.session.close()
 
     async def get(self, resource: Resource, namespace: str, name: str) -> Object | None:
         """Read an object; None if there is none."""
-        try:
-            return await self._request("GET", resource, resource.path(namespace, name))
-        except Refused as error:
-            if error.code == 404:
-                return None
-            raise
+        return await self._find("get", resource, resource.path(namespace, name))
 
     async def list(self, resource: Resource, namespace: str | None, label_selector: str = "") -> Object:
         """Read a collection as of now: a list object with ``items`` and a resource version."""
         params = {"labelSelector": label_selector} if label_selector else {}
-        return await self._request("GET", resource, resource.path(namespace), params, verb="list")
+        return await self._request("list", resource, resource.path(namespace), params)
+
+    async def served(self, like: Resource) -> frozenset[str]:
+        """Return the plurals, and subresources, that the API server has of a resource's group and version."""
+        found = await self._find("get", like, f"/apis/{like.api_version}") or {}
+        return frozenset(item["name"] for item in found.get("resources") or ())
+
+    async def may_list(self, group: str, plural: str) -> bool:
+        """Whether we may list a kind in all namespaces."""
+        asked = {"verb": "list", "group": group, "resource": plural}
+        review = {
+            "apiVersion": REVIEWS.api_version,
+            "kind": REVIEWS.kind,
+            "spec": {"resourceAttributes": asked},
+        }
+        answer = await self._request("create", REVIEWS, REVIEWS.path(None), {}, review)
+        return bool(answer["status"]["allowed"])
 
     async def create(self, resource: Resource, namespace: str, body: Object) -> Object:
         """Create an object, and return it, or the one that already has its name."""
@@ -108,7 +122,7 @@ class Api:
 
     async def _create(self, resource: Resource, namespace: str, body: Object) -> Object | None:
         try:
-            return await self._write("POST", resource, resource.path(namespace), body)
+            return await self._request("create", resource, resource.path(namespace), STRICT, body)
         except Conflict as error:
             if error.reason != "AlreadyExists":
                 raise
@@ -123,7 +137,7 @@ class Api:
             Others have set what it says otherwise.
         """
         path = resource.path(namespace, str(body["metadata"]["name"]))
-        return await self._write("PATCH", resource, path, body, {}, APPLY_PATCH)
+        return await self._request("apply", resource, path, STRICT, body)
 
     async def apply(self, resource: Resource, namespace: str, body: Object, uid: str) -> Object | None:
         """Apply an object server-side, as the only owner of what the body says; None if it is another by now.
@@ -135,24 +149,20 @@ class Api:
         if live is None or live["metadata"]["uid"] != uid:
             return None
         if changes := _as_applied(live):
-            await self.json_patch(resource, namespace, name, changes)
+            await self.patch(resource, namespace, name, changes)
         body = {**body, "metadata": {**body["metadata"], "uid": uid}}
         path = resource.path(namespace, name)
-        return await self._write("PATCH", resource, path, body, {"force": "true"}, APPLY_PATCH)
-
-    async def json_patch(
-        self, resource: Resource, namespace: str, name: str, operations: Sequence[Object]
-    ) -> Object:
-        """Change an object by JSON Patch operations."""
-        path = resource.path(namespace, name)
-        return await self._write("PATCH", resource, path, [*operations], {}, JSON_PATCH)
+        return await self._request("apply", resource, path, {**STRICT, "force": "true"}, body)
 
     async def patch(
-        self, resource: Resource, namespace: str, name: str, patch: Object, subresource: str = ""
+        self, resource: Resource, namespace: str, name: str, patch: Body, subresource: str = ""
     ) -> Object:
-        """Merge a patch into an object; with a resource version or uid in it only if they still hold."""
+        """Merge a patch into an object, or change it by the operations of a JSON Patch.
+
+        With a resource version or uid in it only if they still hold.
+        """
         path = resource.path(namespace, name, subresource)
-        return await self._write("PATCH", resource, path, patch, {}, MERGE_PATCH)
+        return await self._request("patch", resource, path, STRICT, patch)
 
     async def delete(
         self,
@@ -161,7 +171,6 @@ class Api:
         name: str,
         uid: str,
         version: str = "",
-        propagation: str = "Background",
         grace_period: int | None = None,
     ) -> Object | None:
         """Delete the object with that uid, and return what is left of it: None if it is gone."""
@@ -169,82 +178,67 @@ class Api:
             "apiVersion": "v1",
             "kind": "DeleteOptions",
             "preconditions": {"uid": uid, **({"resourceVersion": version} if version else {})},
-            "propagationPolicy": propagation,
+            "propagationPolicy": "Background",
         }
         if grace_period is not None:
             options["gracePeriodSeconds"] = grace_period
         try:
-            left = await self._request("DELETE", resource, resource.path(namespace, name), body=options)
-        except Refused as error:
-            if error.code == 404:
-                return None
-            raise
+            left = await self._find("delete", resource, resource.path(namespace, name), options)
         except Conflict:
             present = await self.get(resource, namespace, name)
             if present is None or present["metadata"].get("uid") != uid:
                 return None  # That uid is gone, though the name may belong to another object.
             raise
-        return left if left.get("metadata", {}).get("deletionTimestamp") else None
+        return left if left and left.get("metadata", {}).get("deletionTimestamp") else None
 
-    async def _write(
-        self,
-        method: str,
-        resource: Resource,
-        path: str,
-        body: Body,
-        params: Mapping[str, str] | None = None,
-        content_type: str = JSON,
-    ) -> Object:
-        strict = {"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict", **(params or {})}
-        return await self._request(method, resource, path, strict, body, content_type)
+    async def _find(
+        self, verb: str, resource: Resource, path: str, body: Object | None = None
+    ) -> Object | None:
+        """Send a request about what may not be there: None if it isn't."""
+        try:
+            return await self._request(verb, resource, path, {}, body)
+        except Refused as error:
+            if error.code == 404:
+                return None
+            raise
 
     async def _request(
         self,
-        method: str,
+        verb: str,
         resource: Resource,
         path: str,
         params: Mapping[str, str] | None = None,
         body: Body | None = None,
-        content_type: str = JSON,
-        verb: str = "",
     ) -> Object:
-        verb = verb or _VERBS[method]
-        if content_type == APPLY_PATCH:
-            verb = "apply"
-        data = None if body is None else msgspec.json.encode(body)
+        """Send a request, several times if need be; a list as its body is a JSON Patch."""
+        method, content_type = VERBS[verb]
+        if isinstance(body, list):
+            content_type = JSON_PATCH
+        sent: dict[str, Any] = {"params": params, "headers": {"Accept": JSON}}
+        if body is not None:
+            sent["data"] = msgspec.json.encode(body)
+            sent["headers"]["Content-Type"] = content_type
         delay = self.limits.first_delay
-        for attempt in range(1, self.limits.attempts + 1):
+        for _ in range(self.limits.attempts - 1):
             try:
-                return await self._send(method, resource, path, params, data, content_type, verb)
+                return await self._send(verb, resource, method, path, sent)
             except Unavailable as error:
-                if attempt == self.limits.attempts:
-                    raise
                 wait = max(delay * random.uniform(0.5, 1.0), error.retry_after or 0.0)
                 await asyncio.sleep(min(wait, self.limits.longest_delay))
                 delay *= 2
-        raise AssertionError("unreachable")
+        return await self._send(verb, resource, method, path, sent)
 
     async def _send(
-        self,
-        method: str,
-        resource: Resource,
-        path: str,
-        params: Mapping[str, str] | None,
-        data: bytes | None,
-        content_type: str,
-        verb: str,
+        self, verb: str, resource: Resource, method: str, path: str, sent: Mapping[str, Any]
     ) -> Object:
         connection = await self.connection()
         code = 0
-        headers = {"Accept": JSON} | ({"Content-Type": content_type} if data is not None else {})
         try:
             async with (
                 self._slots_of_each.of(_namespace_of(path)),
                 self._slots,
                 asyncio.timeout(self.limits.timeout),
-                connection.session.request(
-                    method, connection.server + path, params=params, data=data, headers=headers
-                ) as response,
+                connection.session.request(method, connection.server + path, **sent) as response,
             ):
                 code = response.status
                 text = await response.read()
@@ -253,24 +247,12 @@ class Api:
             raise Unavailable(f"{verb} {path}: no answer from the API server: {what}") from error
         finally:
             self.on_request(verb, resource.kind, code)
-        if code == 401:
-            await self._log_in_again(connection)
-        else:
-            self._refusals = 0
+        if code == 401 and self._connection is connection:
+            await self.close()
         if code >= 400:
             raise _error(verb, path, code, text, response.headers.get("Retry-After"))
         answer: Object = msgspec.json.decode(text)
         return answer
-
-    async def _log_in_again(self, refused: Connection) -> None:
-        async with self._login_lock:
-            if self._connection is refused:
-                # The first time they have expired, afterwards they are no good.
-                wait = REFUSED_CREDENTIALS.delay(self._refusals) if self._refusals else 0.0
-                self._refusals += 1
-                self._next_login = time.monotonic() + wait
-                self._connection = None
-                await refused.session.close()
 
 
 def _as_applied(live: Object) -> list[Object]:
@@ -278,37 +260,31 @@ def _as_applied(live: Object) -> list[Object]:
 
     https://kubernetes.io/docs/reference/using-api/server-side-apply/#transferring-ownership-between-managers
     """
-    entries = live["metadata"].get("managedFields") or []
-    for index, entry in enumerate(entries):
-        if (entry.get("manager"), entry.get("operation")) == (FIELD_MANAGER, "Update") and not entry.get(
-            "subresource"
-        ):
-            version = {
-                "op": "replace",
-                "path": "/metadata/resourceVersion",
-                "value": live["metadata"]["resourceVersion"],
-            }
-            path = f"/metadata/managedFields/{index}/operation"
-            return [version, {"op": "replace", "path": path, "value": "Apply"}]
+    ours = {"manager": FIELD_MANAGER, "operation": "Update"}
+    for index, entry in enumerate(live["metadata"].get("managedFields") or []):
+        if ours.items() <= entry.items() and not entry.get("subresource"):
+            return [
+                _replace("/metadata/resourceVersion", live["metadata"]["resourceVersion"]),
+                _replace(f"/metadata/managedFields/{index}/operation", "Apply"),
+            ]
     return []
+
+
+def _replace(path: str, value: str) -> Object:
+    return {"op": "replace", "path": path, "value": value}
 
 
 def _namespace_of(path: str) -> str:
     return path.partition("/namespaces/")[2].partition("/")[0]
 
 
-_VERBS = {"GET": "get", "POST": "create", "PATCH": "patch", "DELETE": "delete"}
-
-
 def _error(verb: str, path: str, code: int, text: bytes, retry_after: str | None) -> ApiError:
     try:
-        status = msgspec.json.decode(text)
+        status = msgspec.json.decode(text, type=Object)
     except msgspec.MsgspecError:
         status = {}
-    if not isinstance(status, dict):
-        status = {}
     reason = str(status.get("reason") or "")
-    message = str(status.get("message") or "") or f"{verb} {path}: HTTP {code}"
+    message = str(status.get("message") or f"{verb} {path}: HTTP {code}")
     # A patch that names the uid of an object that is gone would change that of its successor.
     is_another_object = code == 422 and "metadata.uid" in message
     if code == 409 or is_another_object:

@@ -140,8 +140,8 @@ class Executor:
                 logger.info("%s: patched the %s %s.", key, kind, name)
             case JsonPatch(kind, name, uid, operations):
                 # No other object's uid can be set to this one.
-                operations = ({"op": "replace", "path": "/metadata/uid", "value": uid}, *operations)
-                self.cache.see(await self.api.json_patch(BY_KIND[kind], key.namespace, name, operations))
+                changes = [{"op": "replace", "path": "/metadata/uid", "value": uid}, *operations]
+                self.cache.see(await self.api.patch(BY_KIND[kind], key.namespace, name, changes))
                 logger.info("%s: changed the %s %s.", key, kind, name)
             case SetScale():
                 await self._set_scale(progress.key, action)

@@ -45,6 +45,7 @@ NETWORK_POLICIES = Resource("networking.k8s.io", "v1", "networkpolicies", "Netwo
 DISRUPTION_BUDGETS = Resource("policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget")
 EVENTS = Resource("", "v1", "events", "Event")
 LEASES = Resource("coordination.k8s.io", "v1", "leases", "Lease")
+REVIEWS = Resource("authorization.k8s.io", "v1", "selfsubjectaccessreviews", "SelfSubjectAccessReview")
 CLUSTERS = Resource("kubernetes.dask.org", "v1", "daskclusters", "DaskCluster")
 GROUPS = Resource("kubernetes.dask.org", "v1", "daskworkergroups", "DaskWorkerGroup")
 JOBS = Resource("kubernetes.dask.org", "v1", "daskjobs", "DaskJob")

@@ -15,12 +15,12 @@ from urllib.parse import urlsplit
 import click
 import kopf
 
+from dask_k8s_controller.kubernetes.connection import Logins
+from dask_k8s_controller.kubernetes.errors import Unavailable
 from dask_k8s_controller.kubernetes.resources import PODS, SERVICES, WATCHED, Resource
-from dask_k8s_controller.watching.login import Logins
 from dask_k8s_controller.watching.plugins import watched_by_others
 from dask_k8s_controller.watching.rights import KindsMissing, look_around
 from dask_k8s_controller.watching.session import WatchSession
-from dask_k8s_credentials import CredentialsError
 from dask_k8s_models import labels
 
 if TYPE_CHECKING:
@@ -44,20 +44,17 @@ def register_handlers(registry: kopf.OperatorRegistry | None, make_operator: Cal
 
     async def start(settings: kopf.OperatorSettings, memo: Any, **_: Any) -> None:
         memo.dask_shared = _configure(settings, registry)
-        memo.dask_operator = make_operator()
-        memo.dask_logins = Logins(memo.dask_operator.log_in)
-        memo.dask_operator.trusts_env = bool(settings.networking.trust_env)
+        memo.dask_operator = operator = make_operator()
+        memo.dask_logins = Logins(operator.log_in)
+        operator.trusts_env = bool(settings.networking.trust_env)
         try:
-            connection = await memo.dask_operator.log_in()
-        except CredentialsError as error:
-            raise kopf.PermanentError(str(error)) from error
-        try:
-            may_scan, there = await look_around(connection)
-        except KindsMissing as error:
+            await operator.api.connection()
+            may_scan, there = await look_around(operator.api)
+        except (Unavailable, KindsMissing) as error:
             raise kopf.PermanentError(str(error)) from error
         settings.scanning.disabled = not may_scan
-        memo.dask_operator.watches.expect(there)
-        await memo.dask_operator.start(taken_port=_liveness_port())
+        operator.watches.expect(there)
+        await operator.start(taken_port=_liveness_port())
         if threading.current_thread() is threading.main_thread():  # else others share the process's memory
             # All that was imported stays: looking through it again and again holds the event loop up.
             gc.collect()
@@ -104,7 +101,7 @@ async def _stop(memo: Any, **_: Any) -> None:
 async def _log_in(memo: Any, **_: Any) -> kopf.AiohttpSession:
     operator = _operator(memo)
     logins: Logins = memo.dask_logins
-    connection = await logins.connection()
+    connection = await logins.when_decent()
     session: Any = WatchSession(connection.session, operator.watches, operator.informer, memo.dask_shared)
     return kopf.AiohttpSession(
         server=connection.server, aiohttp_session=session, default_namespace=connection.namespace

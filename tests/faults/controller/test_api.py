@@ -13,8 +13,9 @@ from aiohttp import web
 from dask_k8s_controller.kubernetes.api import Api
 from dask_k8s_controller.kubernetes.connection import Connection
 from dask_k8s_controller.kubernetes.errors import Conflict, Refused, Unavailable
-from dask_k8s_controller.kubernetes.resources import CLUSTERS, PODS, SERVICES
+from dask_k8s_controller.kubernetes.resources import CLUSTERS, PODS, SERVICES, WATCHED
 from dask_k8s_controller.settings import Limits
+from dask_k8s_controller.watching.rights import KindsMissing, look_around
 from tests.harness.stand_in import Handler, StandIn, breaks_the_connection, gives, never_answers, refusal
 
 POD = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "uid": "u"}}
@@ -233,7 +234,9 @@ async def test_credentials_that_stay_refused_are_tried_ever_more_slowly(
     api: Api, server: StandIn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = 0.0
-    monkeypatch.setattr("dask_k8s_controller.kubernetes.api.time", SimpleNamespace(monotonic=lambda: now))
+    monkeypatch.setattr(
+        "dask_k8s_controller.kubernetes.connection.time", SimpleNamespace(monotonic=lambda: now)
+    )
     server.answers = [refusal(401)]
     sent = []
     for _ in range(120):
@@ -246,3 +249,36 @@ async def test_credentials_that_stay_refused_are_tried_ever_more_slowly(
     server.answers = [gives(POD)]
     now += 30
     assert await api.get(PODS, "default", "p") == POD
+
+
+class TestRights:
+    async def test_are_asked_for_and_so_is_what_there_is(self, api: Api, server: ApiServer) -> None:
+        def review(*, allowed: bool) -> Handler:
+            return gives({"status": {"allowed": allowed}}, 201)
+
+        kinds = gives({"resources": [{"name": one.plural} for one in WATCHED]})
+        server.answers = [review(allowed=True), review(allowed=False), kinds]
+        assert await look_around(api) == (False, WATCHED)
+        assert [request.path for request in server.requests] == [
+            *2 * ["/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"],
+            "/apis/kubernetes.dask.org/v1",
+        ]
+        assert server.bodies[0]["spec"]["resourceAttributes"] == {
+            "verb": "list",
+            "group": "",
+            "resource": "namespaces",
+        }
+
+    @pytest.mark.parametrize("answer", [refusal(404, "NotFound"), gives({"resources": []})])
+    async def test_without_our_kinds_nobody_would_tell_when_they_come(
+        self, api: Api, server: ApiServer, answer: Handler
+    ) -> None:
+        server.answers = [*2 * [gives({"status": {"allowed": False}}, 201)], answer]
+        with pytest.raises(KindsMissing, match="daskclusters"):
+            await look_around(api)
+
+    async def test_are_taken_for_granted_while_the_api_server_fails(
+        self, api: Api, server: ApiServer
+    ) -> None:
+        server.answers = [refusal(503)]
+        assert await look_around(api) == (True, WATCHED)

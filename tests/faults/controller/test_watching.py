@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
+from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
 import pytest
 from aiohttp import web
 
+from dask_k8s_controller.kubernetes import connection
+from dask_k8s_controller.kubernetes.connection import Logins
 from dask_k8s_controller.kubernetes.resources import CLUSTERS, NODES, PODS, SERVICES
 from dask_k8s_controller.settings import Backoff
 from dask_k8s_controller.watching import session as sessions
 from dask_k8s_controller.watching.informer import Event
-from dask_k8s_controller.watching.login import Logins
 from dask_k8s_controller.watching.session import WatchSession
 from dask_k8s_controller.watching.watches import Listing, Watches
 from dask_k8s_credentials import CredentialsError
@@ -426,15 +428,19 @@ class TestLoggingIn:
         async def sleep(seconds: float) -> None:
             waits.append(seconds)
 
+        def monotonic() -> float:
+            return sum(waits)
+
         async def log_in() -> Any:
             return "connection"
 
         monkeypatch.setattr(asyncio, "sleep", sleep)
+        monkeypatch.setattr(connection, "time", SimpleNamespace(monotonic=monotonic))
         logins = Logins(log_in, Backoff(first=1, longest=8))
         for _ in range(7):
-            assert await logins.connection() == "connection"
+            assert await logins.when_decent() == "connection"
         # The second replaces what has expired.
-        for wait, bound in zip(waits, (1, 2, 4, 8, 8), strict=True):
+        for wait, bound in zip(waits, (0, 0, 1, 2, 4, 8, 8), strict=True):
             assert 0.75 * bound <= wait <= bound
 
     async def test_goes_on_when_the_credentials_cannot_be_read_for_a_while(
@@ -448,7 +454,7 @@ class TestLoggingIn:
             return it
 
         logins = Logins(log_in, Backoff(first=0.001, longest=0.001))
-        assert await logins.connection() == "connection"
+        assert await logins.when_decent() == "connection"
         assert "the file is being written" in caplog.text
 
 
