@@ -220,7 +220,7 @@ class Ours:
             self._workers = answers.Answer(self._cluster.time, known)
         everybody = self._workforce()
         first = everybody.first
-        if any(first is not None and first.name == self._autoscalers[who.name].name for who in interested):
+        if any(first == self._autoscalers[who.name].name for who in interested):
             concerned = {
                 Who("autoscaler", name)
                 for name in self._autoscalers

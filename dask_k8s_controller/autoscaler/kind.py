@@ -19,7 +19,7 @@ def concerned(cache: Cache, key: Key) -> Iterable[Key]:
     autoscaler = cache.get(Autoscaler, key.namespace, key.name)
     if autoscaler is not None:
         workforce = workforce_of(cache, cache.get(Cluster, key.namespace, autoscaler.cluster))
-        if workforce.first is not None and workforce.first.name == key.name:
+        if workforce.first == key.name:
             for member in workforce.members.values():
                 if member.autoscaler is not None and not is_up_to_date(member, workforce):
                     yield Key(Autoscaler.kind, key.namespace, member.autoscaler.name)

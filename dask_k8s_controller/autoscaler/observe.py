@@ -15,7 +15,6 @@ from dask_k8s_controller.cluster.observe import InCluster, in_cluster, live_sche
 from dask_k8s_controller.cluster.spec import Cluster
 from dask_k8s_controller.kubernetes.resources import Key
 from dask_k8s_controller.plans.actions import Ask
-from dask_k8s_controller.scheduler.answers import Answer, Demand
 from dask_k8s_controller.worker_group.spec import WorkerGroup
 from dask_k8s_models.labels import Component
 
@@ -31,11 +30,6 @@ def observe(cache: Cache, key: Key) -> ObservedAutoscaler | None:
     return ObservedAutoscaler(
         **in_cluster(cache, autoscaler),
         target=everybody.members.get(group.name, GroupOfWorkers(group)) if group is not None else None,
-        of_same_group=tuple(
-            other
-            for other in cache.find(Autoscaler, By("group", namespace, autoscaler.worker_group))
-            if other.meta.uid != autoscaler.meta.uid and other.cluster == autoscaler.cluster
-        ),
         workforce=everybody,
     )
 
@@ -52,7 +46,7 @@ def keys(cache: Cache, changed: Any, before: Any = None) -> Iterable[Key]:
             for autoscaler in cache.find(Autoscaler, By("group", namespace, group)):
                 yield Key(Autoscaler.kind, namespace, autoscaler.name)
             if first := workforce_of(cache, cache.get(Cluster, namespace, cluster)).first:
-                yield Key(Autoscaler.kind, namespace, first.name)
+                yield Key(Autoscaler.kind, namespace, first)
 
 
 def workforce_of(cache: Cache, cluster: Cluster | None) -> Workforce:
@@ -80,8 +74,6 @@ class ObservedAutoscaler(InCluster[Autoscaler]):
 
     target: GroupOfWorkers | None = None
     """The group that it names, if that exists, be it of this cluster or not."""
-    of_same_group: tuple[Autoscaler, ...] = ()
-    """The other autoscalers of the same group."""
     workforce: Workforce = field(default_factory=Workforce)
     """All groups of the cluster, and what the scheduler said."""
 
@@ -91,14 +83,9 @@ class ObservedAutoscaler(InCluster[Autoscaler]):
         return self.subject
 
     @property
-    def demand(self) -> Answer[Demand] | None:
-        """How many workers the scheduler could use when it was asked last."""
-        return self.workforce.demand
-
-    @property
     def asks_for_all(self) -> bool:
         """Of all autoscalers of the cluster it is the one that asks, again and again, what there is to do."""
-        return self.workforce.first is not None and self.workforce.first.name == self.autoscaler.name
+        return self.workforce.first == self.autoscaler.name
 
     @property
     def replicas(self) -> int:
@@ -108,12 +95,8 @@ class ObservedAutoscaler(InCluster[Autoscaler]):
     @property
     def predecessor(self) -> Autoscaler | None:
         """The older autoscaler of the same group, which goes before this one."""
-        older = [
-            other
-            for other in self.of_same_group
-            if not other.meta.is_deleting and other.age < self.autoscaler.age
-        ]
-        return min(older, key=lambda other: other.age, default=None)
+        scales = self.target.autoscaler if self.target else None
+        return scales if scales and scales.meta.uid != self.autoscaler.meta.uid else None
 
     @property
     def was_changed(self) -> bool:

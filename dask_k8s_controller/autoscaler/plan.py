@@ -13,7 +13,7 @@ from dask_k8s_controller.autoscaler.workforce import GroupOfWorkers, Workforce
 from dask_k8s_controller.plans.actions import Ask, SetScale
 from dask_k8s_controller.plans.ownership import adopt, is_of_an_earlier_owner
 from dask_k8s_controller.plans.plan import Plan
-from dask_k8s_controller.scheduler.answers import Need, Problem
+from dask_k8s_controller.scheduler.answers import Problem
 from dask_k8s_controller.settings import Policy
 from dask_k8s_models.autoscaler import AutoscalerSpec
 from dask_k8s_models.scalars import MAX_WORKERS
@@ -29,12 +29,8 @@ class Decision:
     """The replicas that come next."""
     share: Share
     """What it is based on."""
-    replicas: int
-    """What the group has before the step."""
     waits_until: datetime | None = None
     """When the number may change again."""
-    unsatisfiable: tuple[Need, ...] = ()
-    """The tasks that no group of the cluster can ever run."""
 
     @property
     def limit(self) -> Limit:
@@ -101,7 +97,7 @@ def wanted_now(workforce: Workforce, name: str, spec: AutoscalerSpec) -> Step:
 
 
 def _follow_demand(draft: AutoscalerPlan, spec: AutoscalerSpec, target: GroupOfWorkers) -> None:
-    observed, policy, answer = draft.observed, draft.policy, draft.observed.demand
+    observed, policy, answer = draft.observed, draft.policy, draft.observed.workforce.demand
     workforce, name = observed.workforce, target.group.name
     if observed.workers is None and target.ready:
         draft.ask(Ask.WORKERS)  # Several workers may run in a pod.
@@ -122,14 +118,7 @@ def _follow_demand(draft: AutoscalerPlan, spec: AutoscalerSpec, target: GroupOfW
         draft.ask_after(policy.demand_poll - age, Ask.DEMAND)
     want = wanted_now(workforce, name, spec)
     may_change_at = _may_change_at(observed, spec, want.replicas)
-    draft.decision = Decision(
-        want,
-        Step(observed.replicas),
-        workforce.shares[name],
-        observed.replicas,
-        may_change_at,
-        workforce.unsatisfiable,
-    )
+    draft.decision = Decision(want, Step(observed.replicas), workforce.shares[name], may_change_at)
     if want.replicas == observed.replicas:
         return
     if may_change_at is not None:
@@ -161,13 +150,13 @@ def _may_change_at(observed: ObservedAutoscaler, spec: AutoscalerSpec, want: int
 
 def _next_step(draft: AutoscalerPlan, spec: AutoscalerSpec, target: GroupOfWorkers, want: int) -> Step | None:
     """Return the next step; None while it isn't known what it would cost."""
-    observed = draft.observed
+    observed, demand = draft.observed, draft.observed.workforce.demand
     if want > observed.replicas:
         return grow(spec, observed.replicas, want)
     loss = _loss(draft, target)
-    if loss is None or observed.demand is None or observed.workers is None:
+    if loss is None or demand is None or observed.workers is None:
         return None
-    if observed.demand.at < observed.workers.at:
+    if demand.at < observed.workers.at:
         # Workers say what they do by heartbeats, the demand knows it all: the last word is the demand's.
         draft.ask(Ask.DEMAND)
         return None
@@ -191,20 +180,19 @@ def _loss(draft: AutoscalerPlan, target: GroupOfWorkers) -> Loss | None:
     not_made_yet = max(0, observed.replicas - len(target.active))
     return Loss(
         unused=not_made_yet + sum(not workers.may_have_workers(pod) for pod in target.active),
-        busy=_busy(observed, target),
+        busy=_busy(observed.workforce, target),
         holding=_holding(observed.workforce, target),
     )
 
 
-def _busy(observed: ObservedAutoscaler, target: GroupOfWorkers) -> int:
+def _busy(workforce: Workforce, target: GroupOfWorkers) -> int:
     """Count the pods that run tasks: where others are to run them, only as many as have tasks of their own.
 
     What else they run they finish, as they are drained when they go.
     """
-    workforce = observed.workforce
     found = [workforce.attribution.of(pod) for pod in target.active]
     busy = [workers for workers in found if any(worker.is_busy for worker in workers)]
-    demand = observed.demand.value if observed.demand else None
+    demand = workforce.demand.value if workforce.demand else None
     if workforce.shares[target.group.name].takes_the_rest or demand is None:
         return len(busy)
     can_drain = [workers for workers in busy if all(worker.can_drain for worker in workers)]

@@ -27,7 +27,7 @@ def status(observed: ObservedAutoscaler, plan: AutoscalerPlan, outcome: Outcome)
     conditions = [*summary(decision is not None and not remarks, remarks, waiting)]
     if decision is not None and observed.autoscaler.spec is not None:
         conditions += [_able_to_scale(decision, observed.autoscaler.spec), _limited(decision)]
-        conditions += _unsatisfiable(decision.unsatisfiable, previous)
+        conditions += _unsatisfiable(plan.observed.workforce.unsatisfiable, previous)
     status: Status = {key: previous[key] for key in ("desiredReplicas", "lastScaleTime") if key in previous}
     status |= stated(observed, conditions)
     if decision is not None:
@@ -65,7 +65,7 @@ def notices(
 ) -> Iterable[Notice]:
     """Find what is worth an Event: a group that was scaled, and what a person must act upon."""
     if scale := _has_scaled(plan, outcome):
-        before = plan.decision.replicas if plan.decision else 0
+        before = plan.observed.replicas
         message = f"{scale.name} has {scale.replicas} workers now, before {before}."
         if plan.decision and plan.decision.share.needs and scale.replicas > before:
             message += f" There are {_told(plan.decision.share.needs)}."

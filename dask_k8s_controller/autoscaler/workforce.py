@@ -92,11 +92,10 @@ class Workforce:
     workers: Answer[tuple[Worker, ...]] | None = None
 
     @cached_property
-    def first(self) -> Autoscaler | None:
-        """The autoscaler that asks the scheduler for all."""
+    def first(self) -> str:
+        """The name of the autoscaler that asks the scheduler for all; empty if there is none."""
         scalers = (member.autoscaler for member in self.members.values())
-        able = (autoscaler for autoscaler in scalers if autoscaler and autoscaler.spec)
-        return min(able, key=lambda autoscaler: autoscaler.name, default=None)
+        return min((one.name for one in scalers if one and one.spec), default="")
 
     @cached_property
     def attribution(self) -> Attribution:

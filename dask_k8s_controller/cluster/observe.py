@@ -15,10 +15,9 @@ from dask_k8s_controller.cache.certificate import Certificate
 from dask_k8s_controller.cache.custom import Custom
 from dask_k8s_controller.cache.objects import By, Meta, Node, Owner, Pod, Service, Sought
 from dask_k8s_controller.cluster.spec import Cluster
-from dask_k8s_controller.kubernetes.resources import DISRUPTION_BUDGETS, NETWORK_POLICIES, Key
+from dask_k8s_controller.kubernetes.resources import Key
 from dask_k8s_controller.plans.actions import Ask
 from dask_k8s_controller.plans.plan import C, Observed, Plan
-from dask_k8s_controller.plans.unread import Applied
 from dask_k8s_controller.scheduler.answers import Answer, ServedCertificate, Worker
 from dask_k8s_controller.scheduler.endpoint import Endpoint
 from dask_k8s_controller.worker_group.spec import WorkerGroup
@@ -51,8 +50,7 @@ def observe(cache: Cache, key: Key) -> ObservedCluster | None:
         endpoint=endpoint_of(cache, cluster, scheduler),
         certificate=notes.certificate or Certificate.of_status(cluster.status.get("tls") or {}),
         served=cache.answers.last(Ask.CERTIFICATE, scheduler),
-        applied_policy=notes.applied.get(NETWORK_POLICIES.kind),
-        applied_budget=notes.applied.get(DISRUPTION_BUDGETS.kind),
+        applied={**notes.applied},
         operator_namespace=cache.operator_namespace,
         workers=cache.answers.last(Ask.WORKERS, scheduler),
         runners=cache.find(Pod, pods_of(namespace, name, Component.JOB_RUNNER)),
@@ -229,10 +227,6 @@ class ObservedCluster(Observed[Cluster]):
     """The certificate that the scheduler was started with, as it said last."""
     certificate: Certificate | None = None
     """The certificate that was made for it last."""
-    applied_policy: Applied | None = None
-    """The NetworkPolicy that was applied last."""
-    applied_budget: Applied | None = None
-    """The PodDisruptionBudget that was applied last."""
     operator_namespace: str = ""
     """Where the controller's pod is; empty outside a cluster."""
     entropy: str = ""

@@ -58,8 +58,8 @@ def plan(observed: ObservedCluster, policy: Policy) -> ClusterPlan:
     for group in observed.groups:
         if not group.meta.is_deleting and not is_of_an_earlier_owner(group, cluster):
             adopt(draft, group, cluster)
-    policy_of(cluster, peers_of(observed, policy)).plan(draft, observed.applied_policy)
-    children.budget_of(cluster).plan(draft, observed.applied_budget)
+    policy_of(cluster, peers_of(observed, policy)).plan(draft)
+    children.budget_of(cluster).plan(draft)
     if cluster.is_suspended:
         _suspend(draft)
     else:

@@ -72,8 +72,8 @@ def status(observed: ObservedCluster, plan: ClusterPlan, outcome: Outcome) -> St
         "selector": selector(cluster.name, cluster.default_group),
         **({"tls": tls} if tls else {}),
         # Whom a policy lets through doesn't change its name.
-        **policy_of(cluster, []).as_status(previous, observed.applied_policy),
-        **children.budget_of(cluster).as_status(previous, observed.applied_budget),
+        **policy_of(cluster, []).as_status(observed),
+        **children.budget_of(cluster).as_status(observed),
     }
     if cluster.spec is not None:
         pod = observed.scheduler

@@ -5,6 +5,7 @@ Pure: no kopf, no HTTP.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
 C = TypeVar("C", bound=Custom[Any])
 
 
+Applied = tuple[str, float]
+"""Digest of what was applied, and when by the monotonic clock."""
+
+
 @dataclass(frozen=True)
 class Observed(Generic[C]):
     """Everything about one object at one moment: what its plan is made from."""
@@ -37,6 +42,8 @@ class Observed(Generic[C]):
     """Where the scheduler answers that the plan may ask; None if there is none."""
     pods: tuple[Pod, ...] = ()
     """The pods that were made for an object of that name, whoever owns them."""
+    applied: Mapping[str, Applied] = field(default_factory=dict)
+    """Which of its children that nobody here reads were applied last, by kind."""
 
     @cached_property
     def own_pods(self) -> tuple[Pod, ...]:

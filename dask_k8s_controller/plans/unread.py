@@ -13,15 +13,12 @@ from typing import Any
 from dask_k8s_controller.cache.custom import Custom
 from dask_k8s_controller.plans.actions import ApplyUnread, Object
 from dask_k8s_controller.plans.ownership import child
-from dask_k8s_controller.plans.plan import Plan
+from dask_k8s_controller.plans.plan import Observed, Plan
 from dask_k8s_models import labels
 from dask_k8s_models.hashes import digest
 
 HEAL_AFTER = 600.0
 """Seconds until a child is applied again, as somebody may have deleted it."""
-
-Applied = tuple[str, float]
-"""Digest of what was applied last, and when by the monotonic clock."""
 
 
 @dataclass(frozen=True)
@@ -35,21 +32,23 @@ class Unread:
     lifted: Object
     """The child that forbids nothing."""
 
-    def plan(self, draft: Plan[Any], applied: Applied | None) -> None:
+    def plan(self, draft: Plan[Any]) -> None:
         """Apply the child unless that has been done not long ago, or there has never been one."""
         # It can't be deleted without the right to.
         desired = self.wanted or (self.lifted if draft.observed.subject.status.get(self.field) else None)
         if desired is None:
             return
+        applied = draft.observed.applied.get(desired["kind"])
         age = draft.observed.monotonic - applied[1] if applied else 0.0
         if applied is None or applied[0] != digest(desired) or age >= HEAL_AFTER:
             draft.actions.append(ApplyUnread(desired))
         else:
             draft.requeue_after(HEAL_AFTER - age)
 
-    def as_status(self, status: Mapping[str, Any], applied: Applied | None) -> dict[str, str]:
+    def as_status(self, observed: Observed[Any]) -> dict[str, str]:
         """Return the child's name, by its field of the status, while it forbids anything; else nothing."""
-        told = str(status.get(self.field) or "")
+        applied = observed.applied.get(self.lifted["kind"])
+        told = str(observed.subject.status.get(self.field) or "")
         if self.wanted:
             name = self.wanted["metadata"]["name"] if applied or told else ""
         else:

@@ -22,9 +22,8 @@ from dask_k8s_controller.cluster.observe import (
 )
 from dask_k8s_controller.cluster.spec import Cluster
 from dask_k8s_controller.cluster.tls import is_stranded
-from dask_k8s_controller.kubernetes.resources import DISRUPTION_BUDGETS, Key
+from dask_k8s_controller.kubernetes.resources import Key
 from dask_k8s_controller.plans.plan import Plan
-from dask_k8s_controller.plans.unread import Applied
 from dask_k8s_controller.scheduler.answers import Attribution, Retirement, attribute
 from dask_k8s_controller.worker_group.spec import WorkerGroup
 from dask_k8s_models import labels
@@ -38,7 +37,6 @@ def observe(cache: Cache, key: Key) -> ObservedGroup | None:
         return None
     around, pods = in_cluster(cache, group), cache.pods(group.meta, By("group", key.namespace, key.name))
     in_same_cluster = By("cluster", key.namespace, group.cluster)
-    notes = cache.notes(group.meta.uid)
     return ObservedGroup(
         **around,
         foreign_scheduler=foreign_scheduler(
@@ -54,7 +52,7 @@ def observe(cache: Cache, key: Key) -> ObservedGroup | None:
         retirement=cache.answers.retirement(group.meta.uid),
         leaving=frozenset() if group.chooses_node else cache.leaving(pods),
         undecided=cache.undecided(group.meta.uid),
-        applied_budget=notes.applied.get(DISRUPTION_BUDGETS.kind),
+        applied={**cache.notes(group.meta.uid).applied},
         entropy=secrets.token_hex(8),
     )
 
@@ -95,8 +93,6 @@ class ObservedGroup(InCluster[WorkerGroup]):
     """Uids of the pods whose nodes are about to go."""
     undecided: tuple[str, ...] = ()
     """Names of pods that were created with an unknown fate: they are to be created again first."""
-    applied_budget: Applied | None = None
-    """The PodDisruptionBudget that was applied last."""
     entropy: str = ""
     """Makes new names; another string at every observation."""
 

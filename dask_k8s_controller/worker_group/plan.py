@@ -74,7 +74,7 @@ def _suspend(draft: GroupPlan) -> None:
 
 def _converge(draft: GroupPlan, cluster: Cluster) -> None:
     observed, group = draft.observed, draft.observed.group
-    children.budget_of(group).plan(draft, observed.applied_budget)
+    children.budget_of(group).plan(draft)
     for pod in observed.stranded:
         draft.delete(pod, "its certificate isn't that of the present scheduler")
     # One worker alone is replaced by another before it goes, so that someone can take its results over.

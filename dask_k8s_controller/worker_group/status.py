@@ -39,7 +39,7 @@ def status(observed: ObservedGroup, plan: GroupPlan, outcome: Outcome) -> Status
         "readyReplicas": ready,
         "updatedReplicas": len(updated),
         "selector": selector(group.cluster, group.name),
-        **budget_of(group).as_status(group.status, observed.applied_budget),
+        **budget_of(group).as_status(observed),
     }
 
 

@@ -46,7 +46,7 @@ def applied(observed: Observed) -> list[dict[str, Any]]:
 def known(observed: Observed, age: float = 0.0) -> Any:
     """The same, when its budget has been applied."""
     [body] = applied(observed)
-    return replace(observed, applied_budget=(digest(body), -age))
+    return replace(observed, applied={"PodDisruptionBudget": (digest(body), -age)})
 
 
 def named(observed: Observed) -> str | None:
@@ -105,7 +105,7 @@ def test_it_is_applied_when_it_changes_and_now_and_then(observed: Observed) -> N
     assert applied(present) == []
     assert named(present) == applied(observed)[0]["metadata"]["name"]
     assert applied(known(observed, age=HEAL_AFTER)) == applied(observed)
-    assert applied(replace(present, applied_budget=("another", 0.0))) == applied(observed)
+    assert applied(replace(present, applied={"PodDisruptionBudget": ("another", 0.0)})) == applied(observed)
 
 
 @pytest.mark.parametrize(

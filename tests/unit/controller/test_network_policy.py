@@ -37,8 +37,8 @@ def selectors(observed: ObservedCluster) -> list[dict[str, Any]]:
 
 def known(observed: ObservedCluster, age: float = 0.0) -> ObservedCluster:
     """The same, when its policy has been applied."""
-    [body] = applied(plan(replace(observed, applied_policy=None), POLICY))
-    return replace(observed, applied_policy=(digest(body), -age))
+    [body] = applied(plan(replace(observed, applied={}), POLICY))
+    return replace(observed, applied={"NetworkPolicy": (digest(body), -age)})
 
 
 def named(observed: ObservedCluster) -> str | None:

@@ -184,8 +184,8 @@ class TestScaling:
 
     def test_where_the_scheduler_tells_no_needs_all_is_as_if_there_were_none(self) -> None:
         silent = mixed("c-gpu")
-        assert silent.demand is not None
-        asked = heard(silent, demand=replace(silent.demand, value=Demand(4)))
+        assert silent.workforce.demand is not None
+        asked = heard(silent, demand=replace(silent.workforce.demand, value=Demand(4)))
         assert scaled_to(plan(asked)) == 4
 
     def test_gpus_that_nothing_needs_go_at_once_but_by_steps_if_somebody_says_so(self) -> None:
@@ -229,4 +229,4 @@ def test_groups_at_zero_are_seen_by_each_others_autoscalers() -> None:
         "c-big": 1,
         "c-gpu": None,
     }
-    assert [planned.decision.unsatisfiable for planned in plans.values()] == [(), (), ()]
+    assert [planned.observed.workforce.unsatisfiable for planned in plans.values()] == [(), (), ()]

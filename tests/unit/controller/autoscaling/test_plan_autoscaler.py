@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from dask_k8s_controller.autoscaler.policy import Limit
-from dask_k8s_controller.autoscaler.workforce import GroupOfWorkers
+from dask_k8s_controller.autoscaler.spec import Autoscaler
+from dask_k8s_controller.autoscaler.workforce import GroupOfWorkers, workforce
 from dask_k8s_controller.plans.actions import Ask, Patch
 from dask_k8s_controller.scheduler.answers import Answer, Problem, Worker
 from dask_k8s_controller.worker_group.spec import WorkerGroup
@@ -37,6 +38,13 @@ def holder(name: str, *, memory: float, **more: Any) -> tuple[GroupOfWorkers, tu
     """A group with one ready worker, which the scheduler knows."""
     found, known = members(1, name=name)
     return found, tuple(replace(one, memory_limit=int(memory), **more) for one in known.value or ())
+
+
+def scaled_by(*autoscalers: Autoscaler) -> GroupOfWorkers:
+    """A group that all of these name."""
+    target, _ = members(4)
+    everybody = workforce([target.group], target.pods, autoscalers, None, None)
+    return replace(target, autoscaler=everybody.members[target.group.name].autoscaler)
 
 
 class TestFollowingTheDemand:
@@ -276,16 +284,17 @@ class TestWaiting:
     def test_of_two_for_one_group_the_younger_is_stalled(self) -> None:
         older = autoscaler("first", "first", metadata={"creationTimestamp": time(-100)})
         younger = autoscaler("second", "second", metadata={"creationTimestamp": time(-10)})
-        planned = plan(observed(younger, of_same_group=(older,), demand=demand(10)))
+        target = scaled_by(younger, older)
+        planned = plan(observed(younger, target=target, demand=demand(10)))
         assert stalled(planned) == ["GroupHasAutoscaler"]
         assert scale_of(planned) is None
-        assert scaled_to(plan(observed(older, of_same_group=(younger,), demand=demand(10)))) == 10
+        assert scaled_to(plan(observed(older, target=target, demand=demand(10)))) == 10
 
     def test_the_younger_takes_over_when_the_older_goes(self) -> None:
         old = {"creationTimestamp": time(-100), "deletionTimestamp": time()}
         older = autoscaler("first", "first", metadata=old)
         younger = autoscaler("second", "second", metadata={"creationTimestamp": time(-10)})
-        assert scaled_to(plan(observed(younger, of_same_group=(older,), demand=demand(10)))) == 10
+        assert scaled_to(plan(observed(younger, target=scaled_by(older, younger), demand=demand(10)))) == 10
 
     @pytest.mark.parametrize(
         ("seen", "reason"),
