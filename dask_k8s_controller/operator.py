@@ -14,19 +14,13 @@ from dask_k8s_controller.kubernetes.api import Api
 from dask_k8s_controller.kubernetes.connection import Connection, log_in
 from dask_k8s_controller.kubernetes.executor import Executor
 from dask_k8s_controller.kubernetes.recorder import EventRecorder
-from dask_k8s_controller.kubernetes.resources import (
-    PODS,
-    WATCHED,
-    Key,
-)
+from dask_k8s_controller.kubernetes.resources import PODS, WATCHED, Key
 from dask_k8s_controller.kubernetes.status_writer import StatusWriter
 from dask_k8s_controller.plans.kind import Kind
 from dask_k8s_controller.runtime.clock import Clock, RealClock, Timer
-from dask_k8s_controller.runtime.gauges import Gauges
 from dask_k8s_controller.runtime.health import HealthServer
 from dask_k8s_controller.runtime.lease import LeaderLease
-from dask_k8s_controller.runtime.loop_lag import LoopLag
-from dask_k8s_controller.runtime.metrics import Metrics
+from dask_k8s_controller.runtime.metrics import Gauges, LoopLag, Metrics
 from dask_k8s_controller.runtime.queue import Requeue, WorkQueue
 from dask_k8s_controller.runtime.reconciler import Reconciler
 from dask_k8s_controller.scheduler.client import SchedulerClient
@@ -53,17 +47,7 @@ KINDS: tuple[Kind[Any, Any], ...] = (CLUSTER, WORKER_GROUP, JOB, AUTOSCALER)
 
 
 class Operator:
-    """The controller without its watches, which kopf has.
-
-    Parameters
-    ----------
-    settings : Settings
-        Choices of whoever runs it.
-    clock : Clock, optional
-        What the time is; tests have one that they set.
-    schedulers : SchedulerClient, optional
-        How schedulers are reached; tests have one that reaches others.
-    """
+    """The controller without its watches, which kopf has; tests have clocks and schedulers of their own."""
 
     def __init__(
         self, settings: Settings, *, clock: Clock | None = None, schedulers: SchedulerClient | None = None
@@ -109,13 +93,7 @@ class Operator:
         self.trusts_env = False
 
     async def start(self, taken_port: int | None = None) -> None:
-        """Begin to act on what the watches show.
-
-        Parameters
-        ----------
-        taken_port : int, optional
-            A port that kopf itself is going to listen on.
-        """
+        """Begin to act on what the watches show; the taken port is one that kopf is going to listen on."""
         # Otherwise the first object of each kind would keep the event loop busy for long.
         for spec in (ClusterSpec, WorkerGroupSpec, AutoscalerSpec, JobSpec):
             spec.model_rebuild()

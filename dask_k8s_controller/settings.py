@@ -143,7 +143,6 @@ class Policy:
     """Wait between such batches."""
     demand_poll: Seconds = _keyed(5.0, "autoscaler.interval")
     """Wait between looks at how many workers a scheduler could use."""
-    """Believe no scheduler that it could use more workers than this."""
     retry: Retry = _section(Retry, "job")
     tls: Annotated[TLSMode, BeforeValidator(_tls_mode)] = TLSMode.OFF
     """Whether clusters without ``spec.tls`` speak TLS, and others may do without."""

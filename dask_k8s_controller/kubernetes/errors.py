@@ -22,25 +22,15 @@ class ControllerError(Exception):
 
 
 class ApiError(ControllerError):
-    """The API server did not do what it was asked to.
+    """The API server did not do what it was asked to: its message says why, or what befell the connection.
 
-    Parameters
-    ----------
-    message : str
-        What the API server says, or what happened to the connection.
-    code : int
-        HTTP status code; 0 without an answer.
-    reason : str
-        Kubernetes' machine-readable word, e.g. ``AlreadyExists``.
-    retry_after : float, optional
-        Seconds that the server asks to wait.
+    Without an answer the HTTP status code is 0. The reason is Kubernetes' word, e.g. ``AlreadyExists``.
     """
 
     def __init__(
         self, message: str, code: int = 0, reason: str = "", retry_after: float | None = None
     ) -> None:
         super().__init__(message)
-        self.message = message
         self.code = code
         self.reason = reason
         self.retry_after = retry_after

@@ -234,7 +234,7 @@ class Executor:
                 what = f"{kind} {name}"
         logger.warning("%s: %s: %s", progress.key, what, error)
         is_taken = isinstance(error, NameTaken)
-        progress.failures.append(Failure(what, error.message, isinstance(error, Refused), is_taken))
+        progress.failures.append(Failure(what, str(error), isinstance(error, Refused), is_taken))
 
     async def _look_closely(self, progress: _Progress, action: Action) -> None:
         """Read the object that was not as expected: the watch may be late."""

@@ -27,24 +27,14 @@ class Where(Enum):
 
 @dataclass(frozen=True)
 class Right:
-    """Some verbs on a resource, and what they are for.
-
-    Parameters
-    ----------
-    group, resource : str
-        As RBAC calls them; a subresource follows a slash.
-    verbs : tuple of str
-        What is done.
-    purpose : str
-        What for: part of a sentence.
-    where : Where
-        Where the right must hold.
-    """
+    """Some verbs on a resource, as RBAC calls them, and what they are for."""
 
     group: str
     resource: str
+    """A subresource follows a slash."""
     verbs: tuple[str, ...]
     purpose: str
+    """What for: part of a sentence."""
     where: Where = Where.WATCHED
 
 
@@ -125,15 +115,7 @@ Rule = dict[str, list[str]]
 
 
 def rules(*where: Where, kinds: Iterable[str] = tuple(RIGHTS)) -> list[Rule]:
-    """Return the rules of a role, as few as say it all.
-
-    Parameters
-    ----------
-    where : Where
-        The rights of which places.
-    kinds : iterable of str
-        Of which kinds.
-    """
+    """Return the rules of a role for some places and kinds, as few as say it all."""
     verbs: dict[tuple[str, str], set[str]] = {}
     for right in (right for kind in kinds for right in RIGHTS[kind] if right.where in where):
         verbs.setdefault((right.group, right.resource), set()).update(right.verbs)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from dataclasses import KW_ONLY, dataclass, field
 
 from dask_k8s_controller.kubernetes.resources import Key
@@ -20,19 +20,13 @@ LONGEST_SPACING = 1.0
 
 @dataclass(frozen=True)
 class Requeue:
-    """When a key is to be reconciled again, if nothing changes before.
-
-    Parameters
-    ----------
-    after : float, optional
-        Seconds from now; None waits for a change.
-    failed : bool
-        Something went wrong: back off, longer with every failure in a row, but at most ``after`` if that
-        isn't at once.
-    """
+    """When a key is to be reconciled again, if nothing changes before."""
 
     after: float | None = None
+    """Seconds from now; None waits for a change."""
     failed: bool = False
+    """Something went wrong: back off, longer with every failure in a row, but at most ``after`` if that isn't
+    at once."""
 
     @classmethod
     def on_change(cls) -> Requeue:
@@ -90,7 +84,7 @@ class WorkQueue:
             return
         if key in self._running:
             self._again.add(key)
-        elif (wait := self._wait_for_spacing(key)) > 0:
+        elif (wait := self._rests_until.get(key, 0.0) - self.clock.monotonic()) > 0:
             self.add_after(key, wait)
         else:
             self._cancel_timer(key)
@@ -164,9 +158,10 @@ class WorkQueue:
 
     def _start_ready(self) -> None:
         while self._is_open and len(self._running) < self.concurrency:
-            namespace = min(self._waiting_namespaces(), key=self._turns_of, default=None)
-            if namespace is None:
+            waiting = [namespace for namespace in self._ready if not self._has_its_share(namespace)]
+            if not waiting:
                 return
+            namespace = min(waiting, key=self._turns_of)
             keys = self._ready.pop(namespace)
             key = next(iter(keys))
             del keys[key]
@@ -177,9 +172,6 @@ class WorkQueue:
             served.turns, served.at = served.turns + 1, now
             self._started_at[key] = now
             self._running[key] = asyncio.create_task(self._reconcile(key), name=f"reconcile {key}")
-
-    def _waiting_namespaces(self) -> Iterator[str]:
-        return (namespace for namespace in self._ready if not self._has_its_share(namespace))
 
     def _has_its_share(self, namespace: str) -> bool:
         return share(self.concurrency) <= self._turns_of(namespace) < self.concurrency
@@ -221,9 +213,6 @@ class WorkQueue:
         elif delay is not None:
             self.add_after(key, delay)
         self._start_ready()
-
-    def _wait_for_spacing(self, key: Key) -> float:
-        return self._rests_until.get(key, 0.0) - self.clock.monotonic()
 
     def _timer_fired(self, key: Key) -> None:
         self._timers.pop(key, None)

@@ -26,10 +26,6 @@ from dask_k8s_controller.settings import Policy
 logger = logging.getLogger(__name__)
 
 
-class _Unknown(Exception):
-    """The API server doesn't say what is there."""
-
-
 @dataclass
 class Reconciler:
     """Reconciles objects of all kinds."""
@@ -50,22 +46,11 @@ class Reconciler:
     _new: set[str] = field(default_factory=set, init=False)
 
     async def reconcile(self, key: Key) -> Requeue:
-        """Bring an object a step closer to what it should be.
-
-        Parameters
-        ----------
-        key : Key
-            Which object.
-
-        Returns
-        -------
-        Requeue
-            When it is to be reconciled again, if nothing changes before.
-        """
+        """Bring an object a step closer to what it should be; return when to reconcile it again."""
         try:
             return await self._reconcile(key)
-        except _Unknown as error:
-            logger.warning("%s: %s", key, error)
+        except ApiError as error:  # What is missing was looked for.
+            logger.warning("%s: whether it is gone can't be told: %s", key, error)
             self.metrics.reconcile_failed(key.kind, "NotReadable")
             return Requeue(failed=True)
         except Exception as error:
@@ -114,10 +99,7 @@ class Reconciler:
         """Gather what a plan needs; what the cache lacks is looked for, unless it was sought just now."""
         observed = kind.observe(self.cache, key)
         if observed is not None and (missing := set(observed.missing) - set(sought)):
-            try:
-                await self.executor.look_for(key, missing)
-            except ApiError as error:
-                raise _Unknown(f"whether it is gone can't be told: {error}") from error
+            await self.executor.look_for(key, missing)
             observed = kind.observe(self.cache, key)
         return observed
 

@@ -88,17 +88,7 @@ class Informer:
         self._is_settled(listing)
 
     def happened(self, listing: Listing, event: Event, line: bytes) -> None:
-        """Take note of an event.
-
-        Parameters
-        ----------
-        listing : Listing
-            What is watched.
-        event : Event
-            What was read of it.
-        line : bytes
-            The whole of it.
-        """
+        """Take note of an event, of which no more than this was read, and of which the line is the whole."""
         store, metadata = self.cache.store(listing.resource.kind), event.object.metadata
         if event.type == "DELETED":
             store.forget(metadata.uid, metadata.version)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import aiohttp
 import msgspec
@@ -41,23 +41,26 @@ RETRY_OPTIONAL = 6.0
 Object = dict[str, Any]
 
 
+@dataclass
 class Answer:
     """An answer to kopf, as far as it looks at one."""
 
-    status = 200
-    closed = True
+    body: Object
+    status: ClassVar[int] = 200
+    closed: ClassVar[bool] = True
 
-    def __init__(self, body: Object) -> None:
-        self._body = body
-        self.content = self
+    @property
+    def content(self) -> Self:
+        """What is read of it: itself."""
+        return self
 
     async def json(self) -> Object:
         """Return the body."""
-        return self._body
+        return self.body
 
     async def iter_chunked(self, _: int) -> AsyncIterator[bytes]:
         """Yield the body as the only event of a watch."""
-        yield msgspec.json.encode(self._body) + b"\n"
+        yield msgspec.json.encode(self.body) + b"\n"
 
     def close(self) -> None:
         """Nothing is open."""
@@ -69,34 +72,20 @@ class Answer:
         self.close()
 
 
+@dataclass
 class Events(Answer):
-    """A watch: the informer hears of each event first, kopf how far it has come.
+    """A watch: the informer hears of each event first, kopf how far it has come."""
 
-    Parameters
-    ----------
-    response : aiohttp.ClientResponse
-        The API server's answer.
-    listing : Listing
-        What is watched.
-    informer : Informer
-        Who hears of the events.
-    is_shared : bool
-        Whether kopf gets the events as well.
-    """
-
-    def __init__(
-        self, response: aiohttp.ClientResponse, listing: Listing, informer: Informer, *, is_shared: bool
-    ) -> None:
-        super().__init__({})
-        self._response = response
-        self._listing = listing
-        self._informer = informer
-        self._is_shared = is_shared
+    response: aiohttp.ClientResponse
+    listing: Listing
+    informer: Informer
+    is_shared: bool
+    """Whether kopf gets the events as well."""
 
     async def iter_chunked(self, _: int) -> AsyncIterator[bytes]:
         """Yield lines for kopf, as many at a time as have come in."""
         rest = b""
-        async for chunk in self._response.content.iter_any():
+        async for chunk in self.response.content.iter_any():
             *lines, rest = (rest + chunk).split(b"\n")
             if kept := self._take_note(lines):
                 yield b"".join(line + b"\n" for line in kept)
@@ -106,10 +95,10 @@ class Events(Answer):
         for line in filter(None, lines):
             try:
                 event = read_event(line)
-                self._informer.happened(self._listing, event, line)
+                self.informer.happened(self.listing, event, line)
             except msgspec.MsgspecError as error:
                 raise aiohttp.ClientPayloadError(f"an event of a watch is malformed: {error}") from error
-            if self._is_shared or event.type in ("BOOKMARK", "ERROR"):
+            if self.is_shared or event.type in ("BOOKMARK", "ERROR"):
                 kept.append(line)
             else:
                 version = event.version
@@ -117,7 +106,7 @@ class Events(Answer):
 
     def close(self) -> None:
         """End the watch."""
-        self._response.close()
+        self.response.close()
 
 
 def _bookmark(version: str) -> bytes:
@@ -198,7 +187,7 @@ class WatchSession:
             if response.status in KOPF_KNOWS:
                 return response
             if response.status not in REFUSED | TOO_OLD_OR_NEW:
-                return Events(response, listing, self.informer, is_shared=listing.resource in self.shared)
+                return Events({}, response, listing, self.informer, listing.resource in self.shared)
             response.release()
         while self.watches.is_refused(listing):
             await asyncio.sleep(RETRY * (RETRY_OPTIONAL if listing.is_optional else 1))

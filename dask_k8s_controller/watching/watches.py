@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, field
 from typing import Any
 
 from yarl import URL
@@ -60,22 +60,16 @@ class _Watch:
         return self.task is not None and self.task.done() and not self.has_died
 
 
+@dataclass
 class Watches:
-    """What is known of all watches.
+    """What is known of all watches."""
 
-    Parameters
-    ----------
-    resources : iterable of Resource
-        The kinds that matter.
-    clock : callable, optional
-        Returns seconds that never go back.
-    """
-
-    def __init__(self, resources: Iterable[Resource], clock: Callable[[], float] = time.monotonic) -> None:
-        self._resources = tuple(resources)
-        self._clock = clock
-        self._watches: dict[Listing, _Watch] = {}
-        self._awaited: set[Resource] = set()
+    resources: Collection[Resource]
+    """The kinds that matter."""
+    clock: Callable[[], float] = time.monotonic
+    """Returns seconds that never go back."""
+    _watches: dict[Listing, _Watch] = field(default_factory=dict, init=False)
+    _awaited: set[Resource] = field(default_factory=set, init=False)
 
     def expect(self, resources: Iterable[Resource]) -> None:
         """Take note of what is going to be listed: before that nothing can be seen anywhere."""
@@ -90,9 +84,9 @@ class Watches:
         self._forget_ended()
         for watch in self._watches.values():
             if watch.failing_since is None and watch.has_died:
-                watch.failing_since = self._clock()
+                watch.failing_since = self.clock()
         since = (watch.failing_since for watch in self._watches.values())
-        return max((self._clock() - moment for moment in since if moment is not None), default=0.0)
+        return max((self.clock() - moment for moment in since if moment is not None), default=0.0)
 
     def is_refused(self, listing: Listing) -> bool:
         """Whether the API server doesn't let the controller list a collection."""
@@ -114,7 +108,7 @@ class Watches:
             return None
         parts = url.path.strip("/").split("/")
         namespace = parts[-2] if len(parts) > 3 and parts[-3] == "namespaces" else None
-        for resource in self._resources:
+        for resource in self.resources:
             if url.path.endswith(resource.path(namespace)):
                 return Listing(resource, namespace, url.query.get("labelSelector", ""))
         return None
@@ -139,7 +133,7 @@ class Watches:
         """Take note that the API server didn't answer, or not well."""
         watch = self._watch(listing)
         if watch.failing_since is None:
-            watch.failing_since = self._clock()
+            watch.failing_since = self.clock()
 
     def refused(self, listing: Listing) -> None:
         """Take note that the API server doesn't let the controller look, or has no such resource."""

@@ -57,8 +57,7 @@ def report_when_asked(operator: Operator, orders: Orders) -> None:
     """Have a controller sweep, and write down what it remembers then, whenever it gets a signal."""
 
     def report() -> None:
-        operator.recorder._clock = LaterClock(operator.clock)
-        operator.cache.clock = operator.recorder._clock
+        operator.recorder.clock = operator.cache.clock = LaterClock(operator.clock)
         operator.reconciler.sweep()
         found = {where: str(value)[:1000] for where, value in remembered(operator).items()}
         unfinished = Path(f"{orders.log}.unfinished")

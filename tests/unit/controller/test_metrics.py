@@ -7,8 +7,7 @@ import re
 from dask_k8s_controller.cache.cache import Cache
 from dask_k8s_controller.kubernetes.resources import Key
 from dask_k8s_controller.operator import KINDS
-from dask_k8s_controller.runtime.gauges import Gauges
-from dask_k8s_controller.runtime.metrics import Metrics
+from dask_k8s_controller.runtime.metrics import Gauges, Metrics
 from dask_k8s_controller.runtime.queue import Requeue, WorkQueue
 from dask_k8s_controller.scheduler.conversations import Conversations
 from tests.harness.clocks import ManualClock

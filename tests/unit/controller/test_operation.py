@@ -26,8 +26,7 @@ from dask_k8s_controller.kubernetes.resources import (
 )
 from dask_k8s_controller.operator import Operator
 from dask_k8s_controller.runtime.clock import RealClock
-from dask_k8s_controller.runtime.loop_lag import LoopLag
-from dask_k8s_controller.runtime.metrics import Metrics
+from dask_k8s_controller.runtime.metrics import LoopLag, Metrics
 from dask_k8s_controller.settings import InvalidSetting, Settings, TLSMode, settings_of
 from dask_k8s_controller.watching import plugins
 from dask_k8s_controller.watching.handlers import register_handlers
