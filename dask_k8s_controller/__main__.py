@@ -15,13 +15,7 @@ except ModuleNotFoundError as error:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the controller until it is told to stop.
-
-    Parameters
-    ----------
-    arguments : sequence of str, optional
-        Flags of ``kopf run``; those of the command line by default.
-    """
+    """Run the controller until it is told to stop, with flags of ``kopf run``: those of the command line."""
     dask_k8s_controller.register()
     run(arguments)
 

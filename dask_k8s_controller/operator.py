@@ -88,7 +88,6 @@ class Operator:
         self.health = HealthServer(settings, self.queue, self.metrics, self.watches)
         self.loop_lag = LoopLag(self.clock, self.metrics.loop_lag_seconds.observe)
         self._lease: LeaderLease | None = None
-        self._lease_api: Api | None = None
         self._sweeping: Timer | None = None
         self.trusts_env = False
 
@@ -110,9 +109,8 @@ class Operator:
     def _take_part(self, election: LeaderElection, namespace: str) -> None:
         """Act only while this replica holds the Lease."""
         limits = Limits(concurrency=1, timeout=election.renewal, attempts=1)
-        self._lease_api = Api(self.log_in, limits=limits, on_request=self.metrics.request_done)
         self._lease = LeaderLease(
-            self._lease_api,
+            Api(self.log_in, limits=limits, on_request=self.metrics.request_done),
             self.clock,
             election,
             election.namespace or namespace,
@@ -135,9 +133,9 @@ class Operator:
     async def stop(self) -> None:
         """Let reconciles finish, then stop."""
         await self.queue.stop(self.settings.stop_grace)
-        if self._lease is not None and self._lease_api is not None:
+        if self._lease is not None:
             await self._lease.stop()
-            await self._lease_api.close()
+            await self._lease.api.close()
         await self.recorder.stop()
         await self.conversations.stop()
         self.loop_lag.stop()
@@ -182,7 +180,5 @@ class Operator:
 
     def _answered(self, key: Key) -> None:
         self.queue.add(key)
-        for kind in KINDS:
-            if kind.resource.kind == key.kind:
-                for other in kind.concerned(self.cache, key):
-                    self.queue.add(other)
+        for other in self.reconciler.kinds[key.kind].concerned(self.cache, key):
+            self.queue.add(other)

@@ -129,13 +129,7 @@ class Api:
             return None
 
     async def apply_unread(self, resource: Resource, namespace: str, body: Object) -> Object:
-        """Apply an object that we may not read, created if there is none.
-
-        Raises
-        ------
-        Conflict
-            Others have set what it says otherwise.
-        """
+        """Apply an object that we may not read; what others have set otherwise is a Conflict."""
         path = resource.path(namespace, str(body["metadata"]["name"]))
         return await self._request("apply", resource, path, STRICT, body)
 

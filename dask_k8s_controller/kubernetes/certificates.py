@@ -28,14 +28,7 @@ class KeyPair:
 def issue(name: str, hosts: Iterable[str], now: datetime, not_after: datetime) -> KeyPair:
     """Make a certificate by an authority of its own, whose key is thrown away: it never signs another.
 
-    Parameters
-    ----------
-    name : str
-        Whom it is for, as people read it.
-    hosts : iterable of str
-        Names and addresses at which its owner is reached.
-    now, not_after : datetime
-        When it begins and ends.
+    It is for whom people know by the name, and is reached at the hosts, which are names and addresses.
     """
     authority_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     authority_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"{name} authority"[:64])])

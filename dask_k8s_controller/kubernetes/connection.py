@@ -43,12 +43,7 @@ class Connection:
 def connect(credentials: Credentials, *, trust_env: bool = False) -> Connection:
     """Open a session; the number of connections is not limited here.
 
-    Parameters
-    ----------
-    credentials : Credentials
-        Where the API server is and how it knows us.
-    trust_env : bool
-        Whether the environment's proxies are used, if the credentials name none.
+    The environment's proxies are used if that is trusted, and the credentials name none.
 
     Raises
     ------

@@ -99,64 +99,71 @@ class Executor:
         """Carry out an action; return whether that is done."""
         async with progress.slots:
             try:
-                await self._write(progress, action)
+                done = await self._write(progress, action)
+                logger.info("%s: %s.", progress.key, done)
                 return True
-            except Conflict as error:
-                logger.debug("%s: %s", progress.key, error)
-                progress.has_conflicts = True
-                await self._look_closely(progress, action)
-            except Refused as error:
-                if error.code == 404 and isinstance(action, Patch | JsonPatch | SetScale):
+            except ApiError as error:
+                is_gone = error.code == 404 and isinstance(action, Patch | JsonPatch | SetScale)
+                if is_gone or isinstance(error, Conflict):
+                    logger.debug("%s: %s", progress.key, error)
                     progress.has_conflicts = True
                     await self._look_closely(progress, action)
                 else:
                     self._note_failure(progress, action, error)
-            except Unavailable as error:
-                self._note_failure(progress, action, error)
-            return False
+                return False
 
-    async def _write(self, progress: _Progress, action: Action) -> None:
-        key = progress.key
+    async def _write(self, progress: _Progress, action: Action) -> str:
+        """Do what an action says; return what that was."""
+        namespace, (kind, name) = progress.key.namespace, _subject(action)
+        resource, what = BY_KIND[kind], f"the {kind} {name}"
         match action:
             case CreateCertificate():
-                await self._certify(progress, action)
+                return await self._certify(progress, action)
             case ApplyUnread(body):
                 await self._apply_unread(progress, body)
+                return f"applied {what}"
             case Create():
                 await self._create(progress, action)
+                return f"created {what}"
             case Apply(body, uid):
-                applied = await self.api.apply(BY_KIND[body["kind"]], key.namespace, body, uid)
+                applied = await self.api.apply(resource, namespace, body, uid)
+                self._see(kind, uid, applied)
                 if applied is None:
-                    self.cache.store(body["kind"]).forget(uid)
-                    raise Conflict(f"{body['kind']} {body['metadata']['name']} is another one by now")
-                self.cache.see(applied)
-                logger.info("%s: applied the %s %s.", key, body["kind"], body["metadata"]["name"])
-            case Patch(kind, name, uid, patch, version):
+                    raise Conflict(f"{what} is another one by now")
+                return f"applied {what}"
+            case Patch(_, _, uid, patch, version):
                 metadata = {**(patch.get("metadata") or {}), "uid": uid}
                 if version:
                     metadata["resourceVersion"] = version
                 patch = {**patch, "metadata": metadata}
-                self.cache.see(await self.api.patch(BY_KIND[kind], key.namespace, name, patch))
-                logger.info("%s: patched the %s %s.", key, kind, name)
-            case JsonPatch(kind, name, uid, operations):
+                self.cache.see(await self.api.patch(resource, namespace, name, patch))
+                return f"patched {what}"
+            case JsonPatch(_, _, uid, operations):
                 # No other object's uid can be set to this one.
                 changes = [{"op": "replace", "path": "/metadata/uid", "value": uid}, *operations]
-                self.cache.see(await self.api.patch(BY_KIND[kind], key.namespace, name, changes))
-                logger.info("%s: changed the %s %s.", key, kind, name)
-            case SetScale():
-                await self._set_scale(progress.key, action)
-            case Delete(kind, name, uid, why, version, grace):
-                left = await self.api.delete(
-                    BY_KIND[kind], key.namespace, name, uid, version, grace_period=grace
-                )
-                if left is None:
-                    self.cache.store(kind).forget(uid)
-                else:
-                    self.cache.see(left)
-                logger.info("%s: deleted the %s %s, as %s.", key, kind, name, why)
+                self.cache.see(await self.api.patch(resource, namespace, name, changes))
+                return f"changed {what}"
+            case SetScale(_, _, replicas, version):  # As `kubectl scale` does.
+                patch = {"metadata": {"resourceVersion": version}, "spec": {"replicas": replicas}}
+                await self.api.patch(resource, namespace, name, patch, "scale")
+                # The scale subresource shows only a part of the object.
+                if (whole := await self.api.get(resource, namespace, name)) is not None:
+                    self.cache.see(whole)
+                return f"scaled {what} to {replicas}"
+            case Delete(_, _, uid, why, version, grace):
+                left = await self.api.delete(resource, namespace, name, uid, version, grace)
+                self._see(kind, uid, left)
+                return f"deleted {what}, as {why}"
+
+    def _see(self, kind: str, uid: str, body: Mapping[str, Any] | None) -> None:
+        """Take note of what an object is now: None if it is gone."""
+        if body is None:
+            self.cache.store(kind).forget(uid)
+        else:
+            self.cache.see(body)
 
     async def _apply_unread(self, progress: _Progress, body: Mapping[str, Any]) -> None:
-        kind, name = body["kind"], body["metadata"]["name"]
+        kind = body["kind"]
         try:
             await self.api.apply_unread(BY_KIND[kind], progress.key.namespace, dict(body))
         except Conflict as error:
@@ -165,9 +172,8 @@ class Executor:
                 409,
             ) from error
         self.cache.notes(progress.uid).applied[kind] = digest(body), self.cache.clock.monotonic()
-        logger.info("%s: applied the %s %s.", progress.key, kind, name)
 
-    async def _certify(self, progress: _Progress, action: CreateCertificate) -> None:
+    async def _certify(self, progress: _Progress, action: CreateCertificate) -> str:
         """Create a Secret with a new certificate, under a name that can't hold anything else."""
         key, metadata = progress.key, action.body["metadata"]
         pair = await asyncio.to_thread(issue, key.name, action.hosts, action.now, action.not_after)
@@ -182,7 +188,7 @@ class Executor:
                 break
         certificate = Certificate(chosen, pair.certificate, action.not_after, action.renew_at)
         self.cache.notes(progress.uid).certificate = certificate
-        logger.info("%s: created the Secret %s; its certificate ends at %s.", key, chosen, action.not_after)
+        return f"created the Secret {chosen}; its certificate ends at {action.not_after}"
 
     async def _create(self, progress: _Progress, action: Create) -> None:
         body = action.body
@@ -202,7 +208,6 @@ class Executor:
         if _is_watched(answer) or meta.belongs_to(progress.uid):
             self.cache.confirm(answer)
         self._check_owner(progress, action, meta)
-        logger.info("%s: created the %s %s.", progress.key, kind, name)
 
     def _check_owner(self, progress: _Progress, action: Create, meta: Meta) -> None:
         """Leave alone what has the name already and isn't ours."""
@@ -216,22 +221,8 @@ class Executor:
             raise Conflict(f"the {kind} {meta.name} is somebody else's")
         raise NameTaken(f"it isn't the {key.kind}'s, it belongs to {owner_of(meta)}: rename one of them.")
 
-    async def _set_scale(self, key: Key, action: SetScale) -> None:
-        """Set replicas as ``kubectl scale`` does."""
-        resource = BY_KIND[action.kind]
-        patch = {"metadata": {"resourceVersion": action.version}, "spec": {"replicas": action.replicas}}
-        await self.api.patch(resource, key.namespace, action.name, patch, "scale")
-        logger.info("%s: scaled the %s %s to %s.", key, action.kind, action.name, action.replicas)
-        # The scale subresource shows only a part of the object.
-        if (body := await self.api.get(resource, key.namespace, action.name)) is not None:
-            self.cache.see(body)
-
     def _note_failure(self, progress: _Progress, action: Action, error: ApiError) -> None:
-        match action:
-            case Create(body) | Apply(body) | CreateCertificate(body) | ApplyUnread(body):
-                what = f"{body['kind']} {body['metadata']['name']}"
-            case Patch(kind, name) | JsonPatch(kind, name) | Delete(kind, name) | SetScale(kind, name):
-                what = f"{kind} {name}"
+        what = " ".join(_subject(action))
         logger.warning("%s: %s: %s", progress.key, what, error)
         is_taken = isinstance(error, NameTaken)
         progress.failures.append(Failure(what, str(error), isinstance(error, Refused), is_taken))
@@ -257,6 +248,13 @@ def doubling(actions: Sequence[Action]) -> Iterator[Sequence[Action]]:
     while actions:
         yield actions[:size]
         actions, size = actions[size:], 2 * size
+
+
+def _subject(action: Action) -> tuple[str, str]:
+    """Return kind and name of what an action writes."""
+    if isinstance(action, Create | Apply | CreateCertificate | ApplyUnread):
+        return action.body["kind"], action.body["metadata"]["name"]
+    return action.kind, action.name
 
 
 def _creates_pod(action: Action) -> bool:

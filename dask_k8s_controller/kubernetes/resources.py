@@ -56,7 +56,7 @@ WATCHED = (CLUSTERS, GROUPS, JOBS, AUTOSCALERS, PODS, SERVICES, NODES)
 OPTIONAL = frozenset({NODES})
 """What of them is watched where that is allowed, and done without elsewhere."""
 
-BY_KIND = {resource.kind: resource for resource in (*WATCHED, NETWORK_POLICIES, DISRUPTION_BUDGETS)}
+BY_KIND = {resource.kind: resource for resource in (*WATCHED, SECRETS, NETWORK_POLICIES, DISRUPTION_BUDGETS)}
 """The kinds that plans are about."""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Hashable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 LEAST = 8
 """So many requests of one namespace may be under way in any case."""
@@ -30,25 +30,21 @@ class _Share:
     users: int = 0
 
 
+@dataclass
 class Slots:
     """Lets so much of each namespace, or other key, be under way at a time; the rest waits.
 
     Nothing is remembered of a key of which nothing is under way.
-
-    Parameters
-    ----------
-    each : int
-        How much.
     """
 
-    def __init__(self, each: int) -> None:
-        self._each = each
-        self._shares: dict[Hashable, _Share] = {}
+    each: int
+    """How much."""
+    _shares: dict[Hashable, _Share] = field(default_factory=dict, init=False)
 
     @asynccontextmanager
     async def of(self, key: Hashable) -> AsyncIterator[None]:
         """Hold a slot of that key, as soon as one is free."""
-        share = self._shares.setdefault(key, _Share(asyncio.Semaphore(self._each)))
+        share = self._shares.setdefault(key, _Share(asyncio.Semaphore(self.each)))
         share.users += 1
         try:
             async with share.semaphore:

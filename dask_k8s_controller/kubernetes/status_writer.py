@@ -45,30 +45,16 @@ class StatusWriter:
     """Seconds between writes in which nothing but numbers of workers differ."""
     _written_at: dict[str, float] = field(default_factory=dict, init=False)
 
-    def forget(self, uid: str) -> None:
-        """Drop what is remembered of an object that is gone."""
-        self._written_at.pop(uid, None)
-
     def sweep(self) -> None:
-        """Drop what is remembered of objects that are gone, though a late answer told of them again."""
-        for uid in [uid for uid in self._written_at if not self.cache.knows(uid)]:
-            self.forget(uid)
+        """Drop what is remembered of objects that are gone."""
+        self._written_at = {uid: at for uid, at in self._written_at.items() if self.cache.knows(uid)}
 
     async def write(
         self, resource: Resource, subject: Custom[Any], desired: Status, *, plans_from_status: bool
     ) -> Written:
-        """Write an object's status if it differs from the present one.
+        """Write an object's status as it should be, if it differs from the present one.
 
-        Parameters
-        ----------
-        resource : Resource
-            The object's kind.
-        subject : Custom
-            The object.
-        desired : dict
-            Its status as it should be.
-        plans_from_status : bool
-            Whether the object is to be reconciled again because of what is written.
+        Where plans are made from statuses, the object is reconciled again because of what is written.
         """
         meta, present = subject.meta, dict(subject.status)
         key = Key(resource.kind, meta.namespace, meta.name)
@@ -82,13 +68,11 @@ class StatusWriter:
         patch = {"metadata": {"uid": meta.uid}, "status": {**merging(desired, present), **removed}}
         try:
             answer = await self.api.patch(resource, meta.namespace, meta.name, patch, "status")
-        except Refused as error:
+        except ApiError as error:
             if error.code == 404:  # The object is gone.
                 return Written()
-            logger.error("%s: its status was refused: %s", key, error)
-            return Written(has_failed=True)
-        except ApiError as error:
-            logger.warning("%s: its status could not be written: %s", key, error)
+            level = logging.ERROR if isinstance(error, Refused) else logging.WARNING
+            logger.log(level, "%s: its status could not be written: %s", key, error)
             return Written(has_failed=True)
         self.cache.see(answer, by=None if plans_from_status else key)
         self._written_at[meta.uid] = now

@@ -118,8 +118,6 @@ class Reconciler:
 
     def forget(self, uid: str) -> None:
         """Drop what is remembered of an object that is gone."""
-        self._new.discard(uid)
-        self.statuses.forget(uid)
         self.cache.forget(uid)
         self.conversations.forget(uid)
 

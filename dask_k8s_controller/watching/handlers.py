@@ -31,15 +31,7 @@ FINALIZER = "kubernetes.dask.org/controller"
 
 
 def register_handlers(registry: kopf.OperatorRegistry | None, make_operator: Callable[[], Operator]) -> None:
-    """Register all handlers of the controller.
-
-    Parameters
-    ----------
-    registry : kopf.OperatorRegistry or None
-        Where to; None for kopf's default registry.
-    make_operator : callable
-        Makes the controller when kopf starts.
-    """
+    """Register all handlers of the controller, which is made when kopf starts; by default with kopf."""
     registry = registry or kopf.get_default_registry()
 
     async def start(settings: kopf.OperatorSettings, memo: Any, **_: Any) -> None:
@@ -77,11 +69,6 @@ async def _ignored(**_: Any) -> None:
     """Do nothing: kopf watches a resource if there is a handler for it."""
 
 
-def _operator(memo: Any) -> Operator:
-    operator: Operator = memo.dask_operator
-    return operator
-
-
 def _configure(settings: kopf.OperatorSettings, registry: kopf.OperatorRegistry) -> frozenset[Resource]:
     """Choose what kopf does; return the resources for which others have handlers."""
     settings.persistence.finalizer = FINALIZER
@@ -95,11 +82,12 @@ def _configure(settings: kopf.OperatorSettings, registry: kopf.OperatorRegistry)
 
 
 async def _stop(memo: Any, **_: Any) -> None:
-    await _operator(memo).stop()
+    operator: Operator = memo.dask_operator
+    await operator.stop()
 
 
 async def _log_in(memo: Any, **_: Any) -> kopf.AiohttpSession:
-    operator = _operator(memo)
+    operator: Operator = memo.dask_operator
     logins: Logins = memo.dask_logins
     connection = await logins.when_decent()
     session: Any = WatchSession(connection.session, operator.watches, operator.informer, memo.dask_shared)
@@ -109,7 +97,8 @@ async def _log_in(memo: Any, **_: Any) -> kopf.AiohttpSession:
 
 
 async def _probe(memo: Any, **_: Any) -> str:
-    if problem := _operator(memo).health.problem():
+    operator: Operator = memo.dask_operator
+    if problem := operator.health.problem():
         raise kopf.PermanentError(problem)
     return "healthy"
 
