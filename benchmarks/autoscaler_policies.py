@@ -21,7 +21,7 @@ from dask_k8s_controller.cluster.spec import Cluster as DaskCluster
 from dask_k8s_controller.plans.actions import Ask, Create, Delete, Outcome, Patch, Resume, Retire, SetScale
 from dask_k8s_controller.plans.plan import Plan
 from dask_k8s_controller.scheduler import answers
-from dask_k8s_controller.scheduler.parsing import parse_demand
+from dask_k8s_controller.scheduler.parsing import DEMAND, read
 from dask_k8s_controller.scheduler.preload import demand_of
 from dask_k8s_controller.settings import Policy
 from dask_k8s_controller.worker_group.observe import ObservedGroup
@@ -209,7 +209,7 @@ class Ours:
         interested = sorted(self._asking.pop(what))
         if what == "demand":
             said = demand_of(Scheduler(self._cluster)) if self._knows_needs else None
-            demand = parse_demand(said or {"workers": self._cluster.adaptive_target()})
+            demand = read(DEMAND, said or {"workers": self._cluster.adaptive_target()})
             self._demand = answers.Answer(self._cluster.time, demand)
         else:
             cluster = self._cluster

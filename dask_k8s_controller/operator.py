@@ -61,7 +61,9 @@ class Operator:
         self.conversations = Conversations(
             self.schedulers, self.clock, self._answered, on_question=self.metrics.question_done
         )
-        self.cache = Cache({kind.resource.kind: kind.parse for kind in KINDS}, self.clock, self.conversations)
+        self.cache = Cache(
+            {kind.resource.kind: kind.object_type.of for kind in KINDS}, self.clock, self.conversations
+        )
         self.recorder = EventRecorder(self.api, self.clock, settings.events)
         self.reconciler = Reconciler(
             {kind.resource.kind: kind for kind in KINDS},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from dask_k8s_controller.autoscaler.observe import keys, observe, workforce_of
+from dask_k8s_controller.autoscaler.observe import gather, keys, workforce_of
 from dask_k8s_controller.autoscaler.plan import plan
 from dask_k8s_controller.autoscaler.spec import Autoscaler
 from dask_k8s_controller.autoscaler.status import is_up_to_date, notices, status
@@ -25,4 +25,4 @@ def concerned(cache: Cache, key: Key) -> Iterable[Key]:
                     yield Key(Autoscaler.kind, key.namespace, member.autoscaler.name)
 
 
-AUTOSCALER = Kind(AUTOSCALERS, Autoscaler.of, observe, plan, status, keys, notices, concerned=concerned)
+AUTOSCALER = Kind(AUTOSCALERS, Autoscaler, gather, plan, status, keys, notices, concerned=concerned)

@@ -19,12 +19,9 @@ from dask_k8s_controller.worker_group.spec import WorkerGroup
 from dask_k8s_models.labels import Component
 
 
-def observe(cache: Cache, key: Key) -> ObservedAutoscaler | None:
-    """Gather what an autoscaler's plan needs; None if there is no such autoscaler."""
-    namespace = key.namespace
-    autoscaler = cache.get(Autoscaler, namespace, key.name)
-    if autoscaler is None:
-        return None
+def gather(cache: Cache, autoscaler: Autoscaler) -> ObservedAutoscaler:
+    """Gather what an autoscaler's plan needs."""
+    namespace = autoscaler.meta.namespace
     group = cache.get(WorkerGroup, namespace, autoscaler.worker_group)
     everybody = workforce_of(cache, cache.get(Cluster, namespace, autoscaler.cluster))
     return ObservedAutoscaler(

@@ -13,7 +13,7 @@ from dask_k8s_controller.autoscaler.workforce import GroupOfWorkers, Workforce
 from dask_k8s_controller.plans.actions import Ask, SetScale
 from dask_k8s_controller.plans.ownership import adopt, is_of_an_earlier_owner
 from dask_k8s_controller.plans.plan import Plan
-from dask_k8s_controller.scheduler.answers import Problem
+from dask_k8s_controller.scheduler.answers import Problem, is_busy
 from dask_k8s_controller.settings import Policy
 from dask_k8s_models.autoscaler import AutoscalerSpec
 from dask_k8s_models.scalars import MAX_WORKERS
@@ -50,8 +50,6 @@ def plan(observed: ObservedAutoscaler, policy: Policy) -> AutoscalerPlan:
     """Decide what to do next about an autoscaler."""
     draft = AutoscalerPlan(observed, policy)
     autoscaler, cluster, target = observed.autoscaler, observed.cluster, observed.target
-    if autoscaler.meta.is_deleting:
-        return draft
     if autoscaler.spec is None:
         draft.remark("InvalidSpec", autoscaler.problem, needs_a_person=True)
     elif cluster is None:
@@ -191,7 +189,7 @@ def _busy(workforce: Workforce, target: GroupOfWorkers) -> int:
     What else they run they finish, as they are drained when they go.
     """
     found = [workforce.attribution.of(pod) for pod in target.active]
-    busy = [workers for workers in found if any(worker.is_busy for worker in workers)]
+    busy = [workers for workers in found if is_busy(workers)]
     demand = workforce.demand.value if workforce.demand else None
     if workforce.shares[target.group.name].takes_the_rest or demand is None:
         return len(busy)

@@ -154,6 +154,6 @@ class Workforce:
             maximum=math.inf if spec is None or spec.maximum is None else spec.maximum,
             replicas=group.replicas,
             ready=member.lasting,
-            stuck=sum(problem_of(pod) is not None for pod in member.live if not pod.is_ready),
+            stuck=sum(problem_of(pod) is not None for pod in member.live),
             per_pod=max((len(workers.of(pod)) for pod in member.live), default=1) or 1,
         )

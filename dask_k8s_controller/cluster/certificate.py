@@ -10,8 +10,7 @@ from dask_k8s_controller.cluster.observe import ClusterPlan, ObservedCluster
 from dask_k8s_controller.cluster.tls import TLS, hosts, of_pod, wanted
 from dask_k8s_controller.plans.actions import Ask, CreateCertificate
 from dask_k8s_controller.plans.conditions import Condition
-from dask_k8s_controller.scheduler.answers import Problem
-from dask_k8s_controller.worker_group.scale_down import holds_nothing
+from dask_k8s_controller.scheduler.answers import Problem, holds_nothing
 from dask_k8s_models import labels
 from dask_k8s_models.scalars import to_time
 

@@ -25,12 +25,9 @@ from dask_k8s_models import labels, names, pods
 from dask_k8s_models.labels import Component
 
 
-def observe(cache: Cache, key: Key) -> ObservedCluster | None:
-    """Gather what a cluster's plan needs; None if there is no such cluster."""
-    namespace, name = key.namespace, key.name
-    cluster = cache.get(Cluster, namespace, name)
-    if cluster is None:
-        return None
+def gather(cache: Cache, cluster: Cluster) -> ObservedCluster:
+    """Gather what a cluster's plan needs."""
+    namespace, name = cluster.meta.namespace, cluster.name
     pods, members = _scheduler_pods(cache, cluster), By("cluster", namespace, name)
     holders = cache.find(Pod, By("name", namespace, names.scheduler(name)))
     notes = cache.notes(cluster.meta.uid)

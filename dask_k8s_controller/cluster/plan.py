@@ -35,8 +35,6 @@ def plan(observed: ObservedCluster, policy: Policy) -> ClusterPlan:
     """Decide what to do next about a cluster."""
     draft = Plan(observed, policy)
     cluster = observed.cluster
-    if cluster.meta.is_deleting:
-        return draft
     if foreign := foreign_scheduler(observed.pods):
         draft.remark(*run_by_another(cluster, foreign), needs_a_person=True)
         return draft

@@ -19,7 +19,6 @@ from dask_k8s_controller.plans.conditions import (
     Status,
     holds,
     remarks_of,
-    selector,
     stated,
     summary,
 )
@@ -27,8 +26,8 @@ from dask_k8s_controller.plans.notices import Notice, changes
 from dask_k8s_controller.plans.plan import Remark
 from dask_k8s_controller.plans.pod_problems import command_of, problems_of
 from dask_k8s_controller.worker_group.spec import WorkerGroup
+from dask_k8s_models import labels
 from dask_k8s_models.cluster import ClusterPhase
-from dask_k8s_models.labels import Component
 from dask_k8s_models.scalars import to_time
 from dask_k8s_models.security import TLSSpec
 
@@ -50,9 +49,8 @@ def status(observed: ObservedCluster, plan: ClusterPlan, outcome: Outcome) -> St
     was_ready = holds(previous, "Ready", cluster.meta.generation)
     have_been_complete = was_ready or (workers.holds and outcome.is_complete)
     is_ready = scheduler.holds and have_been_complete and not cluster.is_suspended
-    command = command_of(cluster.raw_spec.get("scheduler"), Component.SCHEDULER)
-    problems = problems_of((pod for pod in observed.own_pods if not pod.is_ready), command)
-    remarks = [*plan.remarks, *remarks_of(outcome), *problems]
+    command = command_of(cluster.raw_spec.get("scheduler"), labels.Component.SCHEDULER)
+    remarks = [*plan.remarks, *remarks_of(outcome), *problems_of(observed.own_pods, command)]
     spec = wanted(cluster, plan.policy)
     tls = _tls(observed, spec)
     told = (
@@ -69,7 +67,7 @@ def status(observed: ObservedCluster, plan: ClusterPlan, outcome: Outcome) -> St
         **stated(observed, told),
         "workerGroups": [_counts(group.status, name=group.name) for group in groups],
         **_counts(default),
-        "selector": selector(cluster.name, cluster.default_group),
+        "selector": labels.selector(labels.worker(cluster.name, cluster.default_group)),
         **({"tls": tls} if tls else {}),
         # Whom a policy lets through doesn't change its name.
         **policy_of(cluster, []).as_status(observed),

@@ -24,12 +24,9 @@ FAILURES = "dask.org/failures"
 """Annotation of a job's pod: how many failures had preceded it."""
 
 
-def observe(cache: Cache, key: Key) -> ObservedJob | None:
-    """Gather what a job's plan needs; None if there is no such job."""
-    namespace = key.namespace
-    job = cache.get(Job, namespace, key.name)
-    if job is None:
-        return None
+def gather(cache: Cache, job: Job) -> ObservedJob:
+    """Gather what a job's plan needs."""
+    namespace = job.meta.namespace
     observed = ObservedJob(
         **in_cluster(cache, job),
         ready_workers=cache.summary(WorkerGroup, _ready_workers, By("cluster", namespace, job.cluster)),

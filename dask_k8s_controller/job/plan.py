@@ -32,8 +32,6 @@ def plan(observed: ObservedJob, policy: Policy) -> JobPlan:
     """Decide what to do next about a job."""
     draft = Plan(observed, policy)
     job = observed.job
-    if job.meta.is_deleting:
-        return draft
     pods = {pod.meta.uid: pod for pod in (*observed.pods, *observed.name_holders)}
     cluster = (observed.cluster,) if observed.cluster else ()
     delete_leftovers(draft, (*pods.values(), *cluster))

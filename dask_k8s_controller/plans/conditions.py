@@ -11,7 +11,6 @@ from typing import Any
 
 from dask_k8s_controller.plans.actions import Failure, Outcome
 from dask_k8s_controller.plans.plan import Observed, Remark
-from dask_k8s_models import labels
 from dask_k8s_models.scalars import to_time
 
 Status = dict[str, Any]
@@ -116,7 +115,3 @@ def _joined(remarks: Iterable[Remark]) -> str:
 
 WAITING = "WorkersNotReady"
 """The reason while nothing but time is missing."""
-
-
-def selector(cluster: str, group: str) -> str:
-    return labels.selector(labels.worker(cluster, group))

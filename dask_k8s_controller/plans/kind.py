@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -26,10 +26,10 @@ class Kind(Generic[O, P]):
     """A kind of objects, and what is done about one of them. Nothing but the cache is asked, or changed."""
 
     resource: Resource
-    parse: Callable[[Mapping[str, Any], Any], Custom[Any]]
-    """Makes an object of its JSON, and of what was known of it."""
-    observe: Callable[[Cache, Key], O | None]
-    """Gathers what a plan needs; None if there is no such object."""
+    object_type: type[Custom[Any]]
+    """What its objects are, parsed."""
+    gather: Callable[[Cache, Any], O]
+    """Gathers what the plan of an object needs."""
     plan: Callable[[O, Policy], P]
     """Decides what to do next."""
     status: Callable[[O, P, Outcome], Status]
@@ -45,3 +45,8 @@ class Kind(Generic[O, P]):
     """A status that was just written may call for another plan."""
     concerned: Callable[[Cache, Key], Iterable[Key]] = lambda cache, key: ()
     """Names the objects of this kind that a scheduler's answer to one of them concerns, too."""
+
+    def observe(self, cache: Cache, key: Key) -> O | None:
+        """Gather what a plan needs; None if there is no such object, or it is being deleted."""
+        found = cache.get(self.object_type, key.namespace, key.name)
+        return None if found is None or found.meta.is_deleting else self.gather(cache, found)

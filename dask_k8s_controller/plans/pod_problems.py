@@ -21,7 +21,7 @@ def problem_of(pod: Pod, command: Iterable[str] = ()) -> Remark | None:
 
     The words of its main container's command and args help to know a remedy.
     """
-    if pod.meta.is_deleting:
+    if pod.meta.is_deleting or pod.is_ready:
         return None
     if pod.unschedulable:
         return Remark("Unschedulable", f"Pod {pod.name}: {pod.unschedulable}.".replace("..", "."))

@@ -60,7 +60,7 @@ class Reconciler:
     async def _reconcile(self, key: Key) -> Requeue:
         kind = self.kinds[key.kind]
         observed = await self._observe(kind, key)
-        if observed is None or observed.subject.meta.is_deleting:
+        if observed is None:
             return Requeue.on_change()
         if (first := kind.first_status(observed)) is not None:
             # Before anything else: it tells clients that a controller acts.
@@ -76,7 +76,7 @@ class Reconciler:
                 self.conversations.ask(question, observed.endpoint, key, meta.uid)
         self._record(kind, observed, plan.notices)
         after = await self._observe(kind, key, observed.missing)
-        if after is None or after.subject.meta.is_deleting or after.subject.meta.uid != meta.uid:
+        if after is None or after.subject.meta.uid != meta.uid:
             return Requeue.on_change()
         status = kind.status(after, plan, outcome)
         written = await self._write_status(kind, after, status)

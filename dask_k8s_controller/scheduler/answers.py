@@ -100,19 +100,19 @@ class Worker:
     """Results that it alone may hold: actors, and those of tasks for particular workers."""
 
     @property
-    def is_busy(self) -> bool:
-        """Runs tasks, as far as is known."""
-        return self.executing != 0
-
-    @property
-    def holds_nothing(self) -> bool:
-        """Is known to neither run tasks nor hold results."""
-        return self.executing == 0 and self.keys == 0 and not self.nbytes
-
-    @property
     def is_retiring(self) -> bool:
         """Takes no more tasks, since it is being retired."""
         return self.status == "closing_gracefully"
+
+
+def is_busy(workers: Iterable[Worker]) -> bool:
+    """Whether any of a pod's workers runs tasks, as far as is known."""
+    return any(worker.executing != 0 for worker in workers)
+
+
+def holds_nothing(workers: Iterable[Worker]) -> bool:
+    """Whether workers are known to neither run tasks nor hold results."""
+    return all(worker.executing == 0 and worker.keys == 0 and not worker.nbytes for worker in workers)
 
 
 @model(frozen=True, config=LENIENT)

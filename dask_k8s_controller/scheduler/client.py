@@ -26,8 +26,8 @@ from dask_k8s_controller.scheduler.answers import Demand, ServedCertificate, Wor
 from dask_k8s_controller.scheduler.endpoint import Endpoint
 from dask_k8s_controller.scheduler.parsing import (
     COUNTS,
+    DEMAND,
     OBJECT,
-    parse_demand,
     parse_idle_for,
     parse_workers,
     read,
@@ -99,7 +99,7 @@ class SchedulerClient:
 
     async def demand(self, endpoint: Endpoint) -> Demand:
         """Return how many workers the scheduler could use, and what for, if it knows."""
-        return parse_demand(await self._ask_one(endpoint, "demand", "/api/v1/adaptive_target"))
+        return read(DEMAND, await self._ask_one(endpoint, "demand", "/api/v1/adaptive_target"))
 
     async def retire(self, endpoint: Endpoint, addresses: Iterable[str]) -> frozenset[str]:
         """Have workers retired; return the addresses of those that were.

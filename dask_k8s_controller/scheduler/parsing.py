@@ -67,11 +67,6 @@ def _host(address: str) -> str:
         return ""
 
 
-def parse_demand(answer: Any) -> Demand:
-    """Read the answer of the preload's ``demand``, or of ``adaptive_target``."""
-    return read(DEMAND, answer)
-
-
 def parse_idle_for(answer: Any, now: float) -> float | None:
     """Read the answer of ``check_idle``, at a time in seconds since 1970."""
     since = read(OBJECT, answer).get("idle_since")

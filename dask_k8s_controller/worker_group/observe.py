@@ -30,20 +30,18 @@ from dask_k8s_models import labels
 from dask_k8s_models.labels import Component
 
 
-def observe(cache: Cache, key: Key) -> ObservedGroup | None:
-    """Gather what a group's plan needs; None if there is no such group."""
-    group = cache.get(WorkerGroup, key.namespace, key.name)
-    if group is None:
-        return None
-    around, pods = in_cluster(cache, group), cache.pods(group.meta, By("group", key.namespace, key.name))
-    in_same_cluster = By("cluster", key.namespace, group.cluster)
+def gather(cache: Cache, group: WorkerGroup) -> ObservedGroup:
+    """Gather what a group's plan needs."""
+    namespace = group.meta.namespace
+    around, pods = in_cluster(cache, group), cache.pods(group.meta, By("group", namespace, group.name))
+    in_same_cluster = By("cluster", namespace, group.cluster)
     return ObservedGroup(
         **around,
         foreign_scheduler=foreign_scheduler(
-            cache.find(Pod, pods_of(key.namespace, group.cluster, Component.SCHEDULER))
+            cache.find(Pod, pods_of(namespace, group.cluster, Component.SCHEDULER))
         ),
         pods=pods,
-        cluster_pods=cache.find(Pod, pods_of(key.namespace, group.cluster, Component.WORKER)),
+        cluster_pods=cache.find(Pod, pods_of(namespace, group.cluster, Component.WORKER)),
         others_remain=any(
             other.name != group.name and other.wants_workers(around["cluster"])
             for other in cache.summary(WorkerGroup, _wanting, in_same_cluster)

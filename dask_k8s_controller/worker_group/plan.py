@@ -42,8 +42,6 @@ def plan(observed: ObservedGroup, policy: Policy) -> GroupPlan:
     """Decide what to do next about a group of workers."""
     draft = Plan(observed, policy)
     group, cluster = observed.group, observed.cluster
-    if group.meta.is_deleting:
-        return draft
     delete_leftovers(draft, observed.pods)
     if group.spec is None:
         draft.remark("InvalidSpec", group.problem, needs_a_person=True)

@@ -12,9 +12,9 @@ from datetime import datetime, timedelta
 from dask_k8s_controller.cache.objects import Pod, moment
 from dask_k8s_controller.plans.actions import Ask, Resume, Retire
 from dask_k8s_controller.plans.plan import is_past
-from dask_k8s_controller.scheduler.answers import Attribution, Problem, Worker
+from dask_k8s_controller.scheduler.answers import Attribution, Problem, Worker, holds_nothing, is_busy
 from dask_k8s_controller.worker_group.observe import GroupPlan, ObservedGroup
-from dask_k8s_controller.worker_group.scale_down import choose, choose_unstarted, holds_nothing, is_busy
+from dask_k8s_controller.worker_group.scale_down import choose, choose_unstarted
 from dask_k8s_models import labels
 
 WORKERS_PER_SECOND = 100

@@ -6,20 +6,10 @@ those with results that they alone may hold.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 
 from dask_k8s_controller.cache.objects import Pod
-from dask_k8s_controller.scheduler.answers import Attribution, Worker
-
-
-def is_busy(workers: Sequence[Worker]) -> bool:
-    """Whether any of a pod's workers runs tasks, as far as is known."""
-    return any(worker.is_busy for worker in workers)
-
-
-def holds_nothing(workers: Sequence[Worker]) -> bool:
-    """Whether a pod's workers are known to neither run tasks nor hold results."""
-    return all(worker.holds_nothing for worker in workers)
+from dask_k8s_controller.scheduler.answers import Attribution, is_busy
 
 
 def choose(

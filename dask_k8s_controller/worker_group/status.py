@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from dask_k8s_controller.cache.objects import Pod
 from dask_k8s_controller.plans.actions import Outcome
-from dask_k8s_controller.plans.conditions import WAITING, Status, remarks_of, selector, stated, summary
+from dask_k8s_controller.plans.conditions import WAITING, Status, remarks_of, stated, summary
 from dask_k8s_controller.plans.notices import Notice, changes
 from dask_k8s_controller.plans.plan import Remark
 from dask_k8s_controller.plans.pod_problems import command_of, problems_of
@@ -14,7 +14,7 @@ from dask_k8s_controller.scheduler.answers import Problem
 from dask_k8s_controller.worker_group.children import budget_of
 from dask_k8s_controller.worker_group.observe import GroupPlan, ObservedGroup
 from dask_k8s_controller.worker_group.spec import WorkerGroup
-from dask_k8s_models.labels import Component
+from dask_k8s_models import labels
 
 
 def status(observed: ObservedGroup, plan: GroupPlan, outcome: Outcome) -> Status:
@@ -28,9 +28,8 @@ def status(observed: ObservedGroup, plan: GroupPlan, outcome: Outcome) -> Status
     moves = any(pod.meta.uid in observed.leaving for pod in live)
     is_complete = active_ready >= group.replicas and (moves or len(live) == group.replicas)
     is_up_to_date = len(updated) == len(live) or not _rolls(group)
-    command = command_of(group.raw_spec.get("worker"), Component.WORKER)
-    problems = problems_of((pod for pod in observed.own_pods if not pod.is_ready), command)
-    remarks = [*plan.remarks, *remarks_of(outcome), *problems]
+    command = command_of(group.raw_spec.get("worker"), labels.Component.WORKER)
+    remarks = [*plan.remarks, *remarks_of(outcome), *problems_of(observed.own_pods, command)]
     waiting = Remark(WAITING, f"{active_ready} of {group.replicas} workers are ready.")
     is_ready = is_complete and is_up_to_date and not any(remark.reason == "Suspended" for remark in remarks)
     return {
@@ -38,7 +37,7 @@ def status(observed: ObservedGroup, plan: GroupPlan, outcome: Outcome) -> Status
         "replicas": len(live),
         "readyReplicas": ready,
         "updatedReplicas": len(updated),
-        "selector": selector(group.cluster, group.name),
+        "selector": labels.selector(labels.worker(group.cluster, group.name)),
         **budget_of(group).as_status(observed),
     }
 

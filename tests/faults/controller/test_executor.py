@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from dask_k8s_controller.cluster.observe import ObservedCluster, observe
+from dask_k8s_controller.cluster.kind import CLUSTER
+from dask_k8s_controller.cluster.observe import ObservedCluster
 from dask_k8s_controller.kubernetes.executor import Executor
 from dask_k8s_controller.plans.actions import Action, Apply, Create, Outcome
 from dask_k8s_controller.plans.conditions import remarks_of
@@ -120,7 +121,7 @@ class TestANameThatSomebodyElseHas:
 
 
 def observed(by_hand: ControllerByHand) -> ObservedCluster:
-    found = observe(by_hand.cache, by_hand.key("DaskCluster", "c"))
+    found = CLUSTER.observe(by_hand.cache, by_hand.key("DaskCluster", "c"))
     assert found is not None
     return found
 

@@ -24,7 +24,7 @@ BY_KIND = {kind.resource.kind: kind for kind in KINDS}
 def cache_with(bodies: Iterable[dict[str, Any]]) -> Cache:
     clock = ManualClock()
     conversations = Conversations(None, clock, lambda key: None)  # type: ignore[arg-type]
-    cache = Cache({kind.resource.kind: kind.parse for kind in KINDS}, clock, conversations)
+    cache = Cache({kind.resource.kind: kind.object_type.of for kind in KINDS}, clock, conversations)
     for body in bodies:
         cache.see(body)
     return cache

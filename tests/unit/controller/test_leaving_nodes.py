@@ -12,7 +12,8 @@ from dask_k8s_controller.cluster.kind import CLUSTER
 from dask_k8s_controller.operator import Operator
 from dask_k8s_controller.plans.actions import Ask, Outcome
 from dask_k8s_controller.settings import Policy, Settings
-from dask_k8s_controller.worker_group.observe import ObservedGroup, observe
+from dask_k8s_controller.worker_group.kind import WORKER_GROUP
+from dask_k8s_controller.worker_group.observe import ObservedGroup
 from dask_k8s_controller.worker_group.status import status
 from tests.harness.clocks import ManualClock
 from tests.unit.controller.builders import (
@@ -110,7 +111,7 @@ class TestANodeIsLeft:
         bodies = [cluster_body(), pod_body("w1", nodeName="n1"), node_body(cordoned=True)]
         for more, leaving in (({}, {"w1"}), (worker, set())):
             cache = cache_with([*bodies, group_body(**more)])
-            observed = observe(cache, next(iter(keys_of(cache))))
+            observed = WORKER_GROUP.observe(cache, next(iter(keys_of(cache))))
             assert observed is not None
             assert observed.leaving == leaving
 

@@ -21,7 +21,7 @@ def sample(metrics: Metrics, name: str, **labels: str) -> float | None:
 async def test_gauges_show_what_is_the_case_when_they_are_read() -> None:
     clock, metrics = ManualClock(), Metrics()
     conversations = Conversations(None, clock, lambda _: None)  # type: ignore[arg-type]
-    cache = Cache({kind.resource.kind: kind.parse for kind in KINDS}, clock, conversations)
+    cache = Cache({kind.resource.kind: kind.object_type.of for kind in KINDS}, clock, conversations)
 
     async def process(_: Key) -> Requeue:
         return Requeue.on_change()

@@ -4,21 +4,32 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from dask_k8s_controller.cache.objects import Pod, Sought
 from dask_k8s_controller.job.observe import ObservedJob
 from dask_k8s_controller.job.spec import Job
+from dask_k8s_controller.kubernetes.resources import Key
+from dask_k8s_controller.operator import KINDS
+from dask_k8s_controller.plans.kind import Kind
+from tests.unit.controller.autoscaling.builders import autoscaler_body
 from tests.unit.controller.builders import (
     NOW,
     cluster,
+    cluster_body,
     default_group,
     group,
+    group_body,
     job_body,
+    job_body_of,
     observed_cluster,
     observed_group,
     pod_body,
     scheduler_pod,
+    time,
     worker_pod,
 )
+from tests.unit.controller.test_cost import cache_with
 
 SCHEDULER = (
     Sought("Pod", "c-scheduler"),
@@ -70,3 +81,13 @@ class TestAJob:
         found = self.observed(running, attempts=1, cluster=of).missing
         assert found == (Sought("Pod", "j-scheduler"), SCHEDULER[1])
         assert self.observed(self.runner("Succeeded"), attempts=1, cluster=of).missing == ()
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: str(kind.resource))
+def test_of_what_is_being_deleted_nothing_is_gathered(kind: Kind[Any, Any]) -> None:
+    bodies = [cluster_body("c"), group_body("c"), job_body_of("other", "c"), autoscaler_body("c")]
+    key = Key(kind.resource.kind, "default", "c")
+    assert kind.observe(cache_with(bodies), key) is not None
+    for body in bodies:
+        body["metadata"]["deletionTimestamp"] = time()
+    assert kind.observe(cache_with(bodies), key) is None

@@ -72,10 +72,6 @@ class TestCreating:
         assert made["spec"]["worker"]["replicas"] == 7
         assert made["metadata"]["annotations"][labels.CLUSTER_REPLICAS] == "7"
 
-    def test_a_cluster_that_is_being_deleted_gets_no_plan(self) -> None:
-        observed = fresh(metadata={"deletionTimestamp": time()})
-        assert plan(observed) == Plan(observed, Policy())
-
     def test_a_spec_that_the_models_refuse_needs_a_person(self) -> None:
         broken = plan(fresh(idleTimeout=-1))
         assert broken.actions == []

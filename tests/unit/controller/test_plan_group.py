@@ -172,11 +172,6 @@ class TestWaiting:
         assert waiting.actions == []
         assert reasons(waiting) == ["ClusterInvalid"]
 
-    def test_a_group_that_is_being_deleted_gets_no_plan(self) -> None:
-        going = group(metadata={"deletionTimestamp": time()})
-        observed = observed_group(going)
-        assert plan(observed) == Plan(observed, Policy())
-
     def test_with_a_spec_that_the_models_refuse(self) -> None:
         broken = plan(observed_group(group(replicas=-1)))
         assert broken.actions == []

@@ -10,7 +10,7 @@ import pytest
 
 from dask_k8s_controller.cache.objects import Pod
 from dask_k8s_controller.plans.actions import Ask, Delete, Resume, Retire
-from dask_k8s_controller.scheduler.answers import Answer, Problem, Retirement, attribute
+from dask_k8s_controller.scheduler.answers import Answer, Problem, Retirement, attribute, holds_nothing
 from dask_k8s_controller.scheduler.parsing import parse_workers
 from dask_k8s_controller.settings import Policy
 from dask_k8s_controller.worker_group.observe import ObservedGroup
@@ -525,7 +525,7 @@ class TestWhatIsUnknown:
     def test_is_not_nothing(self) -> None:
         (silent,) = parse_workers({"workers": {"tcp://10.0.0.2:1": {"name": "w2"}}})
         assert (silent.executing, silent.keys, silent.nbytes) == (None, None, None)
-        assert not silent.holds_nothing
+        assert not holds_nothing([silent])
         no_route: Answer[None] = Answer(0, None, Problem.NO_ROUTE, "the scheduler has no such route")
         of = [*pods(1), worker_pod("w2", ip="10.0.0.2", retiring=100)]
         known = answer(worker("10.0.0.1:1"), silent)
@@ -536,7 +536,7 @@ class TestWhatIsUnknown:
     def test_a_worker_is_idle_by_its_counts(self) -> None:
         metrics = {"task_counts": {"memory": 0}, "managed_bytes": 0}
         (idle,) = parse_workers({"workers": {"tcp://10.0.0.2:1": {"metrics": metrics}}})
-        assert idle.holds_nothing
+        assert holds_nothing([idle])
 
 
 class TestClocks:

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from dask_k8s_controller.autoscaler.kind import AUTOSCALER
 from dask_k8s_controller.autoscaler.needs import Group, shares, unsatisfiable
-from dask_k8s_controller.autoscaler.observe import ObservedAutoscaler, observe
+from dask_k8s_controller.autoscaler.observe import ObservedAutoscaler
 from dask_k8s_controller.autoscaler.status import status
 from dask_k8s_controller.cache.cache import Cache
 from dask_k8s_controller.kubernetes.resources import Key
@@ -214,7 +215,7 @@ def test_groups_at_zero_are_seen_by_each_others_autoscalers() -> None:
     """Of two that can run a task one starts, and the third doesn't say that nobody can run it."""
     asked = Answer(0, Demand(0, (need(1, MEMORY=32e9),)))
     answers = SimpleNamespace(last=lambda question, _: asked if question is Ask.DEMAND else None)
-    cache = Cache({kind.resource.kind: kind.parse for kind in KINDS}, ManualClock(), answers)  # type: ignore[arg-type]
+    cache = Cache({kind.resource.kind: kind.object_type.of for kind in KINDS}, ManualClock(), answers)  # type: ignore[arg-type]
     cache.see(cluster_body())
     cache.see(pod_body("c-scheduler", component="scheduler"))
     offered = {"c-default": None, "c-big": {"MEMORY": 64e9}, "c-gpu": {"GPU": 1, "MEMORY": 64e9}}
@@ -222,7 +223,9 @@ def test_groups_at_zero_are_seen_by_each_others_autoscalers() -> None:
         cache.see(group_body(name, name, replicas=0, resources=resources))
         cache.see(autoscaler_body(name, workerGroup=name, priority=10 * (name == "c-gpu")))
 
-    plans = {name: plan(observe(cache, Key("DaskAutoscaler", "default", name))) for name in offered}
+    plans = {
+        name: plan(AUTOSCALER.observe(cache, Key("DaskAutoscaler", "default", name))) for name in offered
+    }
 
     assert {name: scaled_to(planned) for name, planned in plans.items()} == {
         "c-default": None,

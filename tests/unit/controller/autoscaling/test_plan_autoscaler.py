@@ -343,11 +343,6 @@ class TestWaiting:
         assert first == theirs
         assert (second["uid"], second["controller"]) == ("cluster", False)
 
-    def test_one_that_is_going_does_nothing(self) -> None:
-        planned = plan(observed(autoscaler(metadata={"deletionTimestamp": time()}), demand=demand(10)))
-        assert scale_of(planned) is None
-        assert not asks_demand(planned)
-
     def test_an_invalid_spec_needs_a_person(self) -> None:
         planned = plan(observed(autoscaler(minimum=10, maximum=2), demand=demand(10)))
         assert stalled(planned) == ["InvalidSpec"]
