@@ -5,7 +5,8 @@ https://kubernetes.io/docs/concepts/services-networking/endpoint-slices/
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from typing import Any
 
 from dask_k8s_local.interfaces import Api, ApiError, Object
@@ -16,13 +17,49 @@ _SLICES = "endpointslices.discovery.k8s.io"
 _MANAGED_BY = "endpointslice-controller.k8s.io"
 
 
+class Labelled:
+    """Names by their labels: what is found costs as much as there is to find, however much else there is."""
+
+    def __init__(self) -> None:
+        self._labels: dict[Key, Mapping[str, str]] = {}
+        self._keys: defaultdict[tuple[str, str, str], set[Key]] = defaultdict(set)
+
+    def put(self, key: Key, labels: Mapping[str, str]) -> None:
+        self.drop(key)
+        self._labels[key] = labels
+        for label in labels.items():
+            self._keys[key[0], *label].add(key)
+
+    def drop(self, key: Key) -> None:
+        for label in self._labels.pop(key, {}).items():
+            entry = (key[0], *label)
+            self._keys[entry].discard(key)
+            if not self._keys[entry]:
+                del self._keys[entry]
+
+    def labels(self, key: Key) -> Mapping[str, str]:
+        return self._labels.get(key, {})
+
+    def having_all(self, namespace: str, labels: Mapping[str, str]) -> set[Key]:
+        return set.intersection(*(self._having(namespace, label) for label in labels.items()))
+
+    def having_only(self, namespace: str, labels: Mapping[str, str]) -> set[Key]:
+        """Return the keys whose labels are all among some."""
+        some = set[Key]().union(*(self._having(namespace, label) for label in labels.items()))
+        return {key for key in some if self._labels[key].items() <= labels.items()}
+
+    def _having(self, namespace: str, label: tuple[str, str]) -> set[Key]:
+        return self._keys.get((namespace, *label), set())
+
+
 class EndpointsController(Controller):
     """Keeps one Endpoints object and one EndpointSlice for every Service with a selector."""
 
     def __init__(self, api: Api) -> None:
         super().__init__(api)
-        self._selectors: dict[Key, dict[str, str]] = {}
-        self._labels: dict[Key, dict[str, str]] = {}
+        self._services = Labelled()
+        """Services by their selectors."""
+        self._pods = Labelled()
 
     def sources(self) -> Iterable[tuple[str, Callable[[Object], Iterable[Key]]]]:
         yield "services", self._service_changed
@@ -30,20 +67,15 @@ class EndpointsController(Controller):
 
     def _service_changed(self, service: Object) -> Iterable[Key]:
         (key,) = own_key(service)
-        self._selectors[key] = service["spec"].get("selector") or {}
+        self._services.put(key, service["spec"].get("selector") or {})
         yield key
 
     def _pod_changed(self, pod: Object) -> Iterable[Key]:
         """Yield the Services that select the pod, or did before its labels changed."""
         (key,) = own_key(pod)
-        now = pod["metadata"].get("labels") or {}
-        before = self._labels.get(key, now)
-        self._labels[key] = now
-        for service, selector in self._selectors.items():
-            if service[0] == key[0] and selector:
-                wanted = selector.items()
-                if wanted <= now.items() or wanted <= before.items():
-                    yield service
+        now, before = pod["metadata"].get("labels") or {}, self._pods.labels(key)
+        self._pods.put(key, now)
+        yield from self._services.having_only(key[0], now) | self._services.having_only(key[0], before)
 
     async def reconcile(self, key: Key) -> float | None:
         namespace, name = key
@@ -52,7 +84,7 @@ class EndpointsController(Controller):
         except ApiError as error:
             if error.code != 404:
                 raise
-            self._selectors.pop(key, None)
+            self._services.drop(key)
             await self._delete("endpoints", namespace, name)
             for one in await self.api.list(
                 _SLICES, namespace, label_selector=f"kubernetes.io/service-name={name}"
@@ -62,16 +94,23 @@ class EndpointsController(Controller):
         selector = service["spec"].get("selector")
         if not selector or service["spec"].get("type") == "ExternalName":
             return None
-        text = ",".join(f"{label}={value}" for label, value in selector.items())
-        pods = [
-            pod
-            for pod in await self.api.list("pods", namespace, label_selector=text)
-            if (pod.get("status") or {}).get("podIP")
-            and pod["status"].get("phase") not in ("Succeeded", "Failed")
-        ]
+        pods = [pod async for pod in self._selected(namespace, selector)]
         await self._write("endpoints", namespace, endpoints(service, pods))
         await self._write(_SLICES, namespace, endpoint_slice(service, pods))
         return None
+
+    async def _selected(self, namespace: str, selector: Mapping[str, str]) -> AsyncIterator[Object]:
+        for key in self._pods.having_all(namespace, selector):
+            try:
+                pod = await self.api.get("pods", *key)
+            except ApiError as error:
+                if error.code != 404:
+                    raise
+                self._pods.drop(key)
+                continue
+            has_ended = (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
+            if (pod.get("status") or {}).get("podIP") and not has_ended:
+                yield pod
 
     async def _write(self, resource: str, namespace: str, wanted: Object) -> None:
         try:
