@@ -21,7 +21,7 @@ AUTOSCALERS = "daskautoscalers.kubernetes.dask.org"
 JOBS = "daskjobs.kubernetes.dask.org"
 AT_A_TIME = 25
 
-BY_KIND = {"Cache._stores", "Reconciler._kinds", "Watches._watches"}
+BY_KIND = {"Cache._stores", "Reconciler.kinds", "Watches._watches"}
 """What has an entry for each kind of objects, not for each object."""
 BOUNDED = {"Store._deleted"}
 """What has an entry for each of the last 10,000 that are gone, whose late news is ignored."""
@@ -40,8 +40,9 @@ def remembered(operator: Operator) -> dict[str, Any]:
             where = f"{type(part).__name__}.{name}"
             if isinstance(value, dict | set | list):
                 if where in BY_KIND:
-                    for one in value.values():
-                        look(one)
+                    for kind, one in value.items():
+                        if kind != "Node":  # Nodes stay.
+                            look(one)
                 elif value and where not in BOUNDED:
                     found[where] = value
             else:
