@@ -111,16 +111,15 @@ class Api:
     async def create(self, resource: Resource, namespace: str, body: Object) -> Object:
         """Create an object, and return it, or the one that already has its name."""
         name = str(body["metadata"]["name"])
-        found = await self._create(resource, namespace, body) or await self.get(resource, namespace, name)
+        found = await self.create_unread(resource, namespace, body) or await self.get(
+            resource, namespace, name
+        )
         if found is None:
             raise Unavailable(f"{resource} {name} was in the way and is gone", 409, "AlreadyExists")
         return found
 
-    async def create_unread(self, resource: Resource, namespace: str, body: Object) -> bool:
-        """Create an object that we may not read; return whether the name was free."""
-        return await self._create(resource, namespace, body) is not None
-
-    async def _create(self, resource: Resource, namespace: str, body: Object) -> Object | None:
+    async def create_unread(self, resource: Resource, namespace: str, body: Object) -> Object | None:
+        """Create an object that we may not read: None if another has its name."""
         try:
             return await self._request("create", resource, resource.path(namespace), STRICT, body)
         except Conflict as error:

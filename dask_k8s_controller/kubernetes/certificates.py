@@ -31,24 +31,21 @@ def issue(name: str, hosts: Iterable[str], now: datetime, not_after: datetime) -
     It is for whom people know by the name, and is reached at the hosts, which are names and addresses.
     """
     authority_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
-    authority_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"{name} authority"[:64])])
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name[:64])])
+    issuer, subject = _name(f"{name} authority"), _name(name)
     signer = x509.SubjectKeyIdentifier.from_public_key(authority_key.public_key())
     authority = (
-        _begun(authority_name, authority_name, authority_key, now, not_after)
+        _begun(issuer, issuer, authority_key, now, not_after)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(_usage(key_cert_sign=True), critical=True)
         .add_extension(signer, critical=False)
         .sign(authority_key, hashes.SHA256())
     )
+    sides = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
     certificate = (
-        _begun(subject, authority_name, key, now, not_after)
+        _begun(subject, issuer, key, now, not_after)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(digital_signature=True), critical=True)
-        .add_extension(
-            x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]),
-            critical=False,
-        )
+        .add_extension(x509.ExtendedKeyUsage(sides), critical=False)
         .add_extension(x509.SubjectAlternativeName([_host(host) for host in hosts]), critical=False)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(signer), critical=False)
@@ -69,6 +66,10 @@ def not_after(pem: str) -> datetime | None:
         return x509.load_pem_x509_certificate(pem.encode()).not_valid_after_utc
     except ValueError:
         return None
+
+
+def _name(text: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text[:64])])
 
 
 def _begun(

@@ -11,7 +11,6 @@ import secrets
 import socket
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
-from datetime import datetime
 from typing import Any
 
 from dask_k8s_controller.kubernetes.api import Api
@@ -96,16 +95,16 @@ class LeaderLease:
             }
             lease = await self.api.create(LEASES, self.namespace, nobodys)
         spec = lease.get("spec") or {}
-        if spec.get("holderIdentity") != self.identity and not self._has_expired(spec):
-            if self.is_leading:
-                self._follow()
-            return
-        is_renewal = spec.get("holderIdentity") == self.identity
-        changes: dict[str, Any] = {"renewTime": _micro_time(self.clock.now())}
-        if not is_renewal:
+        now = self.clock.now().strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        changes: dict[str, Any] = {"renewTime": now}
+        if spec.get("holderIdentity") != self.identity:
+            if not self._has_expired(spec):
+                if self.is_leading:
+                    self._follow()
+                return
             changes |= {
                 "holderIdentity": self.identity,
-                "acquireTime": _micro_time(self.clock.now()),
+                "acquireTime": now,
                 "leaseDurationSeconds": max(1, round(self.settings.duration)),
                 "leaseTransitions": int(spec.get("leaseTransitions") or 0) + bool(spec.get("acquireTime")),
             }
@@ -151,7 +150,3 @@ class LeaderLease:
         self.is_leading = False
         logger.info("This replica (%s) no longer leads.", self.identity)
         self.on_follow()
-
-
-def _micro_time(moment: datetime) -> str:
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")

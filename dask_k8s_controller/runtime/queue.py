@@ -75,7 +75,8 @@ class WorkQueue:
         self._again: set[Key] = set()
         self._timers: dict[Key, tuple[float, Timer]] = {}
         self._failures: dict[Key, int] = {}
-        self._is_open = False
+        self.is_open = False
+        """Whether reconciles are started."""
         self._is_stopped = False
 
     def add(self, key: Key) -> None:
@@ -103,18 +104,18 @@ class WorkQueue:
 
     def start(self) -> None:
         """Begin, or go on after `pause`. Keys added before have waited."""
-        self._is_open = True
+        self.is_open = True
         self._start_ready()
 
     def pause(self) -> None:
         """Start no more turns and cancel those that are on, as another replica acts; their keys wait on."""
-        self._is_open = False
+        self.is_open = False
         for task in self._running.values():
             task.cancel()
 
     async def stop(self, grace: float = 5.0) -> None:
         """Start no more reconciles, let those under way finish within ``grace`` seconds, then cancel them."""
-        self._is_open = False
+        self.is_open = False
         self._is_stopped = True
         for key in list(self._timers):
             self._cancel_timer(key)
@@ -129,11 +130,6 @@ class WorkQueue:
         """Forget when keys were reconciled that may be again."""
         now = self.clock.monotonic()
         self._rests_until = {key: until for key, until in self._rests_until.items() if until > now}
-
-    @property
-    def is_open(self) -> bool:
-        """Whether reconciles are started."""
-        return self._is_open
 
     @property
     def depth(self) -> int:
@@ -157,7 +153,7 @@ class WorkQueue:
         return self.clock.monotonic() - min(self._started_at.values()) if self._started_at else 0.0
 
     def _start_ready(self) -> None:
-        while self._is_open and len(self._running) < self.concurrency:
+        while self.is_open and len(self._running) < self.concurrency:
             waiting = [namespace for namespace in self._ready if not self._has_its_share(namespace)]
             if not waiting:
                 return

@@ -41,7 +41,7 @@ RETRY_OPTIONAL = 6.0
 Object = dict[str, Any]
 
 
-@dataclass
+@dataclass(eq=False)
 class Answer:
     """An answer to kopf, as far as it looks at one."""
 
@@ -72,7 +72,7 @@ class Answer:
         self.close()
 
 
-@dataclass
+@dataclass(eq=False)
 class Events(Answer):
     """A watch: the informer hears of each event first, kopf how far it has come."""
 
