@@ -7,7 +7,6 @@ take 0.5 s this way, and 1.3 to 2.1 s through a client's objects.
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
@@ -19,7 +18,7 @@ from dask_k8s_controller.kubernetes.connection import Connection, Logins
 from dask_k8s_controller.kubernetes.errors import ApiError, Conflict, Refused, Unavailable
 from dask_k8s_controller.kubernetes.resources import REVIEWS, Resource
 from dask_k8s_controller.kubernetes.slots import Slots, requests_of_one
-from dask_k8s_controller.settings import Limits
+from dask_k8s_controller.settings import Backoff, Limits
 from dask_k8s_credentials import CredentialsError
 
 Object = dict[str, Any]
@@ -211,14 +210,13 @@ class Api:
         if body is not None:
             sent["data"] = msgspec.json.encode(body)
             sent["headers"]["Content-Type"] = content_type
-        delay = self.limits.first_delay
-        for _ in range(self.limits.attempts - 1):
+        backoff = Backoff(self.limits.first_delay, self.limits.longest_delay)
+        for failures in range(1, self.limits.attempts):
             try:
                 return await self._send(verb, resource, method, path, sent)
             except Unavailable as error:
-                wait = max(delay * random.uniform(0.5, 1.0), error.retry_after or 0.0)
+                wait = max(backoff.delay(failures), error.retry_after or 0.0)
                 await asyncio.sleep(min(wait, self.limits.longest_delay))
-                delay *= 2
         return await self._send(verb, resource, method, path, sent)
 
     async def _send(

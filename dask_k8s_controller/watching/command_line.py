@@ -28,11 +28,7 @@ OLD_VARIABLE = "KOPF_RUN_NAMESPACE"
 def run(arguments: Sequence[str] | None = None) -> None:
     """Run the handlers that are registered until the process is told to stop.
 
-    Parameters
-    ----------
-    arguments : sequence of str, optional
-        Flags of ``kopf run``; those of the command line by default. They may come from environment variables
-        that begin with ``KOPF_RUN_``, too.
+    The arguments are flags of ``kopf run``, which come from variables that begin with ``KOPF_RUN_``, too.
     """
     command = copy.copy(kopf.cli.run)
     command.callback = partial(_run, command.callback)

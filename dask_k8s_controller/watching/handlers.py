@@ -58,11 +58,9 @@ def register_handlers(registry: kopf.OperatorRegistry | None, make_operator: Cal
     kopf.on.probe(registry=registry, id="dask")(_probe)
     for resource in WATCHED:
         where = (resource.group, resource.version, resource.plural)
-        kopf.on.event(*where, registry=registry, id=f"dask_{resource.plural}", when=_never)(_ignored)
-
-
-def _never(**_: Any) -> bool:
-    return False
+        kopf.on.event(*where, registry=registry, id=f"dask_{resource.plural}", when=lambda **_: False)(
+            _ignored
+        )
 
 
 async def _ignored(**_: Any) -> None:
