@@ -75,14 +75,9 @@ class ObservedAutoscaler(InCluster[Autoscaler]):
     """All groups of the cluster, and what the scheduler said."""
 
     @property
-    def autoscaler(self) -> Autoscaler:
-        """The object itself."""
-        return self.subject
-
-    @property
     def asks_for_all(self) -> bool:
         """Of all autoscalers of the cluster it is the one that asks, again and again, what there is to do."""
-        return self.workforce.first == self.autoscaler.name
+        return self.workforce.first == self.subject.name
 
     @property
     def replicas(self) -> int:
@@ -93,12 +88,12 @@ class ObservedAutoscaler(InCluster[Autoscaler]):
     def predecessor(self) -> Autoscaler | None:
         """The older autoscaler of the same group, which goes before this one."""
         scales = self.target.autoscaler if self.target else None
-        return scales if scales and scales.meta.uid != self.autoscaler.meta.uid else None
+        return scales if scales and scales.meta.uid != self.subject.meta.uid else None
 
     @property
     def was_changed(self) -> bool:
         """The replicas aren't what the status says: somebody changed them, or we did and were interrupted."""
-        noted = self.autoscaler.status.get("currentReplicas")
+        noted = self.subject.status.get("currentReplicas")
         return noted is not None and self.target is not None and noted != self.replicas
 
     @property
@@ -106,6 +101,6 @@ class ObservedAutoscaler(InCluster[Autoscaler]):
         """When the number of workers changed last, to the second, as far as that is known."""
         if self.was_changed:
             return self.now
-        changed_at = moment(self.autoscaler.status.get("lastScaleTime"))
+        changed_at = moment(self.subject.status.get("lastScaleTime"))
         # What is yet to come was noted by a clock that was wrong.
         return changed_at if changed_at is not None and changed_at <= self.now else None

@@ -49,7 +49,7 @@ class AutoscalerPlan(Plan[ObservedAutoscaler]):
 def plan(observed: ObservedAutoscaler, policy: Policy) -> AutoscalerPlan:
     """Decide what to do next about an autoscaler."""
     draft = AutoscalerPlan(observed, policy)
-    autoscaler, cluster, target = observed.autoscaler, observed.cluster, observed.target
+    autoscaler, cluster, target = observed.subject, observed.cluster, observed.target
     if autoscaler.spec is None:
         draft.remark("InvalidSpec", autoscaler.problem, needs_a_person=True)
     elif cluster is None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 from dask_k8s_controller.autoscaler.observe import ObservedAutoscaler
 from dask_k8s_controller.autoscaler.plan import AutoscalerPlan, Decision, wanted_now
 from dask_k8s_controller.autoscaler.policy import Limit
+from dask_k8s_controller.autoscaler.spec import Autoscaler
 from dask_k8s_controller.autoscaler.workforce import GroupOfWorkers, Workforce
 from dask_k8s_controller.plans.actions import Outcome, SetScale
 from dask_k8s_controller.plans.conditions import Condition, Status, remarks_of, stated, summary
@@ -20,14 +20,14 @@ from dask_k8s_models.scalars import to_time
 
 def status(observed: ObservedAutoscaler, plan: AutoscalerPlan, outcome: Outcome) -> Status:
     """The status of an autoscaler."""
-    previous = observed.autoscaler.status
+    previous = observed.subject.status
     decision = plan.decision
     remarks = [*plan.remarks, *remarks_of(outcome)]
     waiting = Remark("WaitingForScheduler", "The scheduler is asked how many workers it could use.")
     conditions = [*summary(decision is not None and not remarks, remarks, waiting)]
-    if decision is not None and observed.autoscaler.spec is not None:
-        conditions += [_able_to_scale(decision, observed.autoscaler.spec), _limited(decision)]
-        conditions += _unsatisfiable(plan.observed.workforce.unsatisfiable, previous)
+    if decision is not None and observed.subject.spec is not None:
+        conditions += [_able_to_scale(decision, observed.subject.spec), _limited(decision)]
+        conditions += _unsatisfiable(plan.observed.workforce.unsatisfiable, observed.subject)
     status: Status = {key: previous[key] for key in ("desiredReplicas", "lastScaleTime") if key in previous}
     status |= stated(observed, conditions)
     if decision is not None:
@@ -45,18 +45,15 @@ def is_up_to_date(member: GroupOfWorkers, workforce: Workforce) -> bool:
     autoscaler, answer = member.autoscaler, workforce.demand
     if autoscaler is None or autoscaler.spec is None or answer is None:
         return True
-    told = {
-        item["type"]: (item["reason"], item["message"]) for item in autoscaler.status.get("conditions") or ()
-    }
-    ready, _ = told.get("Ready", ("", ""))
+    ready = autoscaler.condition("Ready").get("reason")
     if answer.problem is not Problem.NONE:
         return bool(ready == answer.problem.value)
     want = wanted_now(workforce, member.group.name, autoscaler.spec).replicas
-    impossible = _unsatisfiable(workforce.unsatisfiable, autoscaler.status)
+    impossible = _unsatisfiable(workforce.unsatisfiable, autoscaler)
     return (
         ready == "Ready"
         and want == member.group.replicas == autoscaler.status.get("desiredReplicas")
-        and all(told.get(one.type) == (one.reason, one.message) for one in impossible)
+        and all(autoscaler.condition(one.type).get("message") == one.message for one in impossible)
     )
 
 
@@ -70,7 +67,7 @@ def notices(
         if plan.decision and plan.decision.share.needs and scale.replicas > before:
             message += f" There are {_told(plan.decision.share.needs)}."
         yield Notice("SuccessfulRescale", message)
-    yield from (notice for notice in changes(observed.autoscaler.status, status) if notice.is_warning)
+    yield from (notice for notice in changes(observed.subject.status, status) if notice.is_warning)
 
 
 def _has_scaled(plan: AutoscalerPlan, outcome: Outcome) -> SetScale | None:
@@ -111,12 +108,12 @@ def _limited(decision: Decision) -> Condition:
     return Condition("ScalingLimited", is_limited, limit.value or "DesiredWithinRange", _LIMITS[limit])
 
 
-def _unsatisfiable(needs: Sequence[Need], previous: Mapping[str, Any]) -> list[Condition]:
+def _unsatisfiable(needs: Sequence[Need], autoscaler: Autoscaler) -> list[Condition]:
     """Tell of tasks that no group can ever run; nothing before there was one."""
     if needs:
         message = f"No group of the cluster can run {_told(needs)}."
         return [Condition("Unsatisfiable", True, "NoGroupOffers", message)]
-    was_told = any(item["type"] == "Unsatisfiable" for item in previous.get("conditions") or ())
+    was_told = autoscaler.condition("Unsatisfiable")
     return [Condition("Unsatisfiable", False, "GroupsOffer")] if was_told else []
 
 

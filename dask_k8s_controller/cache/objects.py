@@ -138,8 +138,8 @@ class Pod:
     was_ready: bool = False
     """Isn't ready now, but its containers were since they run."""
     ip: str = ""
-    ips: tuple[str, ...] = ()
-    """All its addresses, where it has one of IPv4 and one of IPv6."""
+    addresses: frozenset[str] = frozenset()
+    """All its addresses: it may have one of IPv4 and one of IPv6."""
     reason: str = ""
     """Kubernetes' word for why it failed, e.g. ``Evicted``."""
     message: str = ""
@@ -164,18 +164,21 @@ class Pod:
         spec, status = body.get("spec") or {}, body.get("status") or {}
         conditions = {condition["type"]: condition for condition in status.get("conditions") or ()}
         scheduled = conditions.get("PodScheduled") or {}
-        meta = Meta.of(body)
+        fits_nowhere = (scheduled.get("status"), scheduled.get("reason")) == ("False", "Unschedulable")
+        meta, ip = Meta.of(body), status.get("podIP") or ""
         component = meta.labels.get(labels.COMPONENT, "")
         return cls(
             meta=meta,
             phase=status.get("phase") or "Pending",
             is_ready=(conditions.get("Ready") or {}).get("status") == "True",
             was_ready=_was_ready(conditions.get("Ready") or {}, status.get("containerStatuses") or ()),
-            ip=status.get("podIP") or "",
-            ips=tuple(entry.get("ip") or "" for entry in status.get("podIPs") or ()),
+            ip=ip,
+            addresses=frozenset(
+                filter(None, (ip, *(entry.get("ip") for entry in status.get("podIPs") or ())))
+            ),
             reason=status.get("reason") or "",
             message=status.get("message") or "",
-            unschedulable=_unschedulable(scheduled),
+            unschedulable=(scheduled.get("message") or "no node takes it") if fits_nowhere else "",
             gates=tuple(gate["name"] for gate in spec.get("schedulingGates") or ()),
             containers=(
                 *(_container(item, is_init=True) for item in status.get("initContainerStatuses") or ()),
@@ -226,11 +229,6 @@ class Pod:
         return not any(container.runs for container in main) if main else self.phase == "Pending"
 
     @property
-    def addresses(self) -> frozenset[str]:
-        """All its addresses."""
-        return frozenset(address for address in (self.ip, *self.ips) if address)
-
-    @property
     def is_retiring(self) -> bool:
         """Was chosen for retirement."""
         return labels.RETIRING in self.meta.annotations
@@ -239,12 +237,6 @@ class Pod:
     def template_hash(self) -> str:
         """The user's pod spec that it was made from."""
         return self.meta.annotations.get(labels.TEMPLATE_HASH, "")
-
-
-def _unschedulable(condition: JsonObject) -> str:
-    if condition.get("status") == "False" and condition.get("reason") == "Unschedulable":
-        return condition.get("message") or "no node takes it"
-    return ""
 
 
 def _was_ready(condition: JsonObject, statuses: Iterable[JsonObject]) -> bool:

@@ -27,12 +27,15 @@ RENEW_AT_ONCE = (
 
 def plan_certificate(draft: ClusterPlan) -> None:
     """Have a certificate made if the cluster has none of its own, or another in its last third."""
-    observed, cluster = draft.observed, draft.observed.cluster
+    observed, cluster = draft.observed, draft.observed.subject
     spec, known = wanted(cluster, draft.policy), observed.certificate
     if spec is None:
         return
     if spec.secretName is not None:
-        _ask_for_it(draft)
+        # The scheduler tells it: it is in a Secret that we can't read.
+        scheduler, answer = observed.scheduler, observed.served
+        if scheduler is not None and scheduler.is_ready and (answer is None or answer.value is None):
+            draft.ask_again(LONGEST_RENEWAL_POLL, Ask.CERTIFICATE, answer)
         return
     if known is not None and draft.waits_until(known.renew_at):
         return
@@ -50,13 +53,6 @@ def plan_certificate(draft: ClusterPlan) -> None:
     draft.requeue_after(0)
 
 
-def _ask_for_it(draft: ClusterPlan) -> None:
-    """Have the scheduler tell its certificate, which is in a Secret that we can't read."""
-    scheduler, answer = draft.observed.scheduler, draft.observed.served
-    if scheduler is not None and scheduler.is_ready and (answer is None or answer.value is None):
-        draft.ask_again(LONGEST_RENEWAL_POLL, Ask.CERTIFICATE, answer)
-
-
 def is_renewal(observed: ObservedCluster, present: TLS | None, desired: TLS | None) -> bool:
     """Whether a scheduler differs from what it is to be in nothing but its certificate, which we made."""
     known = observed.certificate
@@ -65,7 +61,7 @@ def is_renewal(observed: ObservedCluster, present: TLS | None, desired: TLS | No
         and desired is not None
         and known is not None
         and known.secret == desired.secret
-        and children.is_own_secret(observed.cluster, present.secret)
+        and children.is_own_secret(observed.subject, present.secret)
         and bool(present.https) == bool(desired.https)
     )
 

@@ -36,7 +36,7 @@ def _network_policy(cluster: Cluster, let_through: Object) -> Object:
 
 def peers_of(observed: ObservedCluster, policy: Policy) -> list[Object]:
     """Return whom the policy lets through: the cluster's own pods, its clients, the operator, and others."""
-    cluster, operator_namespace = observed.cluster, observed.operator_namespace
+    cluster, operator_namespace = observed.subject, observed.operator_namespace
     own = _pods(cluster, Component.SCHEDULER, Component.WORKER, Component.JOB_RUNNER)
     peers: list[Object] = [
         {"podSelector": own},

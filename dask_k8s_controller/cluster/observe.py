@@ -230,25 +230,20 @@ class ObservedCluster(Observed[Cluster]):
     """Makes new names; another string at every observation."""
 
     @property
-    def cluster(self) -> Cluster:
-        """The object itself."""
-        return self.subject
-
-    @property
     def missing(self) -> tuple[Sought, ...]:
         """A scheduler that was ready when the status was written last."""
-        was_ready = self.cluster.condition("SchedulerReady").get("status") == "True"
-        return sought_scheduler(self.cluster) if was_ready and self.scheduler is None else ()
+        was_ready = self.subject.condition("SchedulerReady").get("status") == "True"
+        return sought_scheduler(self.subject) if was_ready and self.scheduler is None else ()
 
     @cached_property
     def scheduler(self) -> Pod | None:
         """The scheduler's pod."""
-        return scheduler_of(self.cluster, self.pods)
+        return scheduler_of(self.subject, self.pods)
 
     @property
     def default_group(self) -> WorkerGroup | None:
         """The default group, if it exists."""
-        return next((group for group in self.groups if group.name == self.cluster.default_group), None)
+        return next((group for group in self.groups if group.name == self.subject.default_group), None)
 
 
 ClusterPlan = Plan[ObservedCluster]

@@ -34,7 +34,7 @@ LONGEST_IDLE_POLL = 60.0
 def plan(observed: ObservedCluster, policy: Policy) -> ClusterPlan:
     """Decide what to do next about a cluster."""
     draft = Plan(observed, policy)
-    cluster = observed.cluster
+    cluster = observed.subject
     if foreign := foreign_scheduler(observed.pods):
         draft.remark(*run_by_another(cluster, foreign), needs_a_person=True)
         return draft
@@ -68,7 +68,7 @@ def plan(observed: ObservedCluster, policy: Policy) -> ClusterPlan:
 
 
 def _shape_service(draft: ClusterPlan) -> None:
-    cluster, live = draft.observed.cluster, draft.observed.service
+    cluster, live = draft.observed.subject, draft.observed.service
     desired = children.scheduler_service(cluster)
     if live is None:
         draft.actions.append(Create(desired))
@@ -91,7 +91,7 @@ def _name_is_taken(draft: ClusterPlan, live: Service | WorkerGroup) -> None:
 
 
 def _shape_default_group(draft: ClusterPlan, spec: ClusterSpec) -> None:
-    cluster, live = draft.observed.cluster, draft.observed.default_group
+    cluster, live = draft.observed.subject, draft.observed.default_group
     if live is None:
         draft.actions.append(Create(children.default_group(cluster)))
         return
@@ -139,7 +139,7 @@ def _suspend(draft: ClusterPlan) -> None:
 
 def _run_scheduler(draft: ClusterPlan) -> None:
     observed, policy = draft.observed, draft.policy
-    cluster, scheduler = observed.cluster, observed.scheduler
+    cluster, scheduler = observed.subject, observed.scheduler
     staying = [pod for pod in observed.own_pods if not pod.meta.is_deleting]
     for pod in staying:
         if pod.has_ended:
@@ -163,7 +163,7 @@ def _run_scheduler(draft: ClusterPlan) -> None:
 
 def _suffix(observed: ObservedCluster) -> str:
     """Return what tells the pod's name from that of a dying one; nothing if the plain name is free."""
-    plain = names.scheduler(observed.cluster.name)
+    plain = names.scheduler(observed.subject.name)
     if observed.name_is_taken or any(pod.name == plain for pod in observed.pods):
         return hashlib.sha256(observed.entropy.encode()).hexdigest()[:5]
     return ""
@@ -171,7 +171,7 @@ def _suffix(observed: ObservedCluster) -> str:
 
 def _replace_outdated(draft: ClusterPlan, scheduler: Pod, tls: TLS | None) -> None:
     observed = draft.observed
-    cluster, present = observed.cluster, of_pod(scheduler)
+    cluster, present = observed.subject, of_pod(scheduler)
     is_of_this_spec = scheduler.template_hash == cluster.scheduler_hash
     if is_of_this_spec and present == tls:
         return
@@ -231,5 +231,5 @@ def _watch_idleness(draft: ClusterPlan, spec: ClusterSpec) -> None:
         draft.ask(Ask.IDLE)
     else:
         why = f"its scheduler has been idle for {timeout} s"
-        draft.delete(observed.cluster, why)
+        draft.delete(observed.subject, why)
         draft.notices.append(Notice("IdleTimeout", f"Deleting the cluster: {why}."))

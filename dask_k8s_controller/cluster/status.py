@@ -40,7 +40,7 @@ def first_status(observed: ObservedCluster) -> Status | None:
 
 def status(observed: ObservedCluster, plan: ClusterPlan, outcome: Outcome) -> Status:
     """The status of a cluster."""
-    cluster, previous = observed.cluster, observed.cluster.status
+    cluster, previous = observed.subject, observed.subject.status
     groups = sorted(
         (group for group in observed.groups if not group.meta.is_deleting), key=lambda group: group.name
     )
@@ -111,17 +111,17 @@ def _scheduler_leaves(observed: ObservedCluster) -> list[Condition]:
             f"matters; `kubectl delete pod {scheduler.name}` has it made again elsewhere at once."
         )
         return [Condition(NODE_LEAVING, True, NODE_LEAVING, message)]
-    was_told = any(item["type"] == NODE_LEAVING for item in observed.cluster.status.get("conditions") or ())
+    was_told = observed.subject.condition(NODE_LEAVING)
     return [Condition(NODE_LEAVING, False, "SchedulerNodeStays")] if was_told else []
 
 
 def notices(observed: ObservedCluster, plan: ClusterPlan, outcome: Outcome, status: Status) -> list[Notice]:
     """Find what is worth an Event."""
-    return changes(observed.cluster.status, status, NODE_LEAVING)
+    return changes(observed.subject.status, status, NODE_LEAVING)
 
 
 def _phase(observed: ObservedCluster) -> str:
-    cluster, service = observed.cluster, observed.service
+    cluster, service = observed.subject, observed.service
     if cluster.spec is None:
         return ClusterPhase.ERROR.value
     has_address = service is not None and not service.meta.is_deleting and not _awaits_ingress(service)
@@ -138,7 +138,7 @@ def _awaits_ingress(service: Service) -> bool:
 def _scheduler_ready(observed: ObservedCluster) -> Condition:
     name, scheduler, service = "SchedulerReady", observed.scheduler, observed.service
     if scheduler is None:
-        reason = "Suspended" if observed.cluster.is_suspended else "SchedulerMissing"
+        reason = "Suspended" if observed.subject.is_suspended else "SchedulerMissing"
         return Condition(name, False, reason, "There is no scheduler pod.")
     if not scheduler.is_ready:
         return Condition(name, False, "SchedulerNotReady", f"Pod {scheduler.name} is not ready yet.")

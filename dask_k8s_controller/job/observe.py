@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from dask_k8s_controller.cache.cache import Cache, newest
-from dask_k8s_controller.cache.objects import By, Container, Meta, Owner, Pod, Sought
+from dask_k8s_controller.cache.objects import By, Meta, Owner, Pod, Sought
 from dask_k8s_controller.cluster.observe import InCluster, in_cluster, keys_in, member_keys, sought_scheduler
 from dask_k8s_controller.cluster.spec import Cluster
 from dask_k8s_controller.job.spec import Job
@@ -61,46 +61,41 @@ class ObservedJob(InCluster[Job]):
     """Other pods that hold the name of the job's next pod."""
 
     @property
-    def job(self) -> Job:
-        """The object itself."""
-        return self.subject
-
-    @property
     def missing(self) -> tuple[Sought, ...]:
         """The pod of the latest attempt; while it runs, its cluster and its scheduler."""
-        if self.job.has_finished or self.job.is_suspended:
+        if self.subject.has_finished or self.subject.is_suspended:
             return ()
         latest, cluster = self.latest, self.cluster
-        if latest is None and self.job.attempts:
-            return (Sought(Pod.kind, names.runner(self.job.name, self.job.attempts)),)
+        if latest is None and self.subject.attempts:
+            return (Sought(Pod.kind, names.runner(self.subject.name, self.subject.attempts)),)
         if latest is None or not latest.is_live:
             return ()
         if cluster is None:
-            return (Sought(Cluster.kind, self.job.cluster),)
+            return (Sought(Cluster.kind, self.subject.cluster),)
         return sought_scheduler(cluster) if self.scheduler is None else ()
 
     @property
     def latest(self) -> Pod | None:
         """The pod of the latest attempt, if it still exists."""
-        return max(self.own_pods, key=lambda pod: attempt(self.job.name, pod.name), default=None)
+        return max(self.own_pods, key=lambda pod: attempt(self.subject.name, pod.name), default=None)
 
     @property
     def attempts(self) -> int:
         """How many pods were started."""
-        seen = attempt(self.job.name, self.latest.name) if self.latest else 0
-        return max(seen, self.job.attempts)
+        seen = attempt(self.subject.name, self.latest.name) if self.latest else 0
+        return max(seen, self.subject.attempts)
 
     @property
     def own_cluster(self) -> Cluster | None:
         """The cluster that was made for this very job, if it exists."""
         cluster = self.cluster
-        is_own = cluster is not None and cluster.meta.is_child_of(self.job.meta.uid)
-        return cluster if is_own and self.job.has_own_cluster else None
+        is_own = cluster is not None and cluster.meta.is_child_of(self.subject.meta.uid)
+        return cluster if is_own and self.subject.has_own_cluster else None
 
     @property
     def usable_cluster(self) -> Cluster | None:
         """The cluster that the job may use by now."""
-        cluster = self.own_cluster if self.job.has_own_cluster else self.cluster
+        cluster = self.own_cluster if self.subject.has_own_cluster else self.cluster
         return cluster if cluster is not None and not cluster.meta.is_deleting else None
 
     @property
@@ -138,28 +133,19 @@ def failures(observed: ObservedJob) -> int:
 
     As a Kubernetes Job does: https://kubernetes.io/docs/concepts/workloads/controllers/job/#pod-backoff-failure-policy
     """
-    latest, job = observed.latest, observed.job
+    latest, job = observed.latest, observed.subject
     if latest is None:
         return job.attempts if job.has_started else 0
-    count = _noted_failures(latest) + sum(_failures_of(container) for container in latest.containers)
+    noted = latest.meta.annotations.get(FAILURES, "")
+    count = int(noted) if noted.isdecimal() else 0
+    for container in latest.containers:
+        has_failed_again = container.waiting_reason == "CrashLoopBackOff" and container.exit_code != 0
+        count += container.restarts + has_failed_again
     # A pod that goes before the job has started, or started again, was stopped by a suspension.
     has_failed = latest.phase == "Failed" and (job.has_started or not latest.meta.is_deleting)
-    if has_failed or (_is_lost(observed, latest) and job.has_started):
+    is_lost = latest.meta.is_deleting or has_lost_scheduler(observed, latest)
+    if has_failed or (is_lost and job.has_started):
         count += 1
     if job.has_started:
         count += max(0, job.attempts - attempt(job.name, latest.name))
     return count
-
-
-def _is_lost(observed: ObservedJob, pod: Pod) -> bool:
-    return pod.meta.is_deleting or has_lost_scheduler(observed, pod)
-
-
-def _noted_failures(pod: Pod) -> int:
-    noted = pod.meta.annotations.get(FAILURES, "")
-    return int(noted) if noted.isdecimal() else 0
-
-
-def _failures_of(container: Container) -> int:
-    has_failed_again = container.waiting_reason == "CrashLoopBackOff" and container.exit_code != 0
-    return container.restarts + has_failed_again

@@ -31,7 +31,7 @@ from dask_k8s_models.job import JobSpec
 def plan(observed: ObservedJob, policy: Policy) -> JobPlan:
     """Decide what to do next about a job."""
     draft = Plan(observed, policy)
-    job = observed.job
+    job = observed.subject
     pods = {pod.meta.uid: pod for pod in (*observed.pods, *observed.name_holders)}
     cluster = (observed.cluster,) if observed.cluster else ()
     delete_leftovers(draft, (*pods.values(), *cluster))
@@ -59,7 +59,7 @@ def _delete_children(draft: JobPlan, why: str, *, cluster_too: bool = True) -> N
 
 
 def _clean_up(draft: JobPlan, spec: JobSpec) -> None:
-    job, policy, seconds = draft.observed.job, spec.cleanupPolicy, spec.ttlSecondsAfterFinished
+    job, policy, seconds = draft.observed.subject, spec.cleanupPolicy, spec.ttlSecondsAfterFinished
     goes = policy == "Always" or (policy == "OnSuccess" and job.was_successful)
     _delete_children(draft, "the job has finished", cluster_too=goes)
     if seconds is not None:
@@ -71,7 +71,7 @@ def _clean_up(draft: JobPlan, spec: JobSpec) -> None:
 def _suspend(draft: JobPlan) -> None:
     draft.remark("Suspended", "spec.suspend is true: there are no pods until it becomes false.")
     # The status says so first: pods that go now have not failed.
-    if draft.observed.job.was_suspended:
+    if draft.observed.subject.was_suspended:
         _delete_children(draft, "the job is suspended")
 
 
@@ -93,7 +93,7 @@ def _run(draft: JobPlan, spec: JobSpec) -> None:
 
 
 def _have_cluster(draft: JobPlan) -> None:
-    job, cluster = draft.observed.job, draft.observed.cluster
+    job, cluster = draft.observed.subject, draft.observed.cluster
     if not job.has_own_cluster:
         if cluster is None:
             draft.remark("ClusterNotFound", f"Waiting for the DaskCluster {job.cluster} of spec.clusterRef.")
@@ -134,11 +134,11 @@ def _start(draft: JobPlan, spec: JobSpec) -> None:
         there = f"{observed.ready_workers} of {workers} workers"
         draft.remark("WorkersNotReady", _waiting_for(cluster, f"workers: {there} are ready"))
     else:
-        pod = runner_pod(observed.job, observed.attempts + 1, cluster, scheduler, failed)
+        pod = runner_pod(observed.subject, observed.attempts + 1, cluster, scheduler, failed)
         holder = next((pod for pod in observed.name_holders if not pod.meta.is_deleting), None)
         if holder is None:
             draft.actions.append(Create(pod))
-        elif not is_of_an_earlier_owner(holder, observed.job):
+        elif not is_of_an_earlier_owner(holder, observed.subject):
             draft.remark(
                 "PodNameTaken",
                 f"There is a pod {holder.name} already, and it isn't the job's: rename one of them.",
@@ -159,7 +159,7 @@ def _waiting_for(cluster: Cluster, what: str) -> str:
 
 
 def _follow_metadata(draft: JobPlan) -> None:
-    job, cluster = draft.observed.job, draft.observed.own_cluster
+    job, cluster = draft.observed.subject, draft.observed.own_cluster
     if cluster is not None and not cluster.meta.is_deleting:
         follow(draft, cluster, job_cluster_metadata(job))
     desired = runner_metadata(job)

@@ -27,7 +27,7 @@ def first_status(observed: ObservedJob) -> Status | None:
 
 def status(observed: ObservedJob, plan: JobPlan, outcome: Outcome) -> Status:
     """The status of a job; a field that is None is to be removed."""
-    job, ended = observed.job, verdict(observed)
+    job, ended = observed.subject, verdict(observed)
     remarks = [*plan.remarks, *remarks_of(outcome)]
     if ended is not None and job.has_finished:
         return stated(observed, _end(ended, remarks))
@@ -51,14 +51,14 @@ def status(observed: ObservedJob, plan: JobPlan, outcome: Outcome) -> Status:
 def notices(observed: ObservedJob, plan: JobPlan, outcome: Outcome, status: Status) -> Iterable[Notice]:
     """Find what is worth an Event: how the job ended, and what a person must act upon."""
     ended = verdict(observed)
-    if ended is not None and ended.is_success and not observed.job.has_finished:
+    if ended is not None and ended.is_success and not observed.subject.has_finished:
         yield Notice(ended.reason, ended.message)
-    yield from (notice for notice in changes(observed.job.status, status) if notice.is_warning)
+    yield from (notice for notice in changes(observed.subject.status, status) if notice.is_warning)
 
 
 def _start(observed: ObservedJob) -> Status:
     """The names of what was made, and when the job began."""
-    job, latest = observed.job, observed.latest
+    job, latest = observed.subject, observed.latest
     status: Status = {}
     if observed.usable_cluster is not None:
         status["clusterName"] = job.cluster
@@ -77,11 +77,11 @@ def _began(observed: ObservedJob) -> datetime | None:
     if latest.phase == "Running":
         return observed.now
     created = latest.meta.created or observed.now
-    return created if latest.has_ended and created >= observed.job.active_since(observed.now) else None
+    return created if latest.has_ended and created >= observed.subject.active_since(observed.now) else None
 
 
 def _word(observed: ObservedJob, status: Status) -> JobStatusWord:
-    if observed.job.has_started or "startTime" in status:
+    if observed.subject.has_started or "startTime" in status:
         return JobStatusWord.RUNNING
     if observed.usable_cluster is not None:
         return JobStatusWord.CLUSTER_CREATED
@@ -106,7 +106,7 @@ def _problems(observed: ObservedJob) -> list[Remark]:
     if count and (live is None or live.phase == "Running"):
         found.append(Remark("JobRetrying", f"{counted(count)} so far. {last_failure(observed)}"))
     if live is not None:
-        command = command_of(observed.job.raw_spec.get("job"), Component.JOB_RUNNER)
+        command = command_of(observed.subject.raw_spec.get("job"), Component.JOB_RUNNER)
         if problem := problem_of(live, command):
             found.append(problem)
     return found

@@ -25,7 +25,7 @@ class Verdict:
 
 def verdict(observed: ObservedJob) -> Verdict | None:
     """Return how the job has ended, as it was written down if it was; None while it hasn't."""
-    job = observed.job
+    job = observed.subject
     if job.has_finished:
         kind = COMPLETE if job.was_successful else FAILED
         end, at = job.condition(kind), job.ended or observed.now
@@ -37,10 +37,10 @@ def verdict(observed: ObservedJob) -> Verdict | None:
 
 def deadline(observed: ObservedJob) -> datetime | None:
     """Return when the job has to be over."""
-    spec = observed.job.spec
+    spec = observed.subject.spec
     if spec is None or spec.activeDeadlineSeconds is None or spec.suspend:
         return None
-    return observed.job.active_since(observed.now) + timedelta(seconds=spec.activeDeadlineSeconds)
+    return observed.subject.active_since(observed.now) + timedelta(seconds=spec.activeDeadlineSeconds)
 
 
 def _completed(observed: ObservedJob) -> Verdict | None:
@@ -52,7 +52,7 @@ def _completed(observed: ObservedJob) -> Verdict | None:
 
 
 def _too_many_failures(observed: ObservedJob) -> Verdict | None:
-    job, count = observed.job, failures(observed)
+    job, count = observed.subject, failures(observed)
     limit = job.backoff_limit
     pod = observed.latest
     if pod is not None and pod.phase == "Failed" and pod.reason == "DeadlineExceeded" and limit is None:
@@ -72,9 +72,9 @@ def _too_many_failures(observed: ObservedJob) -> Verdict | None:
 
 def _too_late(observed: ObservedJob) -> Verdict | None:
     due = deadline(observed)
-    if due is None or due > observed.now or observed.job.spec is None:
+    if due is None or due > observed.now or observed.subject.spec is None:
         return None
-    seconds = observed.job.spec.activeDeadlineSeconds
+    seconds = observed.subject.spec.activeDeadlineSeconds
     message = f"The job has been active for longer than spec.activeDeadlineSeconds: {seconds} s."
     return Verdict(False, "DeadlineExceeded", message, observed.now)
 

@@ -126,17 +126,13 @@ class Conversations:
         answer = await self._answer(question.value, ask[question](endpoint))
         self._answers.setdefault(endpoint.uid, {})[question] = answer
 
-    def _forget_workers(self, endpoint: Endpoint) -> None:
-        """Drop what the scheduler has said of its workers: it is no longer true."""
-        self._answers.get(endpoint.uid, {}).pop(Ask.WORKERS, None)
-
     async def _resume(self, question: Resume, endpoint: Endpoint) -> None:
         try:
             await self.schedulers.resume(endpoint, question.addresses)
         except SchedulerError as error:
             logger.debug("%s: %s", endpoint.pod, error)
         finally:
-            self._forget_workers(endpoint)
+            self._answers.get(endpoint.uid, {}).pop(Ask.WORKERS, None)  # It is no longer true.
 
     async def _retire(self, question: Retire, endpoint: Endpoint, key: Key, uid: str) -> None:
         known = self._retirements.setdefault(uid, Retirement())
@@ -158,7 +154,7 @@ class Conversations:
             for pod in pods:
                 if known.under_way.get(pod) == endpoint.uid:
                     del known.under_way[pod]
-            self._forget_workers(endpoint)
+            self._answers.get(endpoint.uid, {}).pop(Ask.WORKERS, None)  # It is no longer true.
             self.on_answer(key)
 
     async def _drain(

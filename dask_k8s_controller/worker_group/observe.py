@@ -95,11 +95,6 @@ class ObservedGroup(InCluster[WorkerGroup]):
     """Makes new names; another string at every observation."""
 
     @property
-    def group(self) -> WorkerGroup:
-        """The object itself."""
-        return self.subject
-
-    @property
     def missing(self) -> tuple[Sought, ...]:
         """A scheduler, while there are workers that may hold something of its results."""
         has_workers = any(pod.is_live and not pod.runs_nothing for pod in self.own_pods)
@@ -112,7 +107,7 @@ class ObservedGroup(InCluster[WorkerGroup]):
         Workers of another group may be yet to come. An autoscaler goes to zero as it saw no results a moment
         ago: if there are any by now, the scheduler refuses.
         """
-        return self.group.replicas == 0 and not (self.others_remain or self.is_autoscaled)
+        return self.subject.replicas == 0 and not (self.others_remain or self.is_autoscaled)
 
     @cached_property
     def attribution(self) -> Attribution:
@@ -143,13 +138,12 @@ class ObservedGroup(InCluster[WorkerGroup]):
     @cached_property
     def outdated(self) -> frozenset[str]:
         """Uids of the active pods that are to be replaced, as they were made from an older template."""
-        spec = self.group.spec
-        if spec is None or spec.worker.update_strategy().type != "RollingUpdate":
+        if not self.subject.rolls:
             return frozenset()
-        return frozenset(pod.meta.uid for pod in self.active if pod.template_hash != self.group.worker_hash)
+        return frozenset(pod.meta.uid for pod in self.active if pod.template_hash != self.subject.worker_hash)
 
     def _moves(self, pod: Pod) -> bool:
-        return pod.meta.uid in self.leaving and self.group.replicas > 0
+        return pod.meta.uid in self.leaving and self.subject.replicas > 0
 
     @property
     def _speaking(self) -> list[Pod]:

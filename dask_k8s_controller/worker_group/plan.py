@@ -41,7 +41,7 @@ LONGEST_WORKER_POLL = 30.0
 def plan(observed: ObservedGroup, policy: Policy) -> GroupPlan:
     """Decide what to do next about a group of workers."""
     draft = Plan(observed, policy)
-    group, cluster = observed.group, observed.cluster
+    group, cluster = observed.subject, observed.cluster
     delete_leftovers(draft, observed.pods)
     if group.spec is None:
         draft.remark("InvalidSpec", group.problem, needs_a_person=True)
@@ -67,11 +67,11 @@ def _suspend(draft: GroupPlan) -> None:
     for pod in draft.observed.own_pods:
         if not pod.meta.is_deleting:
             draft.delete(pod, "the cluster is suspended")
-    draft.remark("Suspended", f"The DaskCluster {draft.observed.group.cluster} is suspended.")
+    draft.remark("Suspended", f"The DaskCluster {draft.observed.subject.cluster} is suspended.")
 
 
 def _converge(draft: GroupPlan, cluster: Cluster) -> None:
-    observed, group = draft.observed, draft.observed.group
+    observed, group = draft.observed, draft.observed.subject
     children.budget_of(group).plan(draft)
     for pod in observed.stranded:
         draft.delete(pod, "its certificate isn't that of the present scheduler")
@@ -147,7 +147,7 @@ def _grow(draft: GroupPlan, cluster: Cluster, number: int) -> None:
     dashboard = service.dashboard_port(cluster.raw_spec["scheduler"].get("service"))
     tls = of_joining(observed.scheduler, cluster, policy)
     port = dashboard["port"] if dashboard else None
-    template = children.worker_template(observed.group, scheduler_address(cluster, tls), port, tls)
+    template = children.worker_template(observed.subject, scheduler_address(cluster, tls), port, tls)
     # The events of so many give the group its next reconcile.
     for name in islice(_new_names(observed), max(0, min(number, policy.burst))):
         draft.actions.append(Create(children.worker_pod(template, name)))
@@ -159,4 +159,4 @@ def _new_names(observed: ObservedGroup) -> Iterator[str]:
     yield from (name for name in observed.undecided if name not in taken)
     for number in count():
         suffix = hashlib.sha256(f"{observed.entropy}/{number}".encode()).hexdigest()[:10]
-        yield names.worker(observed.group.name, suffix)
+        yield names.worker(observed.subject.name, suffix)

@@ -65,7 +65,7 @@ def _without(pods: Sequence[Pod], others: Sequence[Pod]) -> list[Pod]:
 
 def _may_go(observed: ObservedGroup, serving: set[str]) -> int:
     """Return how many pods may be replaced now if these serve; the only one waits for its successor."""
-    replicas, spec = observed.group.replicas, observed.group.spec
+    replicas, spec = observed.subject.replicas, observed.subject.spec
     if spec is None or (observed.scheduler and replicas == 1 and serving <= observed.outdated):
         return 0
     return max(0, spec.worker.max_unavailable() - (replicas - len(serving)))
@@ -95,7 +95,7 @@ def plan_moves(draft: GroupPlan) -> None:
         f"Workers ({len(moving)}) are on nodes that are about to go ({named}): others take their "
         "place before they leave, where there is room.",
     )
-    least = observed.group.replicas - len(moving)
+    least = observed.subject.replicas - len(moving)
     ready = [pod for pod in observed.active if pod.is_ready]
     if len(ready) <= least or (workers := _known_workers(draft)) is None:
         return
@@ -227,7 +227,9 @@ def _can_drain(workers: Sequence[Worker]) -> bool:
 
 def _finishes_its_tasks(observed: ObservedGroup, pod: Pod, workers: Sequence[Worker]) -> bool:
     """Whether tasks may take as long as they do: what an autoscaler has taken away nobody waits for."""
-    return observed.is_autoscaled and _can_drain(workers) and pod.template_hash == observed.group.worker_hash
+    return (
+        observed.is_autoscaled and _can_drain(workers) and pod.template_hash == observed.subject.worker_hash
+    )
 
 
 def _give_up(draft: GroupPlan, pod: Pod, of_pod: Sequence[Worker]) -> None:
@@ -283,7 +285,7 @@ def _known_workers(draft: GroupPlan) -> Attribution | None:
 
 def _drained_at(observed: ObservedGroup, pod: Pod) -> datetime:
     """When a pod's workers have had the time that they are given for finishing their tasks."""
-    timeout = observed.group.spec.worker.drainTimeoutSeconds if observed.group.spec else 0
+    timeout = observed.subject.spec.worker.drainTimeoutSeconds if observed.subject.spec else 0
     return _marked_at(pod, observed.now) + timedelta(seconds=timeout)
 
 

@@ -50,6 +50,11 @@ class WorkerGroup(Custom[WorkerGroupSpec]):
         return self.spec.worker.replicas if self.spec else 0
 
     @property
+    def rolls(self) -> bool:
+        """Whether workers of an older template are replaced."""
+        return self.spec is not None and self.spec.worker.update_strategy().type == "RollingUpdate"
+
+    @property
     def chooses_node(self) -> bool:
         """Whether all its workers are for one node, whatever is said about that."""
         return bool((self.raw_spec.get("worker") or {}).get("spec", {}).get("nodeName"))

@@ -13,13 +13,12 @@ from dask_k8s_controller.plans.pod_problems import command_of, problems_of
 from dask_k8s_controller.scheduler.answers import Problem
 from dask_k8s_controller.worker_group.children import budget_of
 from dask_k8s_controller.worker_group.observe import GroupPlan, ObservedGroup
-from dask_k8s_controller.worker_group.spec import WorkerGroup
 from dask_k8s_models import labels
 
 
 def status(observed: ObservedGroup, plan: GroupPlan, outcome: Outcome) -> Status:
     """The status of a group of workers."""
-    group = observed.group
+    group = observed.subject
     live = [pod for pod in observed.own_pods if pod.is_live]
     ready = _ready(observed, live)
     active_ready = _ready(observed, [pod for pod in live if not pod.is_retiring])
@@ -27,7 +26,7 @@ def status(observed: ObservedGroup, plan: GroupPlan, outcome: Outcome) -> Status
     # While workers move to other nodes there are some more, and never fewer at work.
     moves = any(pod.meta.uid in observed.leaving for pod in live)
     is_complete = active_ready >= group.replicas and (moves or len(live) == group.replicas)
-    is_up_to_date = len(updated) == len(live) or not _rolls(group)
+    is_up_to_date = len(updated) == len(live) or not group.rolls
     command = command_of(group.raw_spec.get("worker"), labels.Component.WORKER)
     remarks = [*plan.remarks, *remarks_of(outcome), *problems_of(observed.own_pods, command)]
     waiting = Remark(WAITING, f"{active_ready} of {group.replicas} workers are ready.")
@@ -50,17 +49,13 @@ def _ready(observed: ObservedGroup, pods: Iterable[Pod]) -> int:
     ready = [pod for pod in pods if pod.is_ready]
     answer = observed.workers
     if answer is None:
-        return min(len(ready), int(observed.group.status.get("readyReplicas") or 0))
+        return min(len(ready), int(observed.subject.status.get("readyReplicas") or 0))
     if answer.problem is not Problem.NONE:
         return len(ready)
     return sum(observed.attribution.may_have_workers(pod) for pod in ready)
 
 
-def _rolls(group: WorkerGroup) -> bool:
-    return group.spec is not None and group.spec.worker.update_strategy().type == "RollingUpdate"
-
-
 def notices(observed: ObservedGroup, plan: GroupPlan, outcome: Outcome, status: Status) -> list[Notice]:
     """Find what is worth an Event: only what goes wrong, as a group that grows is not ready for a while."""
-    news = changes(observed.group.status, status)
+    news = changes(observed.subject.status, status)
     return [notice for notice in news if notice.is_warning and notice.reason != WAITING]

@@ -67,7 +67,7 @@ class Case:
     def may_lose(self) -> bool:
         """Nobody wants what there is: there is no scheduler, or no worker is to stay anywhere."""
         observed = self.observed
-        nobody = observed.group.replicas == 0 and not observed.others_remain and not observed.is_autoscaled
+        nobody = observed.subject.replicas == 0 and not observed.others_remain and not observed.is_autoscaled
         return observed.scheduler is None or nobody
 
 
