@@ -65,11 +65,14 @@ class Backoff:
     first: Seconds = 0.25
     longest: Seconds = 60.0
 
+    def bound(self, failures: int) -> float:
+        """Return the most that the delay may be after so many failures in a row."""
+        return min(self.longest, self.first * 2.0 ** min(max(failures - 1, 0), 30))
+
     def delay(self, failures: int) -> float:
         """Return the delay after so many failures in a row."""
         # Spread by a quarter, so that what failed together doesn't come back together.
-        delay = min(self.longest, self.first * 2.0 ** min(failures - 1, 30))
-        return delay * random.uniform(0.75, 1.0)
+        return self.bound(failures) * random.uniform(0.75, 1.0)
 
 
 @dataclass(frozen=True)
@@ -98,18 +101,11 @@ class Patience:
 
 
 @dataclass(frozen=True)
-class Retry:
-    """The waits before a failed attempt of a job is followed by another: they double with every failure.
-
-    By default they are those of a Kubernetes Job.
-    """
+class Retry(Backoff):
+    """The waits before a failed attempt of a job is followed by another: by default a Kubernetes Job's."""
 
     first: Seconds = _keyed(10.0, "retry-delay")
     longest: Seconds = _keyed(360.0, "longest-retry-delay")
-
-    def delay(self, failed: int) -> float:
-        """Return the wait after so many failures."""
-        return min(self.longest, self.first * 2.0 ** min(max(failed - 1, 0), 30))
 
 
 @dataclass(frozen=True)

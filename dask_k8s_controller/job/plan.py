@@ -122,7 +122,7 @@ def _start(draft: JobPlan, spec: JobSpec) -> None:
     cluster, scheduler = observed.usable_cluster, observed.usable_scheduler
     failed, latest = failures(observed), observed.latest
     last = _last_sign_of(latest, observed.now) if failed and latest is not None else None
-    if last is not None and draft.waits_until(last + timedelta(seconds=draft.policy.retry.delay(failed))):
+    if last is not None and draft.waits_until(last + timedelta(seconds=draft.policy.retry.bound(failed))):
         draft.remark("BackOff", f"After {counted(failed)}, the next attempt waits a while.")
         return
     if cluster is None:
