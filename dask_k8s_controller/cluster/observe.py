@@ -87,7 +87,8 @@ def scheduler_of(cluster: Cluster, pods: Iterable[Pod]) -> Pod | None:
 
 def foreign_scheduler(pods: Iterable[Pod]) -> Pod | None:
     """Return a live scheduler that no DaskCluster owns: another operator runs it, as a Deployment's pod."""
-    return next((pod for pod in pods if pod.is_live and not _has_cluster(pod)), None)
+    owners = ((pod, pod.meta.owner) for pod in pods if pod.is_live)
+    return next((pod for pod, owner in owners if owner is None or owner.kind != Cluster.kind), None)
 
 
 def run_by_another(cluster: Cluster, scheduler: Pod) -> tuple[str, str]:
@@ -97,10 +98,6 @@ def run_by_another(cluster: Cluster, scheduler: Pod) -> tuple[str, str]:
         f"The pod {scheduler.name} is a scheduler of this cluster that another operator runs, so nothing is "
         f"touched. Stop that operator, then hand the cluster over: dask kubernetes migrate {cluster.name}",
     )
-
-
-def _has_cluster(pod: Pod) -> bool:
-    return pod.meta.owner is not None and pod.meta.owner.kind == Cluster.kind
 
 
 def live_scheduler(cache: Cache, cluster: Cluster | None) -> Pod | None:

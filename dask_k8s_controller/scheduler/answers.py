@@ -5,7 +5,7 @@ Pure: no kopf, no HTTP.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
@@ -203,7 +203,8 @@ def attribute(pods: Iterable[Pod], workers: Iterable[Worker]) -> Attribution:
     found: dict[str, list[Worker]] = {}
     unexplained: list[Worker] = []
     for worker in workers:
-        home = _named_so(worker.name, by_name) or _only(by_address.get(_canonical(worker.host), ()))
+        at_address = by_address.get(_canonical(worker.host), [])
+        home = _named_so(worker.name, by_name) or (at_address[0] if len(at_address) == 1 else None)
         if home is None:
             unexplained.append(worker)
         else:
@@ -214,10 +215,6 @@ def attribute(pods: Iterable[Pod], workers: Iterable[Worker]) -> Attribution:
 def _named_so(name: str, by_name: Mapping[str, Pod]) -> Pod | None:
     pod, _, number = name.rpartition("-")
     return by_name.get(name) or (by_name.get(pod) if number.isdecimal() else None)
-
-
-def _only(pods: Sequence[Pod]) -> Pod | None:
-    return pods[0] if len(pods) == 1 else None
 
 
 def _canonical(host: str) -> str:

@@ -247,15 +247,9 @@ def read_certificate() -> None:
 
 async def dask_setup(scheduler: Any) -> None:
     read_certificate()
-    ours = {
-        "workers": Workers,
-        "drain": Drain,
-        "resume": Resume,
-        "leave": Leave,
-        "certificate": Certificate,
-        "demand": Demand,
-    }
-    routes = [(f"/dask-k8s/v1/{name}", route, {"dask_server": scheduler}) for name, route in ours.items()]
+    ours = (Workers, Drain, Resume, Leave, Certificate, Demand)
+    server = {"dask_server": scheduler}
+    routes = [(f"/dask-k8s/v1/{route.__name__.lower()}", route, server) for route in ours]
     if API not in dask.config.get("distributed.scheduler.http.routes"):
         with suppress(ImportError):
             routes += get_handlers(scheduler, [API])

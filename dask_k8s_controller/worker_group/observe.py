@@ -23,6 +23,7 @@ from dask_k8s_controller.cluster.observe import (
 from dask_k8s_controller.cluster.spec import Cluster
 from dask_k8s_controller.cluster.tls import is_stranded
 from dask_k8s_controller.kubernetes.resources import Key
+from dask_k8s_controller.plans.ownership import is_of_an_earlier_owner
 from dask_k8s_controller.plans.plan import Plan
 from dask_k8s_controller.scheduler.answers import Attribution, Retirement, attribute
 from dask_k8s_controller.worker_group.spec import WorkerGroup
@@ -33,7 +34,8 @@ from dask_k8s_models.labels import Component
 def gather(cache: Cache, group: WorkerGroup) -> ObservedGroup:
     """Gather what a group's plan needs."""
     namespace = group.meta.namespace
-    around, pods = in_cluster(cache, group), cache.pods(group.meta, By("group", namespace, group.name))
+    around = in_cluster(cache, group)
+    cluster, pods = around["cluster"], cache.pods(group.meta, By("group", namespace, group.name))
     in_same_cluster = By("cluster", namespace, group.cluster)
     return ObservedGroup(
         **around,
@@ -43,7 +45,7 @@ def gather(cache: Cache, group: WorkerGroup) -> ObservedGroup:
         pods=pods,
         cluster_pods=cache.find(Pod, pods_of(namespace, group.cluster, Component.WORKER)),
         others_remain=any(
-            other.name != group.name and other.wants_workers(around["cluster"])
+            other.name != group.name and not (cluster and is_of_an_earlier_owner(other, cluster))
             for other in cache.summary(WorkerGroup, _wanting, in_same_cluster)
         ),
         is_autoscaled=group.name in cache.summary(Autoscaler, autoscaled_groups, in_same_cluster),

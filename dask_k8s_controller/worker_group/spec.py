@@ -8,7 +8,6 @@ from functools import cached_property
 from typing import ClassVar
 
 from dask_k8s_controller.cache.custom import Custom
-from dask_k8s_controller.cluster.spec import Cluster
 from dask_k8s_models.hashes import digest, template_hash
 from dask_k8s_models.pods import worker_resources
 from dask_k8s_models.worker_group import WorkerGroupSpec
@@ -58,13 +57,3 @@ class WorkerGroup(Custom[WorkerGroupSpec]):
     def chooses_node(self) -> bool:
         """Whether all its workers are for one node, whatever is said about that."""
         return bool((self.raw_spec.get("worker") or {}).get("spec", {}).get("nodeName"))
-
-    def wants_workers(self, cluster: Cluster | None) -> bool:
-        """Whether the group has or awaits workers that can take over what others of that cluster hold."""
-        is_of_another = (
-            cluster is not None
-            and self.meta.owner is not None
-            and self.meta.owner.kind == "DaskCluster"
-            and self.meta.owner.uid != cluster.meta.uid
-        )
-        return self.replicas > 0 and not self.meta.is_deleting and not is_of_another

@@ -9,17 +9,18 @@ from typing import Any
 import pytest
 
 from dask_k8s_controller.cache.objects import Pod
+from dask_k8s_controller.kubernetes.resources import Key
 from dask_k8s_controller.plans.actions import Ask, Delete, Resume, Retire
 from dask_k8s_controller.scheduler.answers import Answer, Problem, Retirement, attribute, holds_nothing
 from dask_k8s_controller.scheduler.parsing import parse_workers
 from dask_k8s_controller.settings import Policy
+from dask_k8s_controller.worker_group.kind import WORKER_GROUP
 from dask_k8s_controller.worker_group.observe import ObservedGroup
-from dask_k8s_controller.worker_group.spec import WorkerGroup
 from dask_k8s_models import labels
 from tests.unit.controller.builders import (
     NOW,
     answer,
-    cluster,
+    cluster_body,
     group,
     group_body,
     observed_group,
@@ -28,6 +29,7 @@ from tests.unit.controller.builders import (
     worker,
     worker_pod,
 )
+from tests.unit.controller.test_cost import cache_with
 from tests.unit.controller.test_plan_group import created, deleted, marked, plan, reasons
 
 
@@ -507,16 +509,19 @@ class TestWhichGroupsWantWorkers:
     @pytest.mark.parametrize(
         ("wants", "of"),
         [
-            (True, group(replicas=1)),
-            (False, group(replicas=0)),
-            (False, group(replicas=1, metadata={"deletionTimestamp": time()})),
-            (False, group(replicas=1, owner="an-earlier-cluster")),
-            (True, WorkerGroup.of(group_body(replicas=1, owner=""))),
+            (True, group_body("other", "other", replicas=1)),
+            (False, group_body("other", "other", replicas=0)),
+            (False, group_body("other", "other", replicas=1, metadata={"deletionTimestamp": time()})),
+            (False, group_body("other", "other", replicas=1, owner="an-earlier-cluster")),
+            (True, group_body("other", "other", replicas=1, owner="")),
         ],
         ids=["replicas", "no replicas", "being deleted", "of an earlier cluster", "made by hand"],
     )
-    def test_those_that_live_and_have_replicas(self, wants: bool, of: WorkerGroup) -> None:
-        assert of.wants_workers(cluster()) is wants
+    def test_those_that_live_and_have_replicas(self, wants: bool, of: dict[str, Any]) -> None:
+        cache = cache_with([cluster_body(), group_body(), of])
+        observed = WORKER_GROUP.observe(cache, Key("DaskWorkerGroup", "default", "c-default"))
+        assert observed is not None
+        assert observed.others_remain is wants
 
 
 class TestWhatIsUnknown:
