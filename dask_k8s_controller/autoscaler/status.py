@@ -9,10 +9,9 @@ from dask_k8s_controller.autoscaler.plan import AutoscalerPlan, Decision, wanted
 from dask_k8s_controller.autoscaler.policy import Limit
 from dask_k8s_controller.autoscaler.spec import Autoscaler
 from dask_k8s_controller.autoscaler.workforce import GroupOfWorkers, Workforce
-from dask_k8s_controller.plans.actions import Outcome, SetScale
-from dask_k8s_controller.plans.conditions import Condition, Status, remarks_of, stated, summary
+from dask_k8s_controller.plans.actions import Outcome, Remark, SetScale
+from dask_k8s_controller.plans.conditions import Condition, Status, stated, summary
 from dask_k8s_controller.plans.notices import Notice, changes
-from dask_k8s_controller.plans.plan import Remark
 from dask_k8s_controller.scheduler.answers import Need, Problem
 from dask_k8s_models.autoscaler import AutoscalerSpec
 from dask_k8s_models.scalars import to_time
@@ -22,7 +21,7 @@ def status(observed: ObservedAutoscaler, plan: AutoscalerPlan, outcome: Outcome)
     """The status of an autoscaler."""
     previous = observed.subject.status
     decision = plan.decision
-    remarks = [*plan.remarks, *remarks_of(outcome)]
+    remarks = [*plan.remarks, *outcome.remarks]
     waiting = Remark("WaitingForScheduler", "The scheduler is asked how many workers it could use.")
     conditions = [*summary(decision is not None and not remarks, remarks, waiting)]
     if decision is not None and observed.subject.spec is not None:

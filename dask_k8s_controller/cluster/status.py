@@ -12,18 +12,16 @@ from dask_k8s_controller.cluster.network_policy import policy_of
 from dask_k8s_controller.cluster.observe import ClusterPlan, ObservedCluster
 from dask_k8s_controller.cluster.tls import of_new_scheduler, of_pod, wanted
 from dask_k8s_controller.plans import conditions
-from dask_k8s_controller.plans.actions import Outcome
+from dask_k8s_controller.plans.actions import Outcome, Remark
 from dask_k8s_controller.plans.conditions import (
     WAITING,
     Condition,
     Status,
     holds,
-    remarks_of,
     stated,
     summary,
 )
 from dask_k8s_controller.plans.notices import Notice, changes
-from dask_k8s_controller.plans.plan import Remark
 from dask_k8s_controller.plans.pod_problems import command_of, problems_of
 from dask_k8s_controller.worker_group.spec import WorkerGroup
 from dask_k8s_models import labels
@@ -50,7 +48,7 @@ def status(observed: ObservedCluster, plan: ClusterPlan, outcome: Outcome) -> St
     have_been_complete = was_ready or (workers.holds and outcome.is_complete)
     is_ready = scheduler.holds and have_been_complete and not cluster.is_suspended
     command = command_of(cluster.raw_spec.get("scheduler"), labels.Component.SCHEDULER)
-    remarks = [*plan.remarks, *remarks_of(outcome), *problems_of(observed.own_pods, command)]
+    remarks = [*plan.remarks, *outcome.remarks, *problems_of(observed.own_pods, command)]
     spec = wanted(cluster, plan.policy)
     tls = _tls(observed, spec)
     told = (

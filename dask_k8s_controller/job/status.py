@@ -9,10 +9,9 @@ from dask_k8s_controller.job.observe import JobPlan, ObservedJob, failures
 from dask_k8s_controller.job.spec import COMPLETE, FAILED, SUSPENDED, Job
 from dask_k8s_controller.job.verdict import Verdict, counted, last_failure, verdict
 from dask_k8s_controller.plans import conditions
-from dask_k8s_controller.plans.actions import Outcome
-from dask_k8s_controller.plans.conditions import Condition, Status, remarks_of, stated, summary
+from dask_k8s_controller.plans.actions import Outcome, Remark
+from dask_k8s_controller.plans.conditions import Condition, Status, stated, summary
 from dask_k8s_controller.plans.notices import Notice, changes
-from dask_k8s_controller.plans.plan import Remark
 from dask_k8s_controller.plans.pod_problems import command_of, problem_of
 from dask_k8s_models.job import JobStatusWord
 from dask_k8s_models.labels import Component
@@ -28,7 +27,7 @@ def first_status(observed: ObservedJob) -> Status | None:
 def status(observed: ObservedJob, plan: JobPlan, outcome: Outcome) -> Status:
     """The status of a job; a field that is None is to be removed."""
     job, ended = observed.subject, verdict(observed)
-    remarks = [*plan.remarks, *remarks_of(outcome)]
+    remarks = [*plan.remarks, *outcome.remarks]
     if ended is not None and job.has_finished:
         return stated(observed, _end(ended, remarks))
     desired: Status = {"attempts": observed.attempts}

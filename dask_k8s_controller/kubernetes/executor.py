@@ -222,10 +222,13 @@ class Executor:
         raise NameTaken(f"it isn't the {key.kind}'s, it belongs to {owner_of(meta)}: rename one of them.")
 
     def _note_failure(self, progress: _Progress, action: Action, error: ApiError) -> None:
-        what = " ".join(_subject(action))
-        logger.warning("%s: %s: %s", progress.key, what, error)
-        is_taken = isinstance(error, NameTaken)
-        progress.failures.append(Failure(what, str(error), isinstance(error, Refused), is_taken))
+        kind, name = _subject(action)
+        logger.warning("%s: %s %s: %s", progress.key, kind, name, error)
+        is_taken, is_refused = isinstance(error, NameTaken), isinstance(error, Refused)
+        reason = "Refused" if is_refused else "ApiServerFails"
+        if is_taken:
+            reason = f"{kind.removeprefix('Dask')}NameTaken"
+        progress.failures.append(Failure(reason, f"{kind} {name}: {error}", is_refused, is_taken))
 
     async def _look_closely(self, progress: _Progress, action: Action) -> None:
         """Read the object that was not as expected: the watch may be late."""

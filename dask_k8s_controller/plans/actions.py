@@ -140,12 +140,19 @@ Question = Ask | Retire | Resume
 
 
 @dataclass(frozen=True)
-class Failure:
+class Remark:
+    """Something that the status should tell: why things are as they are."""
+
+    reason: str
+    message: str
+    needs_a_person: bool = False
+    """Nothing will change by itself: Stalled rather than Reconciling."""
+
+
+@dataclass(frozen=True)
+class Failure(Remark):
     """A write that the API server did not carry out."""
 
-    what: str
-    message: str
-    needs_a_person: bool
     name_is_taken: bool = False
     """An object that isn't ours is called so."""
 
@@ -162,6 +169,12 @@ class Outcome:
     def requeue_after(self) -> float | None:
         """When to try again at the latest, in seconds, though nothing tells that it could work by now."""
         return NAME_RETRY if any(failure.name_is_taken for failure in self.failures) else None
+
+    @property
+    def remarks(self) -> list[Remark]:
+        """What the status should tell of it."""
+        conflict = Remark("Conflict", "Objects have changed meanwhile: they are looked at again.")
+        return [*self.failures, *([conflict] if self.has_conflicts else [])]
 
     @property
     def is_complete(self) -> bool:

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dask_k8s_controller.plans.actions import Failure, Outcome
-from dask_k8s_controller.plans.plan import Observed, Remark
+from dask_k8s_controller.plans.actions import Remark
+from dask_k8s_controller.plans.plan import Observed
 from dask_k8s_models.scalars import to_time
 
 Status = dict[str, Any]
@@ -71,23 +71,6 @@ def holds(previous: Mapping[str, Any], condition_type: str, generation: int) -> 
         and item.get("observedGeneration") == generation
         for item in previous.get("conditions") or ()
     )
-
-
-def remarks_of(outcome: Outcome) -> list[Remark]:
-    """Tell what became of writes."""
-    remarks = [
-        Remark(_reason(failure), f"{failure.what}: {failure.message}", failure.needs_a_person)
-        for failure in outcome.failures
-    ]
-    if outcome.has_conflicts:
-        remarks.append(Remark("Conflict", "Objects have changed meanwhile: they are looked at again."))
-    return remarks
-
-
-def _reason(failure: Failure) -> str:
-    if failure.name_is_taken:
-        return f"{failure.what.partition(' ')[0].removeprefix('Dask')}NameTaken"
-    return "Refused" if failure.needs_a_person else "ApiServerFails"
 
 
 def summary(

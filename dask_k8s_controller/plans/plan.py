@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from dask_k8s_controller.cache.custom import Custom
 from dask_k8s_controller.cache.objects import Pod, Sought
 from dask_k8s_controller.cache.store import HasMeta
-from dask_k8s_controller.plans.actions import Action, Delete, Object, Patch, Question
+from dask_k8s_controller.plans.actions import Action, Delete, Object, Patch, Question, Remark
 from dask_k8s_controller.plans.notices import Notice
 from dask_k8s_controller.settings import Policy
 
@@ -57,16 +57,6 @@ class Observed(Generic[C]):
 
 
 O = TypeVar("O", bound=Observed[Any])  # noqa: E741
-
-
-@dataclass(frozen=True)
-class Remark:
-    """Something that the status should tell: why things are as they are."""
-
-    reason: str
-    message: str
-    needs_a_person: bool = False
-    """Nothing will change by itself: Stalled rather than Reconciling."""
 
 
 def is_past(seconds: float) -> bool:

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from dask_k8s_controller.cache.objects import Container, Pod
-from dask_k8s_controller.plans.plan import Remark
+from dask_k8s_controller.plans.actions import Remark
 from dask_k8s_controller.settings import Policy
 from dask_k8s_models.commands import RETIRED_COMMANDS, words_of
 from dask_k8s_models.labels import Component

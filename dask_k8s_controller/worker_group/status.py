@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from dask_k8s_controller.cache.objects import Pod
-from dask_k8s_controller.plans.actions import Outcome
-from dask_k8s_controller.plans.conditions import WAITING, Status, remarks_of, stated, summary
+from dask_k8s_controller.plans.actions import Outcome, Remark
+from dask_k8s_controller.plans.conditions import WAITING, Status, stated, summary
 from dask_k8s_controller.plans.notices import Notice, changes
-from dask_k8s_controller.plans.plan import Remark
 from dask_k8s_controller.plans.pod_problems import command_of, problems_of
 from dask_k8s_controller.scheduler.answers import Problem
 from dask_k8s_controller.worker_group.children import budget_of
@@ -28,7 +27,7 @@ def status(observed: ObservedGroup, plan: GroupPlan, outcome: Outcome) -> Status
     is_complete = active_ready >= group.replicas and (moves or len(live) == group.replicas)
     is_up_to_date = len(updated) == len(live) or not group.rolls
     command = command_of(group.raw_spec.get("worker"), labels.Component.WORKER)
-    remarks = [*plan.remarks, *remarks_of(outcome), *problems_of(observed.own_pods, command)]
+    remarks = [*plan.remarks, *outcome.remarks, *problems_of(observed.own_pods, command)]
     waiting = Remark(WAITING, f"{active_ready} of {group.replicas} workers are ready.")
     is_ready = is_complete and is_up_to_date and not any(remark.reason == "Suspended" for remark in remarks)
     return {

@@ -25,7 +25,7 @@ CONTROLLER = SOURCES["dask_k8s_controller"]
 PAGE = (PROJECT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
 ENTRIES = {name for line in re.findall(r"^### (.*)$", PAGE, re.M) for name in re.findall(r"`([^`]+)`", line)}
 
-GIVES_A_REASON = {"remark": 0, "Remark": 0, "Notice": 0, "Verdict": 1, "Condition": 2}
+GIVES_A_REASON = {"remark": 0, "Remark": 0, "Failure": 0, "Notice": 0, "Verdict": 1, "Condition": 2}
 """Calls, and where the reason stands among their arguments."""
 
 ENUMS = {"Limit", "Problem"}
@@ -49,7 +49,7 @@ OF_KUBERNETES |= {"RunContainerError"}
 
 COMPUTED = {
     "f'{live.kind.removeprefix('Dask')}NameTaken'": {"ServiceNameTaken", "WorkerGroupNameTaken"},
-    "f'{failure.what.partition(' ')[0].removeprefix('Dask')}NameTaken'": {"ServiceNameTaken"},
+    "f'{kind.removeprefix('Dask')}NameTaken'": {"ServiceNameTaken"},
     "f'{which[0].upper()}{which[1:]}Stabilized'": {"ScaleUpStabilized", "ScaleDownStabilized"},
     "container.waiting_reason": OF_KUBERNETES,
     "pod.reason": OF_KUBERNETES,

@@ -12,8 +12,8 @@ from dask_k8s_controller.cluster.observe import ObservedCluster
 from dask_k8s_controller.cluster.status import first_status
 from dask_k8s_controller.cluster.status import status as cluster_status
 from dask_k8s_controller.kubernetes.status_writer import differs, only_counts_differ
-from dask_k8s_controller.plans.actions import Failure, Outcome
-from dask_k8s_controller.plans.plan import Plan, Remark
+from dask_k8s_controller.plans.actions import Failure, Outcome, Remark
+from dask_k8s_controller.plans.plan import Plan
 from dask_k8s_controller.scheduler.answers import Answer, Problem
 from dask_k8s_controller.settings import Policy
 from dask_k8s_controller.worker_group.observe import ObservedGroup
@@ -166,7 +166,7 @@ class TestReady:
 
 class TestConditions:
     def test_what_needs_a_person_stalls(self) -> None:
-        refused = Failure("Pod w", 'pods "w" is forbidden: exceeded quota', needs_a_person=True)
+        refused = Failure("Refused", 'Pod w: pods "w" is forbidden: exceeded quota', needs_a_person=True)
         status = of_group(observed_group(), outcome=Outcome((refused,)))
         assert is_true(status, "Stalled")
         assert not is_true(status, "Reconciling")
@@ -174,7 +174,7 @@ class TestConditions:
         assert "exceeded quota" in condition(status, "Ready")["message"]
 
     def test_what_is_tried_again_reconciles(self) -> None:
-        overloaded = Failure("Pod w", "too many requests", needs_a_person=False)
+        overloaded = Failure("ApiServerFails", "Pod w: too many requests", needs_a_person=False)
         status = of_group(observed_group(), outcome=Outcome((overloaded,)))
         assert is_true(status, "Reconciling")
         assert not is_true(status, "Stalled")

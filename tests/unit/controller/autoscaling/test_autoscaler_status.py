@@ -83,7 +83,9 @@ def test_without_its_group_there_is_no_number() -> None:
 
 
 def test_a_refused_change_is_told() -> None:
-    refused = Outcome((Failure("DaskWorkerGroup c-default", "forbidden: no scale", needs_a_person=True),))
+    refused = Outcome(
+        (Failure("Refused", "DaskWorkerGroup c-default: forbidden: no scale", needs_a_person=True),)
+    )
     found = conditions(with_members(autoscaler(), 10, 4), outcome=refused)
     assert found["Stalled"][:2] == ("True", "Refused")
     assert "forbidden: no scale" in found["Stalled"][2]
