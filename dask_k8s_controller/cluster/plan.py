@@ -59,7 +59,8 @@ def plan(observed: ObservedCluster, policy: Policy) -> ClusterPlan:
     policy_of(cluster, peers_of(observed, policy)).plan(draft)
     children.budget_of(cluster).plan(draft)
     if cluster.is_suspended:
-        _suspend(draft)
+        draft.delete_all(observed.own_pods, "the cluster is suspended")
+        draft.remark("Suspended", "spec.suspend is true: there are no pods until it becomes false.")
     else:
         plan_certificate(draft)
         _run_scheduler(draft)
@@ -128,13 +129,6 @@ def _template_operations(desired: dict[str, Any], present: dict[str, Any]) -> li
         elif desired[key] != present.get(key):
             operations.append({"op": "add", "path": path, "value": desired[key]})
     return operations
-
-
-def _suspend(draft: ClusterPlan) -> None:
-    for pod in draft.observed.own_pods:
-        if not pod.meta.is_deleting:
-            draft.delete(pod, "the cluster is suspended")
-    draft.remark("Suspended", "spec.suspend is true: there are no pods until it becomes false.")
 
 
 def _run_scheduler(draft: ClusterPlan) -> None:

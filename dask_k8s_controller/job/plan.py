@@ -50,12 +50,9 @@ def plan(observed: ObservedJob, policy: Policy) -> JobPlan:
 
 def _delete_children(draft: JobPlan, why: str, *, cluster_too: bool = True) -> None:
     """Delete the job's pods that run or will run, and its own cluster."""
-    for pod in draft.observed.own_pods:
-        if pod.is_live:
-            draft.delete(pod, why)
-    cluster = draft.observed.own_cluster
-    if cluster_too and cluster is not None and not cluster.meta.is_deleting:
-        draft.delete(cluster, why)
+    observed = draft.observed
+    cluster = [observed.own_cluster] if cluster_too and observed.own_cluster else []
+    draft.delete_all([*(pod for pod in observed.own_pods if pod.is_live), *cluster], why)
 
 
 def _clean_up(draft: JobPlan, spec: JobSpec) -> None:

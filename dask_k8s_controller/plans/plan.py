@@ -5,7 +5,7 @@ Pure: no kopf, no HTTP.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -120,6 +120,12 @@ class Plan(Generic[O]):
     def delete(self, child: HasMeta, why: str, grace: int | None = None, version: str = "") -> None:
         """Delete this very object; of a pod, perhaps with another grace period, in seconds."""
         self.actions.append(Delete(child.kind, child.meta.name, child.meta.uid, why, version, grace))
+
+    def delete_all(self, children: Iterable[HasMeta], why: str, grace: int | None = None) -> None:
+        """Delete those of them that aren't being deleted already."""
+        for child in children:
+            if not child.meta.is_deleting:
+                self.delete(child, why, grace)
 
     def patch(self, child: HasMeta, patch: Object, version: str = "") -> None:
         """Merge a patch into this very object, provided that it still has that version if one is given."""

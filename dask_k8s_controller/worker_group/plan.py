@@ -54,7 +54,9 @@ def plan(observed: ObservedGroup, policy: Policy) -> GroupPlan:
     elif observed.foreign_scheduler is not None:
         draft.remark(*run_by_another(cluster, observed.foreign_scheduler), needs_a_person=True)
     elif cluster.is_suspended:
-        _suspend(draft)
+        # At once and without retiring: the scheduler and all its workers go together.
+        draft.delete_all(observed.own_pods, "the cluster is suspended")
+        draft.remark("Suspended", f"The DaskCluster {group.cluster} is suspended.")
     elif is_refused(cluster, policy):
         draft.remark("ClusterRefused", f"The DaskCluster {group.cluster} has no TLS, which is required.")
     else:
@@ -62,19 +64,10 @@ def plan(observed: ObservedGroup, policy: Policy) -> GroupPlan:
     return draft
 
 
-def _suspend(draft: GroupPlan) -> None:
-    # At once and without retiring: the scheduler and all its workers go together.
-    for pod in draft.observed.own_pods:
-        if not pod.meta.is_deleting:
-            draft.delete(pod, "the cluster is suspended")
-    draft.remark("Suspended", f"The DaskCluster {draft.observed.subject.cluster} is suspended.")
-
-
 def _converge(draft: GroupPlan, cluster: Cluster) -> None:
     observed, group = draft.observed, draft.observed.subject
     children.budget_of(group).plan(draft)
-    for pod in observed.stranded:
-        draft.delete(pod, "its certificate isn't that of the present scheduler")
+    draft.delete_all(observed.stranded, "its certificate isn't that of the present scheduler")
     # One worker alone is replaced by another before it goes, so that someone can take its results over.
     surge = 1 if observed.outdated and group.replicas == 1 else 0
     kept_slots = _replace_ended(draft)

@@ -32,12 +32,10 @@ def plan_shrinking(draft: GroupPlan, surplus: int) -> None:
     observed, active, outdated = draft.observed, draft.observed.active, draft.observed.outdated
     if observed.scheduler is None or observed.keeps_nothing:
         nothing = "no scheduler has anything to lose" if observed.scheduler is None else "no worker stays"
-        for pod in choose(active, surplus, Attribution(), outdated):
-            draft.delete(pod, nothing, grace=AT_ONCE)
+        draft.delete_all(choose(active, surplus, Attribution(), outdated), nothing, grace=AT_ONCE)
         return
     unstarted = choose_unstarted(active, surplus, observed.attribution)
-    for pod in unstarted:
-        _delete_idle(draft, pod, "it is too many and has not started")
+    _delete_idle(draft, unstarted, "it is too many and has not started")
     if surplus > len(unstarted):
         _choose_started(draft, _without(active, unstarted), surplus - len(unstarted))
 
@@ -47,13 +45,11 @@ def plan_rollout(draft: GroupPlan) -> None:
     observed, active = draft.observed, draft.observed.active
     old = [pod for pod in active if pod.meta.uid in observed.outdated]
     unstarted = choose_unstarted(old, len(old), observed.attribution)
-    for pod in unstarted:
-        _delete_idle(draft, pod, "its template is outdated and it has not started")
+    _delete_idle(draft, unstarted, "its template is outdated and it has not started")
     started = _without(old, unstarted)
     may_go = _may_go(observed, {pod.meta.uid for pod in active if pod.is_ready})
     if observed.scheduler is None:
-        for pod in started[:may_go]:
-            draft.delete(pod, "its template is outdated")
+        draft.delete_all(started[:may_go], "its template is outdated")
     elif started and may_go:
         _replace_started(draft, started)
 
@@ -127,8 +123,7 @@ def _choose_started(draft: GroupPlan, candidates: Sequence[Pod], count: int) -> 
         _remark_unexplained(draft, workers)
     chosen = choose(known, count, workers, observed.outdated)
     going = [pod for pod in chosen if workers.of(pod)]
-    for pod in _without(chosen, going):
-        _delete_idle(draft, pod, "it is no worker of the scheduler's")
+    _delete_idle(draft, _without(chosen, going), "it is no worker of the scheduler's")
     if not _has_heirs(observed, workers, going):
         idle = [pod for pod in going if holds_nothing(workers.of(pod))]
         if len(idle) < len(going):
@@ -166,8 +161,7 @@ def plan_retirement(draft: GroupPlan) -> None:
     """Bring the pods that were chosen on their way: drain, retire, delete."""
     observed = draft.observed
     if observed.scheduler is None or observed.keeps_nothing:
-        for pod in observed.marked:
-            draft.delete(pod, "nobody is left to take its results over", grace=AT_ONCE)
+        draft.delete_all(observed.marked, "nobody is left to take its results over", grace=AT_ONCE)
         return
     waiting = []
     for pod in observed.marked:
@@ -187,7 +181,7 @@ def _can_be_retired(draft: GroupPlan, pod: Pod, workers: Attribution) -> bool:
         if workers.may_have_workers(pod):
             _remark_unexplained(draft, workers)
         else:
-            _delete_idle(draft, pod, "its workers have left the scheduler")
+            _delete_idle(draft, [pod], "its workers have left the scheduler")
         return False
     refused_at = observed.retirement.refused.get(pod.meta.uid)
     if refused_at is not None and observed.monotonic - refused_at < policy.refusal_memory:
@@ -245,8 +239,7 @@ def _retire(draft: GroupPlan, pods: Sequence[Pod], workers: Attribution) -> None
     observed, failed = draft.observed, draft.observed.retirement.failed
     if failed is not None and failed.problem is Problem.NO_ROUTE:
         idle = [pod for pod in pods if holds_nothing(workers.of(pod))]
-        for pod in idle:
-            draft.delete(pod, "its workers hold nothing")
+        draft.delete_all(idle, "its workers hold nothing")
         pods = _without(pods, idle)
     if not pods:
         return
@@ -297,6 +290,7 @@ def _marked_at(pod: Pod, now: datetime) -> datetime:
     return min(marked_at, now) if marked_at.tzinfo else now
 
 
-def _delete_idle(draft: GroupPlan, pod: Pod, why: str) -> None:
-    """Delete a pod without a worker; if that is so as none can run, unless the pod has changed since."""
-    draft.delete(pod, why, version=pod.meta.version if pod.runs_nothing else "")
+def _delete_idle(draft: GroupPlan, pods: Sequence[Pod], why: str) -> None:
+    """Delete pods without a worker; where that is so as none can run, unless the pod has changed since."""
+    for pod in pods:
+        draft.delete(pod, why, version=pod.meta.version if pod.runs_nothing else "")
