@@ -80,7 +80,7 @@ def test_it_is_applied_when_it_changes_and_now_and_then() -> None:
     assert applied(plan(present, POLICY)) == []
     assert plan(present, POLICY).requeue_at is not None
     assert applied(plan(known(guarded(), age=HEAL_AFTER), POLICY))
-    changed = replace(present, subject=guarded({"podSelector": {}}).cluster)
+    changed = replace(present, subject=guarded({"podSelector": {}}).subject)
     assert applied(plan(changed, POLICY))
 
 
