@@ -360,7 +360,8 @@ def _pod(pod: Pod, group: WorkerGroup) -> objects.Pod:
         annotations=dict(pod.annotations),
         owner=objects.Owner("DaskWorkerGroup", group.name, group.meta.uid),
     )
-    return objects.Pod(meta, "Running" if has_started else "Pending", is_ready=has_started, ip=pod.name)
+    phase, address = "Running" if has_started else "Pending", pod.name
+    return objects.Pod(meta, phase, is_ready=has_started, ip=address, addresses=frozenset({address}))
 
 
 def _worker(worker: Worker, report: Heartbeat, *, can_drain: bool = False) -> answers.Worker:
