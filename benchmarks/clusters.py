@@ -18,7 +18,7 @@ from benchmarks.sides import CLUSTERS, GROUPS, Controller, Side, Spent, asked, c
 from tests.harness.kube import Object
 
 LIMIT = 300.0
-GRACE = 30.0
+GRACE = 10.0
 """Seconds after the last pod became ready in which clusters may still become Running."""
 
 
@@ -91,7 +91,7 @@ def manifests(here: Field, number: int, workers: int, prefix: str) -> list[Objec
 @benchmark("clusters", "100 clusters of 3 workers at once, then idle")
 def clusters(bench: Bench) -> Iterator[Found]:
     """Measure both sides at the same number."""
-    number, workers, window = bench.few(100, 5), 3, bench.few(15, 2)
+    number, workers, window = bench.few(100, 5), 3, bench.few(10, 2)
     ours = [_started_and_idle(bench, bench.ours, number, workers, window) for _ in range(bench.few(2))]
     theirs = [_started_and_idle(bench, side, number, workers, window) for side in bench.sides[1:]]
 
@@ -165,15 +165,15 @@ def thousand(bench: Bench) -> Iterator[Found]:
 def growth(bench: Bench) -> Iterator[Found]:
     """Measure one series of each kind, by one controller a side."""
     series = {
-        "clusters": (_clusters, [10, 30, 100, 300], [5, 15, 50]),
-        "groups": (_groups, [10, 30, 100], [5, 15, 50]),
+        "clusters": (_clusters, [10, 30, 100], [5, 15, 30]),
+        "groups": (_groups, [10, 30, 100], [5, 15, 30]),
         "workers": (_workers, [50, 150, 500], [10, 30, 100]),
     }
     curves: dict[str, dict[str, dict[int, float]]] = {}
     for side in bench.sides:
         with a_field(bench, side) as here:
             for what, (measure, ours, theirs) in series.items():
-                numbers = (ours if side is bench.ours else theirs)[: bench.few(4, 2)]
+                numbers = (ours if side is bench.ours else theirs)[: bench.few(3, 2)]
                 points = {number: measure(here, number) for number in numbers}
                 curves.setdefault(what, {})[side.name] = points
     for what, by_side in curves.items():

@@ -46,7 +46,7 @@ def first_result(bench: Bench) -> Iterator[Found]:
             with controller(bench.theirs, place), Program(bench.theirs, place) as program:
                 for number in range(1):
                     theirs += program.kube_cluster(f"first-{number}")
-                for number in range(bench.few(4)):
+                for number in range(bench.few(3)):
                     told += program.kube_cluster(f"told-{number}", FORWARDS)
                 failed = program.failed
     hung = f"; {failed} more never became Running" if failed else ""
