@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from benchmarks.autoscaler_policies import Ours
-from benchmarks.autoscaler_simulation import Batch, Cluster, Kind, Result, Trace, drawn
+from benchmarks.autoscaler_simulation import Cluster, Result
+from benchmarks.autoscaler_workloads import Batch, Kind, Trace, drawn
 
 GPU = {"GPU": 1.0}
 MEMORY = {"MEMORY": 32e9}

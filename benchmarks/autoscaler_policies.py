@@ -9,7 +9,8 @@ from datetime import datetime
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
-from benchmarks.autoscaler_simulation import Cluster, Heartbeat, Kind, Pod, Task, Worker
+from benchmarks.autoscaler_simulation import Cluster, Heartbeat, Pod, Task, Worker
+from benchmarks.autoscaler_workloads import Kind
 from dask_k8s_controller.autoscaler.observe import ObservedAutoscaler
 from dask_k8s_controller.autoscaler.plan import plan as plan_autoscaler
 from dask_k8s_controller.autoscaler.spec import Autoscaler

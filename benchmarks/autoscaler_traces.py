@@ -12,7 +12,8 @@ import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from benchmarks.autoscaler_policies import DaskKubernetes, Ours
-from benchmarks.autoscaler_simulation import Batch, Cluster, Kind, Result, Trace, drawn, repeated
+from benchmarks.autoscaler_simulation import Cluster, Result
+from benchmarks.autoscaler_workloads import Batch, Kind, Trace, drawn, repeated
 
 WINDOW = 15.0
 """Seconds: the default of stabilizationWindowSeconds."""

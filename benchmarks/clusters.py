@@ -5,87 +5,14 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 from benchmarks.controller_cpu import measure
-from benchmarks.following import Following, Pods
-from benchmarks.harness import Bench, Curve, Figure, Found, Stopwatch, benchmark
-from benchmarks.places import Place
-from benchmarks.schedulers import Schedulers
-from benchmarks.sides import CLUSTERS, GROUPS, Controller, Side, Spent, asked, controller, remove
+from benchmarks.field import LIMIT, Field, a_field, start
+from benchmarks.harness import Bench, Curve, Figure, Found, benchmark
+from benchmarks.places import local
+from benchmarks.sides import GROUPS, Side, asked, remove
 from tests.harness.kube import Object
-
-LIMIT = 300.0
-GRACE = 10.0
-"""Seconds after the last pod became ready in which clusters may still become Running."""
-
-
-@dataclass
-class Field:
-    """A side's controller at work on a Kubernetes whose pods run nothing."""
-
-    side: Side
-    place: Place
-    controller: Controller
-    pods: Pods
-    clusters: Following[bool]
-
-
-@contextmanager
-def a_field(bench: Bench, side: Side) -> Iterator[Field]:
-    """Open a Kubernetes whose pods run nothing, with a side's controller."""
-    with bench.place(runs_pods=False) as place:
-        place.apply(side.definitions())
-        with (
-            Pods(place.kube, place.namespace) as seen,
-            Schedulers(seen) as schedulers,
-            controller(side, place, schedulers.address) as process,
-            Following(place.kube, CLUSTERS, place.namespace, side.is_running) as clusters,
-        ):
-            yield Field(side, place, process, seen, clusters)
-
-
-@dataclass
-class Started:
-    """What it took to start clusters at once.
-
-    Attributes
-    ----------
-    pods, running : float
-        Seconds until every pod was ready, and until every cluster was running as its operator says.
-    stuck : int
-        Clusters that were not running in the end.
-    """
-
-    pods: float = 0.0
-    running: float = 0.0
-    stuck: int = 0
-    spent: Spent = field(default_factory=Spent)
-
-
-def start(here: Field, manifests: list[Object], workers: int) -> Started:
-    """Create these clusters, of so many workers together, and wait until they are there."""
-    before = sum(pod["is_ready"] for pod in here.pods.found.values())
-    wanted = before + len(manifests) + workers
-    names = {manifest["metadata"]["name"] for manifest in manifests}
-    found = Started()
-    with here.controller.spent() as found.spent:
-        watch = Stopwatch()
-        for manifest in manifests:
-            here.place.kube.create(manifest, here.place.namespace)
-        if not here.pods.until(lambda all_: sum(pod["is_ready"] for pod in all_.values()) >= wanted, LIMIT):
-            raise TimeoutError(f"{here.side.name}: not {wanted} ready pods after {LIMIT:g} s")
-        found.pods = watch.seconds
-        here.clusters.until(lambda all_: all(all_.get(name) for name in names), GRACE)
-        found.running = watch.seconds
-        found.stuck = sum(not here.clusters.found.get(name) for name in names)
-    return found
-
-
-def manifests(here: Field, number: int, workers: int, prefix: str) -> list[Object]:
-    return [here.side.cluster(here.place, f"{prefix}-{one}", workers) for one in range(number)]
 
 
 @benchmark("clusters", "100 clusters of 3 workers at once, then idle")
@@ -103,21 +30,26 @@ def clusters(bench: Bench) -> Iterator[Found]:
     running, theirs_running = values("running")
     yield Figure("all clusters Running", "s", running, [] if stuck else theirs_running, note=stuck)
     yield Figure("controller's CPU, a cluster", "ms", *values("cpu"))
-    spread = [measure(number, workers=workers)["cpu_ms_per_cluster"]]
-    yield Figure(
-        "the same, pods ready one by one", "ms", spread, goal=40, note="within 2 s of being bound, at random"
-    )
+    if bench.place is local:
+        spread = [measure(number, workers, bench.ours)["cpu_ms_per_cluster"]]
+        yield Figure(
+            "the same, pods ready one by one",
+            "ms",
+            spread,
+            goal=40,
+            note="within 2 s of being bound, at random",
+        )
     yield Figure("controller's peak memory", "MB", *values("memory"), goal=120)
     yield Figure("requests without watches, a cluster", "", *values("requests"))
     yield Figure("requests that write, a cluster", "", *values("writes"))
     yield Figure("idle: requests without watches, a minute", "", *values("idle requests"), goal=0)
     yield Figure("idle: controller's CPU, a minute", "s", *values("idle cpu"))
-    yield from _requests_by_kind(ours[-1]["by kind"], theirs[-1]["by kind"] if theirs else {}, number)
+    yield from _requests_by_kind(ours[-1]["by kind"], theirs[-1]["by kind"] if theirs else Counter(), number)
 
 
 def _started_and_idle(bench: Bench, side: Side, number: int, workers: int, window: float) -> dict[str, Any]:
-    with a_field(bench, side) as here:
-        found = start(here, manifests(here, number, workers, "many"), number * workers)
+    with a_field(side, bench.place(runs_pods=False)) as here:
+        found = start(here, here.manifests(number, workers, "many"), number * workers)
         cpu, requests = here.controller.cpu_seconds(), asked(here.place.count())
         time.sleep(window)
         minutes = window / 60
@@ -152,8 +84,8 @@ def _requests_by_kind(
 def thousand(bench: Bench) -> Iterator[Found]:
     """Measure once: the API server is busiest here."""
     number, workers = bench.few(1000, 10), 4
-    with a_field(bench, bench.ours) as here:
-        found = start(here, manifests(here, number, workers, "thousand"), number * workers)
+    with a_field(bench.ours, bench.place(runs_pods=False)) as here:
+        found = start(here, here.manifests(number, workers, "thousand"), number * workers)
     yield Figure(f"{number} × {workers}: all pods ready", "s", [found.pods])
     yield Figure("all clusters Running", "s", [found.running], goal=120, note=f"{found.stuck} were not")
     yield Figure("controller's CPU, a cluster", "ms", [1000 * found.spent.cpu / number])
@@ -171,7 +103,7 @@ def growth(bench: Bench) -> Iterator[Found]:
     }
     curves: dict[str, dict[str, dict[int, float]]] = {}
     for side in bench.sides:
-        with a_field(bench, side) as here:
+        with a_field(side, bench.place(runs_pods=False)) as here:
             for what, (measure, ours, theirs) in series.items():
                 numbers = (ours if side is bench.ours else theirs)[: bench.few(3, 2)]
                 points = {number: measure(here, number) for number in numbers}
@@ -184,7 +116,7 @@ def growth(bench: Bench) -> Iterator[Found]:
 def _clusters(here: Field, number: int) -> float:
     prefix = f"c{number}"
     here.controller.come_to_rest()
-    cpu = start(here, manifests(here, number, 1, prefix), number).spent.cpu
+    cpu = start(here, here.manifests(number, 1, prefix), number).spent.cpu
     remove(here.place, *(f"{prefix}-{one}" for one in range(number)))
     return cpu
 

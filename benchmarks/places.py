@@ -76,13 +76,15 @@ def _is_established(found: Object) -> bool:
 
 
 @contextlib.contextmanager
-def local(*, runs_pods: bool = True, nodes: int = 1) -> Iterator[Place]:
-    """A local Kubernetes of its own."""
+def local(
+    *, runs_pods: bool = True, nodes: int = 1, ready_after: float | tuple[float, float] = 0.0
+) -> Iterator[Place]:
+    """A local Kubernetes of its own; its pods run, or become ready so many seconds after they were bound."""
     with (
         LocalKubernetes(
             addons=(),
             nodes=[Node(f"node-{number}") for number in range(1, nodes + 1)],
-            ready_after=None if runs_pods else 0.0,
+            ready_after=None if runs_pods else ready_after,
         ) as kubernetes,
         Kube.from_kubeconfig(kubernetes.kubeconfig) as kube,
     ):

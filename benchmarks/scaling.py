@@ -12,11 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from benchmarks.following import Pods, ready
+from benchmarks.field import Field, a_field
+from benchmarks.following import ready
 from benchmarks.harness import OURS, Bench, Figure, Found, Stopwatch, benchmark
-from benchmarks.places import Place
-from benchmarks.schedulers import Schedulers
-from benchmarks.sides import GROUPS, Controller, Side, Spent, controller, remove
+from benchmarks.sides import GROUPS, Side, Spent, remove
 from dask_k8s_controller.settings import Settings
 from tests.harness.kube import Kube, Object
 
@@ -66,36 +65,21 @@ class Samples:
         self.writes: dict[int, list[float]] = defaultdict(list)
         self.cpu: dict[int, list[float]] = defaultdict(list)
         self.plain: list[float] = []
-        with bench.place(runs_pods=False) as place:
-            place.apply(side.definitions())
-            with (
-                Pods(place.kube, place.namespace) as seen,
-                Schedulers(seen) as schedulers,
-                controller(side, place, schedulers.address) as process,
-            ):
-                for number in range(repetitions):
-                    name = f"group-{number}"
-                    self._measure(side, place, process, seen, name, workers)
-                    if plain:
-                        template = _template(side, place, seen, f"sample-{number}")
-                        self.plain.append(_plainly(place, seen, template, workers))
+        with a_field(side, bench.place(runs_pods=False)) as here:
+            for number in range(repetitions):
+                self._measure(here, f"group-{number}", workers)
+                if plain:
+                    self.plain.append(_plainly(here, _template(here, f"sample-{number}"), workers))
 
-    def _measure(
-        self,
-        side: Side,
-        place: Place,
-        process: Controller,
-        seen: Pods,
-        name: str,
-        workers: int,
-    ) -> None:
-        place.kube.create(side.cluster(place, name, 0), place.namespace)
+    def _measure(self, here: Field, name: str, workers: int) -> None:
+        place = here.place
+        place.kube.create(here.side.cluster(place, name, 0), place.namespace)
         place.kube.wait(GROUPS, f"{name}-default", place.namespace, until=bool)
-        seen.until(lambda found: ready(found, "scheduler") == 1, LIMIT)
-        process.come_to_rest()
+        here.pods.until(lambda found: ready(found, "scheduler") == 1, LIMIT)
+        here.controller.come_to_rest()
         before = 0
         for step, after in enumerate((workers, workers // 2, 0)):
-            seconds, spent = scaled(side, place, process, seen, name, after)
+            seconds, spent = _scaled(here, name, after)
             changed = abs(after - before)
             self.seconds[step].append(seconds)
             self.writes[step].append(spent.writes / changed)
@@ -104,22 +88,16 @@ class Samples:
         remove(place, name)
 
 
-def scaled(
-    side: Side,
-    place: Place,
-    process: Controller,
-    seen: Pods,
-    cluster: str,
-    workers: int,
-) -> tuple[float, Spent]:
+def _scaled(here: Field, cluster: str, workers: int) -> tuple[float, Spent]:
     """Scale a cluster's only group; return the seconds until it has so many ready workers, and the cost."""
-    with process.spent() as spent:
+    with here.controller.spent() as spent:
         watch = Stopwatch()
         # dask-kubernetes' own client writes there; its definitions have the scale subresource, too.
         scale: dict[str, Any] = {"spec": {"replicas": workers}}
-        place.kube.patch(GROUPS, f"{cluster}-default", scale, place.namespace, subresource="scale")
-        if not seen.until(lambda found: _workers(found) == (workers, workers), LIMIT):
-            raise TimeoutError(f"{side.name}: not {workers} workers after {LIMIT:g} s")
+        group, namespace = f"{cluster}-default", here.place.namespace
+        here.place.kube.patch(GROUPS, group, scale, namespace, subresource="scale")
+        if not here.pods.until(lambda found: _workers(found) == (workers, workers), LIMIT):
+            raise TimeoutError(f"{here.side.name}: not {workers} workers after {LIMIT:g} s")
         seconds = watch.seconds
     return seconds, spent
 
@@ -129,11 +107,12 @@ def _workers(found: dict[str, dict[str, Any]]) -> tuple[int, int]:
     return sum(pod["component"] == "worker" for pod in found.values()), ready(found)
 
 
-def _template(side: Side, place: Place, seen: Pods, name: str) -> Object:
+def _template(here: Field, name: str) -> Object:
     """Return a worker's pod of ours, to be made again without the controller."""
-    assert side.name == OURS
-    place.kube.create(side.cluster(place, name, 1), place.namespace)
-    seen.until(lambda found: ready(found) == 1, LIMIT)
+    assert here.side.name == OURS
+    place = here.place
+    place.kube.create(here.side.cluster(place, name, 1), place.namespace)
+    here.pods.until(lambda found: ready(found) == 1, LIMIT)
     (pod,) = place.kube.list("pods", place.namespace, "dask.org/component=worker")
     remove(place, name)
     spec = copy.deepcopy(pod["spec"])
@@ -146,8 +125,9 @@ def _template(side: Side, place: Place, seen: Pods, name: str) -> Object:
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": place.fit(spec)}
 
 
-def _plainly(place: Place, seen: Pods, template: Object, count: int) -> float:
+def _plainly(here: Field, template: Object, count: int) -> float:
     """Return the seconds that a plain loop of creates takes, in a process of its own as well."""
+    place = here.place
     arguments = [sys.executable, "-m", "benchmarks.scaling", str(place.kubeconfig), place.namespace]
     with subprocess.Popen(
         [*arguments, str(count)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=PROJECT
@@ -160,11 +140,11 @@ def _plainly(place: Place, seen: Pods, template: Object, count: int) -> float:
         watch = Stopwatch()
         loop.stdin.write("go\n")
         loop.stdin.flush()
-        if not seen.until(lambda found: ready(found) == count, LIMIT):
+        if not here.pods.until(lambda found: ready(found) == count, LIMIT):
             raise TimeoutError(f"the plain loop has not made {count} pods after {LIMIT:g} s")
         seconds = watch.seconds
     place.kube.request("DELETE", Kube.path("pods", place.namespace), json={"gracePeriodSeconds": 0})
-    seen.until(lambda found: not found, LIMIT)
+    here.pods.until(lambda found: not found, LIMIT)
     return seconds
 
 

@@ -18,6 +18,8 @@ from typing import Any
 import httpx
 import psutil
 import yaml
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
 
 from benchmarks.following import is_condition
 from benchmarks.harness import OURS, THEIRS
@@ -31,6 +33,7 @@ CLUSTERS = "daskclusters.kubernetes.dask.org"
 GROUPS = "daskworkergroups.kubernetes.dask.org"
 NAMES = Path(__file__).parent / "names"
 PROJECT = Path(__file__).parents[1]
+WITH_SCHEDULERS = Path(__file__).with_name("controller_process.py")
 
 THEIR_DEFINITIONS = """
 import pathlib, dask_kubernetes
@@ -58,6 +61,10 @@ class Side:
         Returns its custom resource definitions.
     is_running : callable
         Whether a DaskCluster has come to where its client takes it for running.
+    given : callable
+        Changes what it refuses in a manifest.
+    folder : Path
+        The checkout whose controller runs, if it is ours.
     """
 
     name: str
@@ -67,6 +74,7 @@ class Side:
     definitions: Callable[[], list[Object]]
     is_running: Callable[[Object], bool]
     given: Callable[[Object], Object] = field(default=lambda manifest: manifest)
+    folder: Path = PROJECT
 
     def cluster(self, place: Place, name: str, workers: int, **metadata: Any) -> Object:
         """Return a manifest of a DaskCluster, the same for both but for what one of them refuses."""
@@ -77,8 +85,8 @@ class Side:
         return manifest
 
 
-def ours() -> Side:
-    """Return dask-k8s of this checkout."""
+def ours(folder: Path = PROJECT) -> Side:
+    """Return dask-k8s of this checkout, but for its controller perhaps."""
     return Side(
         name=OURS,
         python=Path(sys.executable),
@@ -86,6 +94,7 @@ def ours() -> Side:
         command=("-m", "dask_k8s_controller"),
         definitions=custom_resource_definitions,
         is_running=lambda found: is_condition(found, "Ready"),
+        folder=folder.absolute(),
     )
 
 
@@ -128,6 +137,12 @@ class Controller:
 
     place: Place
     process: psutil.Process
+    url: str
+
+    def samples(self) -> Iterator[Sample]:
+        """Yield all that our controller counts."""
+        for family in text_string_to_metric_families(httpx.get(f"{self.url}/metrics", timeout=30).text):
+            yield from family.samples
 
     def cpu_seconds(self) -> float:
         """How much processor time it has used."""
@@ -181,13 +196,17 @@ def asked(requests: Requests) -> int:
 
 
 @contextlib.contextmanager
-def controller(side: Side, place: Place, schedulers: str = "") -> Iterator[Controller]:
+def controller(
+    side: Side, place: Place, schedulers: str = "", profile: Path | None = None
+) -> Iterator[Controller]:
     """Run a side's controller beside the cluster, from when it has made a first cluster.
 
     Parameters
     ----------
     schedulers : str, optional
         Host and port of the server that answers for all schedulers, where pods run nothing.
+    profile : Path, optional
+        Where cProfile writes what it saw of ours, with such a server.
     """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -195,22 +214,26 @@ def controller(side: Side, place: Place, schedulers: str = "") -> Iterator[Contr
     environment = {**os.environ, "KUBECONFIG": str(place.counted), "SCHEDULERS": f"http://{schedulers}"}
     command = list(side.command)
     if schedulers and side.name == OURS:
-        command = ["-m", "benchmarks.controller_process"]
+        command = [str(WITH_SCHEDULERS)]
+        environment["PYTHONPATH"] = str(side.folder)
+        if profile is not None:
+            environment["PROFILE"] = str(profile.absolute())
     elif schedulers:
         environment["PYTHONPATH"] = str(NAMES)
     # Of a Kubernetes that others use as well, it sees the benchmark's part.
     scope = "--all-namespaces" if place.local else f"--namespace={place.namespace}"
-    health = f"http://127.0.0.1:{port}/healthz"
+    url = f"http://127.0.0.1:{port}"
+    health = f"{url}/healthz"
     process = subprocess.Popen(
         [side.python, *command, scope, "--quiet", f"--liveness={health}"],
         env=environment,
-        cwd=PROJECT,
+        cwd=side.folder,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
     try:
         _await_health(process, health)
-        found = Controller(place, psutil.Process(process.pid))
+        found = Controller(place, psutil.Process(process.pid), url)
         warm_up(side, place)
         found.come_to_rest()
         yield found

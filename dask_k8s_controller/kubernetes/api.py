@@ -62,6 +62,7 @@ class Api:
     def __post_init__(self) -> None:
         self._slots = asyncio.Semaphore(self.limits.concurrency)
         self._slots_of_each = Slots(requests_of_one(self.limits.concurrency))
+        self._backoff = Backoff(self.limits.first_delay, self.limits.longest_delay)
         self._logins = Logins(self.login)
         self._login_lock = asyncio.Lock()
         self._connection: Connection | None = None
@@ -210,12 +211,11 @@ class Api:
         if body is not None:
             sent["data"] = msgspec.json.encode(body)
             sent["headers"]["Content-Type"] = content_type
-        backoff = Backoff(self.limits.first_delay, self.limits.longest_delay)
         for failures in range(1, self.limits.attempts):
             try:
                 return await self._send(verb, resource, method, path, sent)
             except Unavailable as error:
-                wait = max(backoff.delay(failures), error.retry_after or 0.0)
+                wait = max(self._backoff.delay(failures), error.retry_after or 0.0)
                 await asyncio.sleep(min(wait, self.limits.longest_delay))
         return await self._send(verb, resource, method, path, sent)
 

@@ -37,7 +37,7 @@ from dask_k8s_controller.settings import Patience
 logger = logging.getLogger(__name__)
 
 PRELOADED = "/dask-k8s/v1"
-"""Where the routes of `scheduler_preload` are."""
+"""Where the routes of `scheduler.preload` are."""
 
 AT_ONCE = 16
 """So many questions to a namespace's schedulers are under way at a time, and as many retirements."""

@@ -66,6 +66,13 @@ def condition(item: Object, name: str) -> tuple[str, str]:
     return next(((one["status"], one["reason"]) for one in conditions if one["type"] == name), ("", ""))
 
 
+def await_condition(kube: Kube, namespace: str, autoscaler: str, kind: str, *wanted: str) -> Object:
+    """Wait for a status and reason of an autoscaler's condition."""
+    return kube.wait(
+        AUTOSCALERS, autoscaler, namespace, until=lambda found: condition(found, kind) == wanted, timeout=120
+    )
+
+
 @pytest.fixture
 def thin_cluster(kube: Kube, namespace: str, cluster_manifest: Manifest) -> Callable[..., Object]:
     """Make a real cluster whose workers have one thread each, and wait for its scheduler."""
@@ -225,31 +232,16 @@ class TestWaiting:
     ) -> None:
         idle_cluster("silent", n_workers=2)
         kube.create(make_autoscaler_spec("silent", 3, 5), namespace)
-        kube.wait(
-            AUTOSCALERS,
-            "silent",
-            namespace,
-            until=lambda found: condition(found, "Ready") == ("False", "SchedulerUnreachable"),
-        )
+        await_condition(kube, namespace, "silent", "Ready", "False", "SchedulerUnreachable")
         assert replicas(kube.get(WORKER_GROUPS, "silent-default", namespace)) == 2
 
     def test_a_cluster_that_comes_later(
         self, kube: Kube, namespace: str, idle_cluster: Callable[..., Object]
     ) -> None:
         kube.create(make_autoscaler_spec("late", 1, 5), namespace)
-        kube.wait(
-            AUTOSCALERS,
-            "late",
-            namespace,
-            until=lambda found: condition(found, "Ready") == ("False", "ClusterNotFound"),
-        )
+        await_condition(kube, namespace, "late", "Ready", "False", "ClusterNotFound")
         cluster = idle_cluster("late", n_workers=0)
-        scaler = kube.wait(
-            AUTOSCALERS,
-            "late",
-            namespace,
-            until=lambda found: condition(found, "Ready") == ("False", "SchedulerUnreachable"),
-        )
+        scaler = await_condition(kube, namespace, "late", "Ready", "False", "SchedulerUnreachable")
         assert scaler["metadata"]["ownerReferences"][0]["uid"] == cluster["metadata"]["uid"]
         kube.delete(DASK_CLUSTERS, "late", namespace)
         kube.gone(AUTOSCALERS, "late", namespace)
@@ -259,12 +251,7 @@ class TestWaiting:
         manifest["spec"]["suspend"] = True
         kube.create(manifest, namespace)
         kube.create(make_autoscaler_spec("asleep", 3, 5), namespace)
-        kube.wait(
-            AUTOSCALERS,
-            "asleep",
-            namespace,
-            until=lambda found: condition(found, "Ready") == ("False", "Suspended"),
-        )
+        await_condition(kube, namespace, "asleep", "Ready", "False", "Suspended")
         assert replicas(kube.get(WORKER_GROUPS, "asleep-default", namespace)) == 1
         assert pods_of(kube, "asleep", namespace) == []
 
@@ -275,12 +262,7 @@ class TestWaiting:
         kube.create(make_autoscaler_spec("one", 1, 5, name="a-first"), namespace)
         kube.wait(AUTOSCALERS, "a-first", namespace, until=lambda found: condition(found, "Ready")[0])
         kube.create(make_autoscaler_spec("one", 2, 5, name="b-second"), namespace)
-        kube.wait(
-            AUTOSCALERS,
-            "b-second",
-            namespace,
-            until=lambda found: condition(found, "Stalled") == ("True", "GroupHasAutoscaler"),
-        )
+        await_condition(kube, namespace, "b-second", "Stalled", "True", "GroupHasAutoscaler")
         assert condition(kube.get(AUTOSCALERS, "a-first", namespace), "Stalled")[0] == "False"
         kube.delete(AUTOSCALERS, "a-first", namespace)
         kube.wait(
@@ -321,13 +303,7 @@ def test_a_group_at_zero_comes_for_the_tasks_that_need_what_it_offers(
         del plain
 
         impossible = client.submit(str, 1, resources={"TPU": 1}, pure=False)
-        told = kube.wait(
-            AUTOSCALERS,
-            "mixed",
-            namespace,
-            until=lambda found: condition(found, "Unsatisfiable") == ("True", "NoGroupOffers"),
-            timeout=60,
-        )
+        told = await_condition(kube, namespace, "mixed", "Unsatisfiable", "True", "NoGroupOffers")
         assert any("TPU=1" in item["message"] for item in told["status"]["conditions"])
         del impossible
 
@@ -391,13 +367,7 @@ def test_results_on_the_last_gpu_worker_are_moved_but_not_those_that_are_for_it_
         assert bound.result(timeout=60) == "bound"
 
         # A worker comes that could take over all, but may not hold what is for the other alone.
-        kube.wait(
-            AUTOSCALERS,
-            "held-gpu",
-            namespace,
-            until=lambda found: condition(found, "ScalingLimited") == ("True", "ResultsHeld"),
-            timeout=120,
-        )
+        await_condition(kube, namespace, "held-gpu", "ScalingLimited", "True", "ResultsHeld")
         assert gpu in client.scheduler_info()["workers"]
         del bound
         kube.wait(WORKER_GROUPS, "held-gpu", namespace, until=lambda found: replicas(found) == 0, timeout=120)
@@ -417,13 +387,7 @@ def test_tasks_for_a_worker_that_has_gone_start_none_and_are_told(
         lost = client.submit(str, 1, workers=[gone], pure=False)
         loose = client.submit(str, 2, workers=[gone], allow_other_workers=True, pure=False)
         assert loose.result(timeout=60) == "2"
-        kube.wait(
-            AUTOSCALERS,
-            "bound-gpu",
-            namespace,
-            until=lambda found: condition(found, "Unsatisfiable") == ("True", "NoGroupOffers"),
-            timeout=60,
-        )
+        await_condition(kube, namespace, "bound-gpu", "Unsatisfiable", "True", "NoGroupOffers")
         said = told(kube, namespace, "bound-gpu", "Unsatisfiable")
         assert "1 task that needs a particular worker or host" in said
         assert (count("default"), count("gpu")) == (1, 0)

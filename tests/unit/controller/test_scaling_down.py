@@ -11,7 +11,7 @@ import pytest
 from dask_k8s_controller.cache.objects import Pod
 from dask_k8s_controller.kubernetes.resources import Key
 from dask_k8s_controller.plans.actions import Ask, Delete, Resume, Retire
-from dask_k8s_controller.scheduler.answers import Answer, Problem, Retirement, attribute, holds_nothing
+from dask_k8s_controller.scheduler.answers import Answer, Problem, Retirement, holds_nothing
 from dask_k8s_controller.scheduler.parsing import parse_workers
 from dask_k8s_controller.settings import Policy
 from dask_k8s_controller.worker_group.kind import WORKER_GROUP
@@ -348,93 +348,6 @@ class TestWithAnOldScheduler:
         assert waiting.actions == []
         assert waiting.remarks[0].needs_a_person
         assert waiting.requeue_at is not None
-
-
-class TestFindingThePodOfAWorker:
-    def found(self, *of: Pod, address: str = "10.0.0.1:1", **more: Any) -> list[str]:
-        attribution = attribute(of, [worker(address, **more)])
-        assert bool(attribution.unexplained) != bool(attribution.by_pod)
-        return list(attribution.by_pod)
-
-    def hosted(self, count: int = 2) -> list[Pod]:
-        return [worker_pod(f"w{n}", ip="10.0.0.1", hostNetwork=True) for n in range(1, count + 1)]
-
-    def test_by_its_address_if_its_name_says_nothing(self) -> None:
-        assert self.found(*pods(2), name="anything") == ["w1"]
-
-    def test_by_its_address_in_ipv6(self) -> None:
-        (known,) = parse_workers({"workers": {"tcp://[fd00:0::1]:4000": {"name": "x"}}})
-        assert list(attribute([worker_pod("w1", ip="fd00::1")], [known]).by_pod) == ["w1"]
-
-    def test_by_its_second_address_where_pods_have_two(self) -> None:
-        both = {"podIPs": [{"ip": "10.0.0.1"}, {"ip": "fd00::1"}]}
-        pod = worker_pod("w1", ip="10.0.0.1", status=both)
-        (known,) = parse_workers({"workers": {"tcp://[fd00::1]:4000": {"name": "x"}}})
-        assert list(attribute([pod], [known]).by_pod) == ["w1"]
-
-    def test_by_its_name_whatever_its_address(self) -> None:
-        assert self.found(*pods(2), name="w2") == ["w2"]
-
-    def test_by_its_name_at_the_address_of_a_second_interface(self) -> None:
-        assert self.found(*pods(2), address="192.168.7.7:1", name="w2") == ["w2"]
-
-    def test_by_its_name_where_the_address_is_the_hosts(self) -> None:
-        assert self.found(*self.hosted(), name="w2") == ["w2"]
-
-    def test_by_its_numbered_name_where_several_share_a_pod_and_a_host(self) -> None:
-        assert self.found(*self.hosted(), name="w2-3") == ["w2"]
-
-    def test_by_its_hosts_address_if_no_other_pod_is_there(self) -> None:
-        assert self.found(*self.hosted(1), name="stranger") == ["w1"]
-
-    def test_not_at_all_if_several_pods_have_the_address(self) -> None:
-        assert self.found(*self.hosted(), name="stranger") == []
-
-    def test_not_at_all_if_nothing_fits(self) -> None:
-        assert self.found(*pods(2), address="10.9.9.9:1", name="stranger") == []
-
-    @pytest.mark.parametrize("state", [{"phase": "Succeeded"}, {"phase": "Failed"}, {"going": True}])
-    def test_not_in_a_pod_that_is_gone_or_about_to_go(self, state: dict[str, Any]) -> None:
-        assert self.found(worker_pod("w1", ip="10.0.0.1", **state), name="w1") == []
-
-    def test_an_address_that_is_used_again_belongs_to_the_pod_that_lives(self) -> None:
-        dead = worker_pod("dead", ip="10.0.0.1", going=True)
-        assert self.found(dead, *pods(1), name="dead") == ["w1"]
-
-
-class TestWorkersThatNoPodExplains:
-    stranger = worker("10.9.9.9:1", name="stranger", keys=1, nbytes=8)
-
-    def test_keep_started_pods_that_have_no_worker_to_show(self) -> None:
-        waiting = plan(shrinking(1, *pods(3), workers=answer(self.stranger)))
-        assert waiting.actions == []
-        assert reasons(waiting) == ["WorkersNotRecognized"]
-        assert "stranger at tcp://10.9.9.9:1" in waiting.remarks[0].message
-        assert "--name $(DASK_WORKER_NAME)" in waiting.remarks[0].message
-        assert waiting.requeue_at is not None
-
-    def test_keep_a_marked_pod_without_a_worker_as_well(self) -> None:
-        of = [*pods(1), worker_pod("w2", ip="10.0.0.2", retiring=1)]
-        waiting = plan(shrinking(1, *of, workers=answer(self.stranger, worker("10.0.0.1:1"))))
-        assert waiting.actions == []
-        assert reasons(waiting) == ["WorkersNotRecognized"]
-
-    def test_keep_no_pod_whose_containers_wait_to_be_started_again(self) -> None:
-        crashing = {
-            "containerStatuses": [{"name": "worker", "state": {"waiting": {"reason": "CrashLoopBackOff"}}}]
-        }
-        of = [*pods(2), worker_pod("w3", ip="10.0.0.3", status=crashing)]
-        assert deleted(plan(shrinking(2, *of, workers=answer(self.stranger)))) == {"w3"}
-
-    def test_do_not_keep_workers_that_are_recognized(self) -> None:
-        known = answer(self.stranger, worker("10.0.0.1:1"))
-        assert marked(plan(shrinking(1, *pods(2), workers=known))) == {"w1"}
-
-    def test_are_not_those_of_the_clusters_other_groups(self) -> None:
-        other = worker_pod("other", group="c-other", ip="10.9.9.9", owner=("DaskWorkerGroup", "other"))
-        known = answer(self.stranger, worker("10.0.0.1:1"))
-        shrunk = plan(shrinking(1, *pods(2), workers=known, cluster_pods=(other,)))
-        assert deleted(shrunk) == {"w2"}
 
 
 class TestPodsThatHaveNotStarted:

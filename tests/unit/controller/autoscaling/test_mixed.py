@@ -8,8 +8,9 @@ import pytest
 
 from benchmarks.autoscaler_mixed import POLICIES, from_zero, rows, run_all, traces
 from benchmarks.autoscaler_policies import Ours
-from benchmarks.autoscaler_simulation import Batch, Cluster, Kind, Result, Trace
+from benchmarks.autoscaler_simulation import Cluster, Result
 from benchmarks.autoscaler_traces import traces as unrestricted
+from benchmarks.autoscaler_workloads import Batch, Kind, Trace
 
 Results = Mapping[str, Mapping[str, Sequence[Result]]]
 
