@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -28,6 +27,7 @@ from dask_k8s_models import make_cluster_spec
 from dask_k8s_models.crd import custom_resource_definitions
 from tests.harness.accounts import grant_everywhere
 from tests.harness.kube import Object
+from tests.harness.ports import reserved_port
 
 CLUSTERS = "daskclusters.kubernetes.dask.org"
 GROUPS = "daskworkergroups.kubernetes.dask.org"
@@ -208,42 +208,40 @@ def controller(
     profile : Path, optional
         Where cProfile writes what it saw of ours, with such a server.
     """
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    environment = {**os.environ, "KUBECONFIG": str(place.counted), "SCHEDULERS": f"http://{schedulers}"}
-    command = list(side.command)
-    if schedulers and side.name == OURS:
-        command = [str(WITH_SCHEDULERS)]
-        environment["PYTHONPATH"] = str(side.folder)
-        if profile is not None:
-            environment["PROFILE"] = str(profile.absolute())
-    elif schedulers:
-        environment["PYTHONPATH"] = str(NAMES)
-    # Of a Kubernetes that others use as well, it sees the benchmark's part.
-    scope = "--all-namespaces" if place.local else f"--namespace={place.namespace}"
-    url = f"http://127.0.0.1:{port}"
-    health = f"{url}/healthz"
-    process = subprocess.Popen(
-        [side.python, *command, scope, "--quiet", f"--liveness={health}"],
-        env=environment,
-        cwd=side.folder,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        _await_health(process, health)
-        found = Controller(place, psutil.Process(process.pid), url)
-        warm_up(side, place)
-        found.come_to_rest()
-        yield found
-    finally:
-        process.terminate()
+    with reserved_port() as port:
+        environment = {**os.environ, "KUBECONFIG": str(place.counted), "SCHEDULERS": f"http://{schedulers}"}
+        command = list(side.command)
+        if schedulers and side.name == OURS:
+            command = [str(WITH_SCHEDULERS)]
+            environment["PYTHONPATH"] = str(side.folder)
+            if profile is not None:
+                environment["PROFILE"] = str(profile.absolute())
+        elif schedulers:
+            environment["PYTHONPATH"] = str(NAMES)
+        # Of a Kubernetes that others use as well, it sees the benchmark's part.
+        scope = "--all-namespaces" if place.local else f"--namespace={place.namespace}"
+        url = f"http://127.0.0.1:{port}"
+        health = f"{url}/healthz"
+        process = subprocess.Popen(
+            [side.python, *command, scope, "--quiet", f"--liveness={health}"],
+            env=environment,
+            cwd=side.folder,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
         try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+            _await_health(process, health)
+            found = Controller(place, psutil.Process(process.pid), url)
+            warm_up(side, place)
+            found.come_to_rest()
+            yield found
+        finally:
+            process.terminate()
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
 
 
 @contextlib.contextmanager

@@ -39,7 +39,7 @@ class EventRecorder:
     clock: Clock
     settings: EventSettings
     """Which Events are written at all."""
-    _said: dict[tuple[str, str], float] = field(default_factory=dict, init=False)
+    _recorded: dict[tuple[str, str], float] = field(default_factory=dict, init=False)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set, init=False)
 
     def record(self, resource: Resource, meta: Meta, notice: Notice) -> None:
@@ -48,9 +48,9 @@ class EventRecorder:
         if not self.settings.enabled or level < logging.getLevelNamesMapping()[self.settings.level]:
             return
         now = self.clock.monotonic()
-        if now - self._said.get((meta.uid, notice.reason), float("-inf")) < SILENCE:
+        if now - self._recorded.get((meta.uid, notice.reason), float("-inf")) < SILENCE:
             return
-        self._said[meta.uid, notice.reason] = now
+        self._recorded[meta.uid, notice.reason] = now
         task = asyncio.create_task(self._write(meta.namespace, self._event(resource, meta, notice)))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -58,7 +58,7 @@ class EventRecorder:
     def sweep(self) -> None:
         """Forget what was said long ago."""
         now = self.clock.monotonic()
-        self._said = {what: at for what, at in self._said.items() if now - at < SILENCE}
+        self._recorded = {what: at for what, at in self._recorded.items() if now - at < SILENCE}
 
     def cancel(self) -> None:
         """Write no more of what has been recorded."""

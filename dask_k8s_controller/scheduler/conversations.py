@@ -69,7 +69,7 @@ class Conversations:
             if isinstance(question, Resume)
             else self._ask(question, endpoint)
         )
-        self._start(endpoint, ask).add_done_callback(lambda _: self._tell(asked))
+        self._start(endpoint, ask).add_done_callback(lambda _: self._notify(asked))
 
     def forget(self, uid: str) -> None:
         """Drop what is remembered of a group, or of a scheduler's pod, that is gone; ask that no more."""
@@ -106,7 +106,7 @@ class Conversations:
         self.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def _tell(self, asked: tuple[Question, str]) -> None:
+    def _notify(self, asked: tuple[Question, str]) -> None:
         for interested in self._waiting.pop(asked):
             self.on_answer(interested)
 

@@ -83,25 +83,27 @@ def test_what_is_missing_is_not_found(kube: Kube, pods: Pods) -> None:
         assert response.status_code == 404
 
 
-def test_a_port_of_a_pod_is_forwarded(api: kr8s.Api, pods: Pods, web: str) -> None:
+def test_a_port_of_a_pod_is_forwarded(api: kr8s.Api, pods: Pods, web: str, free_port: int) -> None:
     pod = Pod.get(web, namespace=pods.namespace, api=api)
 
-    with pod.portforward(remote_port=8080, local_port="auto") as port:
+    with pod.portforward(remote_port=8080, local_port=free_port) as port:
         for path in ("/one", "/two"):
             answer = httpx.get(f"http://127.0.0.1:{port}{path}", timeout=30).json()
             assert (answer["pod"], answer["path"]) == (web, path)
 
 
-def test_a_port_of_a_service_is_forwarded(api: kr8s.Api, pods: Pods, web: str) -> None:
+def test_a_port_of_a_service_is_forwarded(api: kr8s.Api, pods: Pods, web: str, free_port: int) -> None:
     found = Service.get(web, namespace=pods.namespace, api=api)
 
-    with found.portforward(remote_port=8080, local_port="auto") as port:
+    with found.portforward(remote_port=8080, local_port=free_port) as port:
         assert httpx.get(f"http://127.0.0.1:{port}/", timeout=30).json()["pod"] == web
 
 
-def test_a_large_answer_passes_the_forwarded_port(api: kr8s.Api, pods: Pods, web: str) -> None:
+def test_a_large_answer_passes_the_forwarded_port(
+    api: kr8s.Api, pods: Pods, web: str, free_port: int
+) -> None:
     pod = Pod.get(web, namespace=pods.namespace, api=api)
     large = "x" * 1_000_000
 
-    with pod.portforward(remote_port=8080, local_port="auto") as port:
+    with pod.portforward(remote_port=8080, local_port=free_port) as port:
         assert httpx.post(f"http://127.0.0.1:{port}/", content=large, timeout=60).json()["body"] == large

@@ -168,9 +168,9 @@ async def test_a_log_that_breaks_off_is_read_again() -> None:
         assert await raw.text(server.api, "/x") == "whole"
 
 
-async def test_an_unreachable_server_is_named(unused_tcp_port: int) -> None:
-    async with Api(loader=lambda: Credentials(f"http://127.0.0.1:{unused_tcp_port}")) as api:
-        with pytest.raises(UnreachableError, match=f"127.0.0.1:{unused_tcp_port}"):
+async def test_an_unreachable_server_is_named(free_port: int) -> None:
+    async with Api(loader=lambda: Credentials(f"http://127.0.0.1:{free_port}")) as api:
+        with pytest.raises(UnreachableError, match=f"127.0.0.1:{free_port}"):
             await raw.get(api, "/x")
 
 

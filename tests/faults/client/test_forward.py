@@ -117,5 +117,5 @@ async def test_a_taken_port_is_named(forward: PortForward) -> None:
         await PortForward(forward._open_tunnel, forward.port).start()
 
 
-async def test_a_closed_port_is_noticed(unused_tcp_port: int) -> None:
-    assert not await answers("127.0.0.1", unused_tcp_port)
+async def test_a_closed_port_is_noticed(free_port: int) -> None:
+    assert not await answers("127.0.0.1", free_port)

@@ -127,10 +127,10 @@ async def test_a_users_own_kr8s_is_not_ours() -> None:
 
 
 async def test_proxies_of_the_environment_do_not_concern_this_machine(
-    monkeypatch: pytest.MonkeyPatch, unused_tcp_port: int
+    monkeypatch: pytest.MonkeyPatch, free_port: int
 ) -> None:
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"):
-        monkeypatch.setenv(name, f"http://127.0.0.1:{unused_tcp_port}")
+        monkeypatch.setenv(name, f"http://127.0.0.1:{free_port}")
     async with ScriptedServer(an_object()) as server:
         assert await raw.get(server.api, "/x") == an_object()
 
@@ -286,8 +286,8 @@ async def test_a_log_that_is_followed_ends_when_its_time_is_over() -> None:
         assert [line async for line in pod.logs(follow=True, timeout=0.2)] == ["hello"]
 
 
-async def test_no_raw_error_of_httpx_comes_out(unused_tcp_port: int) -> None:
-    async with Api(loader=lambda: Credentials(f"http://127.0.0.1:{unused_tcp_port}")) as api:
+async def test_no_raw_error_of_httpx_comes_out(free_port: int) -> None:
+    async with Api(loader=lambda: Credentials(f"http://127.0.0.1:{free_port}")) as api:
         for attempt in (Pod(a_pod(), api=api).refresh(), api.version(), Pod(a_pod(), api=api).exists()):
             with pytest.raises(UnreachableError) as caught:
                 await attempt

@@ -124,7 +124,7 @@ async def test_a_load_balancer_needs_no_forwarding() -> None:
     assert server.asked == []
 
 
-async def test_a_node_port_that_answers_is_used(unused_tcp_port_factory: Callable[[], int]) -> None:
+async def test_a_node_port_that_answers_is_used(free_port: int) -> None:
     listening = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
     port = listening.sockets[0].getsockname()[1]
     by_node = service("NodePort")
@@ -134,7 +134,7 @@ async def test_a_node_port_that_answers_is_used(unused_tcp_port_factory: Callabl
         link = await opened(StagedObserver(server.api, replace(READY_SCHEDULER, service=by_node)))
         assert link.address == f"tcp://127.0.0.1:{port}"
     listening.close()
-    by_node["spec"]["ports"][0]["nodePort"] = unused_tcp_port_factory()
+    by_node["spec"]["ports"][0]["nodePort"] = free_port
     async with ScriptedServer(nodes, pod) as server:
         link = await opened(StagedObserver(server.api, replace(READY_SCHEDULER, service=by_node)))
         assert link.address.startswith("tcp://localhost:")

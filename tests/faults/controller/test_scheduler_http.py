@@ -185,11 +185,9 @@ class TestAnAbsentScheduler:
         assert "10.9.9.9" not in str(caught.value)
         assert "refused" not in str(caught.value)
 
-    async def test_whose_port_is_closed_tells_nothing_of_the_network(self, unused_tcp_port: int) -> None:
+    async def test_whose_port_is_closed_tells_nothing_of_the_network(self, free_port: int) -> None:
         async def log_in() -> Connection:
-            return Connection(
-                f"http://127.0.0.1:{unused_tcp_port}", aiohttp.ClientSession(), False, "default"
-            )
+            return Connection(f"http://127.0.0.1:{free_port}", aiohttp.ClientSession(), False, "default")
 
         api = Api(log_in)
         with pytest.raises(Unreachable) as caught:
