@@ -6,6 +6,7 @@ and is scaled up and down. It is drawn after a dashboard's file, without Grafana
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -23,7 +24,8 @@ from dask_k8s_models import make_cluster_spec
 from dask_k8s_models.definitions import custom_resource_definitions
 from tests.harness.controller import ControllerProcess
 from tests.harness.kube import Kube
-from tests.harness.prometheus import Prometheus, free_port, program_path
+from tests.harness.ports import reserved_port
+from tests.harness.prometheus import Prometheus, Target, program_path
 
 FILES = Path(__file__).parents[1] / "chart" / "dask-kubernetes-operator" / "files"
 IMAGES = Path(__file__).parent / "images"
@@ -135,41 +137,39 @@ def picture(dashboard: dict[str, Any], prometheus: Prometheus, begin: float, end
 def main() -> None:
     program = program_path("prometheus")
     assert program is not None, "there is no prometheus: run make prometheus"
-    port = free_port()
-    os.environ["DASK_KUBERNETES__CONTROLLER__HEALTH_PORT"] = str(port)
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        LocalKubernetes(addons=()) as kubernetes,
-        Kube.from_kubeconfig(kubernetes.kubeconfig) as kube,
-        ControllerProcess(kubernetes.kubeconfig),
-    ):
+    with contextlib.ExitStack() as stack:
+        port, own_port = (stack.enter_context(reserved_port()) for _ in range(2))
+        os.environ["DASK_KUBERNETES__CONTROLLER__HEALTH_PORT"] = str(port)
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        kubernetes = stack.enter_context(LocalKubernetes(addons=()))
+        kube = stack.enter_context(Kube.from_kubeconfig(kubernetes.kubeconfig))
+        stack.enter_context(ControllerProcess(kubernetes.kubeconfig))
         kubernetes.apply(custom_resource_definitions())
-        prometheus = Prometheus(program, Path(folder), FILES / "alerts.yaml")
-        try:
-            prometheus.scrape((f"127.0.0.1:{port}", {"job": "operator"}))
-            kube.create(make_cluster_spec(name="simple", n_workers=2), "default")
-            kube.wait(
-                "daskclusters.kubernetes.dask.org",
-                "simple",
-                "default",
-                until=lambda found: found.get("status", {}).get("readyReplicas") == 2,
-            )
-            begin = time.time()
-            scheduler = kube.get("pods", "simple-scheduler", "default")["status"]["podIP"]
-            pods = kube.list("pods", "default", "dask.org/component=worker")
-            labels = {"namespace": "default", "dask_org_cluster_name": "simple"}
-            prometheus.scrape(
-                (f"127.0.0.1:{port}", {"job": "operator"}),
-                (f"{scheduler}:8787", {**labels, "job": "scheduler"}),
-                *((f"{pod['status']['podIP']}:8788", {**labels, "job": "worker"}) for pod in pods),
-            )
-            work(scheduler, kube)
-            for path in sorted((FILES / "dashboards").glob("*.json")):
-                dashboard = json.loads(path.read_text())
-                text = picture(dashboard, prometheus, begin, time.time())
-                (IMAGES / f"dashboard-{path.stem}.svg").write_text(text)
-        finally:
-            prometheus.stop()
+        prometheus = Prometheus(program, folder, FILES / "alerts.yaml", own_port)
+        stack.callback(prometheus.stop)
+        operator = Target(f"127.0.0.1:{port}", {"job": "operator", "namespace": "dask-operator"}, True)
+        prometheus.scrape(operator)
+        kube.create(make_cluster_spec(name="simple", n_workers=2), "default")
+        kube.wait(
+            "daskclusters.kubernetes.dask.org",
+            "simple",
+            "default",
+            until=lambda found: found.get("status", {}).get("readyReplicas") == 2,
+        )
+        begin = time.time()
+        scheduler = kube.get("pods", "simple-scheduler", "default")["status"]["podIP"]
+        pods = kube.list("pods", "default", "dask.org/component=worker")
+        labels = {"namespace": "default", "dask_org_cluster_name": "simple"}
+        prometheus.scrape(
+            operator,
+            Target(f"{scheduler}:8787", {**labels, "job": "scheduler"}),
+            *(Target(f"{pod['status']['podIP']}:8788", {**labels, "job": "worker"}) for pod in pods),
+        )
+        work(scheduler, kube)
+        for path in sorted((FILES / "dashboards").glob("*.json")):
+            dashboard = json.loads(path.read_text())
+            text = picture(dashboard, prometheus, begin, time.time())
+            (IMAGES / f"dashboard-{path.stem}.svg").write_text(text)
 
 
 if __name__ == "__main__":

@@ -19,8 +19,10 @@ from tests.conftest import is_local
 from tests.e2e.conftest import DASK_CLUSTERS, is_running, pods_of
 from tests.harness.controller import ControllerProcess
 from tests.harness.kube import Kube, Object
+from tests.harness.pages import blocks_of
 from tests.harness.ports import reserved_port
-from tests.harness.prometheus import Prometheus, program_path, queries
+from tests.harness.prometheus import Prometheus, Target, program_path, queries
+from tests.unit.chart.golden import NAMESPACE, rendered
 
 PROJECT = Path(__file__).parents[2]
 FILES = PROJECT / "chart" / "dask-kubernetes-operator" / "files"
@@ -48,11 +50,25 @@ def test_alerts_fire_when_they_should_and_only_then(tmp_path: Path) -> None:
     tests = Path(__file__).with_name("alerts_test.yaml")
     for file in (ALERTS, tests):
         shutil.copy(file, tmp_path)
-    for command in (["check", "rules", ALERTS.name], ["test", "rules", tests.name]):
-        done = subprocess.run(
-            [program("promtool"), *command], cwd=tmp_path, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
+    promtool(tmp_path, "check", "rules", ALERTS.name)
+    promtool(tmp_path, "test", "rules", tests.name)
+
+
+def promtool(folder: Path, *command: str) -> None:
+    done = subprocess.run(
+        [program("promtool"), *command], cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_documented_configuration_is_one(tmp_path: Path) -> None:
+    (block,) = [one for one in blocks_of("docs/monitoring.md", "yaml") if "scrape_configs" in one.text]
+    configuration = yaml.safe_load(block.text)
+    (job,) = configuration["scrape_configs"]
+    assert job["honor_labels"]
+    assert job.pop("kubernetes_sd_configs") == [{"role": "pod"}], "which Debian's promtool was built without"
+    (tmp_path / "prometheus.yml").write_text(yaml.safe_dump(configuration))
+    promtool(tmp_path, "check", "config", "prometheus.yml")
 
 
 def test_each_alert_is_tested_and_has_its_page() -> None:
@@ -76,14 +92,9 @@ def prometheus(tmp_path: Path) -> Iterator[Prometheus]:
             running.stop()
 
 
-def test_no_panel_is_empty(
-    pytestconfig: pytest.Config,
-    prometheus: Prometheus,
-    monkeypatch: pytest.MonkeyPatch,
-    cluster_manifest: Callable[..., Object],
-    free_port: int,
-) -> None:
-    """Prometheus scrapes the operator and a live cluster, which computes and is scaled down."""
+@pytest.fixture
+def served(pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch, free_port: int) -> Iterator[Kube]:
+    """A Kubernetes of the test's own, with an operator that has its metrics at ``free_port``."""
     if not is_local(pytestconfig):
         pytest.skip("Prometheus runs beside the pods of a local Kubernetes")
     monkeypatch.setenv("DASK_KUBERNETES__CONTROLLER__HEALTH_PORT", str(free_port))
@@ -93,34 +104,90 @@ def test_no_panel_is_empty(
         ControllerProcess(kubernetes.kubeconfig),
     ):
         kubernetes.apply(custom_resource_definitions())
-        kube.create(cluster_manifest("watched", n_workers=2), "default")
-        kube.wait(
-            DASK_CLUSTERS,
-            "watched",
-            "default",
-            until=lambda found: is_running(found) and found["status"].get("readyReplicas") == 2,
-        )
-        labels = {"namespace": "default", "dask_org_cluster_name": "watched"}
-        scheduler, *_ = pods_of(kube, "watched", "default", "scheduler")
-        workers = pods_of(kube, "watched", "default", "worker")
-        address = scheduler["status"]["podIP"]
-        prometheus.scrape(
-            (f"127.0.0.1:{free_port}", {"job": "operator"}),
-            (f"{address}:8787", {**labels, "job": "scheduler"}),
-            *((f"{pod['status']['podIP']}:8788", {**labels, "job": "worker"}) for pod in workers),
-        )
-        with Client(f"tcp://{address}:8786") as client:
-            client.wait_for_workers(2, timeout=PATIENCE)
-            held = client.map(bytes, range(1000, 1040))
-            client.gather(held)
-            kube.patch(DASK_CLUSTERS, "watched", {"spec": {"worker": {"replicas": 1}}}, "default")
-            wanted = {**queries(DASHBOARDS[0]), **queries(DASHBOARDS[1])}
-            assert len(wanted) > 30
+        yield kube
 
-            def empty() -> dict[str, str]:
-                return {name: query for name, query in wanted.items() if not prometheus.query(query)}
 
-            eventually(empty, until=lambda found: not found, timeout=PATIENCE, every=1)
-        (group,) = prometheus.get("rules")["groups"]
-        assert {rule["health"] for rule in group["rules"]} == {"ok"}
-        assert len(group["rules"]) == len(alerts())
+@pytest.fixture
+def operator(free_port: int) -> Target:
+    """The operator, with the labels that Prometheus' operator gives to what the chart's PodMonitor finds."""
+    objects = rendered({"metrics": {"operator": {"podMonitor": {"enabled": True}}}})
+    (monitor,) = [item for item in objects if item["kind"] == "PodMonitor"]
+    (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
+    meta = monitor["metadata"]
+    labels = {
+        "job": f"{meta['namespace']}/{meta['name']}",
+        "namespace": NAMESPACE,
+        "pod": f"{meta['name']}-0",
+        "container": "operator",
+    }
+    return Target(f"127.0.0.1:{free_port}", labels, endpoint.get("honorLabels", False))
+
+
+def wait_for_workers(kube: Kube, name: str, namespace: str, count: int) -> None:
+    kube.wait(
+        DASK_CLUSTERS,
+        name,
+        namespace,
+        until=lambda found: is_running(found) and found["status"].get("readyReplicas") == count,
+    )
+
+
+def test_no_panel_is_empty(
+    served: Kube, operator: Target, prometheus: Prometheus, cluster_manifest: Callable[..., Object]
+) -> None:
+    """Prometheus scrapes the operator and a live cluster, which computes and is scaled down."""
+    served.create(cluster_manifest("watched", n_workers=2), "default")
+    wait_for_workers(served, "watched", "default", 2)
+    labels = {"namespace": "default", "dask_org_cluster_name": "watched"}
+    scheduler, *_ = pods_of(served, "watched", "default", "scheduler")
+    workers = pods_of(served, "watched", "default", "worker")
+    address = scheduler["status"]["podIP"]
+    prometheus.scrape(
+        operator,
+        Target(f"{address}:8787", {**labels, "job": "scheduler"}),
+        *(Target(f"{pod['status']['podIP']}:8788", {**labels, "job": "worker"}) for pod in workers),
+    )
+    with Client(f"tcp://{address}:8786") as client:
+        client.wait_for_workers(2, timeout=PATIENCE)
+        held = client.map(bytes, range(1000, 1040))
+        client.gather(held)
+        served.patch(DASK_CLUSTERS, "watched", {"spec": {"worker": {"replicas": 1}}}, "default")
+        wanted = {**queries(DASHBOARDS[0]), **queries(DASHBOARDS[1])}
+        assert len(wanted) > 30
+
+        def empty() -> dict[str, str]:
+            return {name: query for name, query in wanted.items() if not prometheus.query(query)}
+
+        eventually(empty, until=lambda found: not found, timeout=PATIENCE, every=1)
+    (group,) = prometheus.get("rules")["groups"]
+    assert {rule["health"] for rule in group["rules"]} == {"ok"}
+    assert len(group["rules"]) == len(alerts())
+
+
+def test_workers_are_missing_in_the_namespace_that_lacks_them(
+    served: Kube, operator: Target, prometheus: Prometheus, cluster_manifest: Callable[..., Object]
+) -> None:
+    """Whatever others have, and in whichever namespace the operator itself is."""
+    served.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "elsewhere"}})
+    served.create(cluster_manifest("whole", n_workers=2), "default")
+    lacking = cluster_manifest("lacking", n_workers=3)
+    lacking["spec"]["worker"]["spec"]["nodeSelector"] = {"there-is": "none"}
+    served.create(lacking, "elsewhere")
+    wait_for_workers(served, "whole", "default", 2)
+    prometheus.scrape(operator)
+
+    def by_namespace(expression: str) -> dict[str, float]:
+        found = prometheus.query(expression)
+        return {one["metric"]["namespace"]: float(one["value"][1]) for one in found}
+
+    wanted = eventually(
+        lambda: by_namespace("dask_controller_workers_wanted"),
+        until=lambda found: sum(found.values()) == 5,
+        timeout=PATIENCE,
+    )
+    assert wanted == {"default": 2, "elsewhere": 3}
+    (missing,) = [rule["expr"] for rule in alerts() if rule["alert"] == "DaskWorkersMissing"]
+    assert by_namespace(missing) == {"elsewhere": 3}
+    panel = {name: query for name, query in queries(DASHBOARDS[1]).items() if name.startswith("Workers:")}
+    shown = {name: prometheus.query(query)[0]["value"][1] for name, query in panel.items()}
+    assert shown == {"Workers: wanted": "5", "Workers: ready": "2"}

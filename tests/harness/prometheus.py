@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,21 +23,33 @@ def program_path(name: str) -> str | None:
     return shutil.which(name) or shutil.which(name, path=str(UNPACKED))
 
 
+@dataclass(frozen=True)
+class Target:
+    """What is scraped, and the labels that all of its samples get."""
+
+    address: str
+    labels: dict[str, str]
+    honors_labels: bool = False
+    """A label that a sample has already stays; else it is called ``exported_…`` from then on."""
+
+
 class Prometheus:
     """A Prometheus that scrapes what it is told to."""
 
     def __init__(self, program: str, folder: Path, rules: Path, port: int) -> None:
         self.url = f"http://127.0.0.1:{port}"
-        self.targets = folder / "targets.json"
-        self.targets.write_text("[]")
+        self.targets = {honors: folder / f"targets-{honors}.json" for honors in (True, False)}
+        self.scrape()
         configuration = {
             "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
             "rule_files": [str(rules)],
             "scrape_configs": [
                 {
-                    "job_name": "dask",
-                    "file_sd_configs": [{"files": [str(self.targets)], "refresh_interval": "1s"}],
+                    "job_name": path.stem,
+                    "honor_labels": honors,
+                    "file_sd_configs": [{"files": [str(path)], "refresh_interval": "1s"}],
                 }
+                for honors, path in self.targets.items()
             ],
         }
         (folder / "prometheus.yaml").write_text(yaml.safe_dump(configuration))
@@ -62,11 +75,16 @@ class Prometheus:
         self.process.terminate()
         self.process.wait(30)
 
-    def scrape(self, *targets: tuple[str, dict[str, str]]) -> None:
-        groups = [{"targets": [address], "labels": labels} for address, labels in targets]
-        draft = self.targets.with_suffix(".draft")
-        draft.write_text(json.dumps(groups))
-        draft.rename(self.targets)
+    def scrape(self, *targets: Target) -> None:
+        for honors, path in self.targets.items():
+            groups = [
+                {"targets": [one.address], "labels": one.labels}
+                for one in targets
+                if one.honors_labels == honors
+            ]
+            draft = path.with_suffix(".draft")
+            draft.write_text(json.dumps(groups))
+            draft.rename(path)
 
     def get(self, path: str, **params: str) -> Any:
         answer = httpx.get(f"{self.url}/api/v1/{path}", params=params, timeout=10)
