@@ -56,7 +56,7 @@ $(BENCH)/.ready: pyproject.toml
 
 $(THEIRS)/.ready: benchmarks/dask-kubernetes.txt $(BENCH)/.ready
 	$(call new_environment,$(THEIRS),dask-kubernetes)
-	@$(BENCH)/bin/python -m pip freeze | grep -E '^(dask|distributed)==' >$(THEIRS)/same.txt
+	@$(BENCH)/bin/python -m pip freeze | grep -E '^(dask|distributed|numpy)==' >$(THEIRS)/same.txt
 	@$(THEIRS)/bin/python -m pip install --quiet -r benchmarks/dask-kubernetes.txt -r $(THEIRS)/same.txt
 	@touch $@
 

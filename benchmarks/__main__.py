@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import platform
+import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,7 +28,7 @@ from benchmarks import (
     sides,
 )
 from benchmarks.harness import Bench, benchmarks, run
-from benchmarks.report import differences, show
+from benchmarks.report import differences, show, total_seconds
 
 PROJECT = Path(__file__).parents[1]
 RESULTS = PROJECT / ".bench"
@@ -44,6 +45,14 @@ def in_order() -> list[str]:
     return sorted(benchmarks(), key=lambda name: modules.index(benchmarks()[name][1].__module__))
 
 
+def commit() -> str:
+    """Return the commit of this checkout, and whether it has changes; nothing outside of git."""
+    command = ["git", "describe", "--always", "--dirty", "--exclude=*"]
+    return subprocess.run(
+        command, cwd=sides.PROJECT, capture_output=True, text=True, check=False
+    ).stdout.strip()
+
+
 def about(options: argparse.Namespace, bench: Bench, use: float) -> dict[str, Any]:
     """Describe what is measured, and where."""
     versions = sides.version(bench.ours, "dask-k8s", "distributed")
@@ -57,6 +66,7 @@ def about(options: argparse.Namespace, bench: Bench, use: float) -> dict[str, An
         "memory_gb": round(memory / 1e9),
         "python": platform.python_version(),
         "versions": versions,
+        "commit": commit(),
         "quick": options.quick,
         "idle": use < IDLE,
     }
@@ -113,8 +123,9 @@ def main() -> int:
         with place() as here:
             here.apply(bench.ours.definitions())
     show(results)
-    seconds = sum(result["seconds"] for result in measured.values())
-    print(f"{seconds / 60:.1f} minutes. The figures of every run are in {os.path.relpath(path)}.")
+    print(
+        f"{total_seconds(results) / 60:.1f} minutes. The figures of every run are in {os.path.relpath(path)}."
+    )
     for earlier in before[-1:]:
         said = list(differences(results, json.loads(earlier.read_text(encoding="utf-8"))))
         print(f"Ratios that differ by more than 20 % from {earlier.name}:", *(said or ["none"]), sep="\n  ")

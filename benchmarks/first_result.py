@@ -44,12 +44,13 @@ def first_result(bench: Bench) -> Iterator[Found]:
         with bench.place() as place:
             place.apply(bench.theirs.definitions())
             with controller(bench.theirs, place), Program(bench.theirs, place) as program:
+                program.kube_cluster("warm-up", FORWARDS)
                 for number in range(1):
                     theirs += program.kube_cluster(f"first-{number}")
                 for number in range(bench.few(3)):
                     told += program.kube_cluster(f"told-{number}", FORWARDS)
                 failed = program.failed
-    hung = f"; {failed} more never became Running" if failed else ""
+    hung = f"; {failed} more were not there after {IMPATIENT['resource_timeout']} s" if failed else ""
     yield Figure("beside the same pods, by hand", "s", ours, theirs, pods, goal=1.25)
     yield Figure(
         "beside it told to forward ports", "s", ours, told, note=f"port_forward_cluster_ip=True{hung}"

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.report import markdown, misses
+from benchmarks.report import markdown, misses, total_seconds
 
 DOCS = Path(__file__).parents[1] / "docs"
 FIGURES = DOCS / "performance.json"
@@ -52,7 +52,7 @@ def machine(results: dict[str, Any]) -> str:
     about = results["about"]
     theirs = about["versions"].get("dask-kubernetes")
     beside = f" and dask-kubernetes {theirs}" if theirs else ""
-    seconds = sum(result["seconds"] for result in results["benchmarks"].values())
+    commit = f" ({about['commit']})" if about.get("commit") else ""
     size = ", with small numbers (`--quick`)" if about["quick"] else ""
     noise = (
         "" if about["idle"] else ", **while other programs used the processors**: its seconds are too long"
@@ -61,7 +61,7 @@ def machine(results: dict[str, Any]) -> str:
         f"Measured {about['date']} on {about['kubernetes']}, {about['cpus']} processors, "
         f"{about['memory_gb']} GB of memory, Linux, Python {about['python']}, "
         f"distributed {about['versions']['distributed']}, with dask-k8s {about['versions']['dask-k8s']}"
-        f"{beside}, in {seconds / 60:.0f} minutes{size}{noise}."
+        f"{commit}{beside}, in {total_seconds(results) / 60:.1f} minutes{size}{noise}."
     )
 
 

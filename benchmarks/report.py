@@ -9,6 +9,8 @@ from benchmarks.harness import BARE, OURS, THEIRS, Figure, slope
 
 Row = tuple[str, ...]
 HEADER = ("", OURS, BARE, f"{OURS} / {BARE}", THEIRS, f"{THEIRS} / {OURS}", "goal", "")
+LONGEST = 600.0
+"""Seconds that a run of all benchmarks may take."""
 SPREAD = 0.2
 """By how much a ratio may differ between two runs."""
 
@@ -87,8 +89,15 @@ def show(results: dict[str, Any]) -> None:
     console.print(f"Goals missed: {'; '.join(missed) if missed else 'none'}")
 
 
+def total_seconds(results: dict[str, Any]) -> float:
+    """Return how long all of it took."""
+    return float(sum(result["seconds"] for result in results["benchmarks"].values()))
+
+
 def misses(results: dict[str, Any]) -> Iterator[str]:
     """Say what misses its goal."""
+    if (seconds := total_seconds(results)) > LONGEST:
+        yield f"All benchmarks: {seconds:.0f} s, the goal is ≤ {LONGEST:.0f} s"
     for result in results["benchmarks"].values():
         for found in result["figures"]:
             figure = Figure.from_json(found)

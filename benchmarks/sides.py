@@ -145,9 +145,8 @@ class Controller:
             yield from family.samples
 
     def cpu_seconds(self) -> float:
-        """How much processor time it has used."""
-        times = self.process.cpu_times()
-        return float(times.user + times.system)
+        """How much processor time it has used; its clock has the number that `clock_getcpuclockid` makes."""
+        return time.clock_gettime((~self.process.pid << 3) | 2)
 
     def peak_megabytes(self) -> float:
         """The most memory that it has had, in MB."""
