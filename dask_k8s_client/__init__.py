@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from dask_k8s_client.cluster import KubeCluster as KubeCluster
     from dask_k8s_client.config import CreateMode as CreateMode
     from dask_k8s_client.discovery import discover as discover
+    from dask_k8s_client.encryption import NoCertificate as NoCertificate
     from dask_k8s_client.errors import AlreadyExistsError as AlreadyExistsError
     from dask_k8s_client.errors import ApiError as ApiError
     from dask_k8s_client.errors import ClusterExistsError as ClusterExistsError
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from dask_k8s_client.errors import UnreachableError as UnreachableError
     from dask_k8s_client.errors import ValidationError as ValidationError
     from dask_k8s_client.errors import WorkerGroupNotFoundError as WorkerGroupNotFoundError
+    from dask_k8s_client.kr8s_errors import TimedOutError as TimedOutError
+    from dask_k8s_client.migration import MigrationError as MigrationError
     from dask_k8s_client.objects import DaskAutoscaler as DaskAutoscaler
     from dask_k8s_client.objects import DaskCluster as DaskCluster
     from dask_k8s_client.objects import DaskJob as DaskJob
@@ -77,6 +80,9 @@ _HOMES = {
     "make_autoscaler_spec": "dask_k8s_models",
     **dict.fromkeys(_KINDS, "dask_k8s_client.objects"),
     **dict.fromkeys(_ERRORS, "dask_k8s_client.errors"),
+    "NoCertificate": "dask_k8s_client.encryption",
+    "TimedOutError": "dask_k8s_client.kr8s_errors",
+    "MigrationError": "dask_k8s_client.migration",
 }
 
 __all__ = sorted(_HOMES)

@@ -12,13 +12,12 @@ from types import FrameType
 import click
 
 EXAMPLE = """\
-  {python} -c 'from dask_k8s_client import KubeCluster; print(KubeCluster(n_workers=2))'
-  {dask} kubernetes ls
-Or start {python}, after that export, and paste:
+Type this in another terminal, start {python} there, and paste:
   from dask_k8s_client import KubeCluster
   cluster = KubeCluster(n_workers=2)
   print(cluster.get_client().submit(sum, [10, 1]).result(), cluster.dashboard_link)
 It prints 11 and the link to Dask's dashboard, which works until Python ends or cluster.close().
+While Python runs, `{dask} kubernetes ls` in a third terminal shows the cluster, after the same export.
 kubectl and other tools use it in the same way. Whatever runs in it ends with it.
 """
 
@@ -56,6 +55,7 @@ def up(context: click.Context, kubeconfig: str, port: int, bare: bool) -> None:
         *([] if bare else ["--addons"]),
     ]
     command = [sys.executable, "-m", "dask_k8s_local", *arguments]
+    click.echo("Starting a Kubernetes …")
     context.exit(run_until_stopped(command, "export KUBECONFIG=", "" if bare else example()))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -192,23 +193,26 @@ def test_a_local_kubernetes_runs_until_ctrl_c(request: pytest.FixtureRequest, tm
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
     assert process.stdout is not None
+    assert process.stdout.readline() == "Starting a Kubernetes …\n"
     assert any(f"export KUBECONFIG={path}" in line for line in process.stdout)
     told = list(itertools.takewhile(lambda line: not line.startswith("kubectl"), process.stdout))
-    assert "link to Dask's dashboard" in told[-1]
-    pasted = textwrap.dedent(
-        "".join(told[1 + next(n for n, line in enumerate(told) if line.endswith("and paste:\n")) : -1])
-    )
+    pasted = textwrap.dedent("".join(line for line in told if line.startswith("  ")))
     assert len(pasted.splitlines()) == 3
+    [typed] = re.findall("`(.*)` in a third terminal", told[-1])
+    meanwhile = f"""
+import httpx, subprocess
+httpx.get(cluster.dashboard_link).raise_for_status()
+subprocess.run({typed.split()}, check=True)
+"""
     printed = subprocess.run(
-        [sys.executable, "-c", f"{pasted}import httpx; httpx.get(cluster.dashboard_link).raise_for_status()"],
+        [sys.executable, "-u", "-c", pasted + meanwhile],
         env={**os.environ, "KUBECONFIG": str(path)},
         capture_output=True,
         text=True,
         timeout=240,
         check=True,
-    ).stdout.split()
-    assert printed[-2] == "11"
-    assert printed[-1].startswith("http://")
+    ).stdout
+    assert re.search(r"^11 http://\S+\n(.*\n)+\S+ +Running ", printed, re.M), printed
 
     result = CliRunner().invoke(kubernetes, ["ls"], env={**os.environ, "KUBECONFIG": str(path)})
     assert (result.exit_code, result.stderr) == (0, "No Dask clusters in default.\n")

@@ -125,6 +125,13 @@ def test_files_and_targets_that_commands_name_exist() -> None:
         assert [path for path in paths if not (PROJECT / path).exists()] == [], page
 
 
+def test_every_example_is_listed_and_every_one_that_is_listed_exists() -> None:
+    examples = {path.name for path in (PROJECT / "examples").iterdir() if path.name[0] not in "._"}
+    listed = re.findall(r"^\| `([^`]+)` \|", PAGES["docs/examples.md"], re.MULTILINE)
+    assert len(examples) > 20
+    assert sorted(listed) == sorted(examples)
+
+
 def test_every_label_and_annotation_is_documented() -> None:
     keys = {value for name, value in vars(labels).items() if name.isupper() and isinstance(value, str)}
     assert len(keys) > 10
