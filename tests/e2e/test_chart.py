@@ -249,27 +249,76 @@ def test_kubeflows_users_need_no_patch_of_its_roles(
         assert not users("kubeflow-view", "patch", kind)
 
 
-def test_a_single_namespace_as_documented(
+@pytest.fixture
+def no_definitions(here: Kube) -> Iterator[None]:
+    """A Kubernetes where the definitions aren't there yet, and don't stay either."""
+
+    def delete() -> None:
+        for kind in KINDS:
+            here.delete(CRDS, f"{kind}.kubernetes.dask.org")
+        here.wait_all(CRDS, until=lambda found: not found)
+
+    delete()
+    yield
+    delete()
+
+
+def owners(kube: Kube) -> dict[str, set[str | None]]:
+    """The releases that have the definitions and the users' roles, as Helm's annotations say."""
+    found = {
+        "definitions": kube.list(CRDS),
+        "roles": [
+            role
+            for role in kube.list(f"clusterroles.{RBAC}")
+            if role["metadata"]["name"].startswith("dask-kubernetes-user-")
+        ],
+    }
+    return {
+        what: {item["metadata"]["annotations"].get("meta.helm.sh/release-name") for item in items}
+        for what, items in found.items()
+    }
+
+
+@pytest.mark.usefixtures("no_definitions")
+def test_a_single_namespace_as_documented_for_one_team_and_the_next(
     helm: Helm, here: Kube, idle_cluster_manifest: Callable[..., Object]
 ) -> None:
     own, other = "my-namespace", "not-my-namespace"
     here.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": other}})
-    given = {"crds": {"enabled": False}, **values("single-namespace")}
-    helm("install", CHART, RELEASE, given, namespace=own, create_namespace=True)
-    await_operator(here, namespace=own)
+    given = values("single-namespace")
+    installed = helm("install", CHART, "one", given, namespace=own, create_namespace=True)
+    assert "helm uninstall keeps the custom resource definitions" in installed["notes"]
+    await_operator(here, "one-" + RELEASE, own)
     for namespace in (own, other):
         here.create(idle_cluster_manifest("simple", n_workers=1), namespace)
     here.wait(DASK_CLUSTERS, "simple", own, until=is_running)
     here.wait_all("pods", own, until=lambda found: len(found) == 3, labelSelector="")
     assert here.list("pods", other) == []
     rule = {"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]}
-    assert is_allowed(here, own, rule, RELEASE)
-    assert not is_allowed(here, other, rule, RELEASE, of=own)
+    assert is_allowed(here, own, rule, "one-" + RELEASE)
+    assert not is_allowed(here, other, rule, "one-" + RELEASE, of=own)
 
-    helm("install", CHART, RELEASE, {**given, "kopfArgs": [f"--namespace={other}"]}, namespace=other)
+    second = {**given, "kopfArgs": [f"--namespace={other}"]}
+    installed = helm("install", CHART, "two", second, namespace=other)
+    assert "are those of the release one in namespace my-namespace" in installed["notes"]
+    assert "helm uninstall keeps" not in installed["notes"]
     here.wait(DASK_CLUSTERS, "simple", other, until=is_running)
-    for namespace in (own, other):
-        helm("uninstall", RELEASE, namespace=namespace)
+    assert owners(here) == {"definitions": {"one"}, "roles": {"one"}}
+
+    upgraded = helm("upgrade", CHART, "one", {**given, "podLabels": {"team": "one"}}, namespace=own)
+    assert upgraded["manifest"].count("kind: CustomResourceDefinition") == len(KINDS), "they stay the first's"
+    upgraded = helm("upgrade", CHART, "two", {**second, "podLabels": {"team": "two"}}, namespace=other)
+    assert "kind: CustomResourceDefinition" not in upgraded["manifest"]
+    with pytest.raises(helm_python.HelmError, match="invalid ownership metadata"):
+        helm("upgrade", CHART, "two", {**second, "crds": {"shared": False}}, namespace=other)
+    helm("uninstall", "two", namespace=other)
+    assert owners(here) == {"definitions": {"one"}, "roles": {"one"}}
+    here.wait(DASK_CLUSTERS, "simple", own, until=is_running)
+
+    helm("uninstall", "one", namespace=own)
+    with pytest.raises(helm_python.HelmError, match="invalid ownership metadata"):
+        helm("install", CHART, "two", second, namespace=other)
+    assert len(here.list(CRDS)) == len(KINDS), "they are left to whoever takes them over"
 
 
 @pytest.mark.parametrize("name", SETS)

@@ -35,6 +35,28 @@ helm.sh/resource-policy: keep
 {{- end }}
 {{- end }}
 
+{{- /*
+The other release that has an object of the whole cluster, as "NAME in namespace NAMESPACE": the root, apiVersion, kind, name.
+Nothing where there is no cluster to ask (helm template, Argo CD), or where that release has gone, so that Helm says whose it was.
+*/ -}}
+{{- define "dask-kubernetes-operator.otherOwner" -}}
+{{- $root := index . 0 }}
+{{- if and $root.Values.crds.enabled $root.Values.crds.shared }}
+{{- $annotations := dig "metadata" "annotations" dict (lookup (index . 1) (index . 2) "" (index . 3)) }}
+{{- $name := dig "meta.helm.sh/release-name" "" $annotations }}
+{{- $namespace := dig "meta.helm.sh/release-namespace" "" $annotations }}
+{{- if and $name $namespace (ne (list $name $namespace | join "/") (list $root.Release.Name $root.Release.Namespace | join "/")) }}
+{{- range dig "items" list (lookup "apps/v1" "Deployment" $namespace "") | default list }}
+  {{- $found := dig "metadata" "labels" dict . }}
+  {{- if and (eq $name (dig "app.kubernetes.io/instance" "" $found)) (eq "operator" (dig "app.kubernetes.io/component" "" $found)) }}
+    {{- printf "%s in namespace %s" $name $namespace }}
+    {{- break }}
+  {{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+
 {{- define "dask-kubernetes-operator.serviceAccountName" -}}
 {{- if .Values.serviceAccount.create }}
 {{- default (include "dask-kubernetes-operator.fullname" .) .Values.serviceAccount.name }}
