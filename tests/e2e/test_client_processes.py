@@ -22,6 +22,13 @@ from tests.harness.kube import Kube
 pytestmark = pytest.mark.usefixtures("controller")
 
 
+IGNORED = [
+    "-Wignore:Mismatched versions found",
+    "-Wignore:'asyncio.iscoroutinefunction' is deprecated",
+]
+"""Warnings of what others do: an image of another version, and kr8s on Python 3.14."""
+
+
 class Interpreters:
     """Python processes with some code, which end with the test."""
 
@@ -30,7 +37,7 @@ class Interpreters:
 
     def start(self, code: str, **environment: str) -> subprocess.Popen[str]:
         process = subprocess.Popen(
-            [sys.executable, "-W", "error", "-W", "ignore:Mismatched versions found", "-c", code],
+            [sys.executable, "-W", "error", *IGNORED, "-c", code],
             env={**os.environ, **environment},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
