@@ -37,8 +37,8 @@ KINDS = {"DaskCluster": CLUSTERS, "DaskWorkerGroup": GROUPS, "DaskJob": JOBS, "D
 KOPF = "kopf.zalando.org/"
 """What begins the names of the finalizers and annotations that the other operator leaves."""
 
-OTHER_CHART = "dask-kubernetes-operator-20"
-"""What begins the chart label of the other operator, whose versions are years."""
+OURS = "app.kubernetes.io/component"
+"""The label that our operator's Deployment has, however it is installed, and the other's has not."""
 
 OPEN_ROUTES = """
 from distributed.http.utils import get_handlers
@@ -80,6 +80,24 @@ class Step:
         return f"{self.verb} {self.what}"
 
 
+async def clusters_of_others(api: Api, namespace: str | None) -> list[tuple[str, str]]:
+    """Return the namespace and name of each cluster that has Deployments, or pods that nobody owns.
+
+    Parameters
+    ----------
+    api : Api
+        The connection.
+    namespace : str, optional
+        Where to look; in all namespaces by default.
+    """
+    selector = f"{labels.CLUSTER_NAME},{labels.COMPONENT} in (scheduler,worker)"
+    found = (await raw.get(api, DEPLOYMENTS.path(namespace), labelSelector=selector))["items"]
+    pods_there = (await raw.get(api, PODS.path(namespace), labelSelector=selector))["items"]
+    orphans = [pod for pod in pods_there if _controller(pod) is None]
+    places = (item["metadata"] for item in (*found, *orphans))
+    return sorted({(place["namespace"], place["labels"][labels.CLUSTER_NAME]) for place in places})
+
+
 class Migration:
     """Hands the clusters of a namespace over.
 
@@ -110,7 +128,7 @@ class Migration:
             With the command that helps.
         """
         served = await raw.get(self._api, "/apis/kubernetes.dask.org/v1")
-        if "daskclusters/scale" not in {resource["name"] for resource in served["resources"]}:
+        if "daskclusters/status" not in {resource["name"] for resource in served["resources"]}:
             raise MigrationError(
                 "the custom resource definitions are still the other operator's: replace them first, by "
                 "`dask kubernetes crds | kubectl apply --server-side --force-conflicts -f -`"
@@ -123,20 +141,12 @@ class Migration:
             return  # Whoever sees one namespace only has to know it.
         for deployment in found["items"]:
             metadata = deployment["metadata"]
-            chart = (metadata.get("labels") or {}).get("helm.sh/chart", "")
-            if chart.startswith(OTHER_CHART) and deployment["spec"].get("replicas"):
+            if OURS not in metadata["labels"] and deployment["spec"].get("replicas"):
                 where = f"-n {metadata['namespace']} deployment {metadata['name']}"
                 raise MigrationError(
                     f"the other operator still runs, and would make new pods: stop it first, by "
                     f"`kubectl scale --replicas=0 {where}`"
                 )
-
-    async def clusters(self) -> list[str]:
-        """Return the names of the clusters that have Deployments, or pods that nobody owns."""
-        selector = f"{labels.CLUSTER_NAME},{labels.COMPONENT} in (scheduler,worker)"
-        found = await self._list(DEPLOYMENTS, selector)
-        orphans = [pod for pod in await self._list(PODS, selector) if _controller(pod) is None]
-        return sorted({item["metadata"]["labels"][labels.CLUSTER_NAME] for item in (*found, *orphans)})
 
     async def take_over(self, cluster: str) -> AsyncIterator[Step]:
         """Take a cluster over; may be repeated, and goes on where it was interrupted.

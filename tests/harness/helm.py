@@ -5,8 +5,11 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import helm_python
 import yaml
@@ -31,6 +34,18 @@ def values(settings: list[str]) -> dict[str, Any]:
     return found
 
 
+@contextmanager
+def taking_ownership() -> Iterator[None]:
+    """``--take-ownership``: an option of the library that its functions in Python don't hand on."""
+    options = helm_python.config._opts
+
+    def with_it(**given: Any) -> str | None:
+        return options(**given, take_ownership=True)
+
+    with mock.patch("helm_python.config._opts", with_it):
+        yield
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="helm")
     parser.add_argument("command", choices=("install", "upgrade", "uninstall"))
@@ -38,6 +53,7 @@ def main() -> None:
     parser.add_argument("chart", nargs="?")
     parser.add_argument("-n", "--namespace", default="default")
     parser.add_argument("--create-namespace", action="store_true")
+    parser.add_argument("--take-ownership", action="store_true")
     parser.add_argument("--set", action="append", default=[])
     parser.add_argument("-f", "--values", action="append", default=[])
     given = parser.parse_args()
@@ -49,7 +65,10 @@ def main() -> None:
             done = config.uninstall(given.release)
         else:
             more = {"create_namespace": True} if given.create_namespace else {}
-            done = getattr(config, given.command)(Path(given.chart or ""), given.release, settings, **more)
+            with taking_ownership() if given.take_ownership else nullcontext():
+                done = getattr(config, given.command)(
+                    Path(given.chart or ""), given.release, settings, **more
+                )
     print(yaml.safe_dump({key: done.get(key) for key in ("name", "namespace", "status")}), file=sys.stdout)
 
 
