@@ -54,6 +54,18 @@ def runs_dask(container: Mapping[str, Any], component: str) -> bool:
     return bool(_dask(component).search(" ".join(words_of(container))))
 
 
+def runs_dask_cuda(container: Mapping[str, Any]) -> bool:
+    """Whether a container's command starts a worker for each of its GPUs: ``dask cuda worker``.
+
+    Parameters
+    ----------
+    container : mapping
+        A container of a pod spec.
+    """
+    found = _dask("worker").search(" ".join(words_of(container)))
+    return found is not None and "cuda" in found[0]
+
+
 def _dask(component: str) -> re.Pattern[str]:
     # `dask worker`, `dask-worker`, `dask cuda worker`, `python -m distributed.cli.dask_worker`; any path.
     # A sidecar may name a host that is called so: `http://dask-scheduler:8787` runs nothing.

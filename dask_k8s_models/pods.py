@@ -194,16 +194,22 @@ def runs_jupyter(pod_spec: PodSpec, annotations: Mapping[str, str] | None = None
     return commands.has_flag(container, "--jupyter", opposite="--no-jupyter")
 
 
-GPUS = ("nvidia.com/gpu", "amd.com/gpu")
+GPUS = ("nvidia.com/gpu", "nvidia.com/gpu.shared", "nvidia.com/mig-", "amd.com/gpu", "gpu.intel.com/")
+"""How the resources of containers begin that are GPUs, or parts of one."""
+
 WORKER_RESOURCES = "DASK_DISTRIBUTED__WORKER__RESOURCES"
 
 
-def worker_resources(pod_spec: PodSpec, annotations: Mapping[str, str] | None = None) -> dict[str, float]:
-    """Find the abstract resources that the workers of a pod offer.
+def worker_resources(
+    pod_spec: PodSpec,
+    annotations: Mapping[str, str] | None = None,
+    declared: Mapping[str, float] | None = None,
+) -> dict[str, float]:
+    """Find the abstract resources that each worker of a pod offers.
 
     They are said by ``--resources "GPU=1 MEMORY=32e9"``, else by the environment variable
-    ``DASK_DISTRIBUTED__WORKER__RESOURCES``; a container with GPUs offers as many as ``GPU``.
-    https://distributed.dask.org/en/stable/resources.html
+    ``DASK_DISTRIBUTED__WORKER__RESOURCES``, else by the group's ``worker.resources``, else by the
+    container's GPUs, which its workers share. https://distributed.dask.org/en/stable/resources.html
 
     Parameters
     ----------
@@ -211,6 +217,8 @@ def worker_resources(pod_spec: PodSpec, annotations: Mapping[str, str] | None = 
         The ``spec`` of a worker's pod.
     annotations : mapping, optional
         See `main_container`.
+    declared : mapping, optional
+        What the group says beside its pod's spec, even if that is nothing.
 
     Returns
     -------
@@ -218,23 +226,55 @@ def worker_resources(pod_spec: PodSpec, annotations: Mapping[str, str] | None = 
         Amounts by name; empty if there are none, or if they can't be read.
     """
     container = main_container(pod_spec, "worker", annotations)
-    limits = (container.get("resources") or {}).get("limits") or {}
-    gpus = [float(limits[name]) for name in GPUS if str(limits.get(name, "")).isdecimal()]
-    offered = {"GPU": sum(gpus)} if gpus else {}
-    env = {one.get("name"): one.get("value") or "" for one in container.get("env") or ()}
+    if (by_option := _resources_option(commands.words_of(container))) is not None:
+        return by_option
+    env = {str(one.get("name")): one.get("value") or "" for one in container.get("env") or ()}
+    offered = dict(_gpus_of_worker(container) if declared is None else declared)
+    if WORKER_RESOURCES in env:
+        offered = _literal(env[WORKER_RESOURCES])
     for name, value in env.items():
-        if str(name).startswith(f"{WORKER_RESOURCES}__"):
-            offered |= _amounts(f"{str(name).removeprefix(WORKER_RESOURCES + '__').lower()}={value}")
-    offered |= _literal(env.get(WORKER_RESOURCES, ""))
-    return offered | _resources_option(commands.words_of(container))
+        if name.startswith(f"{WORKER_RESOURCES}__"):
+            offered |= _amounts(f"{name.removeprefix(WORKER_RESOURCES + '__').lower()}={value}")
+    return offered
 
 
-def _resources_option(words: Sequence[str]) -> dict[str, float]:
+def has_gpus(pod_spec: PodSpec, annotations: Mapping[str, str] | None = None) -> bool:
+    """Whether the container of a pod that runs a worker has GPUs, whatever the worker offers.
+
+    Parameters
+    ----------
+    pod_spec : mapping
+        The ``spec`` of a worker's pod.
+    annotations : mapping, optional
+        See `main_container`.
+    """
+    return _gpus(main_container(pod_spec, "worker", annotations)) > 0
+
+
+def _gpus(container: Container) -> int:
+    limits = (container.get("resources") or {}).get("limits") or {}
+    return sum(
+        int(amount)
+        for name, amount in limits.items()
+        if str(name).startswith(GPUS) and str(amount).isdecimal()
+    )
+
+
+def _gpus_of_worker(container: Container) -> dict[str, float]:
+    """Return what each worker has of its container's GPUs, if it can be told how many share them."""
+    gpus = _gpus(container)
+    if gpus and commands.runs_dask_cuda(container):
+        return {"GPU": 1}  # It starts a worker for each.
+    workers = commands.option(container, "--nworkers") or commands.option(container, "--nprocs") or "1"
+    return {"GPU": gpus / int(workers)} if gpus and workers.isdecimal() and int(workers) else {}
+
+
+def _resources_option(words: Sequence[str]) -> dict[str, float] | None:
     """Read what follows the last ``--resources``: one word or, as a shell would have it, several."""
     option = "--resources"
     places = [place for place, word in enumerate(words) if word.partition("=")[0] == option]
     if not places:
-        return {}
+        return None
     first, *rest = words[places[-1] :]
     values = takewhile(lambda word: "=" in word and not word.startswith("-"), rest)
     return _amounts(" ".join([first.removeprefix(option).removeprefix("="), *values]))

@@ -27,9 +27,8 @@ def worker_template(
     spec.setdefault("restartPolicy", "OnFailure")
     spec.setdefault("enableServiceLinks", False)
     grace = spec.setdefault("terminationGracePeriodSeconds", GRACE)
-    resources = group.raw_spec["worker"].get("resources")
     variables = {"DASK_SCHEDULER_ADDRESS": address}
-    variables |= {WORKER_RESOURCES: repr(resources)} if resources else {}
+    variables |= {WORKER_RESOURCES: repr(dict(group.resources))} if group.resources else {}
     main = main_container(spec, "worker", metadata["annotations"])
     containers = spec["containers"]
     if dashboard_port is not None:

@@ -34,8 +34,8 @@ class WorkerGroup(Custom[WorkerGroupSpec]):
         """The abstract resources that each worker offers, as far as the spec says."""
         worker = self.raw_spec.get("worker") or {}
         metadata = worker.get("metadata") or {}
-        return worker_resources(worker.get("spec") or {}, metadata.get("annotations")) | (
-            worker.get("resources") or {}
+        return worker_resources(
+            worker.get("spec") or {}, metadata.get("annotations"), worker.get("resources")
         )
 
     @property
