@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,8 @@ from tests.harness.gitops import EXAMPLES, HEALTH, argo, flux
 from tests.harness.kube import Kube, Object
 
 AUTOSCALERS = "daskautoscalers.kubernetes.dask.org"
+KINDS = ("DaskAutoscaler", "DaskCluster", "DaskJob", "DaskWorkerGroup")
+OF_KIND = "resource.customizations.health."
 DOCUMENTED_IMAGE = "ghcr.io/dask/dask:latest"
 
 
@@ -56,10 +59,7 @@ def test_argo_cd_learns_the_health_of_each_kind(kubectl: Run, tmp_path: Path) ->
         "metadata": {"name": "argocd-cm", "namespace": "argocd"},
         "data": {"url": "https://argocd.example.com"},
     }
-    component = tmp_path / "dask"
-    component.mkdir()
-    for file in (EXAMPLES / "argocd").iterdir():
-        (component / file.name).write_text(file.read_text())
+    shutil.copytree(HEALTH, tmp_path / "dask")
     (tmp_path / "argocd-cm.yaml").write_text(yaml.safe_dump(installed))
     # A generator merges only with what a generator made; Argo CD's own is a resource.
     (tmp_path / "kustomization.yaml").write_text(
@@ -68,18 +68,67 @@ def test_argo_cd_learns_the_health_of_each_kind(kubectl: Run, tmp_path: Path) ->
     (merged,) = documents(kubectl("kustomize", str(tmp_path)))
     data = merged["data"]
     assert data.pop("url") == "https://argocd.example.com"
-    assert len(data) == 4
-    assert set(data.values()) == {HEALTH.read_text()}
+    assert data.pop(OF_KIND + "argoproj.io_Application") == (HEALTH / "application.lua").read_text()
+    assert set(data) == {f"{OF_KIND}kubernetes.dask.org_{kind}" for kind in KINDS}
+    assert set(data.values()) == {(HEALTH / "dask.lua").read_text()}
+
+
+def sources() -> dict[str, str]:
+    """The folders that Argo CD and Flux are told to sync, each with who says so."""
+    found = {"flux": "flux bootstrap"}
+    for path in sorted(EXAMPLES.rglob("*.yaml")):
+        for item in yaml.safe_load_all(path.read_text()):
+            if item["apiVersion"].startswith("kustomize.toolkit.fluxcd.io/"):
+                found[item["spec"]["path"].removeprefix("./")] = item["metadata"]["name"]
+            if item["kind"] == "Application" and "path" in item["spec"]["source"]:
+                found[item["spec"]["source"]["path"]] = item["metadata"]["name"]
+    return found
+
+
+def built(kubectl: Run, folder: str, tmp_path: Path) -> list[Object]:  # noqa: F811
+    """What a folder holds for GitOps tools, which take all manifests where there is no kustomization."""
+    copy = shutil.copytree(EXAMPLES / folder, tmp_path / folder.replace("/", "-"))
+    if not (copy / "kustomization.yaml").exists():
+        names = sorted(path.name for path in copy.glob("*.yaml"))
+        (copy / "kustomization.yaml").write_text(yaml.safe_dump({"resources": names}))
+    return documents(kubectl("kustomize", str(copy)))
+
+
+def test_each_folder_that_is_synced_can_be_built_and_none_is_left_out(
+    kubectl: Run,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    folders = sources()
+    assert set(folders) == {"argocd/apps", "clusters", "flux", "flux/operator"}
+    made = {
+        (item["kind"], item["metadata"]["name"])
+        for name in folders
+        for item in built(kubectl, name, tmp_path)
+    }
+    there = {
+        (item["kind"], item["metadata"]["name"])
+        for path in EXAMPLES.rglob("*.yaml")
+        for item in yaml.safe_load_all(path.read_text())
+        if "metadata" in item and path.name != "root.yaml"
+    }
+    assert made == there
+    (root,) = documents((EXAMPLES / "argocd" / "root.yaml").read_text())
+    assert root["spec"]["source"]["path"] == "argocd/apps", "what is applied by hand makes all others"
 
 
 @pytest.mark.parametrize("path", sorted(EXAMPLES.rglob("*.yaml")), ids=lambda path: path.name)
-def test_the_order_is_the_operator_first_and_nothing_is_ignored(path: Path) -> None:
-    text = path.read_text()
-    assert "ignoreDifferences" not in text
-    for item in yaml.safe_load_all(text):
-        if item["kind"] == "Application":
-            wave = int(item["metadata"]["annotations"]["argocd.argoproj.io/sync-wave"])
-            assert (wave == 0) == (item["metadata"]["name"] == "dask-operator")
-            assert "ServerSideApply=true" in item["spec"]["syncPolicy"]["syncOptions"]
-        if item["kind"] == "Kustomization" and item.get("metadata", {}).get("name") == "dask-clusters":
-            assert item["spec"]["dependsOn"] == [{"name": "dask-operator"}]
+def test_nothing_is_ignored(path: Path) -> None:
+    assert "ignoreDifferences" not in path.read_text()
+
+
+def test_the_order_is_the_operator_first(kubectl: Run, tmp_path: Path) -> None:  # noqa: F811
+    """Argo CD goes on to the next wave when all of one is healthy, of objects that one Application has."""
+    waves = {}
+    for item in built(kubectl, "argocd/apps", tmp_path):
+        waves[item["metadata"]["name"]] = int(item["metadata"]["annotations"]["argocd.argoproj.io/sync-wave"])
+        assert "ServerSideApply=true" in item["spec"]["syncPolicy"]["syncOptions"]
+    assert waves["dask-operator"] < waves["dask-clusters"]
+    (clusters,) = (
+        item for item in built(kubectl, "flux", tmp_path) if item["metadata"]["name"] == "dask-clusters"
+    )
+    assert clusters["spec"]["dependsOn"] == [{"name": "dask-operator"}]

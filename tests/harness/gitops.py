@@ -11,7 +11,7 @@ from cel_expr_python import cel
 from tests.harness.kube import Object
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "gitops"
-HEALTH = EXAMPLES / "argocd" / "health.lua"
+HEALTH = EXAMPLES / "argocd" / "health"
 CLUSTERS = EXAMPLES / "flux" / "clusters.yaml"
 
 VERDICTS = ("inProgress", "failed", "current")
@@ -19,9 +19,10 @@ VERDICTS = ("inProgress", "failed", "current")
 
 def argo(item: Object) -> tuple[str, str]:
     """Return the health and its message, as Argo CD's Lua finds them."""
+    script = "application.lua" if item["kind"] == "Application" else "dask.lua"
     lua = lupa.lua51.LuaRuntime(unpack_returned_tuples=True)
     lua.globals()["obj"] = lua.table_from(item, recursive=True)
-    found = lua.execute(HEALTH.read_text())
+    found = lua.execute((HEALTH / script).read_text())
     return found["status"], found["message"]
 
 

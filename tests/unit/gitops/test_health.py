@@ -130,3 +130,22 @@ def test_health(case: Case) -> None:
     assert status == case.argo
     assert case.message in (message or "")
     assert flux(item) == case.flux
+
+
+@pytest.mark.parametrize(
+    ("status", "health"),
+    [
+        (None, "Progressing"),
+        ({"sync": {"status": "OutOfSync"}}, "Progressing"),
+        ({"health": {"status": "Missing"}}, "Missing"),
+        ({"health": {"status": "Degraded", "message": "no such image"}}, "Degraded"),
+        ({"health": {"status": "Healthy"}}, "Healthy"),
+    ],
+)
+def test_an_application_is_as_healthy_as_what_it_has(status: Object | None, health: str) -> None:
+    item: Object = {"kind": "Application", "metadata": {"name": "dask-operator"}}
+    if status is not None:
+        item["status"] = status
+    found, message = argo(item)
+    assert found == health
+    assert message == (status or {}).get("health", {}).get("message", "Argo CD has not looked at it yet")
