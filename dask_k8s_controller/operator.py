@@ -19,13 +19,13 @@ from dask_k8s_controller.kubernetes.status_writer import StatusWriter
 from dask_k8s_controller.plans.kind import Kind
 from dask_k8s_controller.runtime.clock import Clock, RealClock, Timer
 from dask_k8s_controller.runtime.health import HealthServer
-from dask_k8s_controller.runtime.lease import LeaderLease
+from dask_k8s_controller.runtime.lease import LeaderLease, limits
 from dask_k8s_controller.runtime.metrics import Gauges, LoopLag, Metrics
 from dask_k8s_controller.runtime.queue import Requeue, WorkQueue
 from dask_k8s_controller.runtime.reconciler import Reconciler
 from dask_k8s_controller.scheduler.client import SchedulerClient
 from dask_k8s_controller.scheduler.conversations import Conversations
-from dask_k8s_controller.settings import LeaderElection, Limits, Settings
+from dask_k8s_controller.settings import LeaderElection, Settings
 from dask_k8s_controller.watching.informer import Informer
 from dask_k8s_controller.watching.watches import Watches
 from dask_k8s_controller.worker_group.kind import WORKER_GROUP
@@ -110,9 +110,8 @@ class Operator:
 
     def _take_part(self, election: LeaderElection, namespace: str) -> None:
         """Act only while this replica holds the Lease."""
-        limits = Limits(concurrency=1, timeout=election.renewal, attempts=1)
         self._lease = LeaderLease(
-            Api(self.log_in, limits=limits, on_request=self.metrics.request_done),
+            Api(self.log_in, limits=limits(election), on_request=self.metrics.request_done),
             self.clock,
             election,
             election.namespace or namespace,

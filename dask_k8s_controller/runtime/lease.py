@@ -17,12 +17,20 @@ from dask_k8s_controller.kubernetes.api import Api
 from dask_k8s_controller.kubernetes.errors import ApiError, Conflict
 from dask_k8s_controller.kubernetes.resources import LEASES
 from dask_k8s_controller.runtime.clock import Clock, Timer
-from dask_k8s_controller.settings import LeaderElection
+from dask_k8s_controller.settings import LeaderElection, Limits
 
 logger = logging.getLogger(__name__)
 
 SAFETY = 2 / 3
 """A leader that could not renew for this share of the duration no longer acts: others soon will."""
+
+SOONER = 1 / 5
+"""What has failed is tried again after this share of the usual wait: one failed request costs nothing."""
+
+
+def limits(settings: LeaderElection) -> Limits:
+    """Return the limits of requests about a Lease: time is left for others, should one hang."""
+    return Limits(concurrency=1, timeout=settings.duration * SAFETY / 4, attempts=1)
 
 
 @dataclass
@@ -30,7 +38,7 @@ class LeaderLease:
     """Holds a Lease, or waits for it."""
 
     api: Api
-    """Where the Lease is; with short time limits of its own."""
+    """Where the Lease is; with `limits` of its own."""
     clock: Clock
     """Time. Those of others are never compared with it: they may go differently."""
     settings: LeaderElection
@@ -69,22 +77,25 @@ class LeaderLease:
             except ApiError as error:
                 logger.warning("The Lease could not be released: %s", error)
 
-    async def step(self) -> None:
-        """Renew the Lease, or take it if nobody holds it."""
+    async def step(self) -> bool:
+        """Renew the Lease, or take it if nobody holds it; return whether nothing went wrong."""
         try:
             await self._try_to_lead()
         except Conflict:
             logger.debug("Another replica was quicker to write the Lease.")
+            return False
         except ApiError as error:
             logger.warning("The Lease can't be renewed: %s", error)
+            return False
+        return True
 
     async def _run(self) -> None:
         while True:
-            await self.step()
-            await asyncio.sleep(self.settings.renewal)
+            begun = self.clock.monotonic()
+            pause = self.settings.renewal * (1 if await self.step() else SOONER)
+            await asyncio.sleep(max(0.0, begun + pause - self.clock.monotonic()))
 
     async def _try_to_lead(self) -> None:
-        begun = self.clock.monotonic()
         lease = await self.api.get(LEASES, self.namespace, self.settings.name)
         if lease is None:
             nobodys = {
@@ -108,8 +119,9 @@ class LeaderLease:
                 "leaseDurationSeconds": max(1, round(self.settings.duration)),
                 "leaseTransitions": int(spec.get("leaseTransitions") or 0) + bool(spec.get("acquireTime")),
             }
+        sent = self.clock.monotonic()
         await self._write(lease, changes)
-        self._lead(begun)
+        self._lead(sent)
 
     def _has_expired(self, spec: dict[str, Any]) -> bool:
         """Whether the holder has shown no sign of life for the duration, by our own clock."""

@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from dask_k8s_controller.runtime.clock import Clock, RealClock
 from dask_k8s_controller.runtime.lease import LeaderLease
 from dask_k8s_controller.settings import LeaderElection
 from tests.harness.breaking import await_hit
@@ -19,17 +20,24 @@ LEASES = "leases.coordination.k8s.io"
 class Replica(LeaderLease):
     """A replica with a clock of its own."""
 
-    def __init__(self, by_hand: ControllerByHand) -> None:
-        self.clock = ManualClock()
+    clock: ManualClock
+
+    def __init__(self, by_hand: ControllerByHand, clock: Clock | None = None, **settings: float) -> None:
         self.told: list[str] = []
+        self.steps: asyncio.Queue[bool] = asyncio.Queue()
         super().__init__(
             by_hand.api,
-            self.clock,
-            LeaderElection(name="lease", duration=15, renewal=5),
+            clock or ManualClock(),
+            LeaderElection(name="lease", **{"duration": 15, "renewal": 5, **settings}),
             by_hand.namespace,
             on_lead=lambda: self.told.append("lead"),
             on_follow=lambda: self.told.append("follow"),
         )
+
+    async def step(self) -> bool:
+        worked = await super().step()
+        self.steps.put_nowait(worked)
+        return worked
 
 
 def lease(by_hand: ControllerByHand) -> Object:
@@ -104,6 +112,15 @@ async def test_a_leader_that_can_not_renew_ceases_to_act_before_another_may(
     first.clock.advance(2)
     await first.step()
     assert not first.is_leading
+
+
+async def test_one_renewal_that_fails_costs_nothing(by_hand: ControllerByHand) -> None:
+    replica = Replica(by_hand, RealClock(), duration=6, renewal=2)
+    by_hand.kubernetes.faults.fail(503, when=by_hand.asks("patch", "leases"), nth=2)
+    replica.start()
+    assert [await replica.steps.get() for _ in range(3)] == [True, False, True]
+    assert replica.told == ["lead"]
+    await replica.stop()
 
 
 async def test_a_leader_whose_renewal_hangs_ceases_to_act_before_another_may(
