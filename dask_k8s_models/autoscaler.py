@@ -75,7 +75,7 @@ class AutoscalerSpec(RuledModel):
         Int32,
         Field(
             description="Of the groups that can run a task the one with the lowest priority gets it; among "
-            "equals the one that offers the fewest resources."
+            "equals one without GPUs, and then the one that offers the fewest resources."
         ),
     ] = 0
 

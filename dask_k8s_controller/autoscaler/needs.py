@@ -1,8 +1,9 @@
 """Which group is to run which tasks: the cheapest that can. Pure, and about numbers only.
 
-A group is cheaper if its autoscaler has a lower priority and, among equals, if its workers offer fewer
-resources. What is beyond its maximum the next one gets. Tasks that any worker can run go only to groups that
-offer nothing more than the cheapest: they never start GPUs while there is a group without.
+A group is cheaper if its autoscaler has a lower priority, among equals, if its workers have no GPUs, and
+then if they offer fewer resources. What is beyond its maximum the next one gets. Tasks that any worker can
+run go only to groups that offer nothing more than the cheapest: they never start GPUs while there is a group
+without.
 """
 
 from __future__ import annotations
@@ -10,9 +11,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import groupby
 
 from dask_k8s_controller.scheduler.answers import Demand, Need
+from dask_k8s_models.pods import GPUS
+
+GPU_NAMES = frozenset({"gpu", "gpus", "cuda"})
+"""What users call GPUs among a worker's resources, in any case."""
 
 ROUNDING = 1e-6
 """Shares of a worker that are nothing but rounding."""
@@ -24,6 +30,9 @@ class Group:
 
     name: str
     resources: Mapping[str, float] = field(default_factory=dict)
+    """What each worker offers; an amount of 0 is for tasks that ask for nothing but the name."""
+    has_devices: bool = False
+    """Its pods have GPUs, whatever their workers call them."""
     priority: int = 0
     is_scaled: bool = True
     """It has an autoscaler, whose bounds and priority these are."""
@@ -37,10 +46,22 @@ class Group:
     per_pod: int = 1
     """Workers that run in each pod."""
 
+    @cached_property
+    def offers(self) -> frozenset[str]:
+        """The names of what its workers have."""
+        return frozenset(name for name, amount in self.resources.items() if amount > 0)
+
     @property
-    def cost(self) -> tuple[int, int, str]:
+    def has_gpus(self) -> bool:
+        """Its workers have GPUs, by their pods or by a name that says so."""
+        return self.has_devices or any(
+            name.lower() in GPU_NAMES or name.startswith(GPUS) for name in self.offers
+        )
+
+    @property
+    def cost(self) -> tuple[int, bool, int, str]:
         """What groups are compared by."""
-        return self.priority, len(self.resources), self.name
+        return self.priority, self.has_gpus, len(self.offers), self.name
 
     @property
     def there(self) -> int:
@@ -106,8 +127,12 @@ def shares(demand: Demand, groups: Iterable[Group]) -> dict[str, Share]:
     needs = _by_group(demand.needs or (), ordered)
     needed = {name: math.ceil(sum(workers for _, workers in took) - ROUNDING) for name, took in needs.items()}
     knows_needs = demand.needs is not None  # Else nothing tells groups apart.
-    least = next((group for group in ordered if group.limit), ordered[0]).resources.keys()
-    takers = [group for group in ordered if not knows_needs or group.resources.keys() <= least]
+    least = next((group for group in ordered if group.limit), ordered[0])
+    takers = [
+        group
+        for group in ordered
+        if not knows_needs or (group.offers <= least.offers and group.has_gpus <= least.has_gpus)
+    ]
     dear = [group for group in ordered if group not in takers]
     grow, shrink = float(demand.for_tasks), float(demand.workers)
     for group in dear:
@@ -118,7 +143,7 @@ def shares(demand: Demand, groups: Iterable[Group]) -> dict[str, Share]:
     if demand.workers and any(g.there for g in dear) and not any(g.lasting(needed[g.name]) for g in dear):
         grow = max(grow, 1)  # They may hold results.
     rest: dict[str, tuple[float, float, int]] = {}
-    for _, tier in groupby(takers, key=lambda group: group.cost[:2] if knows_needs else ()):
+    for _, tier in groupby(takers, key=lambda group: group.cost[:-1] if knows_needs else ()):
         equals = list(tier)
         coming = {group.name: max(0, group.coming - needed[group.name]) for group in equals}
         there = {group.name: max(0, group.there - needed[group.name]) for group in equals}

@@ -148,6 +148,7 @@ class Workforce:
         return Group(
             name=group.name,
             resources=offered,
+            has_devices=group.has_gpus,
             priority=spec.priority if spec else 0,
             is_scaled=spec is not None,
             minimum=spec.minimum if spec else 0,

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from dask_k8s_controller.cache.custom import Custom
 from dask_k8s_models.hashes import digest, template_hash
-from dask_k8s_models.pods import worker_resources
+from dask_k8s_models.pods import has_gpus, worker_resources
 from dask_k8s_models.worker_group import WorkerGroupSpec
 
 
@@ -32,11 +32,18 @@ class WorkerGroup(Custom[WorkerGroupSpec]):
     @cached_property
     def resources(self) -> Mapping[str, float]:
         """The abstract resources that each worker offers, as far as the spec says."""
+        return worker_resources(*self._pod, (self.raw_spec.get("worker") or {}).get("resources"))
+
+    @cached_property
+    def has_gpus(self) -> bool:
+        """Whether its pods have GPUs."""
+        return has_gpus(*self._pod)
+
+    @property
+    def _pod(self) -> tuple[Mapping[str, Any], Mapping[str, str] | None]:
+        """The spec of its pods, and their annotations."""
         worker = self.raw_spec.get("worker") or {}
-        metadata = worker.get("metadata") or {}
-        return worker_resources(
-            worker.get("spec") or {}, metadata.get("annotations"), worker.get("resources")
-        )
+        return worker.get("spec") or {}, (worker.get("metadata") or {}).get("annotations")
 
     @property
     def cluster(self) -> str:

@@ -12,6 +12,7 @@ from dask_k8s_controller.autoscaler.kind import AUTOSCALER
 from dask_k8s_controller.autoscaler.needs import Group, shares, unsatisfiable
 from dask_k8s_controller.autoscaler.observe import ObservedAutoscaler
 from dask_k8s_controller.autoscaler.status import status
+from dask_k8s_controller.autoscaler.workforce import GroupOfWorkers
 from dask_k8s_controller.cache.cache import Cache
 from dask_k8s_controller.kubernetes.resources import Key
 from dask_k8s_controller.operator import KINDS
@@ -29,7 +30,7 @@ from tests.unit.controller.autoscaling.builders import (
     plan,
     scaled_to,
 )
-from tests.unit.controller.builders import answer, cluster_body, group_body, pod_body, worker
+from tests.unit.controller.builders import answer, cluster_body, group_body, pod_body, pod_spec, worker
 
 CPU = Group("cpu")
 GPU = Group("gpu", {"GPU": 2})
@@ -121,6 +122,30 @@ class TestTheRest:
 
     def test_gpus_stay_at_zero_even_beyond_the_maximum(self) -> None:
         assert grows_to(Demand(9, ()), replace(CPU, maximum=4), GPU) == {"cpu": 9}
+
+    @pytest.mark.parametrize(
+        ("cheap", "dear"),
+        [
+            (Group("z-cpu", {"CPU": 4}), Group("a-gpu", {"GPU": 1})),
+            (Group("cpu", {"CPU": 4, "DISK": 1}), Group("gpu", {"gpu": 1})),
+            (Group("cpu", {"GPU": 0}), Group("gpu", {"GPU": 1})),
+            (Group("cpu"), Group("a-gpu", has_devices=True)),
+            (Group("cpu", {"CPU": 4}), Group("a-gpu", {"nvidia.com/gpu": 1})),
+        ],
+    )
+    def test_gpus_are_dearer_than_anything_else_whatever_groups_are_called(
+        self, cheap: Group, dear: Group
+    ) -> None:
+        assert grows_to(Demand(5, ()), replace(cheap, maximum=2), dear) == {cheap.name: 5}
+        assert grows_to(Demand(5, ()), cheap, replace(dear, priority=-1)) == {dear.name: 5}
+
+    def test_gpus_of_containers_are_gpus_whatever_workers_offer(self) -> None:
+        spec = pod_spec("worker")
+        spec["containers"][0]["resources"] = {"limits": {"nvidia.com/gpu": 1}}
+        target = GroupOfWorkers(WorkerGroup.of(group_body("a-gpu", spec=spec, resources={}, replicas=0)))
+        gpus, default = autoscaler(workerGroup="a-gpu"), autoscaler("default", "other")
+        seen = observed(gpus, target=target, others=(members(0)[0],), siblings=(default,))
+        assert scaled_to(plan(seen)) is None
 
     def test_a_minimum_of_gpus_helps(self) -> None:
         gpu = replace(GPU, minimum=2, replicas=2, ready=2)
