@@ -31,7 +31,7 @@ class KubeCluster(Manager):
     ----------
     name : str, optional
         Name of the cluster. ``{user}``, ``{uuid}`` and environment variables in it are filled in. Ignored in
-        favour of ``custom_cluster_spec["metadata"]["name"]``.
+        favour of ``custom_cluster_spec["metadata"]["name"]``, unless that comes from the configuration.
     namespace : str, optional
         Defaults to the current context's, or the pod's own.
     image : str, optional

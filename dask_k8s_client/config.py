@@ -8,6 +8,7 @@ import os
 import string
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -110,19 +111,22 @@ class ClusterOptions:
         """
         from dask_k8s_models import checked_resources, tls_spec
 
+        # Whoever names a cluster gets this one; a configured manifest then only says what it is like.
+        is_named = given.get("name") is not None and given.get("custom_cluster_spec") is None
         values = {
             parameter: dask.config.get(f"kubernetes.{key}", default=None, override_with=given.get(parameter))
             for parameter, key in _KEYS.items()
         }
         values["resources"] = checked_resources(values["resources"])
+        values["create_mode"] = _one_of(CreateMode, "create_mode", values["create_mode"])
+        if is_named and values["create_mode"] is CreateMode.CONNECT_ONLY:
+            values["custom_cluster_spec"] = None
         spec = cluster_manifest(values["custom_cluster_spec"])
         values["custom_cluster_spec"] = spec
-        template = spec["metadata"]["name"] if spec else values["name"]
-        values["name"] = cluster_name(template)
+        values["name"] = cluster_name(spec["metadata"]["name"] if spec and not is_named else values["name"])
         if spec:
-            spec["metadata"]["name"] = values["name"]
+            _rename(spec, values["name"])
             values["namespace"] = values["namespace"] or spec["metadata"].get("namespace")
-        values["create_mode"] = _one_of(CreateMode, "create_mode", values["create_mode"])
         values["scheduler_service_type"] = _one_of(
             ServiceType, "scheduler_service_type", values["scheduler_service_type"]
         ).value
@@ -259,6 +263,17 @@ def _read_manifest(path: str) -> list[Any]:
         return [document.content for document in manifests.documents(Path(path).read_text(encoding="utf-8"))]
     except manifests.ManifestError as error:
         raise ValidationError(f"{path}: {error}") from error
+
+
+def _rename(cluster: Json, name: str) -> None:
+    """Give a manifest another name; the selector that builders write names the cluster as well."""
+    from dask_k8s_models import labels
+
+    former, cluster["metadata"]["name"] = cluster["metadata"]["name"], name
+    with suppress(KeyError, TypeError):  # What isn't valid is told later, with its field.
+        selector = cluster["spec"]["scheduler"]["service"]["selector"]
+        if selector == labels.scheduler(former):
+            selector |= labels.scheduler(name)
 
 
 def _is_cluster(document: Json) -> bool:

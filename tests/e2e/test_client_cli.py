@@ -13,13 +13,14 @@ import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import dask
 import httpx
 import pytest
 import yaml
 from click.testing import CliRunner
 from distributed import Client
 
-from dask_k8s_client import KubeCluster
+from dask_k8s_client import KubeCluster, make_cluster_spec
 from dask_k8s_client.cli import kubernetes
 from tests.conftest import a_namespace, is_local
 from tests.e2e.conftest import DASK_CLUSTERS, WORKER_GROUPS, is_running, pods_of
@@ -168,6 +169,11 @@ def test_what_does_not_exist_is_named(shell: Shell, arguments: tuple[str, ...], 
     complaint = shell.run(*arguments, fails=1)
     assert message in complaint
     assert complaint.startswith("Error: ")
+
+
+def test_ports_are_not_forwarded_to_another_cluster_that_is_configured(shell: Shell) -> None:
+    with dask.config.set({"kubernetes.custom-cluster-spec": make_cluster_spec("typed")}):
+        assert "There is no cluster nothing" in shell.run("port-forward", "nothing", fails=1)
 
 
 def test_deleting_waits_until_all_is_gone(

@@ -14,7 +14,14 @@ import pytest
 from distributed import Client
 from distributed.protocol.pickle import dumps
 
-from dask_k8s_client import CreateMode, KubeCluster, discover, make_worker_spec
+from dask_k8s_client import (
+    CreateMode,
+    DaskCluster,
+    KubeCluster,
+    discover,
+    make_cluster_spec,
+    make_worker_spec,
+)
 from tests.conftest import a_namespace
 from tests.e2e.conftest import DASK_CLUSTERS, WORKER_GROUPS, pods_of
 from tests.harness.installed import InstalledController
@@ -130,6 +137,17 @@ def test_connecting_by_name_gives_an_equal_cluster(cluster: KubeCluster) -> None
         assert second.env == {"COLOR": "red"} or {"name": "COLOR", "value": "red"} in second.env
     assert "KubeCluster.from_name" in second._repr_html_()
     assert cluster.scheduler_address not in second._repr_html_()
+
+
+def test_connecting_by_name_ignores_a_cluster_that_is_configured(cluster: KubeCluster) -> None:
+    where = {"kubernetes.custom-cluster-spec": make_cluster_spec("configured", namespace="elsewhere")}
+    resource = DaskCluster.get(cluster.name, namespace=cluster.namespace)
+    with (
+        dask.config.set(where),
+        KubeCluster.from_name(cluster.name, namespace=cluster.namespace, quiet=True) as second,
+        resource.connect(quiet=True) as third,
+    ):
+        assert second == third == cluster
 
 
 def test_creating_an_existing_name_joins_it_and_closing_leaves_it(cluster: KubeCluster, kube: Kube) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import dask.config
 import pytest
 
 from dask_k8s_client.config import ClusterOptions, CreateMode, cluster_manifest, cluster_name
+from dask_k8s_client.create import manifest
 from dask_k8s_client.errors import ValidationError
 from dask_k8s_models import make_cluster_spec, names
 
@@ -26,22 +28,47 @@ def test_defaults_are_those_of_the_shipped_file() -> None:
     assert not options.jupyter
 
 
-@pytest.mark.parametrize(
-    ("key", "value", "field", "expected"),
-    [
-        ("image", "mine", "image", "mine"),
-        ("count.start", 5, "n_workers", 5),
-        ("env", {"A": "1"}, "env", {"A": "1"}),
-        ("create-mode", "connect_only", "create_mode", CreateMode.CONNECT_ONLY),
-        ("resource-timeout", "2 minutes", "resource_timeout", 120),
-        ("scheduler-jupyter", True, "jupyter", True),
-        ("scheduler-forward-port", "8787", "scheduler_forward_port", 8787),
-        ("port-forward-cluster-ip", True, "port_forward_cluster_ip", True),
-    ],
-)
-def test_config_changes_the_defaults(key: str, value: Any, field: str, expected: Any) -> None:
+SPEC = make_cluster_spec("configured", namespace="over-there")
+SET = {
+    "name": ("team-a", "name", "team-a"),
+    "namespace": ("over-there", "namespace", "over-there"),
+    "image": ("mine", "image", "mine"),
+    "count.start": (5, "n_workers", 5),
+    "resources": ({"limits": {"cpu": 1}}, "resources", {"limits": {"cpu": 1}}),
+    "env": ({"A": "1"}, "env", {"A": "1"}),
+    "worker-command": ("dask cuda worker", "worker_command", "dask cuda worker"),
+    "port-forward-cluster-ip": (True, "port_forward_cluster_ip", True),
+    "create-mode": ("connect_only", "create_mode", CreateMode.CONNECT_ONLY),
+    "shutdown-on-close": (False, "shutdown_on_close", False),
+    "idle-timeout": (600, "idle_timeout", 600),
+    "resource-timeout": ("2 minutes", "resource_timeout", 120),
+    "scheduler-service-type": ("loadbalancer", "scheduler_service_type", "LoadBalancer"),
+    "custom-cluster-spec": (SPEC, "custom_cluster_spec", SPEC),
+    "scheduler-forward-port": ("8787", "scheduler_forward_port", 8787),
+    "scheduler-jupyter": (True, "jupyter", True),
+    "tls": ({"secretName": "mine"}, "tls", {"secretName": "mine"}),
+}
+"""What is set in ``dask.config``, the option that it is about, and its value."""
+
+
+def test_every_option_can_be_configured() -> None:
+    assert {option for _, option, _ in SET.values()} == {field.name for field in fields(ClusterOptions)}
+
+
+@pytest.mark.parametrize("key", SET)
+def test_config_changes_the_defaults(key: str) -> None:
+    value, option, expected = SET[key]
     with dask.config.set({f"kubernetes.{key}": value}):
-        assert getattr(ClusterOptions.from_config(name="foo"), field) == expected
+        assert getattr(ClusterOptions.from_config(), option) == expected
+
+
+@pytest.mark.parametrize("key", SET)
+def test_so_does_the_environment(key: str) -> None:
+    value, option, expected = SET[key]
+    variable = f"DASK_KUBERNETES__{key.replace('.', '__').replace('-', '_').upper()}"
+    merged = dask.config.merge(dask.config.config, dask.config.collect_env({variable: str(value)}))
+    with dask.config.set({"kubernetes": merged["kubernetes"]}):
+        assert getattr(ClusterOptions.from_config(), option) == expected
 
 
 def test_a_parameter_beats_the_config() -> None:
@@ -93,6 +120,29 @@ def test_a_custom_spec_names_the_cluster_and_its_namespace() -> None:
     spec = make_cluster_spec(name="theirs", namespace="over-there")
     options = ClusterOptions.from_config(name="mine", custom_cluster_spec=spec)
     assert (options.name, options.namespace) == ("theirs", "over-there")
+
+
+@pytest.mark.parametrize("mode", CreateMode)
+def test_who_names_a_cluster_gets_no_other_that_is_configured(mode: CreateMode) -> None:
+    configured = {"kubernetes.custom-cluster-spec": SPEC, "kubernetes.name": "configured-too"}
+    with dask.config.set(configured):
+        options = ClusterOptions.from_config(name="mine", create_mode=mode)
+    assert options.name == "mine"
+    if mode is CreateMode.CONNECT_ONLY:
+        assert (options.namespace, options.custom_cluster_spec) == (None, None)
+    else:
+        assert manifest(options)["metadata"]["name"] == "mine"
+        assert options.namespace == "over-there"
+
+
+def test_connecting_reads_no_manifest_of_the_configuration() -> None:
+    with dask.config.set({"kubernetes.custom-cluster-spec": "/nowhere.yaml"}):
+        assert ClusterOptions.from_config(name="mine", create_mode="CONNECT_ONLY").name == "mine"
+
+
+def test_a_template_as_name_of_a_custom_spec_is_filled_in() -> None:
+    options = ClusterOptions.from_config(custom_cluster_spec=make_cluster_spec("a-{uuid}"))
+    assert manifest(options)["metadata"]["name"].startswith("a-")
 
 
 def test_a_custom_spec_is_copied() -> None:
