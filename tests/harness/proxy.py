@@ -78,6 +78,10 @@ class ApiProxy:
         self.before: Callable[[Write], Fault | None] = lambda _: None
         self.after: Callable[[Write], None] = lambda _: None
 
+    def admitted(self, request: web.Request, body: bytes | None) -> bytes | None:
+        """Return what is passed on in place of a body, as a mutating admission webhook does."""
+        return body
+
     def __enter__(self) -> Self:
         self._folder = tempfile.TemporaryDirectory(prefix="api-proxy-")
         self._loop = asyncio.new_event_loop()
@@ -152,7 +156,7 @@ class ApiProxy:
         self, request: web.Request, write: Write | None = None, *, lose_the_answer: bool = False
     ) -> web.StreamResponse:
         headers = {key: value for key, value in request.headers.items() if key.lower() not in HOP_BY_HOP}
-        body = await request.read() if request.body_exists else None
+        body = self.admitted(request, await request.read() if request.body_exists else None)
         url = f"{self._server}{request.raw_path}"
         async with self._session.request(request.method, url, headers=headers, data=body) as answer:
             if write is not None:
