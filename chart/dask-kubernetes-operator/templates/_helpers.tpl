@@ -95,21 +95,6 @@ Nothing where there is no cluster to ask (helm template, Argo CD), or where that
 {{- if or (not $namespaces) (has "--all-namespaces" .Values.kopfArgs) (has "-A" .Values.kopfArgs) (regexMatch "[*?!,]" (join " " $namespaces)) }}true{{ end }}
 {{- end }}
 
-{{- define "dask-kubernetes-operator.validate" -}}
-{{- if and .Values.rbac.create (not .Values.rbac.cluster) (include "dask-kubernetes-operator.isClusterWide" .) }}
-{{- fail (printf "rbac.cluster=false gives rights in single namespaces, but kopfArgs asks for all, or for a pattern of names (%s): add --set kopfArgs='{--namespace=%s}', or leave rbac.cluster=true" (join " " .Values.kopfArgs) .Release.Namespace) }}
-{{- end }}
-{{- if and (gt (int .Values.replicas) 1) (not .Values.leaderElection.enabled) }}
-{{- fail (printf "replicas is %d, but leaderElection.enabled is false: several operators that all act would disturb each other; set leaderElection.enabled=true" (int .Values.replicas)) }}
-{{- end }}
-{{- if and .Values.metrics.scheduler.serviceMonitor.enabled (not .Values.metrics.scheduler.enabled) }}
-{{- fail "metrics.scheduler.serviceMonitor.enabled is true, but metrics.scheduler.enabled is false: set both" }}
-{{- end }}
-{{- if and (or .Values.metrics.worker.podMonitor.enabled .Values.metrics.worker.serviceMonitor.enabled) (not .Values.metrics.worker.enabled) }}
-{{- fail "metrics.worker.podMonitor.enabled is true, but metrics.worker.enabled is false: set both" }}
-{{- end }}
-{{- end }}
-
 {{- /* Namespace and labels of what a monitoring system finds by labels of its own: the root and the values. */ -}}
 {{- define "dask-kubernetes-operator.monitorMetadata" -}}
 {{- $root := index . 0 }}

@@ -18,6 +18,8 @@ from tests.unit.chart.golden import CHART, FOLDER, SETS, Object, notes, rendered
 
 OF_OTHERS = "monitoring.coreos.com/v1"
 
+SETTING = "DASK_KUBERNETES__CONTROLLER__"
+
 DOCUMENTED_VALUES = {
     "image.pullPolicy": "IfNotPresent",
     "imagePullSecrets": [],
@@ -187,7 +189,8 @@ def test_roles_are_the_table_of_rights() -> None:
             {"metrics": {"worker": {"podMonitor": {"enabled": True}}}},
             "metrics.worker.enabled is false: set both",
         ),
-        ({"replicaCount": 2}, "additional properties 'replicaCount' not allowed"),
+        ({"replicaCount": 2}, "replicaCount is no value of this chart: say replicas"),
+        ({"replicaz": 2}, "additional properties 'replicaz' not allowed"),
         ({"kopfArgs": "--all-namespaces"}, "at '/kopfArgs': got string, want array"),
         ({"image": {"pullPolicy": "Sometimes"}}, "'Always', 'IfNotPresent', 'Never'"),
         ({"workerAllocation": {"size": 0}}, "at '/workerAllocation/size'"),
@@ -198,23 +201,103 @@ def test_roles_are_the_table_of_rights() -> None:
         ({"rbac": {"cluster": False}, "kopfArgs": []}, "add --set kopfArgs='{--namespace=dask-operator}'"),
         ({"replicas": "2"}, "at '/replicas': got string, want integer"),
         ({"rbac": {"cluster": "fales"}}, "at '/rbac/cluster': got string, want boolean"),
-        ({"image": {"repository": "example.com/mine"}}, "at '/image': additional properties 'repository'"),
-        ({"image": {"name": "example.com/mine:latest"}}, "at '/image/name'"),
+        (
+            {"image": {"repository": "example.com/mine"}},
+            "image.repository is no value of this chart: say image.name",
+        ),
+        (
+            {"image": {"name": "example.com:5000/mine:new"}},
+            "image.name=example.com:5000/mine and image.tag=new",
+        ),
+        ({"image": {"name": "mine@sha256:12"}}, "image.name=mine and image.tag=sha256:12"),
         ({"image": {"tag": 2026.1}}, "at '/image/tag': got number, want string"),
         ({"leaderElection": False}, "at '/leaderElection': got boolean, want object"),
         ({"extraEnv": {"A": "b"}}, "at '/extraEnv': got object, want array"),
         ({"tls": "on"}, "at '/tls': value must be one of 'Off', 'Default', 'Required'"),
         ({"resources": {"limit": {"memory": "1Gi"}}}, "at '/resources': additional properties 'limit'"),
-        ({"resources": {"limits": {"memory": "1GB"}}}, "at '/resources/limits/memory'"),
+        ({"resources": {"limits": {"memory": "1GB"}}}, "resources.limits.memory is 1GB: write 1G or 1Gi"),
+        ({"resources": {"requests": {"memory": "512mb"}}}, "write 512M or 512Mi"),
+        (
+            {"resources": {"requests": {"cpu": "half"}}},
+            "requests.cpu is half: write a number of CPUs, such as 2",
+        ),
         ({"imagePullSecrets": ["my-secret"]}, "at '/imagePullSecrets/0': got string, want object"),
         ({"podAnnotations": {"a": True}}, "at '/podAnnotations/a': got boolean, want string"),
         ({"livenessProbe": {"initialDelaySecond": 3}}, "'initialDelaySecond' not allowed"),
-        ({"fullnameOverride": "My_Name"}, "at '/fullnameOverride'"),
-        ({"networkPolicy": {"apiServer": {"cidrs": ["10.0.0.1"]}}}, "at '/networkPolicy/apiServer/cidrs/0'"),
+        ({"fullnameOverride": "My_Name"}, "fullnameOverride is My_Name: a name has lower-case letters"),
+        (
+            {"networkPolicy": {"apiServer": {"cidrs": ["10.0.0.1"]}}},
+            "cidrs has 10.0.0.1: write an address with",
+        ),
+        (
+            {"metrics": {"operator": {"podMonitor": {"interval": "15"}}}},
+            'metrics.operator.podMonitor.interval is "15": write a number with its unit, such as 15s',
+        ),
+        ({"kopfArgs": ["--namespace team-a"]}, "each item is one argument without blanks"),
+        ({"kopfArgs": ["--namespace="]}, "a namespace has no name; say --namespace=team-a"),
+        ({"kopfArgs": ["--verbose", "-n"]}, "a namespace has no name; say --namespace=team-a"),
+        ({"podDisruptionBudget": {"minAvailable": "half"}}, "such as 1, or a percentage such as 50%"),
+        (
+            {"replicas": 2, "podDisruptionBudget": {"minAvailable": 2}},
+            "podDisruptionBudget.minAvailable is 2, and replicas is 2: no node with one could be drained",
+        ),
+        ({"replicas": 2, "podDisruptionBudget": {"minAvailable": "51%"}}, "say less, or raise replicas"),
+        (
+            {"replicas": 2, "podDisruptionBudget": {"maxUnavailable": 0}},
+            "podDisruptionBudget.maxUnavailable is 0: no node with a replica could be drained; say 1",
+        ),
+        ({"volumes": [{"name": "tmp", "emptyDir": {}}]}, "volumes has one named tmp"),
+        ({"volumeMounts": [{"name": "mine", "mountPath": "/tmp/"}]}, "volumeMounts mounts mine at /tmp"),
+        (
+            {"extraEnv": [{"name": f"{SETTING}HEALTH_PORT", "value": "8081"}]},
+            "rely on port 8080: leave it out",
+        ),
+        (
+            {"extraEnv": [{"name": f"{SETTING}LEADER_ELECTION__ENABLED", "value": "false"}]},
+            "say leaderElection.enabled",
+        ),
+        (
+            {"extraEnv": [{"name": f"{SETTING}LEADER_ELECTION__NAME", "value": "mine"}]},
+            "say fullnameOverride",
+        ),
     ],
 )
 def test_what_cannot_be_meant_is_refused_with_its_remedy(given: Object, remedy: str) -> None:
     assert remedy in refusal(given)
+
+
+def test_keys_of_other_charts_are_refused_with_ours_in_editors_too() -> None:
+    properties = json.loads((CHART / "values.schema.json").read_text())["properties"]
+    foreign = [
+        (f"{path}{key}", found["deprecationMessage"])
+        for path, part in (("", properties), ("image.", properties["image"]["properties"]))
+        for key, found in part.items()
+        if "deprecationMessage" in found
+    ]
+    assert "replicaCount" in dict(foreign)
+    for path, message in foreign:
+        given: Any = "1"
+        for key in reversed(path.split(".")):
+            given = {key: given}
+        found = refusal(given)
+        assert f"{path} is no value of this chart" in found
+        ours = re.sub(r"^No value of this chart: say `(.*)`$", r"\1", message)
+        assert f"say {ours}" in found
+        default(ours)
+
+
+def test_what_works_is_not_refused() -> None:
+    given = {
+        "replicas": 3,
+        "image": {"name": "registry.example.com:5000/mine"},
+        "resources": {"requests": {"cpu": 0.5, "memory": 1_000_000_000}, "limits": {"memory": "1.5Gi"}},
+        "extraEnv": [{"name": "HEALTH_PORT", "value": "1"}],
+        "metrics": {"operator": {"podMonitor": {"interval": "1m30s"}}},
+    }
+    assert rendered(given)
+    unset = ("resources", "networkPolicy", "podDisruptionBudget", "kopfArgs", "volumes", "nameOverride")
+    assert rendered(dict.fromkeys(unset))
+    assert not of_kind(rendered({"podDisruptionBudget": {"minAvailable": 5}}), "PodDisruptionBudget")
 
 
 def test_a_chart_that_this_one_is_a_part_of_may_have_a_condition_and_globals() -> None:
@@ -238,7 +321,7 @@ def test_what_a_budget_keeps_can_be_chosen() -> None:
 
     assert budget() == {"minAvailable": 1}
     assert budget(minAvailable="50%") == {"minAvailable": "50%"}
-    assert budget(maxUnavailable=0) == {"maxUnavailable": 0}
+    assert budget(maxUnavailable="1%") == {"maxUnavailable": "1%"}
 
 
 def test_only_the_operators_own_pods_get_its_token() -> None:
