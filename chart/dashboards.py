@@ -86,15 +86,16 @@ OPERATOR = Dashboard(
         ),
         Panel(
             "Workers",
-            "What is wanted and not ready is starting, or waits for nodes.",
+            "What is wanted and not ready is starting, or waits for nodes, or for a queue that gates it.",
             {
                 "wanted": "sum(max by (namespace) (dask_controller_workers_wanted))",
                 "ready": "sum(max by (namespace) (dask_controller_workers_ready))",
+                "gated": "sum(max by (namespace) (dask_controller_workers_gated))",
             },
         ),
         Panel(
             "Until a cluster is ready",
-            "From its creation; most of it is images and nodes.",
+            "From its creation, or when it was let in; most of it is images and nodes.",
             {
                 "half": quantile(0.5, "dask_controller_cluster_start_seconds"),
                 "nine of ten": quantile(0.9, "dask_controller_cluster_start_seconds"),

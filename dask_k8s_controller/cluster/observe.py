@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from dask_k8s_controller.autoscaler.spec import Autoscaler
-from dask_k8s_controller.cache.cache import Cache
+from dask_k8s_controller.cache.cache import Cache, newest
 from dask_k8s_controller.cache.certificate import Certificate
 from dask_k8s_controller.cache.custom import Custom
 from dask_k8s_controller.cache.objects import By, Meta, Node, Owner, Pod, Service, Sought
@@ -108,6 +108,19 @@ def live_scheduler(cache: Cache, cluster: Cluster | None) -> Pod | None:
 def pods_of(namespace: str, cluster: str, component: Component) -> By:
     """Return the key of a cluster's pods, by what they do for it."""
     return By("component", namespace, cluster, component)
+
+
+def count_gated(pods: tuple[Pod, ...]) -> int:
+    """Count the pods that something, such as a queue, has yet to let in."""
+    return sum(pod.is_live and bool(pod.gates) for pod in newest(pods))
+
+
+def is_held_back(cache: Cache, cluster: Cluster) -> bool:
+    """Whether a cluster is not to start for now: somebody has suspended it, or a queue gates its pods."""
+    return cluster.is_suspended or any(
+        cache.summary(Pod, count_gated, pods_of(cluster.meta.namespace, cluster.name, component))
+        for component in (Component.SCHEDULER, Component.WORKER)
+    )
 
 
 def _scheduler_pods(cache: Cache, cluster: Cluster) -> tuple[Pod, ...]:

@@ -46,6 +46,9 @@ class Kind(Generic[O, P]):
     concerned: Callable[[Cache, Key], Iterable[Key]] = lambda cache, key: ()
     """Names the objects of this kind that a scheduler's answer to one of them concerns, too."""
 
+    is_held_back: Callable[[Cache, Any], bool] = lambda cache, subject: False
+    """Whether an object is not to start for now, which is no part of the time that its start takes."""
+
     def observe(self, cache: Cache, key: Key) -> O | None:
         """Gather what a plan needs; None if there is no such object, or it is being deleted."""
         found = cache.get(self.object_type, key.namespace, key.name)

@@ -13,9 +13,14 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from dask_k8s_controller.cache.cache import Cache
+from dask_k8s_controller.cache.objects import By, Pod
+from dask_k8s_controller.cluster.observe import count_gated, pods_of
+from dask_k8s_controller.cluster.spec import Cluster
 from dask_k8s_controller.kubernetes.resources import AUTOSCALERS, CLUSTERS, GROUPS, JOBS, NODES, Key
 from dask_k8s_controller.runtime.clock import Clock, Timer
 from dask_k8s_controller.runtime.queue import WorkQueue
+from dask_k8s_controller.worker_group.spec import WorkerGroup
+from dask_k8s_models.labels import Component
 
 PREFIX = "dask_controller"
 
@@ -50,7 +55,7 @@ class Metrics:
         self._reconcile_seconds = self._histogram(
             "reconcile_seconds", "Duration of reconciles.", prometheus.Histogram.DEFAULT_BUCKETS, "kind"
         )
-        start = "From the creation of a DaskCluster to its being Ready for the first time."
+        start = "Until a DaskCluster is Ready for the first time: from its creation, or when it was let in."
         self._start_seconds = self._histogram("cluster_start_seconds", start, START_SECONDS)
         lag = "How late the event loop is: everything that is due waits as long."
         self.loop_lag_seconds = self._histogram("loop_lag_seconds", lag, LAG_SECONDS)
@@ -71,10 +76,10 @@ class Metrics:
         self._reconciled(key.kind, "error" if failed else "success")
         self._reconcile_seconds.labels(key.kind).observe(seconds)
 
-    def became_ready(self, kind: str, created: datetime | None, now: datetime) -> None:
-        """Note that an object has become ready for the first time."""
-        if kind == CLUSTERS.kind and created is not None:
-            self._start_seconds.observe(max(0.0, (now - created).total_seconds()))
+    def became_ready(self, kind: str, since: datetime, now: datetime) -> None:
+        """Note that an object has become ready for the first time, and since when it was starting."""
+        if kind == CLUSTERS.kind:
+            self._start_seconds.observe(max(0.0, (now - since).total_seconds()))
 
     def exposition(self) -> bytes:
         """Return all metrics in Prometheus' text format."""
@@ -101,13 +106,12 @@ class Gauges(Collector):
         yield _gauge("stalled_objects", stalled, _stalled_by_kind(cache), "kind")
         nodes = "Nodes that the controller sees: none where it may not list them."
         yield _gauge("nodes_seen", nodes, len(cache.store(NODES.kind)))
-        wanted: Count = Counter()
-        ready: Count = Counter()
-        for group in _live(cache, GROUPS.kind):
-            wanted[group.meta.namespace,] += group.replicas
-            ready[group.meta.namespace,] += group.status.get("readyReplicas") or 0
-        yield _gauge("workers_wanted", "Workers that groups ask for.", wanted, "namespace")
+        wanted, ready, gated = _workers_by_namespace(cache)
+        asked = "Workers that groups ask for, unless their cluster is suspended."
+        yield _gauge("workers_wanted", asked, wanted, "namespace")
         yield _gauge("workers_ready", "Workers that are ready.", ready, "namespace")
+        held_back = "Workers that a queue has yet to let in: their pods, or their scheduler's, have gates."
+        yield _gauge("workers_gated", held_back, gated, "namespace")
 
 
 def _gauge(name: str, meaning: str, values: float | Count, *labels: str) -> GaugeMetricFamily:
@@ -122,6 +126,30 @@ def _clusters_by_phase(cache: Cache) -> Count:
     found: Count = Counter({(phase,): 0 for phase in PHASES})
     found.update((cluster.status.get("phase") or "Created",) for cluster in _live(cache, CLUSTERS.kind))
     return found
+
+
+def _workers_by_namespace(cache: Cache) -> tuple[Count, Count, Count]:
+    """Return how many workers are wanted, ready, and held back by a queue."""
+    wanted: Count = Counter()
+    ready: Count = Counter()
+    gated: Count = Counter()
+    for group in _live(cache, GROUPS.kind):
+        namespace, cluster = group.meta.namespace, cache.get(Cluster, group.meta.namespace, group.cluster)
+        replicas = 0 if cluster is not None and cluster.is_suspended else group.replicas
+        at_work = group.status.get("readyReplicas") or 0
+        wanted[namespace,] += replicas
+        ready[namespace,] += at_work
+        gated[namespace,] += min(max(0, replicas - at_work), _gated(cache, group))
+    return wanted, ready, gated
+
+
+def _gated(cache: Cache, group: WorkerGroup) -> int:
+    """Return how many workers of a group have gates, which are all of them if their scheduler has."""
+    namespace = group.meta.namespace
+    schedulers = pods_of(namespace, group.cluster, Component.SCHEDULER)
+    if cache.summary(Pod, count_gated, schedulers):
+        return group.replicas
+    return cache.summary(Pod, count_gated, By("group", namespace, group.name))
 
 
 def _stalled_by_kind(cache: Cache) -> Count:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from dask_k8s_controller.cache.cache import Cache
@@ -43,7 +44,8 @@ class Reconciler:
     """Told when a cluster has become ready."""
     policy: Policy
     """What plans depend on besides what is observed."""
-    _new: set[str] = field(default_factory=set, init=False)
+    _starting: dict[str, datetime | None] = field(default_factory=dict, init=False)
+    """Since when each new object, by its uid, has been starting; None while it is held back."""
 
     async def reconcile(self, key: Key) -> Requeue:
         """Bring an object a step closer to what it should be; return when to reconcile it again."""
@@ -64,7 +66,7 @@ class Reconciler:
             return Requeue.on_change()
         if (first := kind.first_status(observed)) is not None:
             # Before anything else: it tells clients that a controller acts.
-            self._new.add(observed.subject.meta.uid)
+            self._starting[observed.subject.meta.uid] = observed.subject.meta.created
             await self._write_status(kind, observed, first)
             observed = await self._observe(kind, key, observed.missing) or observed
         meta = observed.subject.meta
@@ -84,9 +86,8 @@ class Reconciler:
             self.metrics.reconcile_failed(key.kind, reason)
         if written.is_done:
             self._record(kind, after, kind.notices(after, plan, outcome, status))
-        if meta.uid in self._new and holds(status, "Ready", meta.generation):
-            self._new.discard(meta.uid)
-            self.metrics.became_ready(key.kind, meta.created, after.now)
+        if meta.uid in self._starting:
+            self._note_start(kind, after, holds(status, "Ready", meta.generation))
         # Whatever is done to the time of day meanwhile: a wait is as long as the plan wanted it.
         waits = [written.later, outcome.requeue_after]
         if plan.requeue_at is not None:
@@ -108,9 +109,19 @@ class Reconciler:
             kind.resource, observed.subject, status, plans_from_status=kind.plans_from_status
         )
 
+    def _note_start(self, kind: Kind[Any, Any], observed: Any, is_ready: bool) -> None:
+        """Measure how long a new object takes to be ready, from when nothing holds it back."""
+        meta, now = observed.subject.meta, observed.now
+        since = self._starting[meta.uid] or now
+        if is_ready:
+            del self._starting[meta.uid]
+            self.metrics.became_ready(kind.resource.kind, since, now)
+        else:
+            self._starting[meta.uid] = None if kind.is_held_back(self.cache, observed.subject) else since
+
     def sweep(self) -> None:
         """Drop what is remembered of objects that are gone, though something late told of them again."""
-        self._new = {uid for uid in self._new if self.cache.knows(uid)}
+        self._starting = {uid: since for uid, since in self._starting.items() if self.cache.knows(uid)}
         self.statuses.sweep()
         self.recorder.sweep()
         self.conversations.sweep(self.cache.knows)

@@ -167,12 +167,20 @@ def test_no_panel_is_empty(
 def test_workers_are_missing_in_the_namespace_that_lacks_them(
     served: Kube, operator: Target, prometheus: Prometheus, cluster_manifest: Callable[..., Object]
 ) -> None:
-    """Whatever others have, and in whichever namespace the operator itself is."""
-    served.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "elsewhere"}})
-    served.create(cluster_manifest("whole", n_workers=2), "default")
-    lacking = cluster_manifest("lacking", n_workers=3)
+    """Whatever others have, and in whichever namespace the operator itself is.
+
+    Of those that are held back none is missing, whether by a queue or by their user.
+    """
+    lacking, queued, resting = (
+        cluster_manifest(name, n_workers=3) for name in ("lacking", "queued", "rests")
+    )
     lacking["spec"]["worker"]["spec"]["nodeSelector"] = {"there-is": "none"}
-    served.create(lacking, "elsewhere")
+    queued["spec"]["worker"]["spec"]["schedulingGates"] = [{"name": "kueue.x-k8s.io/admission"}]
+    for manifest in (lacking, queued, resting):
+        namespace = manifest["metadata"]["name"]
+        served.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
+        served.create(manifest, namespace)
+    served.create(cluster_manifest("whole", n_workers=2), "default")
     wait_for_workers(served, "whole", "default", 2)
     prometheus.scrape(operator)
 
@@ -180,14 +188,22 @@ def test_workers_are_missing_in_the_namespace_that_lacks_them(
         found = prometheus.query(expression)
         return {one["metric"]["namespace"]: float(one["value"][1]) for one in found}
 
-    wanted = eventually(
-        lambda: by_namespace("dask_controller_workers_wanted"),
-        until=lambda found: sum(found.values()) == 5,
-        timeout=PATIENCE,
-    )
-    assert wanted == {"default": 2, "elsewhere": 3}
+    def told() -> dict[str, dict[str, float]]:
+        of = ("wanted", "ready", "gated")
+        return {name: by_namespace(f"dask_controller_workers_{name}") for name in of}
+
+    wanted = {"default": 2, "lacking": 3, "queued": 3, "rests": 3}
+    eventually(told, until=lambda found: found["wanted"] == wanted, timeout=PATIENCE, every=0.5)
+    served.patch(DASK_CLUSTERS, "rests", {"spec": {"suspend": True}}, "rests")
+    none = dict.fromkeys(wanted, 0.0)
+    held_back = {
+        "wanted": {**wanted, "rests": 0},
+        "ready": {**none, "default": 2},
+        "gated": {**none, "queued": 3},
+    }
+    eventually(told, until=lambda found: found == held_back, timeout=PATIENCE, every=0.5)
     (missing,) = [rule["expr"] for rule in alerts() if rule["alert"] == "DaskWorkersMissing"]
-    assert by_namespace(missing) == {"elsewhere": 3}
+    assert by_namespace(missing) == {"lacking": 3}
     panel = {name: query for name, query in queries(DASHBOARDS[1]).items() if name.startswith("Workers:")}
     shown = {name: prometheus.query(query)[0]["value"][1] for name, query in panel.items()}
-    assert shown == {"Workers: wanted": "5", "Workers: ready": "2"}
+    assert shown == {"Workers: wanted": "8", "Workers: ready": "2", "Workers: gated": "3"}
