@@ -13,7 +13,7 @@ from ipaddress import ip_address
 from itertools import islice
 from typing import Annotated, Any, Generic, TypeVar
 
-from pydantic import BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, ConfigDict, Field, OnErrorOmit
 from pydantic.dataclasses import dataclass as model
 
 from dask_k8s_controller.cache.objects import Pod
@@ -92,8 +92,10 @@ class Worker:
     """The scheduler can give it no more tasks; then the numbers are those of this very moment, too."""
     is_draining: Flag = Field(default=False, validation_alias="draining")
     """The scheduler gives it no more tasks, as we asked it to."""
-    resources: Resources = field(default_factory=dict)
-    """The abstract resources that it offers."""
+    resources: Annotated[Mapping[str, OnErrorOmit[Number]], BeforeValidator(_few)] = field(
+        default_factory=dict
+    )
+    """The abstract resources that it offers, those that can be read."""
     memory_limit: Count = 0
     """Bytes that it can hold; 0 if that isn't known."""
     bound: Count = 0
@@ -140,8 +142,11 @@ class Demand:
 
     workers: Count
     """Workers, for the tasks that any worker can run, to finish what is under way, and to hold results."""
-    needs: Annotated[tuple[Need, ...], BeforeValidator(_few)] | None = None
-    """The other tasks; None where the scheduler has no such route: then they count with ``workers``."""
+    needs: Annotated[tuple[OnErrorOmit[Need], ...], BeforeValidator(_few)] | None = None
+    """The other tasks, but those whose needs can't be read: one must not hide them all.
+
+    None where the scheduler has no such route: then they count with ``workers``.
+    """
     load: Count | None = None
     """Workers that the tasks alone could use, as far as the scheduler tells."""
 

@@ -48,10 +48,10 @@ class Workers(RequestHandler):
                 "status": worker.status.name,
                 "processing": len(worker.processing),
                 "keys": len(worker.has_what),
-                "nbytes": worker.nbytes,
+                "nbytes": int(worker.nbytes),
                 "draining": worker.address in draining,
-                "resources": worker.resources,
-                "memory_limit": worker.memory_limit,
+                "resources": amounts(islice(worker.resources.items(), MOST_NEEDS)),
+                "memory_limit": int(worker.memory_limit),
                 "bound": sum(map(is_bound, islice(worker.has_what, at_most))),
             }
             for worker in self.server.workers.values()
@@ -206,7 +206,18 @@ def kind_of(task: Any, *, waits: bool = False) -> tuple[Any, ...]:
     is_pinned = bool(task.worker_restrictions or task.host_restrictions) and not is_loose
     if not is_pinned and not task.resource_restrictions:
         return ()
-    return (is_pinned, *sorted((task.resource_restrictions or {}).items()))
+    return (is_pinned, *sorted(amounts((task.resource_restrictions or {}).items()).items()))
+
+
+def amounts(resources: Any) -> dict[str, float]:
+    """Return amounts as JSON has them: users may give NumPy's numbers, and what no worker can ever have."""
+    found = {}
+    for name, amount in resources:
+        found[str(name)] = math.inf
+        with suppress(TypeError, ValueError, OverflowError):
+            number = float(amount)
+            found[str(name)] = math.inf if math.isnan(number) else number
+    return found
 
 
 def is_bound(task: Any) -> bool:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Callable
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import aiohttp
@@ -12,6 +15,7 @@ import pytest
 from distributed import Client, Scheduler, Worker
 
 from dask_k8s_controller.scheduler import preload
+from dask_k8s_controller.scheduler.parsing import DEMAND, parse_workers, read
 from dask_k8s_controller.worker_group.children import worker_pod, worker_template
 from tests.unit.controller.builders import group, pod_spec
 
@@ -63,3 +67,32 @@ async def test_a_worker_offers_what_its_group_is_known_for(scheduler: Scheduler,
             assert scheduler.workers[worker.address].resources == gpus.resources == {"GPU": 1}
             task = client.submit(lambda: "done", resources={"GPU": 1})
             assert await asyncio.wait_for(task, 10) == "done"  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("amount", [Fraction(5), Decimal(5), True, float("nan")])
+async def test_an_odd_amount_hides_no_other_task(scheduler: Scheduler, client: Client, amount: Any) -> None:
+    """JSON doesn't know it, as NumPy's that ``df.memory_usage().sum()`` gives."""
+    tasks = [client.submit(abs, -1, resources={name: 1}, pure=False) for name in ("GPU", "DISK")]
+    tasks.append(client.submit(abs, -1, resources={"MEMORY": amount}, pure=False))
+    await until(lambda: len(scheduler.unrunnable) == len(tasks))
+    needs = read(DEMAND, await ask(scheduler, "demand")).needs or ()
+    assert {name for need in needs for name in need.resources} == {"GPU", "DISK", "MEMORY"}
+    (odd,) = (need for need in needs if "MEMORY" in need.resources)
+    assert odd.resources["MEMORY"] == (math.inf if amount != amount else float(amount))
+
+
+async def test_odd_amounts_of_a_worker_are_told_as_numbers(scheduler: Scheduler) -> None:
+    async with worker_of(scheduler, resources={"MEMORY": Fraction(5), "GPU": True}):
+        (worker,) = parse_workers(await ask(scheduler, "workers"))
+    assert worker.resources == {"MEMORY": 5, "GPU": 1}
+
+
+def test_of_what_an_earlier_release_tells_only_what_is_odd_is_left_out() -> None:
+    needs = [
+        {"resources": {"GPU": amount}, "pinned": False, "waiting": 1, "running": 0, "slots": 1}
+        for amount in (True, "1", 2)
+    ]
+    demand = read(DEMAND, {"workers": 1, "load": 1, "needs": needs})
+    assert [need.resources for need in demand.needs or ()] == [{"GPU": 2}]
+    workers = {"tcp://10.0.0.1:1": {"processing": 0, "resources": {"GPU": True, "DISK": 3}}}
+    assert [worker.resources for worker in parse_workers({"workers": workers})] == [{"DISK": 3}]
