@@ -16,7 +16,7 @@ import pytest
 from dask_k8s_local import LocalKubernetes
 from tests.conformance.kubectl import need_kubectl
 from tests.conftest import is_local
-from tests.harness.pages import PROJECT, Block, blocks_of
+from tests.harness.pages import PROJECT, Block, blocks_of, python_of
 
 pytestmark = [pytest.mark.full, pytest.mark.timeout(900)]
 
@@ -92,9 +92,9 @@ def pasted_into(copy: Path, typed: str, python: str, **more: str) -> str:
 
 def test_a_copy_and_the_quickstart_lead_to_a_result(copy: Path) -> None:
     first, second, _ = blocks_of("docs/quickstart.md", "console")
-    [program] = blocks_of("docs/quickstart.md", "python")
+    program = "\n".join(python_of("docs/quickstart.md"))
     with terminal(copy, script(first), "link to Dask's dashboard"):
-        written = pasted_into(copy, script(second), program.text)
+        written = pasted_into(copy, script(second), program)
     assert "11\nhttp://" in written
 
 
@@ -102,10 +102,10 @@ def test_who_has_a_cluster_gets_a_result_from_the_installing_page(copy: Path) ->
     need_kubectl()
     definitions, operator = blocks_of("docs/installing.md", "console")[:2]
     *_, client = blocks_of("docs/quickstart.md", "console")
-    [program] = blocks_of("docs/quickstart.md", "python")
+    program = "\n".join(python_of("docs/quickstart.md"))
     with LocalKubernetes(addons=()) as cluster:
         known = {"KUBECONFIG": str(cluster.kubeconfig)}
         typed = f"{script(definitions)}\n{script(operator)}"
         with terminal(copy, typed, "Initial authentication has finished", **known):
-            written = pasted_into(copy, script(client), program.text, **known)
+            written = pasted_into(copy, script(client), program, **known)
     assert "11\nhttp://" in written
