@@ -13,6 +13,7 @@ from aiohttp import web
 
 from dask_k8s_controller.kubernetes.rules import DASK, Where, rules
 from dask_k8s_local import LocalKubernetes
+from dask_k8s_local.api import Request
 from dask_k8s_models import make_autoscaler_spec, make_job_spec
 from dask_k8s_models.definitions import custom_resource_definitions
 from tests.conformance.waiting import eventually
@@ -23,7 +24,7 @@ from tests.harness.audit import Needed, granted, needed
 from tests.harness.controller import ControllerProcess
 from tests.harness.installed import ClusterWideController, InstalledController
 from tests.harness.kube import Kube, Object
-from tests.harness.proxy import ApiProxy, Fault, Write
+from tests.harness.proxy import ApiProxy
 
 JOBS = "daskjobs.kubernetes.dask.org"
 AUTOSCALERS = "daskautoscalers.kubernetes.dask.org"
@@ -36,19 +37,21 @@ RACES = {("", "services", "get"), ("", "services", "delete"), (DASK, "daskworker
 
 
 class OnceEach:
-    """Faults: each kind of write is once in conflict, or loses its answer, so that its fate is looked up."""
+    """Concerns the first write of each verb to each kind, but to subresources and what nobody looks up."""
 
-    def __init__(self) -> None:
-        self._seen: set[tuple[str, ...]] = set()
+    def __init__(self, *methods: str) -> None:
+        self._methods = methods
+        self._seen: set[tuple[str, str]] = set()
 
-    def __call__(self, write: Write) -> Fault | None:
-        _, _, path = write.path.partition("/namespaces/")
-        parts = path.split("/")
-        kind = (write.method, *parts[1:2])
-        if not path or kind in self._seen or {"status", "scale", "events", "leases", "proxy"} & set(parts):
-            return None
+    def __call__(self, request: Request) -> bool:
+        kind = (request.method, request.resource)
+        kind_of_object = request.resource.partition(".")[0]
+        if request.method not in self._methods or kind in self._seen or not request.namespace:
+            return False
+        if request.subresource or kind_of_object in ("events", "leases"):
+            return False
         self._seen.add(kind)
-        return "lost answer" if write.method == "POST" else 409
+        return True
 
 
 @pytest.fixture
@@ -94,7 +97,8 @@ def test_all_that_the_controller_does_needs_exactly_its_rights(
 
     with ApiProxy(limited) as proxy:
         proxy.heard = heard
-        proxy.before = OnceEach()
+        proxy.faults.break_connection(when=OnceEach("POST"))
+        proxy.faults.fail(409, when=OnceEach("PUT", "PATCH", "DELETE"))
         with ControllerProcess(proxy.kubeconfig, f"--namespace={namespace}*") as controller:
             try:
                 everything_that_users_do(kube, namespace, cluster_manifest, dask_image)

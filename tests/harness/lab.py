@@ -20,7 +20,7 @@ from tests.harness.controller import ControllerProcess
 from tests.harness.hasty import HastyController, Orders
 from tests.harness.kube import Kube
 from tests.harness.nodes import LABELS, FakeNode
-from tests.harness.proxy import FaultyProxy
+from tests.harness.proxy import ApiProxy
 from tests.harness.schedulers import DaskSchedulers
 
 ELSEWHERE = 10.0
@@ -129,7 +129,7 @@ def a_lab(
             faults = local.faults
         else:
             stack.enter_context(ControllerProcess.none_runs())
-            proxy = stack.enter_context(FaultyProxy(kubeconfig))
+            proxy = stack.enter_context(ApiProxy(kubeconfig))
             kubeconfig, faults = proxy.kubeconfig, proxy.faults
             fakes = {name: stack.enter_context(FakeNode(kube, name, ready_after)) for name in nodes}
         schedulers = stack.enter_context(DaskSchedulers(kube))

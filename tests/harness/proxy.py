@@ -1,4 +1,4 @@
-"""An HTTP proxy in front of any API server: it counts writes, and breaks the ones that a test names."""
+"""An HTTP proxy in front of any API server: it logs requests, and breaks the ones that a test names."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ import contextlib
 import tempfile
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Self
+from typing import Self
 
 import aiohttp
 import yaml
@@ -22,10 +21,6 @@ from dask_k8s_local.api.http.watches import Watches
 from dask_k8s_local.api.storage.store import Store
 from dask_k8s_local.interfaces import ApiError
 
-Fault = Literal[409, 429, 500, 503, "timeout", "lost answer"]
-"""A status instead of the write; no answer at all; or a connection that breaks after it took effect."""
-
-REASONS = {409: "Conflict", 429: "TooManyRequests", 500: "InternalError", 503: "ServiceUnavailable"}
 HOP_BY_HOP = {
     "host",
     "connection",
@@ -34,18 +29,6 @@ HOP_BY_HOP = {
     "content-encoding",
     "authorization",
 }
-
-
-@dataclass(frozen=True)
-class Write:
-    """One POST, PUT, PATCH or DELETE: its number from 1, and what it was sent to."""
-
-    number: int
-    method: str
-    path: str
-
-    def __str__(self) -> str:
-        return f"{self.method} {self.path}"
 
 
 class ApiProxy:
@@ -58,25 +41,17 @@ class ApiProxy:
 
     Attributes
     ----------
-    writes : list of Write
-        What has been sent since `reset`.
+    faults : Faults
+        What shall go wrong with what is sent through it, and its log; only history can't be forgotten.
     heard : callable
         Told about each request before anything else, with its body: reads as well.
-    before, after : callable
-        Asked before a write is passed on, where it may return a `Fault`, and told after it took effect and
-        before its sender hears of it.
     """
 
     def __init__(self, upstream: Path) -> None:
         self.upstream = upstream
-        self.requests = 0
+        self._watches = Watches()
+        self.faults = Faults(Store(), self._watches)
         self.heard: Callable[[web.Request, bytes], None] = lambda *_: None
-        self.reset()
-
-    def reset(self) -> None:
-        self.writes: list[Write] = []
-        self.before: Callable[[Write], Fault | None] = lambda _: None
-        self.after: Callable[[Write], None] = lambda _: None
 
     def admitted(self, request: web.Request, body: bytes | None) -> bytes | None:
         """Return what is passed on in place of a body, as a mutating admission webhook does."""
@@ -106,6 +81,7 @@ class ApiProxy:
         context = await auth.ssl_context()
         connector = aiohttp.TCPConnector(ssl=context, limit=0)
         self._server = auth.server
+        self.faults.attach(self._loop)
         self._session = aiohttp.ClientSession(
             connector=connector,
             headers=headers,
@@ -129,47 +105,31 @@ class ApiProxy:
         await self._session.close()
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
-        self.requests += 1
         self.heard(request, await request.read() if request.body_exists else b"")
-        if request.method in ("GET", "HEAD", "OPTIONS"):
-            return await self._pass_on(request)
-        write = Write(len(self.writes) + 1, request.method, request.path)
-        self.writes.append(write)
-        fault = self.before(write)
-        if fault == "timeout":
-            await asyncio.sleep(3600)
-        if isinstance(fault, int):
-            return web.json_response(
-                {
-                    "kind": "Status",
-                    "apiVersion": "v1",
-                    "status": "Failure",
-                    "reason": REASONS[fault],
-                    "message": f"a test asked for {fault}",
-                    "code": fault,
-                },
-                status=fault,
-            )
-        return await self._pass_on(request, write, lose_the_answer=fault == "lost answer")
+        record = record_of(request)
 
-    async def _pass_on(
-        self, request: web.Request, write: Write | None = None, *, lose_the_answer: bool = False
-    ) -> web.StreamResponse:
+        async def handle() -> web.StreamResponse:
+            if record.verb != "watch":
+                return await self._pass_on(request, whole=record.is_write)
+            with self._watches.following(_OpenWatch(request.transport), record):
+                return await self._pass_on(request)
+
+        try:
+            return await self.faults.around(record, request, handle)
+        except ApiError as error:
+            headers = {"Retry-After": str(error.details.get("retryAfterSeconds", 1))}
+            return web.json_response(errors.status(error), status=error.code, headers=headers)
+
+    async def _pass_on(self, request: web.Request, *, whole: bool = False) -> web.StreamResponse:
+        """Send a request on; its answer is passed on as it comes, or once it is whole."""
         headers = {key: value for key, value in request.headers.items() if key.lower() not in HOP_BY_HOP}
         body = self.admitted(request, await request.read() if request.body_exists else None)
         url = f"{self._server}{request.raw_path}"
         async with self._session.request(request.method, url, headers=headers, data=body) as answer:
-            if write is not None:
+            if whole:
                 content = await answer.read()
-                await asyncio.to_thread(self.after, write)
-                if lose_the_answer:
-                    assert request.transport is not None
-                    request.transport.abort()
-                return web.Response(
-                    status=answer.status,
-                    body=content,
-                    headers={"Content-Type": answer.headers["Content-Type"]},
-                )
+                content_type = {"Content-Type": answer.headers["Content-Type"]}
+                return web.Response(status=answer.status, body=content, headers=content_type)
             response = web.StreamResponse(status=answer.status)
             for key, value in answer.headers.items():
                 if key.lower() not in HOP_BY_HOP or key.lower() == "content-encoding":
@@ -192,41 +152,6 @@ def kubeconfig_for(server: str, namespace: str) -> dict[str, object]:
         "clusters": [{"name": "proxy", "cluster": {"server": server}}],
         "users": [{"name": "proxy", "user": {}}],
     }
-
-
-class FaultyProxy(ApiProxy):
-    """A proxy that fails on request, as the local Kubernetes does, in front of one that doesn't.
-
-    Attributes
-    ----------
-    faults : Faults
-        What shall go wrong with what is sent through it; only history can't be forgotten.
-    """
-
-    def __init__(self, upstream: Path) -> None:
-        super().__init__(upstream)
-        self._watches = Watches()
-        self.faults = Faults(Store(), self._watches)
-
-    async def _start(self) -> None:
-        await super()._start()
-        self.faults.attach(self._loop)
-
-    async def _handle(self, request: web.Request) -> web.StreamResponse:
-        record = record_of(request)
-        write = Write(0, request.method, request.path) if record.is_write else None
-
-        async def handle() -> web.StreamResponse:
-            if record.verb != "watch":
-                return await self._pass_on(request, write)
-            with self._watches.following(_OpenWatch(request.transport), record):
-                return await self._pass_on(request)
-
-        try:
-            return await self.faults.around(record, request, handle)
-        except ApiError as error:
-            headers = {"Retry-After": str(error.details.get("retryAfterSeconds", 1))}
-            return web.json_response(errors.status(error), status=error.code, headers=headers)
 
 
 class _OpenWatch:
