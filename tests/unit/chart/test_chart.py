@@ -374,14 +374,43 @@ def test_pods_meet_the_restricted_pod_security_standard() -> None:
         "readOnlyRootFilesystem": True,
         "runAsNonRoot": True,
         "runAsUser": 1000,
+        "runAsGroup": 1000,
         "seccompProfile": {"type": "RuntimeDefault"},
     }
 
 
 def test_openshift_may_choose_the_user() -> None:
-    (deployment,) = of_kind(rendered({"securityContext": {"runAsUser": None}}), "Deployment")
+    given = {"securityContext": {"runAsUser": None, "runAsGroup": None}}
+    (deployment,) = of_kind(rendered(given), "Deployment")
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
-    assert "runAsUser" not in container["securityContext"]
+    assert not {"runAsUser", "runAsGroup"} & set(container["securityContext"])
+
+
+def test_what_the_operator_writes_is_bounded() -> None:
+    def volume(**given: Any) -> Object:
+        (deployment,) = of_kind(rendered({"tmp": given}), "Deployment")
+        (found,) = deployment["spec"]["template"]["spec"]["volumes"]
+        emptied: Object = found["emptyDir"]
+        return emptied
+
+    assert volume() == {"sizeLimit": "256Mi"}
+    assert volume(sizeLimit="1Gi") == {"sizeLimit": "1Gi"}
+    assert volume(sizeLimit=None) == {}
+
+
+def test_the_operator_may_have_company_and_a_resolver() -> None:
+    given = values("sidecars")
+    (deployment,) = of_kind(rendered(given), "Deployment")
+    pod = deployment["spec"]["template"]["spec"]
+    operator, *others = pod["containers"]
+    assert operator["name"] == "operator"
+    assert others == given["extraContainers"]
+    for key in ("initContainers", "dnsPolicy", "dnsConfig", "runtimeClassName"):
+        assert pod[key] == given[key]
+    (tuned,) = of_kind(rendered(values("tuned")), "Deployment")
+    assert tuned["spec"]["template"]["spec"]["containers"][0]["envFrom"] == [
+        {"secretRef": {"name": "settings"}}
+    ]
 
 
 @pytest.mark.parametrize("release", ["dask-kubernetes-operator-1666875935", "x", "a" * 53])
