@@ -329,6 +329,10 @@ class TestReCreating:
         body = created(plan(observed_cluster(again, pods=(earlier,))))["Pod"]
         assert body["metadata"]["name"] != "c-scheduler"
 
+    def test_what_is_being_deleted_is_not_deleted_again(self) -> None:
+        again = cluster(uid="again", metadata={"creationTimestamp": time()})
+        assert deleted(plan(observed_cluster(again, pods=(scheduler_pod(going=True),)))) == set()
+
     def test_names_that_are_still_taken_are_waited_for(self) -> None:
         again = cluster(uid="again")
         waiting = plan(observed_cluster(again, service=service()))

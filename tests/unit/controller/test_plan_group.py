@@ -55,10 +55,18 @@ def reasons(plan: Plan) -> list[str]:
     return [remark.reason for remark in plan.remarks]
 
 
-def ended(name: str, *, lived: float, ago: float, phase: str = "Failed", **more: Any) -> Any:
+def ended(
+    name: str,
+    *,
+    lived: float,
+    ago: float,
+    phase: str = "Failed",
+    retiring: float | None = None,
+    **more: Any,
+) -> Any:
     state = {"terminated": {"exitCode": 1, "finishedAt": time(-ago)}}
     status = {"containerStatuses": [{"name": "worker", "state": state}], **more}
-    return worker_pod(name, phase=phase, age=ago + lived, status=status)
+    return worker_pod(name, phase=phase, age=ago + lived, retiring=retiring, status=status)
 
 
 class TestGrowing:
@@ -212,6 +220,10 @@ class TestHealing:
         healing = plan(observed_group(group(), worker_pod("w1"), ended("w2", lived=1, ago=10)))
         assert deleted(healing) == {"w2"}
         assert len(created(healing)) == 1
+
+    def test_a_pod_that_was_to_go_and_failed_right_after_its_start_goes_at_once(self) -> None:
+        leaving = ended("w2", lived=1, ago=1, retiring=1)
+        assert deleted(plan(observed_group(group(), worker_pod("w1"), leaving))) == {"w2"}
 
     def test_a_worker_that_ended_with_an_earlier_scheduler_is_replaced_at_once_however_young(self) -> None:
         orphan = ended("w2", lived=5, ago=1, phase="Succeeded")

@@ -285,6 +285,17 @@ class TestRetiring:
         assert waiting.questions == []
         assert waiting.requeue_at == NOW + timedelta(seconds=0.6)
 
+    def test_of_many_workers_each_has_fewer_heartbeats(self) -> None:
+        more = [worker(f"10.1.0.{n}:1") for n in range(198)]
+        observed = self.observed(worker("10.0.0.2:1"), *more, since=0.4)
+        assert plan(observed).requeue_at == NOW + timedelta(seconds=2 - 0.4)
+
+    @pytest.mark.parametrize("mark", ["2026-01-01T00:00:00", "2999-01-01T00:00:00Z", "soon", ""])
+    def test_a_mark_that_tells_no_time_of_the_past_is_of_now(self, mark: str) -> None:
+        of = [*pods(1), worker_pod("w2", ip="10.0.0.2", annotations={labels.RETIRING: mark})]
+        observed = shrinking(1, *of, workers=answer(worker("10.0.0.1:1"), worker("10.0.0.2:1")))
+        assert plan(observed).requeue_at == NOW + timedelta(seconds=1)
+
 
 class TestDraining:
     """The scheduler has the controller's routes: it can give a worker no more tasks."""
