@@ -11,7 +11,7 @@ LOWEST := .venv-lowest
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-full test-pythons test-3.11 test-3.12 test-3.13 test-3.14 test-lowest bench \
-	check docs schemas manifests prometheus lock format clean
+	check docs schemas manifests prometheus shells lock format clean
 
 help:  ## This list
 	@sed -n 's/^\([a-z][-a-z0-9.]*\):.*  ## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r target text; \
@@ -122,6 +122,14 @@ prometheus: .prometheus/usr/bin/promtool  ## Prometheus from Debian's package, f
 .prometheus/usr/bin/promtool:
 	mkdir -p .prometheus
 	cd .prometheus && apt-get download prometheus && dpkg-deb -x prometheus_*.deb . && rm prometheus_*.deb
+
+shells: .shells/usr/bin/fish  ## zsh and fish from Debian's packages, for tests of completion
+
+.shells/usr/bin/fish:
+	mkdir -p .shells
+	cd .shells && apt-get download zsh zsh-common fish fish-common libpcre2-32-0
+	cd .shells && for package in *.deb; do dpkg-deb -x $$package . && rm $$package; done
+	ln -s ../etc .shells/usr/etc
 
 lock: $(READY)  ## Pin anew what the image is made of
 	$(BIN)/python -m pip install --quiet 'uv>=0.9,<1'

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dask_k8s_client.cli.common import connection_options, output_option, run, show, show_table
+from dask_k8s_client.cli.common import cluster_names, connection_options, output_option, run, show, show_table
 
 if TYPE_CHECKING:
     from dask_k8s_client.api import Api
@@ -75,7 +75,7 @@ def _columns(cluster: Json, with_namespace: bool, is_wide: bool) -> list[str]:
 
 
 @click.command(short_help="Set the number of workers of a cluster.")
-@click.argument("cluster")
+@click.argument("cluster", shell_complete=cluster_names)
 @click.argument("workers", type=click.IntRange(min=0))
 @click.option("-g", "--group", default="default", show_default=True, help="The worker group to scale.")
 @connection_options
@@ -98,7 +98,7 @@ def scale(
 
 
 @click.command(short_help="Delete clusters with all that is theirs.")
-@click.argument("clusters", nargs=-1, required=True)
+@click.argument("clusters", nargs=-1, required=True, shell_complete=cluster_names)
 @click.option("--wait/--no-wait", default=True, show_default=True, help="Wait until they are gone.")
 @click.option("--timeout", default=300.0, show_default=True, help="Seconds to wait.")
 @connection_options

@@ -9,12 +9,17 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
     from dask_k8s_client.api import Api
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
 
 Json = dict[str, Any]
+
+COMPLETION_LIMIT = 5.0
+"""Seconds that the completion of a word waits for Kubernetes."""
 
 
 def connection_options(command: F) -> F:
@@ -28,6 +33,46 @@ def connection_options(command: F) -> F:
     ):
         command = option(command)
     return command
+
+
+def cluster_names(
+    context: click.Context, parameter: click.Parameter, typed: str
+) -> list[CompletionItem[str]]:
+    """Return the clusters that a word may become, with their status: none if Kubernetes doesn't say."""
+    import asyncio
+
+    from click.shell_completion import CompletionItem
+
+    from dask_k8s_client import raw
+    from dask_k8s_client.api import Api
+    from dask_k8s_client.errors import KubeClusterError
+    from dask_k8s_client.resources import CLUSTERS
+
+    given = context.params
+
+    async def listed() -> list[Json]:
+        async with (
+            asyncio.timeout(COMPLETION_LIMIT),
+            Api(given.get("kubeconfig"), given.get("context")) as api,
+        ):
+            found = await raw.get(api, CLUSTERS.path(given.get("namespace") or api.namespace))
+            clusters: list[Json] = found["items"]
+            return clusters
+
+    try:
+        clusters = asyncio.run(listed())
+    except (KubeClusterError, OSError, TimeoutError):
+        return []  # Who completes a word can't be told an error: the command itself will tell it.
+    names = {
+        cluster["metadata"]["name"]: (cluster.get("status") or {}).get("phase") or "Waiting"
+        for cluster in clusters
+    }
+    already = given.get(parameter.name or "") or ()
+    return [
+        CompletionItem(name, help=status)
+        for name, status in sorted(names.items())
+        if name.startswith(typed) and name not in already
+    ]
 
 
 def output_option(*formats: str) -> Callable[[F], F]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import click
 
-from dask_k8s_client.cli.common import connection_options
+from dask_k8s_client.cli.common import cluster_names, connection_options
 
 
 @click.command("port-forward", short_help="Reach scheduler and dashboard from here.")
-@click.argument("cluster")
+@click.argument("cluster", shell_complete=cluster_names)
 @click.option("--dashboard-port", type=int, help="Local port of the dashboard; any that is free by default.")
 @click.option("--port", type=int, help="Local port of the scheduler; any that is free by default.")
 @connection_options

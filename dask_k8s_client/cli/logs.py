@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dask_k8s_client.cli.common import connection_options, run
+from dask_k8s_client.cli.common import cluster_names, connection_options, run
 
 if TYPE_CHECKING:
     from dask_k8s_client.api import Api
 
 
 @click.command(short_help="Print the logs of scheduler and workers.")
-@click.argument("cluster")
+@click.argument("cluster", shell_complete=cluster_names)
 @click.argument("pods", nargs=-1)
 @click.option("--scheduler", "component", flag_value="scheduler", help="Only the scheduler's.")
 @click.option("--workers", "component", flag_value="worker", help="Only the workers'.")

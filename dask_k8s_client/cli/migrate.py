@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dask_k8s_client.cli.common import connection_options, run
+from dask_k8s_client.cli.common import cluster_names, connection_options, run
 
 if TYPE_CHECKING:
     from dask_k8s_client.api import Api
 
 
 @click.command(short_help="Take over live clusters of another operator.")
-@click.argument("clusters", nargs=-1, metavar="[CLUSTER]...")
+@click.argument("clusters", nargs=-1, metavar="[CLUSTER]...", shell_complete=cluster_names)
 @click.option("-A", "--all-namespaces", is_flag=True, help="Take over the clusters of all namespaces.")
 @click.option("--dry-run", is_flag=True, help="Tell what would be done, and change nothing.")
 @connection_options

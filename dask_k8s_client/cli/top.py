@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dask_k8s_client.cli.common import connection_options, output_option, show, show_table
+from dask_k8s_client.cli.common import cluster_names, connection_options, output_option, show, show_table
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Mapping
@@ -70,7 +70,7 @@ class Usage:
 
 
 @click.command(short_help="What the workers of a cluster do.")
-@click.argument("cluster")
+@click.argument("cluster", shell_complete=cluster_names)
 @click.option("--once", is_flag=True, help="Print it once and end.")
 @click.option("--interval", type=click.FloatRange(min=0.1), default=1.0, help="Seconds between two looks.")
 @output_option("json", "yaml")

@@ -22,10 +22,12 @@ from distributed import Client
 
 from dask_k8s_client import KubeCluster, make_cluster_spec
 from dask_k8s_client.cli import kubernetes
+from tests.conformance.kubectl import need_kubectl
 from tests.conftest import a_namespace, is_local
 from tests.e2e.conftest import DASK_CLUSTERS, WORKER_GROUPS, is_running, pods_of
 from tests.harness.installed import InstalledController
 from tests.harness.kube import Kube, Object
+from tests.harness.shells import Tab, shell_path
 
 
 class Shell:
@@ -104,10 +106,37 @@ def test_ports_are_forwarded_until_ctrl_c(shell: Shell) -> None:
     assert interrupted(forwarding) == (0, "Press Ctrl-C to stop.\n")
 
 
-def test_commands_are_completed_in_bash() -> None:
-    script = CliRunner().invoke(kubernetes, ["completion", "bash"]).stdout
-    assert "_KUBECTL_DASK_COMPLETE" in script
-    assert subprocess.run(["bash", "-n"], input=script, text=True, check=False).returncode == 0
+@pytest.fixture(params=["bash", "zsh", "fish"])
+def tab(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Tab:
+    """A shell that has the script of its completion, and the programs that the wheel installs."""
+    path = shell_path(request.param)
+    if path is None and "CI" not in os.environ:
+        pytest.skip(f"there is no {request.param} here: make shells")
+    assert path is not None
+    monkeypatch.setenv("PATH", os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
+    return Tab(request.param, path, tmp_path)
+
+
+@pytest.mark.parametrize("program", ["kubectl-dask", pytest.param("dask kubernetes", marks=pytest.mark.full)])
+def test_commands_and_clusters_are_completed(shell: Shell, tab: Tab, program: str) -> None:
+    assert "port-forward" in tab.becomes(f"{program} po", "port-forward")
+    in_namespace = f"{program} top -n {shell.namespace}"
+    assert "typed" in tab.becomes(f"{in_namespace} ty", f"{in_namespace} typed")
+
+
+def test_kubectl_completes_clusters(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By ``kubectl_complete-dask``, which kubectl finds on the PATH."""
+    need_kubectl()
+    monkeypatch.setenv("PATH", os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
+
+    def completed(*words: str) -> list[str]:
+        asked = ["kubectl", "__complete", "dask", *words]
+        return subprocess.run(asked, capture_output=True, text=True, check=True).stdout.splitlines()
+
+    assert completed("delete", "-n", shell.namespace, "ty") == ["typed\tRunning", ":4"]
+    assert completed("delete", "-n", shell.namespace, "typed", "") == [":4"], "nothing is deleted twice"
+    assert completed("logs", "-n", shell.namespace, "other") == [":4"]
+    assert completed("top", "--kubeconfig", "/nowhere", "") == [":4"], "no error gets in the way of typing"
 
 
 def test_workers_are_shown_once_and_again(kube: Kube, shell: Shell) -> None:

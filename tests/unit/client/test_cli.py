@@ -118,12 +118,6 @@ def test_every_command_explains_itself(command: str) -> None:
 
 
 class TestCompletion:
-    @pytest.mark.parametrize("shell", ["zsh", "fish"])  # that of bash starts one
-    def test_has_a_script_for_each_shell(self, shell: str) -> None:
-        script = run("completion", shell).stdout
-        assert "_KUBECTL_DASK_COMPLETE" in script
-        assert "_DASK_COMPLETE" in script
-
     def test_of_kubectl_tells_commands_and_options(
         self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
