@@ -9,6 +9,8 @@ from datetime import datetime
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
+from distributed.core import Status
+
 from benchmarks.autoscaler_simulation import Cluster, Heartbeat, Pod, Task, Worker
 from benchmarks.autoscaler_workloads import Kind
 from dask_k8s_controller.autoscaler.observe import ObservedAutoscaler
@@ -265,6 +267,7 @@ class Scheduler:
         self.unrunnable = [*map(_task, cluster.unrunnable)]
         self.workers = {
             worker.name: SimpleNamespace(
+                status=Status.running,
                 processing=[*map(_task, (*worker.running, *worker.backlog))],
                 nthreads=worker.of.threads,
                 memory_limit=worker.of.memory,
@@ -376,6 +379,7 @@ def _worker(worker: Worker, report: Heartbeat, *, can_drain: bool = False) -> an
         can_drain=can_drain,
         is_draining=worker.is_draining,
         resources=worker.of.resources,
+        threads=worker.of.threads,
         memory_limit=worker.of.memory,
     )
 

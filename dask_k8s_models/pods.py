@@ -6,6 +6,7 @@ All functions take plain pod specs, as they stand in manifests and come from the
 from __future__ import annotations
 
 import ast
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import takewhile
@@ -265,8 +266,44 @@ def _gpus_of_worker(container: Container) -> dict[str, float]:
     gpus = _gpus(container)
     if gpus and commands.runs_dask_cuda(container):
         return {"GPU": 1}  # It starts a worker for each.
-    workers = commands.option(container, "--nworkers") or commands.option(container, "--nprocs") or "1"
-    return {"GPU": gpus / int(workers)} if gpus and workers.isdecimal() and int(workers) else {}
+    workers = _workers(container)
+    return {"GPU": gpus / workers} if gpus and workers else {}
+
+
+def worker_threads(pod_spec: PodSpec, annotations: Mapping[str, str] | None = None) -> int:
+    """Find how many threads each worker of a pod has, as many tasks as it runs at a time.
+
+    They are said by ``--nthreads``; else the workers of a pod share the processors that its limit leaves it.
+
+    Parameters
+    ----------
+    pod_spec : mapping
+        The ``spec`` of a worker's pod.
+    annotations : mapping, optional
+        See `main_container`.
+
+    Returns
+    -------
+    int
+        0 if that can't be told before the worker runs.
+    """
+    container = main_container(pod_spec, "worker", annotations)
+    said = commands.option(container, "--nthreads") or ""
+    if said.isdecimal() and int(said):
+        return int(said)
+    if commands.runs_dask_cuda(container):
+        return 1
+    limit = str(((container.get("resources") or {}).get("limits") or {}).get("cpu", ""))
+    with suppress(ValueError):
+        cpus = math.ceil(float(limit.removesuffix("m")) / (1000 if limit.endswith("m") else 1))
+        return cpus // _workers(container) if _workers(container) else 0
+    return 0
+
+
+def _workers(container: Container) -> int:
+    """Return how many workers a container starts; 0 if that depends on its processors."""
+    said = commands.option(container, "--nworkers") or commands.option(container, "--nprocs") or "1"
+    return int(said) if said.isdecimal() else 0
 
 
 def _resources_option(words: Sequence[str]) -> dict[str, float] | None:

@@ -31,6 +31,8 @@ class Group:
     name: str
     resources: Mapping[str, float] = field(default_factory=dict)
     """What each worker offers; an amount of 0 is for tasks that ask for nothing but the name."""
+    threads: int = 0
+    """Of each worker; 0 if that isn't known."""
     has_devices: bool = False
     """Its pods have GPUs, whatever their workers call them."""
     priority: int = 0
@@ -89,14 +91,13 @@ class Group:
         return min(self.coming, least)
 
     def capacity(self, need: Need) -> int:
-        """Return how many of the tasks a worker can run at a time, as far as resources decide; 0 if none."""
-        if need.is_pinned:
+        """Return how many of the tasks a worker can run at a time; 0 if none."""
+        if need.is_pinned or not all(
+            amount <= self.resources.get(name, -math.inf) for name, amount in need.resources.items()
+        ):
             return 0
-        shares = [
-            self.resources.get(name, 0) / amount for name, amount in need.resources.items() if amount > 0
-        ]
-        least = min(shares, default=1.0)
-        return int(min(least, 10_000)) if math.isfinite(least) else 0
+        limits = [self.resources[name] / amount for name, amount in need.resources.items() if amount > 0]
+        return int(min([*limits, self.threads or 10_000])) if limits or self.threads else 1
 
 
 @dataclass(frozen=True)
@@ -190,7 +191,7 @@ def _by_group(needs: Iterable[Need], ordered: Sequence[Group]) -> dict[str, list
     room = {group.name: group.limit for group in ordered}
     for need in needs:
         able = [group for group in ordered if group.limit and group.capacity(need)]
-        left = float(need.slots)
+        left = float(need.at_a_time)
         taken: dict[str, float] = {}
         for group in able:
             capacity = group.capacity(need)

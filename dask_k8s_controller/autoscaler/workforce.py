@@ -144,10 +144,11 @@ class Workforce:
     def _group(self, member: GroupOfWorkers) -> Group:
         group, ready, workers = member.group, member.ready, self.attribution
         spec = member.autoscaler.spec if member.autoscaler else None
-        offered = next((worker.resources for pod in ready for worker in workers.of(pod)), group.resources)
+        one = next((worker for pod in ready for worker in workers.of(pod)), None)
         return Group(
             name=group.name,
-            resources=offered,
+            resources=group.resources if one is None else one.resources,
+            threads=one.threads if one is not None and one.threads else group.threads,
             has_devices=group.has_gpus,
             priority=spec.priority if spec else 0,
             is_scaled=spec is not None,

@@ -96,6 +96,8 @@ class Worker:
         default_factory=dict
     )
     """The abstract resources that it offers, those that can be read."""
+    threads: Count = Field(default=0, validation_alias="nthreads")
+    """How many tasks it runs at a time; 0 if that isn't known."""
     memory_limit: Count = 0
     """Bytes that it can hold; 0 if that isn't known."""
     bound: Count = 0
@@ -130,7 +132,14 @@ class Need:
     running: Count = 0
     """How many are on one."""
     slots: Count = 0
-    """How many of them should be run at a time."""
+    """How many of them should be run at a time, rounded up."""
+    load: Annotated[float, Field(strict=True, ge=0)] | None = None
+    """The same to the fraction; None if an earlier release tells."""
+
+    @property
+    def at_a_time(self) -> float:
+        """How many of them should be run at a time; with other kinds a fraction shares a worker."""
+        return self.slots if self.load is None else self.load
 
     def __str__(self) -> str:
         return " ".join(f"{name}={amount:g}" for name, amount in sorted(self.resources.items()))

@@ -17,6 +17,7 @@ import math
 import time
 from contextlib import suppress
 from itertools import chain, islice
+from operator import add
 from typing import Any
 
 import dask.config
@@ -31,6 +32,7 @@ FOR_A_NEWCOMER = 20.0  # Seconds that a worker with results waits for another on
 MOST_TASKS = 2000  # Tasks that are looked at for an answer, however many there are.
 MOST_NEEDS = 20  # Kinds of needs that an answer tells of.
 WORTH_A_START = 60.0  # Seconds of work for which one more worker is started that only some tasks need.
+LEAST_LOAD = 0.01  # Of a worker, however little work there is: it is started for any.
 FOR_MOVING = 0.25  # The share of its time in which its results are moved, though tasks may still run.
 
 draining: set[str] = set()
@@ -51,6 +53,7 @@ class Workers(RequestHandler):
                 "nbytes": int(worker.nbytes),
                 "draining": worker.address in draining,
                 "resources": amounts(islice(worker.resources.items(), MOST_NEEDS)),
+                "nthreads": worker.nthreads,
                 "memory_limit": int(worker.memory_limit),
                 "bound": sum(map(is_bound, islice(worker.has_what, at_most))),
             }
@@ -151,11 +154,11 @@ def demand_of(scheduler: Any) -> dict[str, Any]:
     to finish something or to hold results.
     """
     kinds: dict[tuple[Any, ...], list[float]] = {(): [0, 0, 0.0]}
-    looked_at = 0
+    looked_at, pausing = 0, places_that_pause(scheduler)
     for task, waits in some_tasks(scheduler):
         looked_at += 1
         kind = kinds.setdefault(kind_of(task, waits=waits), [0, 0, 0.0])
-        kind[0 if waits else 1] += 1
+        kind[0 if waits and not is_for_one_of(task, pausing) else 1] += 1
         kind[2] += duration_of(scheduler, task)
     # What the bound leaves out is like what was looked at.
     processing = sum(len(worker.processing) for worker in scheduler.workers.values())
@@ -178,23 +181,21 @@ def demand_of(scheduler: Any) -> dict[str, Any]:
             holding = min(holding, len(workers))
         else:
             load = max(load, holding - kept)
+    worth = max(goal, WORTH_A_START)
     if not kinds:
         target = scheduler.adaptive_target()
         load = target if target >= len(workers) else min(load, target)
         return {"workers": target, "load": load, "needs": []}
-    most = sorted(kinds.items(), key=lambda item: -sum(item[1][:2]))[:MOST_NEEDS]
     needs = [
         {
             "resources": dict(kind[1:]),
             "pinned": kind[0],
             "waiting": round(waiting * share),
             "running": round(running * share),
-            "slots": min(
-                math.ceil((waiting + running) * share),
-                math.ceil(seconds * share / max(goal, WORTH_A_START)) or 1,
-            ),
+            "load": (least := min((waiting + running) * share, max(seconds * share / worth, LEAST_LOAD))),
+            "slots": math.ceil(least),
         }
-        for kind, (waiting, running, seconds) in most
+        for kind, (waiting, running, seconds) in few(kinds)
     ]
     return {"workers": max(load, holding - kept), "load": load, "needs": needs}
 
@@ -207,6 +208,41 @@ def kind_of(task: Any, *, waits: bool = False) -> tuple[Any, ...]:
     if not is_pinned and not task.resource_restrictions:
         return ()
     return (is_pinned, *sorted(amounts((task.resource_restrictions or {}).items()).items()))
+
+
+def few(kinds: dict[tuple[Any, ...], list[float]]) -> list[tuple[tuple[Any, ...], list[float]]]:
+    """Put kinds together that differ in amounts only, the more of them there are, with the largest amounts.
+
+    So those of other names are never lost among many amounts of one.
+    """
+    found: dict[tuple[Any, ...], tuple[tuple[Any, ...], list[float]]] = {}
+    for width in (0, 1, 4, 16, 10_000):
+        found = {}
+        for kind, counts in kinds.items():
+            alike = (kind[0], *((name, magnitude(amount, width)) for name, amount in kind[1:]))
+            before, sums = found.get(alike, (kind, [0, 0, 0.0]))
+            largest = map(max, before[1:], kind[1:])  # Of the same names.
+            found[alike] = ((kind[0], *largest), list(map(add, sums, counts)))
+        if len(found) <= MOST_NEEDS:
+            break
+    return sorted(found.values(), key=lambda item: -sum(item[1][:2]))[:MOST_NEEDS]
+
+
+def magnitude(amount: float, width: int) -> float:
+    """Return what is the same for amounts that differ by less than so many powers of two; 0 is exact."""
+    return int(math.frexp(amount)[1] / width) if width and math.isfinite(amount) else amount
+
+
+def places_that_pause(scheduler: Any) -> set[str]:
+    """Return what tasks may call the workers that are there and get none just now."""
+    pausing = [worker for worker in scheduler.workers.values() if worker.status != Status.running]
+    return {place for worker in pausing for place in (worker.address, worker.host, str(worker.name))}
+
+
+def is_for_one_of(task: Any, places: set[str]) -> bool:
+    return any(
+        not places.isdisjoint(allowed or ()) for allowed in (task.worker_restrictions, task.host_restrictions)
+    )
 
 
 def amounts(resources: Any) -> dict[str, float]:

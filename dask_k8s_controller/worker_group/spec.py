@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from dask_k8s_controller.cache.custom import Custom
 from dask_k8s_models.hashes import digest, template_hash
-from dask_k8s_models.pods import has_gpus, worker_resources
+from dask_k8s_models.pods import has_gpus, worker_resources, worker_threads
 from dask_k8s_models.worker_group import WorkerGroupSpec
 
 
@@ -33,6 +33,11 @@ class WorkerGroup(Custom[WorkerGroupSpec]):
     def resources(self) -> Mapping[str, float]:
         """The abstract resources that each worker offers, as far as the spec says."""
         return worker_resources(*self._pod, (self.raw_spec.get("worker") or {}).get("resources"))
+
+    @cached_property
+    def threads(self) -> int:
+        """How many threads each worker has; 0 if the spec doesn't say."""
+        return worker_threads(*self._pod)
 
     @cached_property
     def has_gpus(self) -> bool:

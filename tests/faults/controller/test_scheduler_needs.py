@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
@@ -13,8 +13,11 @@ import aiohttp
 import dask.config
 import pytest
 from distributed import Client, Scheduler, Worker
+from distributed.core import Status
 
+from dask_k8s_controller.autoscaler.needs import Group, shares, unsatisfiable
 from dask_k8s_controller.scheduler import preload
+from dask_k8s_controller.scheduler.answers import Demand, Need
 from dask_k8s_controller.scheduler.parsing import DEMAND, parse_workers, read
 from dask_k8s_controller.worker_group.children import worker_pod, worker_template
 from tests.unit.controller.builders import group, pod_spec
@@ -87,6 +90,12 @@ async def test_odd_amounts_of_a_worker_are_told_as_numbers(scheduler: Scheduler)
     assert worker.resources == {"MEMORY": 5, "GPU": 1}
 
 
+async def test_workers_tell_how_many_tasks_they_run_at_a_time(scheduler: Scheduler) -> None:
+    async with worker_of(scheduler, nthreads=3):
+        (worker,) = parse_workers(await ask(scheduler, "workers"))
+    assert worker.threads == 3
+
+
 def test_of_what_an_earlier_release_tells_only_what_is_odd_is_left_out() -> None:
     needs = [
         {"resources": {"GPU": amount}, "pinned": False, "waiting": 1, "running": 0, "slots": 1}
@@ -96,3 +105,53 @@ def test_of_what_an_earlier_release_tells_only_what_is_odd_is_left_out() -> None
     assert [need.resources for need in demand.needs or ()] == [{"GPU": 2}]
     workers = {"tcp://10.0.0.1:1": {"processing": 0, "resources": {"GPU": True, "DISK": 3}}}
     assert [worker.resources for worker in parse_workers({"workers": workers})] == [{"DISK": 3}]
+
+
+def own(needs: Iterable[Need], *groups: Group) -> dict[str, int]:
+    return {name: share.own for name, share in shares(Demand(0, tuple(needs), 0), groups).items()}
+
+
+BIG, GPU = Group("big", {"MEMORY": 64e9}), Group("gpu", {"GPU": 1})
+
+
+async def test_little_work_of_many_amounts_is_one_workers(scheduler: Scheduler, client: Client) -> None:
+    tasks = [client.submit(abs, -1, resources={"MEMORY": 1e9 * n}, pure=False) for n in range(1, 21)]
+    await until(lambda: len(scheduler.unrunnable) == len(tasks))
+    needs = read(DEMAND, await ask(scheduler, "demand")).needs or ()
+    assert len(needs) == 20
+    assert own(needs, Group("default"), BIG) == {"default": 0, "big": 1}
+
+
+async def test_of_more_amounts_than_can_be_told_none_hides_what_else_is_needed(
+    scheduler: Scheduler, client: Client
+) -> None:
+    tasks = [client.submit(abs, -1, resources={"MEMORY": 1e8 * n}, pure=False) for n in range(1, 301)]
+    tasks += client.map(abs, range(2), resources={"GPU": 1}, pure=False)
+    tasks += client.map(abs, range(3), resources={"MEMORY": float("inf")}, pure=False)
+    await until(lambda: len(scheduler.unrunnable) == len(tasks))
+    needs = read(DEMAND, await ask(scheduler, "demand")).needs or ()
+    assert len(needs) <= 20
+    assert own(needs, Group("default"), BIG, GPU) == {"default": 0, "big": 1, "gpu": 1}
+    assert max(amount for need in needs for amount in need.resources.values() if amount < math.inf) == 3e10
+    (impossible,) = unsatisfiable(Demand(0, needs, 0), (BIG, GPU))
+    assert impossible.waiting == 3
+    told = unsatisfiable(Demand(0, needs, 0), (GPU,))
+    assert sum(need.waiting for need in told) == 303
+
+
+async def test_tasks_for_a_worker_that_pauses_are_not_told_as_impossible(
+    scheduler: Scheduler, client: Client
+) -> None:
+    async with worker_of(scheduler, memory_limit=0) as worker:
+        worker.status = Status.paused
+        await until(lambda: scheduler.workers[worker.address].status is Status.paused)
+        pinned = client.map(abs, range(3), workers=["one"], pure=False)
+        pinned += client.map(abs, range(2), workers=[worker.address], pure=False)
+        lost = client.submit(abs, -1, workers=["tcp://10.9.9.9:1"], pure=False)
+        await until(lambda: len(scheduler.unrunnable) == 6)
+        needs = read(DEMAND, await ask(scheduler, "demand")).needs or ()
+        assert [(need.waiting, need.running) for need in needs] == [(1, 5)]
+        assert unsatisfiable(Demand(0, needs, 0), (Group("default"),)) == needs
+        worker.status = Status.running
+        await asyncio.wait_for(client.gather(pinned), 10)
+        assert not lost.done()

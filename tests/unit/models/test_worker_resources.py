@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from dask_k8s_models.pods import has_gpus, worker_resources
+from dask_k8s_models.pods import has_gpus, worker_resources, worker_threads
 
 WORKER = ["dask", "worker"]
 FOO = {"name": "DASK_DISTRIBUTED__WORKER__RESOURCES__FOO", "value": "3"}
@@ -79,3 +79,23 @@ def test_a_pod_has_gpus_whatever_its_workers_offer() -> None:
     assert has_gpus(pod(**with_gpus(1, *WORKER, "--resources=X=8")))
     assert not has_gpus(pod(**with_gpus(0)))
     assert not has_gpus(pod())
+
+
+@pytest.mark.parametrize(
+    ("args", "cpus", "threads"),
+    [
+        (WORKER, None, 0),
+        (WORKER, 4, 4),
+        (WORKER, "1500m", 2),
+        (WORKER, "2.5", 3),
+        (WORKER, "odd", 0),
+        ([*WORKER, "--nthreads", "8"], 4, 8),
+        ([*WORKER, "--nthreads=0"], 4, 4),
+        ([*WORKER, "--nworkers", "2"], 4, 2),
+        ([*WORKER, "--nworkers", "auto"], 4, 0),
+        (["dask", "cuda", "worker"], 4, 1),
+    ],
+)
+def test_threads_are_known_as_far_as_the_spec_says(args: list[str], cpus: Any, threads: int) -> None:
+    limits = {"resources": {"limits": {"cpu": cpus}}} if cpus is not None else {}
+    assert worker_threads(pod(args=args, **limits)) == threads

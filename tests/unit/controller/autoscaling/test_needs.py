@@ -86,6 +86,30 @@ class TestNeeds:
         asked = Demand(0, tuple(need(1, MEMORY=amount) for amount in (8, 12, 16)))
         assert own(asked, big) == {"big": 1}
 
+    def test_a_worker_runs_as_many_as_it_has_threads(self) -> None:
+        roomy = Group("roomy", {"MEMORY": 32e9})
+        asked = Demand(0, (need(32, MEMORY=1e9),))
+        assert own(asked, roomy) == {"roomy": 1}
+        assert own(asked, replace(roomy, threads=2)) == {"roomy": 16}
+        assert own(Demand(0, (need(2, MEMORY=16e9),)), replace(roomy, threads=8)) == {"roomy": 1}
+
+    def test_who_asks_for_none_of_a_resource_needs_a_worker_that_knows_it(self) -> None:
+        """As Dask has it."""
+        none = need(3, GPU=0)
+        assert own(Demand(0, (none,)), *GROUPS) == {"gpu": 3}
+        assert own(Demand(0, (none,)), replace(CPU, resources={"GPU": 0}), GPU) == {"cpu": 3}
+        assert unsatisfiable(Demand(0, (none,)), [CPU, BIG]) == (none,)
+
+    def test_threads_are_those_of_the_workers_and_before_there_is_one_those_of_the_spec(self) -> None:
+        spec = pod_spec("worker", "dask", "worker", "--nthreads", "2")
+        body = group_body("c-big", uid="c-big", spec=spec, resources={"MEMORY": 32}, replicas=0)
+        group, scaler = WorkerGroup.of(body), autoscaler(workerGroup="c-big")
+        asked = demand(0, need(32, MEMORY=1))
+        assert scaled_to(plan(observed(scaler, target=GroupOfWorkers(group), demand=asked))) == 16
+        there, _ = members(1, name="c-big")
+        one = answer(worker(f"{there.pods[0].ip}:1", resources={"MEMORY": 32}, threads=4))
+        assert scaled_to(plan(observed(scaler, target=there, workers=one, demand=asked))) == 8
+
     @pytest.mark.parametrize(
         "resources", [{"GPU": 3}, {"TPU": 1}, {"GPU": 1, "MEMORY": 1}, {"GPU": float("inf")}]
     )
