@@ -10,24 +10,6 @@ from tests.local.api.http import Http, causes
 from tests.local.api.objects import CRDS, THINGS, thing, thing_crd, with_spec
 
 
-async def test_defaults_are_filled_in_and_counted_as_spec(http: Http) -> None:
-    nested = {"type": "object", "default": {}, "properties": {"b": {"type": "string", "default": "x"}}}
-    await with_spec(http, {"properties": {"a": nested, "n": {"type": "integer", "default": 3}}})
-    body = (await http.post(THINGS, thing(n=None))).body
-    assert body["spec"] == {"a": {"b": "x"}, "n": 3}
-
-
-async def test_null_means_absent_unless_it_is_nullable(http: Http) -> None:
-    properties = {
-        "plain": {"type": "string"},
-        "nullable": {"type": "string", "nullable": True},
-        "list": {"type": "array", "items": {"type": "string"}},
-    }
-    await with_spec(http, {"properties": properties})
-    body = (await http.post(THINGS, thing(plain=None, nullable=None, list=None))).body
-    assert body["spec"] == {"nullable": None}
-
-
 async def test_unknown_fields_are_pruned_warned_of_or_refused(http: Http) -> None:
     await http.post(CRDS, thing_crd())
     body = {**thing(color="red", foo=1, bar={"x": 1}), "extra": True}
@@ -140,19 +122,6 @@ async def test_violations_are_worded_as_kubernetes_words_them(http: Http) -> Non
         told = [f"{one['field']}: {one['message']}" for one in answer.body["details"]["causes"]]
         assert wanted in told
         assert answer.message.startswith('Thing.example.org "one" is invalid: ')
-
-
-async def test_one_cause_stands_alone_and_several_in_brackets(http: Http) -> None:
-    await http.post(CRDS, thing_crd())
-    one = await http.post(THINGS, thing(color="blue"))
-    assert one.message == (
-        'Thing.example.org "one" is invalid: spec.color: Unsupported value: "blue": '
-        'supported values: "red", "green"'
-    )
-    two = await http.post(THINGS, thing(replicas=-1, color="blue"))
-    assert two.message.startswith('Thing.example.org "one" is invalid: [spec.')
-    assert two.body["details"]["kind"] == "Thing"
-    assert two.body["details"]["group"] == "example.org"
 
 
 @pytest.mark.parametrize(

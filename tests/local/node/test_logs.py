@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 
 from dask_k8s_local.interfaces import ApiError, LogOptions
 from dask_k8s_local.node.times import now, parse_timestamp
-from tests.local.node.kit import Cluster, a_pod, container, is_over, is_ready, state, status_of
+from tests.local.node.kit import Cluster, a_pod, container, is_over, state
 
 
 async def test_lines_can_be_counted_cut_and_dated(cluster: Cluster) -> None:
@@ -51,22 +49,6 @@ async def test_output_and_errors_come_in_order(cluster: Cluster) -> None:
     await cluster.create(a_pod("one", container("sh", "-c", script), restartPolicy="Never"))
     await cluster.until("one", is_over)
     assert await cluster.log("one") == "out\nerr\nout\n"
-
-
-async def test_the_previous_run_s_log_is_kept(cluster: Cluster) -> None:
-    await cluster.add_node()
-    script = 'echo run >> "$HOME/runs"; wc -l < "$HOME/runs"; test $(wc -l < "$HOME/runs") -ge 2 && sleep 100'
-    await cluster.create(a_pod("one", container("sh", "-c", script)))
-    await cluster.until("one", lambda pod: status_of(pod).get("restartCount") == 1 and is_ready(pod))
-    assert (await cluster.log("one", previous=True)).strip() == "1"
-
-
-async def test_following_ends_with_the_container(cluster: Cluster) -> None:
-    await cluster.add_node()
-    script = "echo begin; sleep 0.3; echo end"
-    await cluster.create(a_pod("one", container("sh", "-c", script), restartPolicy="Never"))
-    await cluster.until("one", is_ready)
-    assert await asyncio.wait_for(cluster.log("one", follow=True), 10) == "begin\nend\n"
 
 
 async def test_missing_logs_are_refused_in_kubelet_s_words(cluster: Cluster) -> None:
