@@ -65,23 +65,33 @@ def rate(metric: str, by: str, selector: str = "", otherwise: str = "") -> str:
     return f"sum by ({by}) (rate({metric}{selector}[$__rate_interval])){otherwise}"
 
 
+def of_all_operators(metric: str, by: str) -> str:
+    """Add up what operators count, all of whose replicas count the same."""
+    return f"sum by ({by}) (max by ({by}, namespace, job) ({metric}))"
+
+
 OF_OPERATORS = "and on (instance) dask_controller_leader"
 
 OPERATOR = Dashboard(
     "operator",
     "Dask operator",
     (
-        Panel("Leader", "Exactly one replica acts.", {"leaders": "sum(dask_controller_leader)"}, kind="stat"),
+        Panel(
+            "Leader",
+            "Of each operator exactly one replica acts.",
+            {"{{namespace}}": "sum by (namespace, job) (dask_controller_leader)"},
+            kind="stat",
+        ),
         Panel(
             "Clusters by phase",
             "Running is whatever has all its parts; health is in the conditions.",
-            {"{{phase}}": "max by (phase) (dask_controller_clusters)"},
+            {"{{phase}}": of_all_operators("dask_controller_clusters", "phase")},
             kind="stat",
         ),
         Panel(
             "Objects that wait for a person",
             "Their condition Stalled says what for.",
-            {"{{kind}}": "max by (kind) (dask_controller_stalled_objects)"},
+            {"{{kind}}": of_all_operators("dask_controller_stalled_objects", "kind")},
             kind="stat",
         ),
         Panel(
@@ -145,6 +155,16 @@ OPERATOR = Dashboard(
             "Answers of the API server",
             "0 is none at all.",
             {"{{code}}": rate("dask_controller_api_requests_total", "code")},
+            "reqps",
+        ),
+        Panel(
+            "Requests forbidden",
+            "By the operator's rights, which it should have, a quota, or admission.",
+            {
+                "{{by}} {{kind}}": rate(
+                    "dask_controller_api_requests_forbidden_total", "by, kind", otherwise=" or vector(0)"
+                )
+            },
             "reqps",
         ),
         Panel(

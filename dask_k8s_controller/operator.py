@@ -25,7 +25,7 @@ from dask_k8s_controller.runtime.queue import Requeue, WorkQueue
 from dask_k8s_controller.runtime.reconciler import Reconciler
 from dask_k8s_controller.scheduler.client import SchedulerClient
 from dask_k8s_controller.scheduler.conversations import Conversations
-from dask_k8s_controller.settings import LeaderElection, Settings
+from dask_k8s_controller.settings import LeaderElection, Limits, Settings
 from dask_k8s_controller.watching.informer import Informer
 from dask_k8s_controller.watching.watches import Watches
 from dask_k8s_controller.worker_group.kind import WORKER_GROUP
@@ -56,7 +56,7 @@ class Operator:
         self.clock = clock or RealClock()
         self.metrics = Metrics()
         self.watches = Watches(WATCHED)
-        self.api = Api(self.log_in, limits=settings.limits, on_request=self.metrics.request_done)
+        self.api = self._api(settings.limits)
         self.schedulers = schedulers or SchedulerClient(self.api, settings.patience)
         self.conversations = Conversations(
             self.schedulers, self.clock, self._answered, on_question=self.metrics.question_done
@@ -93,6 +93,14 @@ class Operator:
         self._sweeping: Timer | None = None
         self.trusts_env = False
 
+    def _api(self, limits: Limits) -> Api:
+        return Api(
+            self.log_in,
+            limits=limits,
+            on_request=self.metrics.request_done,
+            on_forbidden=self.metrics.request_forbidden,
+        )
+
     async def start(self, taken_port: int | None = None) -> None:
         """Begin to act on what the watches show; the taken port is one that kopf is going to listen on."""
         # Otherwise the first object of each kind would keep the event loop busy for long.
@@ -111,7 +119,7 @@ class Operator:
     def _take_part(self, election: LeaderElection, namespace: str) -> None:
         """Act only while this replica holds the Lease."""
         self._lease = LeaderLease(
-            Api(self.log_in, limits=limits(election), on_request=self.metrics.request_done),
+            self._api(limits(election)),
             self.clock,
             election,
             election.namespace or namespace,

@@ -7,6 +7,7 @@ take 0.5 s this way, and 1.3 to 2.1 s through a client's objects.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
@@ -40,6 +41,12 @@ VERBS = {
 
 STRICT = {"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict"}
 
+FORBIDDING = {
+    "rights": re.compile(r'forbidden: User ".*?" cannot |is forbidden: cannot set blockOwnerDeletion'),
+    "quota": re.compile(r"is forbidden: (exceeded|failed) quota: "),
+}
+"""What an answer 403 is about, by its message, as its reason is ``Forbidden`` whatever it is about."""
+
 RETRIED_CODES = frozenset({408, 429, 500, 502, 503, 504})
 
 
@@ -58,6 +65,8 @@ class Api:
     """How much, how long and how often."""
     on_request: Callable[[str, str, int], None] = lambda verb, kind, code: None
     """Told about each answer: verb, kind, and HTTP status code (0 for none)."""
+    on_forbidden: Callable[[str, str, str], None] = lambda verb, kind, by: None
+    """Told what has forbidden a request: verb, kind, and one of `FORBIDDING`, else ``admission``."""
 
     def __post_init__(self) -> None:
         self._slots = asyncio.Semaphore(self.limits.concurrency)
@@ -241,7 +250,10 @@ class Api:
         if code == 401 and self._connection is connection:
             await self.close()
         if code >= 400:
-            raise _error(verb, path, code, text, response.headers.get("Retry-After"))
+            problem = _error(verb, path, code, text, response.headers.get("Retry-After"))
+            if code == 403:
+                self.on_forbidden(verb, resource.kind, _forbidden_by(str(problem)))
+            raise problem
         answer: Object = msgspec.json.decode(text)
         return answer
 
@@ -267,6 +279,10 @@ def _replace(path: str, value: str) -> Object:
 
 def _namespace_of(path: str) -> str:
     return path.partition("/namespaces/")[2].partition("/")[0]
+
+
+def _forbidden_by(message: str) -> str:
+    return next((by for by, words in FORBIDDING.items() if words.search(message)), "admission")
 
 
 def _error(verb: str, path: str, code: int, text: bytes, retry_after: str | None) -> ApiError:

@@ -50,6 +50,8 @@ class Metrics:
         self.reconcile_failed = self._counter("reconcile_errors", wrong, "kind", "reason")
         requests = "Requests to the API server, without the watches."
         self.request_done = self._counter("api_requests", requests, "verb", "kind", "code")
+        forbidden = "Requests that the API server answered by 403, and by what: rights, quota, or admission."
+        self.request_forbidden = self._counter("api_requests_forbidden", forbidden, "verb", "kind", "by")
         questions = "Questions to schedulers, and what came of them."
         self.question_done = self._counter("scheduler_questions", questions, "question", "outcome")
         self._reconcile_seconds = self._histogram(

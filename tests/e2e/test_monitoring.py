@@ -13,6 +13,7 @@ import yaml
 from distributed import Client
 
 from dask_k8s_local import LocalKubernetes
+from dask_k8s_models import make_worker_group_spec
 from dask_k8s_models.definitions import custom_resource_definitions
 from tests.conformance.waiting import eventually
 from tests.conftest import is_local
@@ -30,6 +31,9 @@ ALERTS = FILES / "alerts.yaml"
 DASHBOARDS = sorted((FILES / "dashboards").glob("*.json"))
 
 PATIENCE = 90
+
+OTHERWISE = " or vector(0)"
+"""What a query ends with whose series begin when something goes wrong."""
 
 
 def program(name: str) -> str:
@@ -135,9 +139,18 @@ def wait_for_workers(kube: Kube, name: str, namespace: str, count: int) -> None:
 def test_no_panel_is_empty(
     served: Kube, operator: Target, prometheus: Prometheus, cluster_manifest: Callable[..., Object]
 ) -> None:
-    """Prometheus scrapes the operator and a live cluster, which computes and is scaled down."""
+    """Prometheus scrapes the operator and a live cluster, which computes and is scaled down; all goes wrong.
+
+    A quota refuses pods of one cluster, and the scheduler of the other keeps workers whose results nobody can
+    take over.
+    """
+    a_quota_lets_no_pods_in(served, "full")
+    served.create(cluster_manifest("refused", n_workers=1), "full")
     served.create(cluster_manifest("watched", n_workers=2), "default")
     wait_for_workers(served, "watched", "default", 2)
+    more = make_worker_group_spec("watched", "more", n_workers=1)
+    more["spec"]["worker"]["spec"]["nodeSelector"] = {"there-is": "none"}
+    served.create(more, "default")
     labels = {"namespace": "default", "dask_org_cluster_name": "watched"}
     scheduler, *_ = pods_of(served, "watched", "default", "scheduler")
     workers = pods_of(served, "watched", "default", "worker")
@@ -151,9 +164,13 @@ def test_no_panel_is_empty(
         client.wait_for_workers(2, timeout=PATIENCE)
         held = client.map(bytes, range(1000, 1040))
         client.gather(held)
-        served.patch(DASK_CLUSTERS, "watched", {"spec": {"worker": {"replicas": 1}}}, "default")
-        wanted = {**queries(DASHBOARDS[0]), **queries(DASHBOARDS[1])}
+        served.patch(DASK_CLUSTERS, "watched", {"spec": {"worker": {"replicas": 0}}}, "default")
+        shown = {**queries(DASHBOARDS[0]), **queries(DASHBOARDS[1])}
+        wanted = {name: query.removesuffix(OTHERWISE) for name, query in shown.items()}
         assert len(wanted) > 30
+        assert len(set(wanted.values()) - set(shown.values())) == 3, (
+            "what is empty as long as nothing is wrong"
+        )
 
         def empty() -> dict[str, str]:
             return {name: query for name, query in wanted.items() if not prometheus.query(query)}
@@ -162,6 +179,14 @@ def test_no_panel_is_empty(
     (group,) = prometheus.get("rules")["groups"]
     assert {rule["health"] for rule in group["rules"]} == {"ok"}
     assert len(group["rules"]) == len(alerts())
+    forbidden = prometheus.query("sum by (by) (dask_controller_api_requests_forbidden_total)")
+    assert [one["metric"] for one in forbidden] == [{"by": "quota"}]
+
+
+def a_quota_lets_no_pods_in(kube: Kube, namespace: str) -> None:
+    kube.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
+    quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "none"}}
+    kube.create({**quota, "spec": {"hard": {"pods": "0"}}}, namespace)
 
 
 def test_workers_are_missing_in_the_namespace_that_lacks_them(

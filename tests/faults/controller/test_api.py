@@ -22,6 +22,9 @@ POD = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "uid": "u"}}
 SERVICE = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s", "uid": "u"}}
 
 
+POD_IS = 'pods "p" is forbidden:'
+
+
 class ApiServer(StandIn):
     """Counts how often the controller logs in."""
 
@@ -73,6 +76,38 @@ class TestCreating:
             await api.create(PODS, "default", POD)
         assert caught.value.code == 403
         assert len(server.requests) == 1
+
+    @pytest.mark.parametrize(
+        ("message", "by"),
+        [
+            (
+                'pods is forbidden: User "system:serviceaccount:dask:dask" cannot create resource "pods" in '
+                'API group "" in the namespace "default"',
+                "rights",
+            ),
+            ('forbidden: User "system:anonymous" cannot get path "/apis/kubernetes.dask.org/v1"', "rights"),
+            (f"{POD_IS} cannot set blockOwnerDeletion if an ownerReference refers to a resource …", "rights"),
+            (f"{POD_IS} exceeded quota: few, requested: pods=1, used: pods=4, limited: pods=4", "quota"),
+            (f"{POD_IS} failed quota: few: must specify memory for: worker", "quota"),
+            (f'{POD_IS} violates PodSecurity "restricted:latest": runAsNonRoot != true', "admission"),
+            (f"{POD_IS} maximum memory usage per Container is 1Gi, but limit is 2Gi", "admission"),
+            (
+                f"{POD_IS} unable to create new content in namespace a because it is being terminated",
+                "admission",
+            ),
+            ('admission webhook "policy.example.com" denied the request: no User may "cannot "', "admission"),
+            ("", "admission"),
+        ],
+    )
+    async def test_what_is_forbidden_is_told_with_what_forbids_it(
+        self, api: Api, server: ApiServer, message: str, by: str
+    ) -> None:
+        told: list[tuple[str, str, str]] = []
+        api.on_forbidden = lambda *forbidden: told.append(forbidden)
+        server.answers = [refusal(403, "Forbidden", message)]
+        with pytest.raises(Refused):
+            await api.create(PODS, "default", POD)
+        assert told == [("create", "Pod", by)]
 
 
 class TestApplying:
