@@ -5,7 +5,7 @@ what they tell of workers is a heartbeat old. The controller hands the source of
 as a preload: https://docs.dask.org/en/stable/customize-initialization.html. Where it isn't loaded, since a
 user has configured other preloads, the controller does without. It has to suit any release of distributed.
 
-A worker's pod that is evicted, drained or deleted by anybody asks by ``leave`` to have its results moved
+A worker's pod that is evicted, drained or deleted by anybody asks by ``leave`` to have its results copied
 before it ends: its preStop hook does, so no controller has to be there.
 
 It also adds distributed's own routes by which workers are retired, where the configuration lacks them.
@@ -15,8 +15,10 @@ import asyncio
 import json
 import math
 import time
+from collections.abc import Iterable
 from contextlib import suppress
-from itertools import chain, islice
+from heapq import heapify, heapreplace
+from itertools import chain, islice, takewhile
 from operator import add
 from typing import Any
 
@@ -33,10 +35,10 @@ MOST_TASKS = 2000  # Tasks that are looked at for an answer, however many there 
 MOST_NEEDS = 20  # Kinds of needs that an answer tells of.
 WORTH_A_START = 60.0  # Seconds of work for which one more worker is started that only some tasks need.
 LEAST_LOAD = 0.01  # Of a worker, however little work there is: it is started for any.
-FOR_MOVING = 0.25  # The share of its time in which its results are moved, though tasks may still run.
+BEFORE_ANOTHER_COPY = 5.0  # Seconds that a worker has for fetching a result before another is asked, too.
 
 draining: set[str] = set()
-leaving: set[str] = set()
+copying: dict[Any, float] = {}  # When a copy of a result was asked for, the oldest first.
 preloads: list[Any] = []
 certificates: list[str] = []
 
@@ -95,51 +97,70 @@ class Certificate(RequestHandler):
 
 
 class Leave(RequestHandler):
-    """Moves what the workers of a pod hold, and answers when they may end."""
+    """Copies what only workers hold that leave, and answers when those of a pod may end."""
 
     async def post(self) -> None:
         asked = json.loads(self.request.body)
-        addresses = workers_of(self.server, asked["pod"], self.request.remote_ip or "")
-        leaving.update(addresses)
-        try:
-            await leave(self.server, addresses, float(asked["seconds"]))
-        finally:
-            leaving.difference_update(addresses)
+        addresses = workers_of(self.server, asked["pod"], asked.get("ip") or "")
+        await leave(self.server, addresses, float(asked["seconds"]))
         self.write({})
 
 
 def workers_of(scheduler: Any, pod: str, ip: str) -> list[str]:
-    """Return the addresses of a pod's workers: by their names, else by the pod's address."""
+    """Return the addresses of a pod's workers: by their names, else by an address that only the pod has."""
     workers = list(scheduler.workers.values())
     named = [worker for worker in workers if pod in (str(worker.name), str(worker.name).rpartition("-")[0])]
     return [worker.address for worker in named or workers if named or worker.host == ip]
 
 
 async def leave(scheduler: Any, addresses: list[str], seconds: float) -> None:
-    begin = time.monotonic()
+    """Return when workers neither run anything nor are the last to hold something, or their time is over.
+
+    They get no more tasks from the first look on. What no worker holds that stays is copied at once, and so
+    is what becomes of their tasks.
+    """
+    looked_at = hopeful = time.monotonic()
+    end = looked_at + seconds
     while True:
         here = [scheduler.workers[address] for address in addresses if address in scheduler.workers]
-        if not any(worker.processing or is_needed(worker) for worker in here):
-            return
-        passed = time.monotonic() - begin
-        others = any(
-            worker.status == Status.running and address not in leaving
-            for address, worker in scheduler.workers.items()
-        )
-        if passed > (seconds if others else min(seconds, FOR_A_NEWCOMER)):
-            return
         for worker in here:
             if worker.status == Status.running:
                 scheduler.handle_worker_status_change(Status.paused, worker, "leave")
-        is_due = passed > seconds * (1 - FOR_MOVING)
-        if others and (is_due or not any(worker.processing for worker in here)):
-            await scheduler.retire_workers(workers=[worker.address for worker in here])
-        await asyncio.sleep(0.1)
+        held = {task for worker in here for task in worker.has_what if is_last_held(task)}
+        is_busy = any(worker.processing for worker in here)
+        if not held and not is_busy:
+            return
+        looked_at = time.monotonic()
+        if is_busy or scheduler.running:
+            hopeful = looked_at
+        if looked_at > min(end, hopeful + FOR_A_NEWCOMER):
+            return
+        copy(scheduler, held)
+        # However much there is to look at, it takes no more than a tenth of the time.
+        await asyncio.sleep(max(0.1, 10 * (time.monotonic() - looked_at)))
 
 
-def is_needed(worker: Any) -> bool:
-    """Whether nobody else has something that a worker holds."""
-    return any(len(task.who_has) == 1 for task in worker.has_what)
+def is_last_held(task: Any) -> bool:
+    """Whether no worker holds a result that gets tasks: those that leave don't. Actors can't be copied."""
+    return not task.actor and not any(worker.status == Status.running for worker in task.who_has)
+
+
+def copy(scheduler: Any, tasks: Iterable[Any]) -> None:
+    """Have workers fetch results, each the one that holds least; what doesn't come is asked for again."""
+    now = time.monotonic()
+    for key in list(takewhile(lambda key: copying[key] < now - BEFORE_ANOTHER_COPY, copying)):
+        del copying[key]
+    heirs = [(worker.nbytes, number, worker) for number, worker in enumerate(scheduler.running)]
+    heapify(heirs)
+    asked: dict[str, list[Any]] = {}
+    for task in tasks:
+        if heirs and task.key not in copying:
+            nbytes, number, heir = heirs[0]
+            heapreplace(heirs, (nbytes + task.nbytes, number, heir))
+            asked.setdefault(heir.address, []).append(task.key)
+            copying[task.key] = now
+    for address, keys in asked.items():
+        scheduler.request_acquire_replicas(address, keys, stimulus_id=f"leave-{now}")
 
 
 class Demand(RequestHandler):

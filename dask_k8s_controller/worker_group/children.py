@@ -34,7 +34,10 @@ def worker_template(
     if dashboard_port is not None:
         host = names.scheduler_host(group.cluster, group.meta.namespace)
         authority = AUTHORITY if tls and tls.https else ""
-        leaving = with_leaving({**main}, host, dashboard_port, grace, authority)
+        shares_address = bool(spec.get("hostNetwork"))
+        leaving = with_leaving(
+            {**main}, host, dashboard_port, grace, authority, shares_address=shares_address
+        )
         containers = [leaving if container is main else container for container in containers]
     spec["containers"] = [with_env(container, variables) for container in containers]
     return child(group, "v1", "Pod", "", metadata, spec=spec)

@@ -1,4 +1,4 @@
-"""How a worker leaves whose pod is evicted, drained or deleted: its results are moved before it ends. Pure.
+"""How a worker leaves whose pod is evicted, drained or deleted: its results are copied before it ends. Pure.
 
 Kubernetes runs a preStop hook before it asks a container to end, and within the pod's grace period:
 https://kubernetes.io/docs/concepts/containers/container-lifecycle-hooks/. Ours asks the scheduler, which
@@ -8,9 +8,10 @@ gone, so is the connection, and the hook ends at once.
 
 from __future__ import annotations
 
-from typing import Any
+import re
 
 from dask_k8s_controller.plans.actions import Object
+from dask_k8s_models.commands import words_of
 
 GRACE = 120
 """Seconds that a worker has for leaving unless its pod says otherwise: the notice that spot nodes give."""
@@ -21,11 +22,10 @@ RESERVE = 5
 ROUTE = "/dask-k8s/v1/leave"
 
 SCRIPT = """
-import os, socket, ssl, sys
-host, port, route, seconds, *authority = sys.argv[1:]
-pod = os.environ.get("DASK_WORKER_NAME") or socket.gethostname()
-body = '{"pod": "%s", "seconds": %s}' % (pod, seconds)
-head = "POST %s HTTP/1.0\\r\\nHost: %s\\r\\nContent-Length: %d\\r\\n\\r\\n" % (route, host, len(body))
+import json, os, signal, socket, ssl, sys, time
+host, port, route, seconds, shares_address, *authority = sys.argv[1:]
+signal.alarm(int(seconds))  # Whatever takes so long, a name's look-up included.
+end = time.monotonic() + int(seconds) - 1
 
 def secured(connection):
     context = ssl.create_default_context(cafile=authority[0])
@@ -35,7 +35,11 @@ def secured(connection):
 try:
     with socket.create_connection((host, int(port)), 5) as connection:
         scheduler = secured(connection) if authority else connection
-        scheduler.settimeout(float(seconds))
+        scheduler.settimeout(None)
+        pod = os.environ.get("DASK_WORKER_NAME") or socket.gethostname()
+        ip = "" if shares_address == "true" else connection.getsockname()[0]
+        body = json.dumps({"pod": pod, "ip": ip, "seconds": end - time.monotonic()})
+        head = "POST %s HTTP/1.0\\r\\nHost: %s\\r\\nContent-Length: %d\\r\\n\\r\\n" % (route, host, len(body))
         scheduler.sendall((head + body).encode())
         scheduler.recv(1)
 except OSError as error:
@@ -43,8 +47,10 @@ except OSError as error:
 """.strip()
 
 
-def with_leaving(container: Object, host: str, port: int, grace: int, authority: str = "") -> Object:
-    """Have a container ask its scheduler before it ends; a user's own ``lifecycle`` stays as it is.
+def with_leaving(
+    container: Object, host: str, port: int, grace: int, authority: str = "", *, shares_address: bool = False
+) -> Object:
+    """Have a container ask its scheduler before it ends; a preStop hook of the user's stays as it is.
 
     Parameters
     ----------
@@ -56,10 +62,23 @@ def with_leaving(container: Object, host: str, port: int, grace: int, authority:
         The pod's grace period in seconds.
     authority : str
         A file with whoever has signed the scheduler's certificate, if it serves HTTPS.
+    shares_address : bool
+        Whether other pods have the pod's address, as with ``hostNetwork``: it says nothing of its workers.
     """
-    if "lifecycle" in container or grace <= RESERVE:
+    lifecycle = container.get("lifecycle") or {}
+    if "preStop" in lifecycle or grace <= RESERVE:
         return container
-    command = ["python", "-c", SCRIPT, host, str(port), ROUTE, str(grace - RESERVE)]
-    command += [authority] if authority else []
-    hook: dict[str, Any] = {"preStop": {"exec": {"command": command}}}
-    return {**container, "lifecycle": hook}
+    command = [interpreter(container), "-c", SCRIPT, host, str(port), ROUTE, str(grace - RESERVE)]
+    command += [str(shares_address).lower(), *([authority] if authority else [])]
+    return {**container, "lifecycle": {**lifecycle, "preStop": {"exec": {"command": command}}}}
+
+
+def interpreter(container: Object) -> str:
+    """Return the Python that a container's command names, or which is beside its ``dask``; else `python`."""
+    for word in words_of(container):
+        folder, slash, program = word.rpartition("/")
+        if re.fullmatch(r"python[\d.]*", program):
+            return word
+        if program in ("dask", "dask-worker", "dask-cuda-worker"):
+            return f"{folder}{slash}python"
+    return "python"

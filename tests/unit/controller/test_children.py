@@ -285,20 +285,46 @@ class TestLeaving:
     def test_a_worker_asks_its_scheduler_before_it_ends(self) -> None:
         command = self.hook()["preStop"]["exec"]["command"]
         assert command[:2] == ["python", "-c"]
-        assert command[3:] == ["c-scheduler.default.svc", "8787", "/dask-k8s/v1/leave", "115"]
+        assert command[3:] == ["c-scheduler.default.svc", "8787", "/dask-k8s/v1/leave", "115", "false"]
         assert made(group(), port=8787)["spec"]["terminationGracePeriodSeconds"] == 120
 
     def test_within_the_time_that_the_user_gives_it(self) -> None:
         spec = pod_spec("worker")
         spec["terminationGracePeriodSeconds"] = 60
-        assert self.hook(spec)["preStop"]["exec"]["command"][-1] == "55"
+        assert self.hook(spec)["preStop"]["exec"]["command"][-2] == "55"
         spec["terminationGracePeriodSeconds"] = 1
         assert self.hook(spec) is None
 
-    def test_the_users_own_hooks_win(self) -> None:
+    def test_the_users_own_hook_wins(self) -> None:
         spec = pod_spec("worker")
-        spec["containers"][0]["lifecycle"] = {"postStart": {"exec": {"command": ["true"]}}}
-        assert self.hook(spec) == {"postStart": {"exec": {"command": ["true"]}}}
+        hook = {"preStop": {"exec": {"command": ["true"]}}}
+        spec["containers"][0]["lifecycle"] = hook
+        assert self.hook(spec) == hook
+
+    def test_beside_what_the_user_has_done_after_the_start(self) -> None:
+        spec = pod_spec("worker")
+        hook = {"postStart": {"exec": {"command": ["true"]}}}
+        spec["containers"][0]["lifecycle"] = hook
+        assert self.hook(spec) == {**hook, **self.hook()}
+
+    @pytest.mark.parametrize(
+        ("command", "python"),
+        [
+            ([], "python"),
+            (["dask", "worker"], "python"),
+            (["tini", "-g", "--", "/opt/venv/bin/dask", "worker"], "/opt/venv/bin/python"),
+            (["/opt/venv/bin/python3", "-m", "distributed.cli.dask_worker"], "/opt/venv/bin/python3"),
+            (["sh", "-c", "exec python3.12 -m dask worker"], "python3.12"),
+        ],
+    )
+    def test_by_the_python_that_runs_the_worker(self, command: list[str], python: str) -> None:
+        spec = pod_spec("worker")
+        spec["containers"][0] = {**spec["containers"][0], "command": command, "args": []}
+        assert self.hook(spec)["preStop"]["exec"]["command"][0] == python
+
+    def test_by_its_name_alone_where_others_have_its_address(self) -> None:
+        spec = pod_spec("worker", hostNetwork=True)
+        assert self.hook(spec)["preStop"]["exec"]["command"][-1] == "true"
 
     def test_nobody_is_asked_where_the_service_has_no_port_for_it(self) -> None:
         assert "lifecycle" not in made(group())["spec"]["containers"][0]
