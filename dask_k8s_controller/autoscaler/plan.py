@@ -175,9 +175,10 @@ def _loss(draft: AutoscalerPlan, target: GroupOfWorkers) -> Loss | None:
         )
         return None
     workers = observed.workforce.attribution
-    not_made_yet = max(0, observed.replicas - len(target.active))
+    # Pods whose nodes are about to go serve until their successors, which are no replicas of their own, do.
+    serving = sum(map(workers.may_have_workers, target.active))
     return Loss(
-        unused=not_made_yet + sum(not workers.may_have_workers(pod) for pod in target.active),
+        unused=max(0, observed.replicas - serving),
         busy=_busy(observed.workforce, target),
         holding=_holding(observed.workforce, target),
     )

@@ -213,6 +213,17 @@ class TestNoWorkIsLost:
         assert scaled_to(plan(with_members(autoscaler(), 4, 50, unregistered=46))) == 4
         assert scaled_to(plan(with_members(autoscaler(), 0, 50, unregistered=42))) == 6
 
+    def test_successors_of_workers_whose_nodes_go_are_nothing_to_save(self) -> None:
+        """4 workers, each with a successor that starts: the group shrinks by steps, as it would without."""
+        there, workers = members(4)
+        successors = tuple(unready(worker_pod(f"next-{n}")) for n in range(4))
+        leaving = frozenset(pod.meta.uid for pod in there.pods)
+        target = GroupOfWorkers(there.group, (*there.pods, *successors), leaving=leaving)
+        planned = plan(observed(target=target, workers=workers, demand=demand(0)))
+        assert scaled_to(planned) == 3
+        assert planned.decision is not None
+        assert planned.decision.limit is Limit.SCALE_DOWN_STEP
+
     def test_workers_are_asked_before_any_goes(self) -> None:
         planned = plan(heard(with_members(autoscaler(), 0, 4), workers=None))
         assert scale_of(planned) is None
