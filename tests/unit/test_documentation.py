@@ -132,6 +132,13 @@ def test_every_example_is_listed_and_every_one_that_is_listed_exists() -> None:
     assert sorted(listed) == sorted(examples)
 
 
+def test_every_alert_is_told_by_operations_and_monitoring() -> None:
+    alerts = set(re.findall(r"alert: (\w+)", (CHART / "files" / "alerts.yaml").read_text()))
+    assert len(alerts) > 10
+    assert set(re.findall(r"`(Dask\w+)`", PAGES["docs/operations.md"])) >= alerts
+    assert set(re.findall(r"^### (Dask\w+)", PAGES["docs/monitoring.md"], re.MULTILINE)) == alerts
+
+
 def test_every_label_and_annotation_is_documented() -> None:
     keys = {value for name, value in vars(labels).items() if name.isupper() and isinstance(value, str)}
     assert len(keys) > 10
