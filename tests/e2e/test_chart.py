@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from collections.abc import Callable, Iterator
@@ -12,6 +13,8 @@ import helm_python
 import pytest
 
 from dask_k8s_local import LocalKubernetes
+from dask_k8s_models.definitions import custom_resource_definitions
+from dask_k8s_models.yaml_dialect import to_yaml
 from tests.conformance.waiting import eventually
 from tests.conftest import is_local
 from tests.e2e.conftest import DASK_CLUSTERS, is_running, pods_of
@@ -24,6 +27,9 @@ DEPLOYMENTS = "deployments.apps"
 LEASES = "leases.coordination.k8s.io"
 RELEASE = "dask-kubernetes-operator"
 SYSTEM = "dask-operator"
+
+FIELD_OF_LATER = "disruptionBudget"
+SETTING_OF_LATER = "DASK_KUBERNETES__CONTROLLER__NETWORK_POLICY__OPERATOR_LABEL"
 
 KINDS = ("daskautoscalers", "daskclusters", "daskjobs", "daskworkergroups")
 
@@ -62,17 +68,62 @@ def helm(empty: LocalKubernetes) -> Helm:
 
 @pytest.fixture
 def chart_before(tmp_path: Path) -> Path:
-    """The chart as if of an earlier version, whose kinds lack a field and whose operator lacks a setting."""
+    """The chart as if of an earlier version, that knew no disruption budgets.
+
+    Its kinds lack that field, its role the right to make them, and its operator a setting.
+    """
     folder = tmp_path / CHART.name
     shutil.copytree(CHART, folder)
-    metadata = folder / "Chart.yaml"
-    metadata.write_text(metadata.read_text().replace("0.1.0", "0.0.9"))
-    template = folder / "templates" / "crds" / "daskautoscalers.yaml"
-    text = template.read_text()
-    before, number = re.subn(r"(?<=shortNames:\n    - )\w+", "old", text)
-    assert number == 1
-    template.write_text(before)
+    without(folder / "Chart.yaml", r"\.1\.0$", ".0.9", times=2)
+    rule = r'- apiGroups: \["policy"\]\n  resources: \["poddisruptionbudgets"\]\n  verbs: .*\n'
+    without(folder / "templates" / "_rules.tpl", rule)
+    without(folder / "templates" / "deployment.yaml", rf" +- name: {SETTING_OF_LATER}\n +value: .*\n")
+    for definition in custom_resource_definitions():
+        template = folder / "templates" / "crds" / f"{definition['spec']['names']['plural']}.yaml"
+        drop(definition["spec"], FIELD_OF_LATER)
+        head, _, _ = template.read_text().partition("\nspec:\n")
+        body = to_yaml({"spec": definition["spec"]}).replace("{{", "{{ `{{` }}")
+        template.write_text(f"{head}\n{body}{{{{- end }}}}\n")
     return folder
+
+
+def without(path: Path, pattern: str, instead: str = "", times: int = 1) -> None:
+    """Take out of a file what has to be there."""
+    text, number = re.subn(pattern, instead, path.read_text(), flags=re.MULTILINE)
+    assert number == times, path
+    path.write_text(text)
+
+
+def drop(schema: Any, field: str) -> None:
+    """Take a field out of a schema, wherever it is."""
+    if isinstance(schema, dict):
+        schema.get("properties", {}).pop(field, None)
+    for part in schema.values() if isinstance(schema, dict) else schema if isinstance(schema, list) else ():
+        drop(part, field)
+
+
+def knows_budgets(kube: Kube) -> dict[str, bool]:
+    """Whether kinds, role and operator are those of the later chart."""
+    versions = kube.get(CRDS, "daskclusters.kubernetes.dask.org")["spec"]["versions"]
+    (container,) = kube.get(DEPLOYMENTS, RELEASE, SYSTEM)["spec"]["template"]["spec"]["containers"]
+    rules = kube.get(f"clusterroles.{RBAC}", RELEASE)["rules"]
+    return {
+        "kinds": f'"{FIELD_OF_LATER}"' in json.dumps(versions),
+        "role": any("poddisruptionbudgets" in rule["resources"] for rule in rules),
+        "operator": SETTING_OF_LATER in {variable["name"] for variable in container["env"]},
+    }
+
+
+def with_budget(kube: Kube, cluster: str) -> Object:
+    """Ask for a budget of a cluster's scheduler, and return the cluster as it is kept."""
+    return kube.patch(DASK_CLUSTERS, cluster, {"spec": {"scheduler": {FIELD_OF_LATER: {}}}}, "default")
+
+
+def await_budget(kube: Kube, cluster: str) -> None:
+    named = kube.wait(
+        DASK_CLUSTERS, cluster, "default", until=lambda found: found["status"].get("disruptionBudgetName")
+    )
+    kube.get("poddisruptionbudgets.policy", named["status"]["disruptionBudgetName"], "default")
 
 
 def await_operator(kube: Kube, name: str = RELEASE, namespace: str = SYSTEM, replicas: int = 1) -> None:
@@ -138,13 +189,16 @@ def test_a_life_from_the_first_install_to_the_next(
     here.create(cluster_manifest("simple", n_workers=1), "default")
     await_workers(here, "simple", 1)
     before = of_dask(here, "simple")
+    assert not any(knows_budgets(here).values())
+    assert FIELD_OF_LATER not in with_budget(here, "simple")["spec"]["scheduler"]
 
     helm("upgrade", CHART, RELEASE, {"replicas": 2, "podAnnotations": {"example.com/upgraded": "yes"}})
     await_operator(here, replicas=2)
     assert of_dask(here, "simple") == before, "an upgrade touches no Dask pod"
-    names = here.get(CRDS, "daskautoscalers.kubernetes.dask.org")["spec"]["names"]
-    assert "old" not in names["shortNames"], "an upgrade of the chart upgrades the definitions"
+    assert all(knows_budgets(here).values()), "an upgrade of the chart upgrades definitions and rights"
     here.get("poddisruptionbudgets.policy", RELEASE, SYSTEM)
+    with_budget(here, "simple")
+    await_budget(here, "simple")
     leader = await_leader(here)
     here.delete("pods", leader, SYSTEM)
     await_leader(here, after=leader)
@@ -172,26 +226,24 @@ def test_a_life_from_the_first_install_to_the_next(
 def test_a_rollback_restarts_no_dask_pod(
     helm: Helm, here: Kube, chart_before: Path, cluster_manifest: Callable[..., Object]
 ) -> None:
-    def short_names() -> list[str]:
-        found: list[str] = here.get(CRDS, "daskautoscalers.kubernetes.dask.org")["spec"]["names"][
-            "shortNames"
-        ]
-        return found
-
     helm("install", chart_before, RELEASE, create_namespace=True)
     helm("upgrade", CHART, RELEASE, {"replicas": 2})
     await_operator(here, replicas=2)
-    assert "old" not in short_names()
+    assert all(knows_budgets(here).values())
     here.create(cluster_manifest("rolled", n_workers=1), "default")
     await_workers(here, "rolled", 1)
+    with_budget(here, "rolled")
+    await_budget(here, "rolled")
     before = of_dask(here, "rolled")
 
     helm("rollback", RELEASE, version=1)
 
     await_operator(here)
-    assert "old" in short_names()
+    assert not any(knows_budgets(here).values())
     assert here.find("poddisruptionbudgets.policy", RELEASE, SYSTEM) is None
     scale(here, "rolled", 2)
+    kept = here.get(DASK_CLUSTERS, "rolled", "default")["spec"]["scheduler"]
+    assert FIELD_OF_LATER not in kept, "what the kinds no longer know is dropped, and nothing else"
     assert before.items() <= of_dask(here, "rolled").items()
     here.delete(DASK_CLUSTERS, "rolled", "default")
     helm("uninstall", RELEASE)
