@@ -45,6 +45,7 @@ DOCUMENTED_VALUES = {
     "tolerations": [],
     "affinity": {},
     "priorityClassName": "",
+    "livenessProbe.timeoutSeconds": 5,
     "kopfArgs": ["--all-namespaces"],
     "metrics.scheduler.enabled": False,
     "metrics.scheduler.serviceMonitor.enabled": False,
@@ -64,11 +65,13 @@ DOCUMENTED_VALUES = {
     "metrics.worker.podMonitor.jobLabel": "",
     "metrics.worker.podMonitor.podTargetLabels": ["dask.org/cluster-name", "dask.org/workergroup-name"],
     "metrics.worker.podMonitor.metricRelabelings": [],
-    "tls": "Off",
     "workerAllocation.size": None,
     "workerAllocation.delay": None,
 }
-"""The documented values and their defaults, which users' files may rely on."""
+"""The values that the chart of dask-kubernetes documents, and its defaults: users' files may rely on them."""
+
+OF_THIS_IMAGE = {"image.name": "ghcr.io/dask-k8s/dask-kubernetes-operator", "image.tag": ""}
+"""Those whose defaults can't be the same."""
 
 
 def default(path: str) -> Any:
@@ -124,7 +127,19 @@ class TestEachSet:
 
 
 def test_documented_values_have_their_defaults() -> None:
-    assert {path: default(path) for path in DOCUMENTED_VALUES} == DOCUMENTED_VALUES
+    expected = {**DOCUMENTED_VALUES, **OF_THIS_IMAGE}
+    assert {path: default(path) for path in expected} == expected
+
+
+def test_a_file_with_all_documented_values_is_taken() -> None:
+    given: Object = {}
+    for path, value in {**DOCUMENTED_VALUES, **OF_THIS_IMAGE}.items():
+        *parents, last = path.split(".")
+        inner = given
+        for parent in parents:
+            inner = inner.setdefault(parent, {})
+        inner[last] = value
+    assert rendered(given) == rendered({})
 
 
 def test_each_value_is_described() -> None:
