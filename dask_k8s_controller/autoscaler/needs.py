@@ -148,11 +148,11 @@ def shares(demand: Demand, groups: Iterable[Group]) -> dict[str, Share]:
         equals = list(tier)
         coming = {group.name: max(0, group.coming - needed[group.name]) for group in equals}
         there = {group.name: max(0, group.there - needed[group.name]) for group in equals}
-        given = 0.0
+        shrinks_to, given = _dealt(shrink, equals, there), 0.0
         for group in equals:
             others = sum(there.values()) - there[group.name]
             others_coming = sum(coming.values()) - coming[group.name]
-            rest[group.name] = grow - others_coming - given, shrink - others, others
+            rest[group.name] = grow - others_coming - given, shrinks_to[group.name], others
             if knows_needs and not group.stuck:
                 # The first that has room gets what is missing, so that not each of them does.
                 missing = grow - sum(coming.values()) - given
@@ -172,6 +172,21 @@ def shares(demand: Demand, groups: Iterable[Group]) -> dict[str, Share]:
             tuple(need for need, _ in needs[group.name]),
             takes_the_rest,
         )
+    return found
+
+
+def _dealt(wanted: float, equals: Sequence[Group], there: Mapping[str, int]) -> dict[str, float]:
+    """Say to how many each of some equal groups may shrink: the last one first.
+
+    What one is told to give up the others don't count on, else they would all go because of each other.
+    """
+    found: dict[str, float] = {}
+    staying = dict(there)
+    for group in reversed(equals):
+        found[group.name] = wanted - (sum(staying.values()) - staying[group.name])
+        if group.is_scaled:
+            least = max(found[group.name], group.minimum * group.per_pod)
+            staying[group.name] = math.ceil(min(there[group.name], max(0.0, least)))
     return found
 
 

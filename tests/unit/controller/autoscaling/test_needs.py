@@ -51,6 +51,10 @@ def grows_to(demanded: Demand, *groups: Group) -> dict[str, int]:
     return {name: share.grow_to for name, share in shares(demanded, groups).items() if share.grow_to}
 
 
+def shrinks_to(demanded: Demand, *groups: Group) -> dict[str, int]:
+    return {name: share.shrink_to for name, share in shares(demanded, groups).items()}
+
+
 class TestNeeds:
     def test_a_group_has_the_tasks_that_only_it_can_run(self) -> None:
         gpus = need(5, GPU=1)
@@ -143,6 +147,15 @@ class TestTheRest:
         assert grows_to(Demand(3, ()), spot, reserve) == {"spot": 3}
         found = shares(Demand(3, ()), [spot, replace(reserve, replicas=3, ready=3)])
         assert found["reserve"].shrink_to == 3  # Until the cheaper ones are there.
+
+    def test_of_equal_groups_the_last_goes_and_not_each_because_of_the_other(self) -> None:
+        first, second = (Group(name, replicas=4, ready=4) for name in "ab")
+        for needs in ((), None):  # A scheduler without the route tells no needs.
+            assert shrinks_to(Demand(4, needs), first, second) == {"a": 4, "b": 0}
+            assert shrinks_to(Demand(6, needs), first, second) == {"a": 4, "b": 2}
+            assert shrinks_to(Demand(1, needs), first, second) == {"a": 1, "b": 0}
+            assert shrinks_to(Demand(4, needs), first, replace(second, minimum=3)) == {"a": 1, "b": 0}
+            assert shrinks_to(Demand(4, needs), first, replace(second, is_scaled=False)) == {"a": 0, "b": 0}
 
     def test_gpus_stay_at_zero_even_beyond_the_maximum(self) -> None:
         assert grows_to(Demand(9, ()), replace(CPU, maximum=4), GPU) == {"cpu": 9}
