@@ -135,9 +135,9 @@ class Operator:
         self.recorder.cancel()
 
     def _sweep(self) -> None:
+        self._sweeping = self.clock.call_later(SWEEP_EVERY, self._sweep)
         self.reconciler.sweep()
         self.queue.sweep()
-        self._sweeping = self.clock.call_later(SWEEP_EVERY, self._sweep)
 
     async def stop(self) -> None:
         """Let reconciles finish, then stop."""

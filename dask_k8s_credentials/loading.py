@@ -34,6 +34,14 @@ def load(kubeconfig: str | os.PathLike[str] | None = None, context: str | None =
     CredentialsError
         There are none, or they can't be read; the message says which file or entry.
     """
+    try:
+        return _load(kubeconfig, context)
+    except (OSError, ValueError) as error:
+        # A file may go or change between two looks at it, as tokens do.
+        raise CredentialsError(f"The credentials can't be read: {error}") from error
+
+
+def _load(kubeconfig: str | os.PathLike[str] | None, context: str | None) -> Credentials:
     paths = _paths(kubeconfig)
     merged = kubeconfigs.merged([path for path in paths if path.is_file()])
     if merged["contexts"] or merged["clusters"]:

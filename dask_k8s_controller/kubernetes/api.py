@@ -254,8 +254,10 @@ class Api:
             if code == 403:
                 self.on_forbidden(verb, resource.kind, _forbidden_by(str(problem)))
             raise problem
-        answer: Object = msgspec.json.decode(text)
-        return answer
+        try:
+            return msgspec.json.decode(text, type=Object)
+        except msgspec.MsgspecError as error:
+            raise Unavailable(f"{verb} {path}: the answer isn't an API server's: {error}", code) from error
 
 
 def _as_applied(live: Object) -> list[Object]:

@@ -87,6 +87,9 @@ class LeaderLease:
         except ApiError as error:
             logger.warning("The Lease can't be renewed: %s", error)
             return False
+        except Exception:
+            logger.exception("The Lease can't be renewed; it is tried again.")
+            return False
         return True
 
     async def _run(self) -> None:

@@ -16,7 +16,15 @@ from dask_k8s_controller.kubernetes.errors import Conflict, Refused, Unavailable
 from dask_k8s_controller.kubernetes.resources import CLUSTERS, PODS, SERVICES, WATCHED
 from dask_k8s_controller.settings import Limits
 from dask_k8s_controller.watching.rights import KindsMissing, look_around
-from tests.harness.stand_in import Handler, StandIn, breaks_the_connection, gives, never_answers, refusal
+from tests.harness.stand_in import (
+    Handler,
+    StandIn,
+    breaks_the_connection,
+    gives,
+    never_answers,
+    refusal,
+    says,
+)
 
 POD = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "uid": "u"}}
 SERVICE = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s", "uid": "u"}}
@@ -199,7 +207,16 @@ class TestReading:
 
 class TestTrouble:
     @pytest.mark.parametrize(
-        "answer", [refusal(429), refusal(500), refusal(503), breaks_the_connection, never_answers]
+        "answer",
+        [
+            refusal(429),
+            refusal(500),
+            refusal(503),
+            breaks_the_connection,
+            never_answers,
+            says(200, "<html>of a proxy</html>"),
+            gives(["no", "object"]),
+        ],
     )
     async def test_a_request_is_repeated(self, api: Api, server: ApiServer, answer: Handler) -> None:
         server.answers = [answer, answer, gives(POD)]

@@ -123,6 +123,19 @@ async def test_one_renewal_that_fails_costs_nothing(by_hand: ControllerByHand) -
     await replica.stop()
 
 
+async def test_no_error_ends_the_election(by_hand: ControllerByHand, monkeypatch: pytest.MonkeyPatch) -> None:
+    replica = Replica(by_hand, RealClock(), duration=60, renewal=0.1)
+    with monkeypatch.context() as broken:
+        broken.setattr(by_hand.api, "get", None)
+        replica.start()
+        assert not await asyncio.wait_for(replica.steps.get(), 10)
+    async with asyncio.timeout(10):
+        while not await replica.steps.get():
+            assert replica.told == []
+    assert replica.told == ["lead"]
+    await replica.stop()
+
+
 async def test_a_leader_whose_renewal_hangs_ceases_to_act_before_another_may(
     by_hand: ControllerByHand, first: Replica
 ) -> None:

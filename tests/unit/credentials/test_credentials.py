@@ -218,6 +218,20 @@ def test_in_a_pod_the_service_account_counts(tmp_path: Path, monkeypatch: pytest
     assert (found.server, found.namespace) == ("https://[fd00::1]:443", "green")
 
 
+@pytest.mark.parametrize("token", [None, b"\xff"])
+def test_a_token_that_can_not_be_read_is_no_other_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, token: bytes | None
+) -> None:
+    monkeypatch.setattr(loading, "SERVICE_ACCOUNT", tmp_path)
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+    if token is None:
+        (tmp_path / "token").mkdir()
+    else:
+        (tmp_path / "token").write_bytes(token)
+    with pytest.raises(CredentialsError, match="can't be read"):
+        credentials.load()
+
+
 @pytest.mark.parametrize(
     ("server", "is_local"),
     [
