@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
 from pathlib import Path
@@ -48,6 +49,21 @@ def test_hosted_tests_run_on_every_supported_python() -> None:
     workflow = yaml.safe_load((PROJECT / ".github" / "workflows" / "tests.yaml").read_text())
 
     assert workflow["jobs"]["test"]["strategy"]["matrix"]["python"] == pythons()
+
+
+def test_hosted_tests_have_a_kubernetes_of_containers_that_runs_this_image() -> None:
+    workflow = yaml.safe_load((PROJECT / ".github" / "workflows" / "tests.yaml").read_text())
+    assert {"run": ".ci/kind"} in workflow["jobs"]["kind"]["steps"]
+
+    script = (PROJECT / ".ci" / "kind").read_text()
+    steps = [
+        "docker build -f image/Dockerfile",
+        "kind load docker-image",
+        ".ci/installed",
+        "pytest tests/e2e",
+    ]
+    assert sorted(steps, key=script.index) == steps
+    assert os.access(PROJECT / ".ci" / "kind", os.X_OK)
 
 
 def test_what_is_checked_at_a_commit_is_checked_by_make_too() -> None:
