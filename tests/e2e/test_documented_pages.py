@@ -13,7 +13,6 @@ import asyncio
 import inspect
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -33,6 +32,7 @@ from tests.conformance.kubectl import need_kubectl
 from tests.conftest import is_local
 from tests.harness.accounts import grant, kubeconfig_of
 from tests.harness.examples import copied_to, with_image
+from tests.harness.helm import command_in
 from tests.harness.kube import Kube
 from tests.harness.kubeconfigs import in_namespace
 from tests.harness.pages import PAGES, PROJECT, Block, blocks_of
@@ -195,7 +195,9 @@ def read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str,
         monkeypatch.setenv("KUBECONFIG", kubeconfig)
         environment = {
             **os.environ,
-            "PATH": os.pathsep.join([a_helm(tmp_path), str(Path(sys.executable).parent), os.environ["PATH"]]),
+            "PATH": os.pathsep.join(
+                [command_in(tmp_path), str(Path(sys.executable).parent), os.environ["PATH"]]
+            ),
             "HOME": str(tmp_path),
             "DASK_KUBERNETES__IMAGE": image,
         }
@@ -210,17 +212,6 @@ def read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str,
                 reader.run(block)
 
     return read
-
-
-def a_helm(folder: Path) -> str:
-    """Return a folder with Helm's commands, or an empty one where there is Helm."""
-    tools = folder / "tools"
-    tools.mkdir()
-    if shutil.which("helm") is None:
-        helm = tools / "helm"
-        helm.write_text(f'#!/bin/sh\nPYTHONPATH={PROJECT} exec {sys.executable} -m tests.harness.helm "$@"\n')
-        helm.chmod(0o755)
-    return str(tools)
 
 
 def pages(*, have_nodes_of_their_own: bool) -> list[Any]:

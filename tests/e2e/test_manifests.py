@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,7 +20,9 @@ from tests.conformance.kubectl import need_kubectl
 from tests.conftest import is_local
 from tests.e2e.conftest import DASK_CLUSTERS, is_running
 from tests.e2e.test_chart import RELEASE, SYSTEM, await_operator
+from tests.harness.helm import command_in
 from tests.harness.kube import Kube, Object
+from tests.harness.pages import blocks_of
 
 PROJECT = Path(__file__).parents[2]
 MANIFESTS = PROJECT / "manifests"
@@ -98,3 +103,43 @@ def test_kubectl_apply_alone_gives_a_working_operator(
             "default",
             until=lambda found: is_running(found) and found["status"].get("readyReplicas") == 1,
         )
+
+
+@pytest.mark.usefixtures("kubectl")
+def test_a_release_with_a_generated_name_and_what_helm_renders_work(
+    pytestconfig: pytest.Config, cluster_manifest: Callable[..., Object], tmp_path: Path
+) -> None:
+    """The commands of dask-kubernetes' pages, as ours about installing has them."""
+    if not is_local(pytestconfig):
+        pytest.skip("another Kubernetes needs an image of this version, and has definitions of its own")
+    named, template = [
+        block
+        for block in blocks_of("docs/installing.md", "console")
+        if "test_a_release_with_a_generated_name" in block.run_by
+    ]
+    with LocalKubernetes(addons=()) as kubernetes, Kube.from_kubeconfig(kubernetes.kubeconfig) as kube:
+
+        def type_in(*commands: str) -> None:
+            path = os.pathsep.join([command_in(tmp_path), os.environ["PATH"]])
+            done = subprocess.run(
+                ["bash", "-e", "-o", "pipefail", "-c", "\n".join(commands)],
+                cwd=PROJECT,
+                env={**os.environ, "PATH": path, "KUBECONFIG": str(kubernetes.kubeconfig)},
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert done.returncode == 0, done.stdout + done.stderr
+            shutil.rmtree(tmp_path / "tools")
+
+        type_in(*named)
+        [deployment] = kube.list("deployments.apps", SYSTEM)
+        release = deployment["metadata"]["name"]
+        assert re.fullmatch(rf"{RELEASE}-\d+", release)
+        await_operator(kube, release, SYSTEM)
+        type_in(f"helm uninstall -n {SYSTEM} {release}")
+
+        type_in(*template)
+        await_operator(kube, RELEASE, SYSTEM)
+        kube.create(cluster_manifest("simple", n_workers=1), "default")
+        kube.wait(DASK_CLUSTERS, "simple", "default", until=is_running)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -13,6 +15,8 @@ from unittest import mock
 
 import helm_python
 import yaml
+
+PROJECT = Path(__file__).parents[2]
 
 
 def value(text: str) -> Any:
@@ -46,29 +50,62 @@ def taking_ownership() -> Iterator[None]:
         yield
 
 
-def main() -> None:
+def command_in(folder: Path) -> str:
+    """Return a folder with Helm's command, to be searched before others; an empty one where there is Helm."""
+    tools = folder / "tools"
+    tools.mkdir()
+    if shutil.which("helm") is None:
+        helm = tools / "helm"
+        helm.write_text(f'#!/bin/sh\nPYTHONPATH={PROJECT} exec {sys.executable} -m tests.harness.helm "$@"\n')
+        helm.chmod(0o755)
+    return str(tools)
+
+
+def rendered(chart: helm_python.Chart, release: str, namespace: str, settings: dict[str, Any]) -> str:
+    """Return what ``helm template`` writes: definitions are templates here."""
+    texts = chart.render(settings, name=release, namespace=namespace)
+    return "".join(
+        f"---\n# Source: {name}\n{text}\n"
+        for name, text in texts.items()
+        if name.endswith(".yaml") and text.strip()
+    )
+
+
+def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="helm")
-    parser.add_argument("command", choices=("install", "upgrade", "uninstall"))
-    parser.add_argument("release")
-    parser.add_argument("chart", nargs="?")
+    parser.add_argument("command", choices=("install", "upgrade", "uninstall", "template"))
+    parser.add_argument("names", nargs="+", help="release and chart")
     parser.add_argument("-n", "--namespace", default="default")
     parser.add_argument("--create-namespace", action="store_true")
     parser.add_argument("--take-ownership", action="store_true")
+    parser.add_argument("--generate-name", action="store_true")
+    parser.add_argument("--include-crds", action="store_true")
     parser.add_argument("--set", action="append", default=[])
     parser.add_argument("-f", "--values", action="append", default=[])
     given = parser.parse_args()
+    expected = 1 if given.command == "uninstall" or given.generate_name else 2
+    if len(given.names) != expected:
+        parser.error(f"{given.command} takes {expected} names, not {given.names}")
+    return given
+
+
+def main() -> None:
+    given = arguments()
     settings = values(given.set)
     for file in given.values:
         settings = {**yaml.safe_load(Path(file).read_text()), **settings}
+    chart = Path(given.names[-1])
+    release = f"{chart.name}-{time.time():.0f}" if given.generate_name else given.names[0]
+    if given.command == "template":
+        print(rendered(helm_python.Chart.load(chart), release, given.namespace, settings))
+        return
     with helm_python.Config(kubeconfig_path=os.environ["KUBECONFIG"], namespace=given.namespace) as config:
         if given.command == "uninstall":
-            done = config.uninstall(given.release)
+            done = config.uninstall(release)
         else:
             more = {"create_namespace": True} if given.create_namespace else {}
             with taking_ownership() if given.take_ownership else nullcontext():
-                done = getattr(config, given.command)(
-                    Path(given.chart or ""), given.release, settings, **more
-                )
+                done = getattr(config, given.command)(chart, release, settings, **more)
     print(yaml.safe_dump({key: done.get(key) for key in ("name", "namespace", "status")}), file=sys.stdout)
 
 
