@@ -287,6 +287,8 @@ class KubeCluster(Manager):
             return "Not started yet: await it."
         if self.status in (Status.starting, Status.running):
             return ""
+        if self.status == Status.closing:
+            return "Closing; it may take another close()."
         if self.shutdown_on_close:
             return "Closed, and the cluster deleted."
         return f"Closed; KubeCluster.from_name({self.name!r}) connects to the cluster again."

@@ -98,13 +98,15 @@ class Manager(Cluster):
         self._view: View = Quiet()
         self._lifecycle = asyncio.Lock()
         self._start_task: asyncio.Task[Any] | None = None
+        self._close_task: asyncio.Task[None] | None = None
         self._background: set[asyncio.Task[Any]] = set()
         self._workers_changed = asyncio.Event()
 
         super().__init__(name=options.name, **kwargs)
         reaper.instances.add(self)
 
-        if not self.called_from_running_loop:
+        self._is_awaited = self.called_from_running_loop
+        if not self._is_awaited:
             self._loop_runner.start()
             try:
                 self.sync(self._start)
@@ -341,6 +343,9 @@ class Manager(Cluster):
     def close(self, timeout: float | None = 3600) -> Any:
         """Let go of the cluster, and delete it if ``shutdown_on_close``.
 
+        It works from any event loop. If the one that the cluster was made in has ended, the cluster is
+        deleted without waiting until it is gone.
+
         Parameters
         ----------
         timeout : float
@@ -350,43 +355,70 @@ class Manager(Cluster):
         ------
         TimeoutError
             It still exists then.
+        KubeClusterError
+            It could not be deleted: another `close` tries again, and the interpreter's exit.
         """
+        loop: Any = self.loop
         if self.status == Status.closed:
-            return NoOpAwaitable() if self.asynchronous else None
-        if self.asynchronous:
+            pass
+        elif self.asynchronous:
             return self._close(timeout)
-        limit = None if timeout is None else timeout + 2 * CLEAN_UP_SECONDS
-        try:
-            self.sync(self._close, timeout, callback_timeout=limit)
-        finally:
-            self._loop_runner.stop()
-        return None
+        elif not loop.asyncio_loop.is_running():
+            self._close_without_loop(loop.asyncio_loop)
+        elif self._is_awaited and asyncio._get_running_loop() is not None:  # another one than ours
+            closing = asyncio.run_coroutine_threadsafe(self._close(timeout), loop.asyncio_loop)
+            return asyncio.wrap_future(closing)
+        else:
+            limit = None if timeout is None else timeout + 2 * CLEAN_UP_SECONDS
+            try:
+                self.sync(self._close, timeout, callback_timeout=limit)
+            finally:
+                self._loop_runner.stop()
+        return NoOpAwaitable() if self._is_awaited else None
 
     async def _close(self, timeout: float | None = 3600) -> None:
+        """Close, or wait until it is closed that somebody has asked for; whoever gives up stops nothing."""
         if self._start_task is not None and self._start_task is not asyncio.current_task():
             self._start_task.cancel()
+        if self._close_task is None or self._close_task.done():
+            self._close_task = asyncio.create_task(self._close_once(timeout), name=f"{self.name}: close")
+        await asyncio.shield(self._close_task)
+
+    async def _close_once(self, timeout: float | None) -> None:
         async with self._lifecycle:
-            if self.status == Status.closed:
-                return
-            if self.status == Status.created:
-                self.status = Status.closed
-                return
             try:
-                await self._close_comms()
-                await self._session.close(timeout)
+                if self.status not in (Status.closed, Status.created):
+                    await self._close_comms()
+                    await self._session.close(timeout)
             finally:
-                self.status = Status.closed
-                self._show_end()
+                self._end()
+
+    def _close_without_loop(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Delete the cluster if it is ours; what is open is let go of if the event loop runs again."""
+        try:
+            self._session.delete_now()
+        finally:
+            self._end()
+        if self._session.keeper is not None and not loop.is_closed():
+            for task in (self._session.keeper, *self._background):
+                task.cancel()
 
     async def _close_comms(self) -> None:
-        """End what runs between us and the scheduler."""
+        """End what runs between us and the scheduler, whatever that says."""
         self.status = Status.closing
         self._set_info({**self.scheduler_info, "workers": {}})
         for task in self._background:
             task.cancel()
         await asyncio.gather(*self._background, return_exceptions=True)
-        with suppress(OSError, TimeoutError):
-            await asyncio.wait_for(super()._close(), CLEAN_UP_SECONDS)
+        ending: Any = asyncio.wait_for(super()._close(), CLEAN_UP_SECONDS)
+        for problem in filter(None, await asyncio.gather(ending, return_exceptions=True)):
+            logger.debug("The connection to the scheduler of %s didn't end well: %r", self.name, problem)
+        self.status = Status.closing
+
+    def _end(self) -> None:
+        """Be closed, unless the cluster could not be deleted: then `close` tries again."""
+        self.status = Status.closing if self._session.is_to_be_deleted else Status.closed
+        self._show_end()
 
     def _show_end(self) -> None:
         """Let a notebook's widget not go on telling what was."""
@@ -409,6 +441,16 @@ class Manager(Cluster):
         self.status = Status.closed
 
     # --- work ---
+
+    def sync(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Call it in the cluster's event loop; there is nothing to wait for if that doesn't run any more."""
+        loop: Any = self.loop
+        if not loop.asyncio_loop.is_running():
+            raise RuntimeError(
+                f"The event loop that the cluster {self.name} was made in has ended; "
+                f"KubeCluster.from_name({self.name!r}) connects from another."
+            )
+        return super().sync(func, *args, **kwargs)
 
     def _call(self, function: Callable[[], Awaitable[Any]]) -> Any:
         """Call it and wait; in asynchronous use begin at once and return what can be awaited."""

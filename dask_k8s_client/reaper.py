@@ -33,9 +33,9 @@ class Closable(Protocol):
         """Let go of connections and tasks, and delete nothing."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Leftover:
-    """A DaskCluster to delete.
+    """A DaskCluster to delete; each is one of its own, even if two tell the same.
 
     Attributes
     ----------
@@ -53,18 +53,31 @@ class Leftover:
     uid: str
 
 
-_leftovers: dict[int, Leftover] = {}
+_leftovers: set[Leftover] = set()
 instances: weakref.WeakSet[Closable] = weakref.WeakSet()
 
 
-def remember(key: int, leftover: Leftover) -> None:
+def remember(leftover: Leftover) -> None:
     """Delete this cluster at exit, unless it is forgotten before."""
-    _leftovers[key] = leftover
+    _leftovers.add(leftover)
 
 
-def forget(key: int) -> None:
+def forget(leftover: Leftover) -> None:
     """Don't delete it at exit: it is deleted already, or shall stay."""
-    _leftovers.pop(key, None)
+    _leftovers.discard(leftover)
+
+
+def delete_now(leftover: Leftover) -> None:
+    """Delete a cluster before the exit, if it is to be deleted then.
+
+    Raises
+    ------
+    OSError, CredentialsError
+        See `delete`; it is tried again at exit.
+    """
+    if leftover in _leftovers:
+        delete(leftover)
+        forget(leftover)
 
 
 def _begin_anew() -> None:
@@ -79,12 +92,12 @@ os.register_at_fork(after_in_child=_begin_anew)
 @atexit.register
 def reap() -> None:
     """Delete what is left and let go of what is open."""
-    for key, leftover in list(_leftovers.items()):
+    for leftover in list(_leftovers):
         try:
             delete(leftover)
         except (OSError, ValueError, CredentialsError) as error:
             logger.warning("The Dask cluster at %s could not be deleted at exit: %s", leftover.path, error)
-        forget(key)
+        forget(leftover)
     for cluster in list(instances):
         with suppress(Exception):  # nobody is left who could do anything about it
             cluster.abandon()

@@ -28,6 +28,7 @@ from dask_k8s_client.resources import CLUSTERS
 from dask_k8s_client.startup import scheduler_is_ready
 from dask_k8s_client.views import View
 from dask_k8s_client.wait import failure_with_logs, until_connectable
+from dask_k8s_credentials import CredentialsError
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +65,8 @@ class Session:
         Whether the cluster is deleted when the session closes; None until that is decided.
     link : Link or None
         The way to the scheduler.
+    keeper : asyncio.Task or None
+        Lets go of the cluster when it is cancelled.
     """
 
     def __init__(
@@ -85,7 +88,8 @@ class Session:
         self.link: Link | None = None
         self._api: Api | None = None
         self._observer: Observer | None = None
-        self._keeper: asyncio.Task[None] | None = None
+        self.keeper: asyncio.Task[None] | None = None
+        self._leftover: reaper.Leftover | None = None
 
     async def open(self, say: Callable[[str], None], view: View) -> Link:
         """Create or find the cluster and wait until its scheduler can be reached.
@@ -116,7 +120,7 @@ class Session:
     async def _open(self, say: Callable[[str], None], view: View) -> Link:
         self._api = api = await Api(*self._kubernetes)
         # When the event loop ends before anybody closes us, its tasks are cancelled, and this one lets go.
-        self._keeper = asyncio.create_task(self._keep(), name=f"{self.name}: keep")
+        self.keeper = asyncio.create_task(self._keep(), name=f"{self.name}: keep")
         self.namespace = namespace = self.namespace or api.namespace
         is_created = await self._create_or_connect(api, namespace)
         assert self.resource is not None
@@ -188,8 +192,18 @@ class Session:
         if self.is_ours:
             path = CLUSTERS.path(self.namespace, self.name)
             api = self.api
-            leftover = reaper.Leftover(api.credentials, api.loader, path, resource["metadata"]["uid"])
-            reaper.remember(id(self), leftover)
+            self._leftover = reaper.Leftover(api.credentials, api.loader, path, resource["metadata"]["uid"])
+            reaper.remember(self._leftover)
+
+    def _forget(self) -> None:
+        if self._leftover is not None:
+            reaper.forget(self._leftover)
+            self._leftover = None
+
+    @property
+    def is_to_be_deleted(self) -> bool:
+        """Whether the cluster is ours, and the API server hasn't accepted yet that it goes."""
+        return self._leftover is not None
 
     @property
     def api(self) -> Api:
@@ -227,11 +241,16 @@ class Session:
         ------
         ResourceTimeoutError
             It still exists then.
+        KubeClusterError
+            It could not be deleted; another `close` tries again.
         """
+        if self._api is None:
+            await asyncio.to_thread(self.delete_now)
+            return
         if not self.is_ours:
-            reaper.forget(id(self))
+            self._forget()
         try:
-            if self.is_ours and self.resource is not None and self._api is not None:
+            if self.is_ours and self.resource is not None:
                 async with asyncio.timeout(timeout):
                     await self._delete(self.resource)
         except TimeoutError as error:
@@ -241,6 +260,21 @@ class Session:
             ) from error
         finally:
             await self._let_go()
+
+    def delete_now(self) -> None:
+        """Delete the cluster if it is ours: without an event loop, and without waiting until it is gone.
+
+        Raises
+        ------
+        KubeClusterError
+            It could not be deleted.
+        """
+        try:
+            if self.is_ours and self._leftover is not None:
+                reaper.delete_now(self._leftover)
+        except (OSError, ValueError, CredentialsError) as error:
+            raise KubeClusterError(f"The cluster {self.name} could not be deleted: {error}") from error
+        self._forget()
 
     async def undo(self) -> None:
         """Remove what a failed or cancelled start has made."""
@@ -256,10 +290,10 @@ class Session:
         try:
             await raw.delete(self.api, CLUSTERS.path(namespace, self.name), uid=known["metadata"]["uid"])
         except (NotFoundError, ConflictError, AlreadyExistsError):
-            reaper.forget(id(self))
+            self._forget()
             return  # gone already; another one may have its name by now
         # Whoever is cancelled before, as by the end of the event loop, leaves it to the reaper.
-        reaper.forget(id(self))
+        self._forget()
         await until_deleted(self.api, namespace, known, None)
 
     async def _keep(self) -> None:
@@ -269,9 +303,9 @@ class Session:
             await self._disconnect()
 
     async def _let_go(self) -> None:
-        if self._keeper is not None:
-            self._keeper.cancel()
-            await asyncio.gather(self._keeper, return_exceptions=True)
+        if self.keeper is not None:
+            self.keeper.cancel()
+            await asyncio.gather(self.keeper, return_exceptions=True)
         await self._disconnect()
 
     async def _disconnect(self) -> None:

@@ -6,16 +6,17 @@ import asyncio
 import gc
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import web
-from distributed import Client
+from distributed import Client, Status
 
-from dask_k8s_client import KubeCluster
+from dask_k8s_client import KubeCluster, raw
+from dask_k8s_client.errors import ForbiddenError
 from tests.e2e.conftest import DASK_CLUSTERS
 from tests.harness.kube import Kube
 from tests.harness.proxy import ApiProxy
@@ -60,6 +61,124 @@ async def test_a_start_that_is_cancelled_leaves_nothing(kube: Kube, namespace: s
     await cluster.close()
     with pytest.raises(ValueError, match="closed"):
         await cluster
+
+
+@pytest.fixture
+def made(namespace: str, dask_image: str) -> Callable[..., Coroutine[Any, Any, KubeCluster]]:
+    """Return a cluster without workers that has started in the event loop that runs."""
+
+    async def start(**options: Any) -> KubeCluster:
+        given = {"name": "mine", "namespace": namespace, "image": dask_image, "quiet": True}
+        return await KubeCluster(**given, asynchronous=True, **options)
+
+    return start
+
+
+async def closed(cluster: KubeCluster) -> None:
+    await asyncio.wait_for(cluster.close(), 60)
+
+
+@pytest.fixture(params=["stopped", "closed"])
+def ended(request: pytest.FixtureRequest) -> Iterator[Callable[[Coroutine[Any, Any, Any]], Any]]:
+    """Run something in an event loop that ends with it."""
+    loop = asyncio.new_event_loop()
+
+    def run(made: Coroutine[Any, Any, Any]) -> Any:
+        with asyncio.Runner(loop_factory=lambda: loop) as runner:
+            return runner.run(made)
+
+    run_and_end = run if request.param == "closed" else loop.run_until_complete
+    yield run_and_end
+    if not loop.is_closed():
+        loop.run_until_complete(asyncio.gather(*asyncio.all_tasks(loop), return_exceptions=True))
+        loop.close()
+
+
+def test_a_cluster_whose_event_loop_has_ended_is_closed_all_the_same(
+    made: Any, ended: Any, kube: Kube, namespace: str
+) -> None:
+    cluster = ended(made())
+    with pytest.raises(RuntimeError, match=r"event loop .* has ended; KubeCluster\.from_name\('mine'\)"):
+        cluster.scale(1)
+    cluster.close()
+    assert cluster.status == Status.closed
+    kube.gone(DASK_CLUSTERS, "mine", namespace, timeout=30)
+    asyncio.run(closed(cluster))
+
+
+def test_so_it_is_in_another_event_loop(made: Any, ended: Any, kube: Kube, namespace: str) -> None:
+    cluster = ended(made())
+    asyncio.run(closed(cluster))
+    assert cluster.status == Status.closed
+    kube.gone(DASK_CLUSTERS, "mine", namespace, timeout=30)
+
+
+async def test_a_cluster_is_closed_from_another_event_loop_while_its_own_runs(
+    made: Any, kube: Kube, namespace: str
+) -> None:
+    cluster = await made()
+    await asyncio.to_thread(asyncio.run, closed(cluster))
+    assert cluster.status == Status.closed
+    await asyncio.to_thread(kube.gone, DASK_CLUSTERS, "mine", namespace, timeout=1)
+
+
+async def test_who_gives_up_waiting_for_the_end_does_not_stop_it(
+    made: Any, kube: Kube, namespace: str
+) -> None:
+    cluster = await made()
+    is_closing, may_go_on = asyncio.Event(), asyncio.Event()
+    say_good_bye = cluster.scheduler_comm.close_rpc
+
+    async def late_good_bye() -> None:
+        is_closing.set()
+        await may_go_on.wait()
+        await say_good_bye()
+
+    cluster.scheduler_comm.close_rpc = late_good_bye
+    closing = asyncio.ensure_future(closed(cluster))
+    await is_closing.wait()
+    closing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await closing
+    may_go_on.set()
+    await closed(cluster)
+    assert cluster.status == Status.closed
+    await asyncio.to_thread(kube.gone, DASK_CLUSTERS, "mine", namespace, timeout=1)
+
+
+@pytest.mark.parametrize("problem", [ValueError("what can't be read"), asyncio.CancelledError()])
+async def test_whatever_the_scheduler_says_at_the_end_its_cluster_is_deleted(
+    made: Any, kube: Kube, namespace: str, problem: BaseException
+) -> None:
+    cluster = await made()
+    say_good_bye = cluster.scheduler_comm.close_rpc
+
+    async def break_off() -> None:
+        await say_good_bye()
+        raise problem
+
+    cluster.scheduler_comm.close_rpc = break_off
+    await closed(cluster)
+    assert cluster.status == Status.closed
+    await asyncio.to_thread(kube.gone, DASK_CLUSTERS, "mine", namespace, timeout=1)
+
+
+async def test_a_cluster_that_could_not_be_deleted_is_by_another_close(
+    made: Any, kube: Kube, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster = await made()
+
+    async def refuse(*_: Any, **__: Any) -> None:
+        raise ForbiddenError("not now")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(raw, "delete", refuse)
+        with pytest.raises(ForbiddenError, match="not now"):
+            await cluster.close()
+    assert "another close" in cluster._repr_html_()
+    await closed(cluster)
+    assert cluster.status == Status.closed
+    await asyncio.to_thread(kube.gone, DASK_CLUSTERS, "mine", namespace, timeout=30)
 
 
 class CountingProxy(ApiProxy):

@@ -11,14 +11,16 @@ import pytest
 from aiohttp import web
 
 from dask_k8s_client import reaper
+from dask_k8s_client.config import ClusterOptions
+from dask_k8s_client.session import Session
 from dask_k8s_credentials import Credentials
-from tests.faults.client.server import ScriptedServer
+from tests.faults.client.server import ScriptedServer, an_object
 from tests.harness.stand_in import Handler, refusal
 
 
 @pytest.fixture(autouse=True)
 def clean(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reaper, "_leftovers", {})
+    monkeypatch.setattr(reaper, "_leftovers", set())
 
 
 def credentials(server: ScriptedServer, token: str) -> Credentials:
@@ -33,7 +35,7 @@ def leftover(server: ScriptedServer) -> reaper.Leftover:
 
 async def test_what_is_remembered_is_deleted_by_its_uid() -> None:
     async with ScriptedServer({}) as server:
-        reaper.remember(1, leftover(server))
+        reaper.remember(leftover(server))
         await asyncio.to_thread(reaper.reap)
         await asyncio.to_thread(reaper.reap)
     [(method, path, body)] = server.asked
@@ -44,10 +46,27 @@ async def test_what_is_remembered_is_deleted_by_its_uid() -> None:
 
 async def test_what_is_forgotten_stays() -> None:
     async with ScriptedServer({}) as server:
-        reaper.remember(1, leftover(server))
-        reaper.forget(1)
+        made = leftover(server)
+        reaper.remember(made)
+        reaper.forget(made)
         await asyncio.to_thread(reaper.reap)
     assert server.asked == []
+
+
+async def test_clusters_are_deleted_that_nothing_refers_to_any_more() -> None:
+    made = [f"foo-{number}" for number in range(8)]
+
+    async def make(name: str) -> None:
+        session = Session(ClusterOptions.from_config(name=name, namespace="default"))
+        session._api = server.api
+        await session._create_or_connect(server.api, "default")
+
+    async with ScriptedServer(*(an_object(name) for name in made), {}) as server:
+        for name in made:
+            await make(name)  # Each may get its predecessor's place in memory.
+        await asyncio.to_thread(reaper.reap)
+    deleted = [path.rpartition("/")[2] for method, path, _ in server.asked if method == "DELETE"]
+    assert sorted(deleted) == made
 
 
 @pytest.mark.parametrize("answer", [refusal(404, "NotFound"), refusal(409, "Conflict")])
@@ -58,7 +77,7 @@ async def test_what_is_gone_or_replaced_is_fine(answer: Handler) -> None:
 
 async def test_what_cannot_be_deleted_is_said(caplog: pytest.LogCaptureFixture) -> None:
     async with ScriptedServer(refusal(403, "Forbidden")) as server:
-        reaper.remember(1, leftover(server))
+        reaper.remember(leftover(server))
         await asyncio.to_thread(reaper.reap)
     assert "/clusters/foo could not be deleted at exit" in caplog.text
 
@@ -77,13 +96,13 @@ async def test_credentials_that_have_expired_are_loaded_anew() -> None:
 
 async def test_a_forked_process_deletes_what_it_made_and_nothing_else() -> None:
     async with ScriptedServer({}) as server:
-        reaper.remember(1, leftover(server))
+        reaper.remember(leftover(server))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # of forks beside threads
             child = os.fork()
         if child == 0:
             reaper.reap()
-            reaper.remember(2, replace(leftover(server), path="/clusters/mine"))
+            reaper.remember(replace(leftover(server), path="/clusters/mine"))
             reaper.reap()
             os._exit(0)
         await asyncio.to_thread(os.waitpid, child, 0)
