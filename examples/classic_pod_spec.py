@@ -4,12 +4,12 @@ import yaml
 
 from dask_k8s_client import KubeCluster, make_cluster_spec
 
-# your existing classic pod spec
+# The pod spec that you have, with the changes that you make to it in Python
 with open("worker-spec.yaml") as file:
     pod_spec = yaml.safe_load(file)
-pod_spec["spec"]["terminationGracePeriodSeconds"] = 60  # Your existing tweaks to the pod spec
+pod_spec["spec"]["terminationGracePeriodSeconds"] = 60
 
-# generate a new cluster spec and merge in the existing pod spec
+# A cluster whose workers have that spec
 cluster_spec = make_cluster_spec(name="merge-example")
 cluster_spec["spec"]["worker"]["spec"] = pod_spec["spec"]
 

@@ -9,5 +9,5 @@ config = {
 }
 
 cluster = KubeCluster(**config)
-# is equivalent to
+# makes the same cluster as
 cluster = KubeCluster(custom_cluster_spec=make_cluster_spec(**config))

@@ -1,4 +1,4 @@
-"""A Jupyter server on the scheduler; `cluster.jupyter_link` leads to it."""
+"""A Jupyter server beside the scheduler, in the same pod; `cluster.jupyter_link` is its address."""
 
 from dask_k8s_client import KubeCluster, make_cluster_spec
 

@@ -2,12 +2,10 @@
 
 from dask_k8s_client import KubeCluster, make_cluster_spec
 
-# Generate the spec
 spec = make_cluster_spec(name="custom", image="foo.com/jacobtomlinson/dask:latest")
 
-# Set the imagePullSecrets for the scheduler and worker pods
+# Both kinds of pods need the credentials
 spec["spec"]["worker"]["spec"]["imagePullSecrets"] = [{"name": "regcred"}]
 spec["spec"]["scheduler"]["spec"]["imagePullSecrets"] = [{"name": "regcred"}]
 
-# Create the cluster
 cluster = KubeCluster(custom_cluster_spec=spec)

@@ -6,19 +6,17 @@ from dask_k8s_client import KubeCluster
 
 cluster = KubeCluster(name="foo")
 
-# Scale up the cluster
+# By hand
 cluster.scale(5)
-
-# Scale down the cluster
 cluster.scale(1)
 
-# Allow cluster to autoscale between 1 and 10 workers
+# By the work that is waiting, between 1 and 10 workers
 cluster.adapt(minimum=1, maximum=10)
 
-# Disable autoscaling by explicitly scaling to your desired number of workers
+# By hand again, which ends autoscaling
 cluster.scale(1)
 
-# Connect Dask to the cluster
+# From now on Dask computes there
 client = Client(cluster)
 
 cluster.close()

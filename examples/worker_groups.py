@@ -1,4 +1,4 @@
-"""Workers of another shape beside the default ones: added, scaled and deleted by name."""
+"""Workers with other resources beside the default ones: added, scaled and deleted by name."""
 
 from dask_k8s_client import KubeCluster
 

@@ -13,5 +13,5 @@ HOST_NAME = "external-dns.alpha.kubernetes.io/hostname"
 
 @kopf.on.create("service", labels={"dask.org/component": "scheduler"})
 async def scheduler_service_created(name: str, namespace: str, patch: kopf.Patch, **_: Any) -> None:
-    """Name the Service; whoever wants another name changes it afterwards."""
+    """Give the Service a name when it is created; users may change the annotation afterwards."""
     patch.metadata.annotations[HOST_NAME] = f"{name}.{namespace}.{DOMAIN}"
