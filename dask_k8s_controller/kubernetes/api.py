@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 
@@ -75,6 +77,7 @@ class Api:
         self._logins = Logins(self.login)
         self._login_lock = asyncio.Lock()
         self._connection: Connection | None = None
+        self._users: Counter[Connection] = Counter()
 
     async def connection(self) -> Connection:
         """Return the connection to the API server, made when it is needed first."""
@@ -85,6 +88,20 @@ class Api:
                 except CredentialsError as error:
                     raise Unavailable(str(error)) from error
             return self._connection
+
+    @asynccontextmanager
+    async def connected(self) -> AsyncIterator[Connection]:
+        """Use the connection; one that has been replaced is closed by whoever uses it last."""
+        connection = await self.connection()
+        self._users[connection] += 1
+        try:
+            yield connection
+        finally:
+            self._users[connection] -= 1
+            if not self._users[connection]:
+                del self._users[connection]
+                if connection is not self._connection:
+                    await connection.session.close()
 
     async def close(self) -> None:
         """Close the connections."""
@@ -231,24 +248,24 @@ class Api:
     async def _send(
         self, verb: str, resource: Resource, method: str, path: str, sent: Mapping[str, Any]
     ) -> Object:
-        connection = await self.connection()
         code = 0
         try:
             async with (
                 self._slots_of_each.of(_namespace_of(path)),
                 self._slots,
+                self.connected() as connection,
                 asyncio.timeout(self.limits.timeout),
                 connection.session.request(method, connection.server + path, **sent) as response,
             ):
                 code = response.status
                 text = await response.read()
+                if code == 401 and self._connection is connection:
+                    self._connection = None
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             what = str(error) or type(error).__name__
             raise Unavailable(f"{verb} {path}: no answer from the API server: {what}") from error
         finally:
             self.on_request(verb, resource.kind, code)
-        if code == 401 and self._connection is connection:
-            await self.close()
         if code >= 400:
             problem = _error(verb, path, code, text, response.headers.get("Retry-After"))
             if code == 403:

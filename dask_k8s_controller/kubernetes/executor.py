@@ -96,21 +96,29 @@ class Executor:
                 return
 
     async def _execute(self, progress: _Progress, action: Action) -> bool:
-        """Carry out an action; return whether that is done."""
+        """Carry out an action; return whether that is done. None raises: the others would go on unwatched."""
         async with progress.slots:
             try:
-                done = await self._write(progress, action)
-                logger.info("%s: %s.", progress.key, done)
-                return True
-            except ApiError as error:
-                is_gone = error.code == 404 and isinstance(action, Patch | JsonPatch | SetScale)
-                if is_gone or isinstance(error, Conflict):
-                    logger.debug("%s: %s", progress.key, error)
-                    progress.has_conflicts = True
-                    await self._look_closely(progress, action)
-                else:
-                    self._note_failure(progress, action, error)
+                return await self._try(progress, action)
+            except Exception as error:
+                logger.exception("%s: an unexpected error.", progress.key)
+                self._note_failure(progress, action, Unavailable(f"unexpected error: {error!r}"))
                 return False
+
+    async def _try(self, progress: _Progress, action: Action) -> bool:
+        try:
+            done = await self._write(progress, action)
+            logger.info("%s: %s.", progress.key, done)
+            return True
+        except ApiError as error:
+            is_gone = error.code == 404 and isinstance(action, Patch | JsonPatch | SetScale)
+            if is_gone or isinstance(error, Conflict):
+                logger.debug("%s: %s", progress.key, error)
+                progress.has_conflicts = True
+                await self._look_closely(progress, action)
+            else:
+                self._note_failure(progress, action, error)
+            return False
 
     async def _write(self, progress: _Progress, action: Action) -> str:
         """Do what an action says; return what that was."""
@@ -196,12 +204,12 @@ class Executor:
         undecided = self.cache.notes(progress.uid).undecided
         try:
             answer = await self.api.create(BY_KIND[kind], progress.key.namespace, dict(body))
-        except (Unavailable, asyncio.CancelledError):
+        except (Refused, Conflict):
+            undecided.pop(name, None)
+            raise
+        except BaseException:
             if kind == PODS.kind:
                 undecided[name] = self.cache.clock.monotonic()
-            raise
-        except ApiError:
-            undecided.pop(name, None)
             raise
         undecided.pop(name, None)
         meta = Meta.of(answer)

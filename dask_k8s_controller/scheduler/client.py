@@ -10,9 +10,11 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
+from functools import partial
 from typing import Any
 
 import aiohttp
@@ -130,19 +132,14 @@ class SchedulerClient:
         """Return an answer, and when it was given by the scheduler's clock, in seconds since 1970."""
         method, body = ("GET", None) if of is None else ("POST", {"workers": sorted(of)})
         limit = BASE_SIZE + SIZE_PER_WORKER * endpoint.workers
-        try:
-            session, base = await self._way_to(endpoint)
-        except ApiError as error:
-            raise Unreachable("the API server, on the way to the scheduler, is out of reach") from error
-        url = URL(base + path, encoded=True)
-        trust: dict[str, Any] = {"ssl": _trust(endpoint)} if session is self._session else {}
         # What takes long has slots of its own: nobody waits for it who only has a question.
         kind = (endpoint.namespace, timeout is not None)
         try:
             async with (
+                self._way_to(endpoint) as (request, base),
                 self._slots.of(kind),
                 asyncio.timeout(timeout or self.patience.answer),
-                session.request(method, url, json=body, allow_redirects=False, **trust) as response,
+                request(method, URL(base + path, encoded=True), json=body, allow_redirects=False) as response,
             ):
                 content = await _read(response, limit)
                 return _decode(response.status, path, content), _date(response)
@@ -153,14 +150,20 @@ class SchedulerClient:
             logger.debug("%s/%s: %s", endpoint.namespace, endpoint.pod, error)
             raise Unreachable(f"the scheduler {endpoint.pod} can't be reached") from error
 
-    async def _way_to(self, endpoint: Endpoint) -> tuple[aiohttp.ClientSession, str]:
-        """Return how to reach a scheduler: a session and a base URL."""
-        connection = await self.api.connection()
-        if connection.in_cluster and not endpoint.ip:
-            raise Unreachable(f"the scheduler {endpoint.pod} has no address yet")
-        if connection.in_cluster:
-            return self._anonymous_session(), endpoint.direct_url
-        return connection.session, connection.server + endpoint.proxy_path
+    @asynccontextmanager
+    async def _way_to(self, endpoint: Endpoint) -> AsyncIterator[tuple[Callable[..., Any], str]]:
+        """Yield how to reach a scheduler: what sends requests, and a base URL."""
+        try:
+            async with self.api.connected() as connection:
+                if not connection.in_cluster:
+                    yield connection.session.request, connection.server + endpoint.proxy_path
+                elif endpoint.ip:
+                    request = partial(self._anonymous_session().request, ssl=_trust(endpoint))
+                    yield request, endpoint.direct_url
+                else:
+                    raise Unreachable(f"the scheduler {endpoint.pod} has no address yet")
+        except ApiError as error:
+            raise Unreachable("the API server, on the way to the scheduler, is out of reach") from error
 
     def _anonymous_session(self) -> aiohttp.ClientSession:
         """Return a session without credentials, cookies and proxies."""

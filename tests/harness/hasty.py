@@ -8,11 +8,11 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Self
 
-import aiohttp
 import kopf
 
 from dask_k8s_controller.operator import Operator
@@ -87,8 +87,9 @@ class SchedulersAt(SchedulerClient):
 
     base = ""
 
-    async def _way_to(self, endpoint: Endpoint) -> tuple[aiohttp.ClientSession, str]:
-        return self._anonymous_session(), f"{self.base}/{endpoint.namespace}/{endpoint.pod}"
+    @asynccontextmanager
+    async def _way_to(self, endpoint: Endpoint) -> AsyncIterator[tuple[Callable[..., Any], str]]:
+        yield self._anonymous_session().request, f"{self.base}/{endpoint.namespace}/{endpoint.pod}"
 
 
 def run(orders: Orders) -> None:

@@ -34,22 +34,28 @@ POD_IS = 'pods "p" is forbidden:'
 
 
 class ApiServer(StandIn):
-    """Counts how often the controller logs in."""
+    """Knows the sessions that the controller has had."""
 
-    logins = 0
+    sessions: list[aiohttp.ClientSession]
+
+    @property
+    def logins(self) -> int:
+        return len(self.sessions)
 
 
 @pytest.fixture
 async def server() -> AsyncIterator[ApiServer]:
     async with ApiServer() as server:
+        server.sessions = []
         yield server
 
 
 @pytest.fixture
 async def api(server: ApiServer) -> AsyncIterator[Api]:
     async def log_in() -> Connection:
-        server.logins += 1
-        return Connection(server.url, aiohttp.ClientSession(), False, "default")
+        session = aiohttp.ClientSession(headers={"Authorization": f"Bearer {server.logins}"})
+        server.sessions.append(session)
+        return Connection(server.url, session, False, "default")
 
     limits = Limits(concurrency=3, timeout=0.5, attempts=3, first_delay=0.01, longest_delay=0.05)
     api = Api(log_in, limits=limits)
@@ -245,6 +251,24 @@ class TestTrouble:
         server.answers = [refusal(401, "Unauthorized"), gives(POD)]
         assert await api.get(PODS, "default", "p") == POD
         assert server.logins == 2
+
+    async def test_credentials_that_expire_under_load_cost_nobody_an_answer(
+        self, api: Api, server: ApiServer
+    ) -> None:
+        async def answer(request: web.Request) -> web.StreamResponse:
+            if request.headers["Authorization"] != "Bearer 0":
+                return web.json_response(POD)
+            if request.path.endswith("/p0"):  # It was let in before they expired.
+                await server.until_asked(7)
+                return web.json_response(POD)
+            return web.json_response({"kind": "Status", "code": 401}, status=401)
+
+        server.answers = [answer]
+        async with asyncio.timeout(10):
+            found = await asyncio.gather(*(api.get(PODS, "default", f"p{number}") for number in range(8)))
+        assert found == [POD] * 8
+        assert [request.path[-2:] for request in server.requests].count("p0") == 1
+        assert [session.closed for session in server.sessions] == [True, False]
 
     async def test_an_answer_that_is_no_status_is_an_error_all_the_same(
         self, api: Api, server: ApiServer

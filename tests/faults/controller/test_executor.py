@@ -11,6 +11,7 @@ import pytest
 from dask_k8s_controller.cluster.kind import CLUSTER
 from dask_k8s_controller.cluster.observe import ObservedCluster
 from dask_k8s_controller.kubernetes.executor import Executor
+from dask_k8s_controller.kubernetes.resources import Resource
 from dask_k8s_controller.plans.actions import Action, Apply, Create, Outcome
 from tests.harness.breaking import await_hit
 from tests.harness.by_hand import ControllerByHand, owned_by
@@ -83,6 +84,25 @@ async def test_what_fails_beside_them_does_not_hold_pods_up(group: Group) -> Non
     outcome = await group.execute(apply, *group.pods(20))
     assert group.pods_asked_for() == 20
     assert [failure.message.partition(":")[0] for failure in outcome.failures] == ["Service s"]
+
+
+async def test_an_unexpected_error_of_one_write_is_told_when_all_others_are_done(
+    group: Group, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create = group.controller.api.create
+
+    async def one_is_broken(resource: Resource, namespace: str, body: Object) -> Object:
+        if body["metadata"]["name"] == "p7":
+            raise RuntimeError("nobody thought of this")
+        return await create(resource, namespace, body)
+
+    monkeypatch.setattr(group.controller.api, "create", one_is_broken)
+    (failure,) = (await group.execute(*group.pods(20))).failures
+    assert "nobody thought of this" in failure.message
+    assert not failure.needs_a_person
+    assert group.controller.cache.undecided(group.uid) == ("p7",)
+    made = len(group.controller.kube.list("pods", group.controller.namespace))
+    assert made == group.pods_asked_for() == 14
 
 
 class TestANameThatSomebodyElseHas:

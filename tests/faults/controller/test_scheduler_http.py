@@ -18,6 +18,7 @@ from dask_k8s_controller.cluster.observe import endpoint
 from dask_k8s_controller.kubernetes.api import Api
 from dask_k8s_controller.kubernetes.connection import Connection, connect
 from dask_k8s_controller.kubernetes.errors import BadAnswer, NoSuchRoute, SchedulerError, Unreachable
+from dask_k8s_controller.kubernetes.resources import PODS
 from dask_k8s_controller.scheduler.answers import Demand, Worker
 from dask_k8s_controller.scheduler.client import SchedulerClient
 from dask_k8s_controller.scheduler.endpoint import Endpoint
@@ -357,6 +358,23 @@ class TestWhereItAnswers:
         await client.workers(found)
         proxy = "/api/v1/namespaces/default/pods/c-scheduler:8787/proxy"
         assert scheduler.requests[-1].raw_path == f"{proxy}{path}/json/identity.json"
+
+
+async def test_it_is_heard_out_though_the_controllers_credentials_expire_meanwhile(
+    scheduler: StandIn,
+) -> None:
+    async def answer(request: web.Request) -> web.Response:
+        if "/proxy/" in request.path:
+            await scheduler.until_asked(3)
+            return web.json_response(IDENTITY)
+        return web.json_response({}, status=401 if len(scheduler.requests) == 2 else 200)
+
+    scheduler.answers = [answer]
+    async with client_of(scheduler, seconds=10) as client:
+        asking = asyncio.create_task(client.workers(ENDPOINT))
+        await scheduler.until_asked(1)
+        await client.api.get(PODS, "default", "p")
+        assert len(await asking) == 1
 
 
 async def test_within_the_cluster_it_has_an_address_before_it_is_asked() -> None:
