@@ -10,7 +10,7 @@ from dask_k8s_controller.cluster.observe import ObservedCluster
 from dask_k8s_controller.cluster.spec import Cluster
 from dask_k8s_controller.plans.actions import Object
 from dask_k8s_controller.plans.ownership import child
-from dask_k8s_controller.plans.unread import Unread
+from dask_k8s_controller.plans.unread import NO_POD, Unread
 from dask_k8s_controller.settings import Policy
 from dask_k8s_models import labels, names
 from dask_k8s_models.labels import Component
@@ -18,18 +18,15 @@ from dask_k8s_models.labels import Component
 
 def policy_of(cluster: Cluster, peers: list[Object]) -> Unread:
     """Return the policy of a cluster's pods that lets these through, as items of ``from``."""
+    guarded = _pods(cluster, Component.SCHEDULER, Component.WORKER)
     is_asked = "networkPolicy" in cluster.raw_spec
-    wanted = _network_policy(cluster, {"from": peers}) if is_asked else None
-    return Unread("networkPolicyName", wanted, _network_policy(cluster, {}))
+    wanted = _network_policy(cluster, guarded, [{"from": peers}]) if is_asked else None
+    return Unread("networkPolicyName", wanted, _network_policy(cluster, NO_POD, []))
 
 
-def _network_policy(cluster: Cluster, let_through: Object) -> Object:
+def _network_policy(cluster: Cluster, pods: Object, ingress: list[Object]) -> Object:
     metadata = {"labels": labels.merged(cluster.meta.labels, None, {labels.CLUSTER_NAME: cluster.name})}
-    spec = {
-        "podSelector": _pods(cluster, Component.SCHEDULER, Component.WORKER),
-        "policyTypes": ["Ingress"],
-        "ingress": [let_through],
-    }
+    spec = {"podSelector": pods, "policyTypes": ["Ingress"], "ingress": ingress}
     name = names.network_policy(cluster.name)
     return child(cluster, "networking.k8s.io/v1", "NetworkPolicy", name, metadata, spec=spec)
 

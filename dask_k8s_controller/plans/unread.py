@@ -1,7 +1,8 @@
 """Children that the controller may create and patch, not read, watch or delete. Pure.
 
 They are applied when what should be there changes, when the controller starts, and every now and then. One
-that is no longer wanted stays, lifted: it forbids nothing.
+that is no longer wanted stays, lifted: it selects no pod. Did it select them and allow everything, it would
+overrule the policies of others.
 """
 
 from __future__ import annotations
@@ -20,6 +21,11 @@ from dask_k8s_models.hashes import digest
 HEAL_AFTER = 600.0
 """Seconds until a child is applied again, as somebody may have deleted it."""
 
+NO_POD = {
+    "matchExpressions": [{"key": labels.CLUSTER_NAME, "operator": one} for one in ("Exists", "DoesNotExist")]
+}
+"""A selector that no pod matches: an empty one would match all."""
+
 
 @dataclass(frozen=True)
 class Unread:
@@ -30,7 +36,7 @@ class Unread:
     wanted: Object | None
     """The child as the user wants it; None for none."""
     lifted: Object
-    """The child that forbids nothing."""
+    """The child that selects no pod."""
 
     def plan(self, draft: Plan[Any]) -> None:
         """Apply the child unless that has been done not long ago, or there has never been one."""
@@ -64,10 +70,9 @@ def disruption_budget(owner: Custom[Any], name: str, pods: Mapping[str, str], sp
     base = {key: value for key, value in pods.items() if key != labels.COMPONENT}
     metadata = {"labels": labels.merged(owner.meta.labels, None, base)}
 
-    def budget(allowed: Object) -> Object:
-        spec = {"selector": {"matchLabels": dict(pods)}, **allowed}
+    def budget(selector: Object, allowed: Object) -> Object:
+        spec = {"selector": selector, **allowed}
         return child(owner, "policy/v1", "PodDisruptionBudget", name, metadata, spec=spec)
 
-    # A share of maxUnavailable would be one of the replicas that the owner asks for: of none, nothing goes.
-    lifted = budget({"minAvailable": 0})
-    return Unread("disruptionBudgetName", None if spec is None else budget(spec), lifted)
+    wanted = None if spec is None else budget({"matchLabels": dict(pods)}, spec)
+    return Unread("disruptionBudgetName", wanted, budget(NO_POD, {"minAvailable": 0}))

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from dask_k8s_controller.cache.certificate import Certificate, fingerprint
+from dask_k8s_local.workloads.selectors import selects
 from tests.harness.by_hand import ControllerByHand
 from tests.harness.kube import Object
 from tests.unit.controller.builders import cluster_body
@@ -120,6 +121,19 @@ class TestANetworkPolicy:
         assert not [request for request in later if any(is_it(request) for is_it in asked)]
         by_hand.cache.forget(cluster.uid)
         assert by_hand.cache.notes(cluster.uid).applied == {}
+
+    async def test_and_a_budget_are_about_no_pod_when_they_are_no_longer_wanted(
+        self, by_hand: ControllerByHand
+    ) -> None:
+        cluster = Cluster(by_hand, networkPolicy={}, scheduler={"disruptionBudget": {}})
+        await cluster.reconcile()
+        gone = {"spec": {"networkPolicy": None, "scheduler": {"disruptionBudget": None}}}
+        by_hand.kube.patch(CLUSTERS, "c", gone, by_hand.namespace)
+        await cluster.reconcile()
+        [scheduler] = by_hand.kube.list("pods", by_hand.namespace)
+        for resource, selector in ((POLICIES, "podSelector"), (BUDGETS, "selector")):
+            [found] = by_hand.kube.list(resource, by_hand.namespace)
+            assert not selects(found["spec"][selector], scheduler["metadata"]["labels"])
 
     async def test_takes_nothing_over_that_others_have_written(self, by_hand: ControllerByHand) -> None:
         policy = {

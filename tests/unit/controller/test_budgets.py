@@ -14,6 +14,7 @@ from dask_k8s_controller.plans.actions import ApplyUnread, Outcome
 from dask_k8s_controller.plans.unread import HEAL_AFTER
 from dask_k8s_controller.settings import Policy
 from dask_k8s_controller.worker_group.observe import ObservedGroup
+from dask_k8s_local.workloads.selectors import selects
 from dask_k8s_models.cluster import ClusterStatus
 from dask_k8s_models.hashes import digest
 from dask_k8s_models.worker_group import WorkerGroupStatus
@@ -116,10 +117,12 @@ def test_it_is_applied_when_it_changes_and_now_and_then(observed: Observed) -> N
     ],
     ids=["group", "scheduler"],
 )
-def test_one_that_is_no_longer_wanted_allows_everything_as_it_cant_be_deleted(observed: Observed) -> None:
+def test_one_that_is_no_longer_wanted_is_about_no_pod_so_that_there_may_be_another(
+    observed: Observed,
+) -> None:
     [body] = applied(observed)
-    # A share of no replicas would be none.
-    assert {key: body["spec"][key] for key in body["spec"].keys() - {"selector"}} == {"minAvailable": 0}
+    for pod in (WORKERS, SCHEDULER, {}):
+        assert not selects(body["spec"]["selector"], pod)
     assert named(observed) == body["metadata"]["name"]
     assert named(known(observed)) is None
 

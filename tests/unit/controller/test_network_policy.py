@@ -12,6 +12,7 @@ from dask_k8s_controller.kubernetes.rules import RIGHTS
 from dask_k8s_controller.plans.actions import ApplyUnread, Outcome
 from dask_k8s_controller.plans.unread import HEAL_AFTER
 from dask_k8s_controller.settings import Policy
+from dask_k8s_local.workloads.selectors import selects
 from dask_k8s_models.cluster import ClusterStatus
 from dask_k8s_models.hashes import digest
 from tests.unit.controller.builders import cluster, observed_cluster
@@ -88,10 +89,14 @@ def test_without_it_nothing_is_asked_of_anybody() -> None:
     assert applied(plan(observed_cluster(), POLICY)) == []
 
 
-def test_one_that_is_no_longer_wanted_lets_everybody_through_as_it_cant_be_deleted() -> None:
+def test_one_that_is_no_longer_wanted_is_about_no_pod_so_that_policies_of_others_hold() -> None:
     observed = observed_cluster(cluster(status=MADE))
     [body] = applied(plan(observed, POLICY))
-    assert body["spec"]["ingress"] == [{}]
+    assert {} not in body["spec"]["ingress"]
+    for component in ("scheduler", "worker", "job-runner"):
+        pod = {"dask.org/cluster-name": "c", "dask.org/component": component}
+        assert not selects(body["spec"]["podSelector"], pod)
+    assert not selects(body["spec"]["podSelector"], {})
     assert named(observed) == "c-dask"
     assert named(known(observed)) is None
 
