@@ -186,12 +186,11 @@ async def until_deleted(api: Api, namespace: str, cluster: Json, timeout: float 
     watching = asyncio.create_task(informer.run(), name=f"{name}: watch deletion")
     try:
         async with asyncio.timeout(timeout):
-            while (
-                informer.objects.get(name, {"metadata": {}})["metadata"].get("uid") == uid
-                and not informer.error
-            ):
+            while name in informer.objects and informer.objects[name]["metadata"]["uid"] == uid:
                 await pulse.wait()
                 pulse.clear()
+                if watching.done():  # We may not watch.
+                    return await watching
     finally:
         watching.cancel()
         await asyncio.gather(watching, return_exceptions=True)

@@ -192,7 +192,7 @@ INSTALL = (
 """How the operator is installed."""
 
 
-def with_remedy(error: ApiError) -> ApiError:
+def with_remedy(error: KubeClusterError) -> KubeClusterError:
     """Add to an API server's refusal what can be done about it, where that is known."""
     if isinstance(error, ForbiddenError):
         return ForbiddenError(f"{error}\n{RBAC_REMEDY}", error.code, error.reason, error.details)

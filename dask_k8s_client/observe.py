@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from dask_k8s_client import pods
-from dask_k8s_client.errors import ApiError
+from dask_k8s_client.errors import KubeClusterError
 from dask_k8s_client.resources import CLUSTERS, EVENTS, GROUPS, PODS, SERVICES
 from dask_k8s_client.watch import Informer
 from dask_k8s_models import labels, names
@@ -47,7 +47,7 @@ class Observed:
     groups: dict[str, Json] = field(default_factory=dict)
     service: Json | None = None
     events: dict[str, Json] = field(default_factory=dict)
-    refusals: dict[str, ApiError] = field(default_factory=dict)
+    refusals: dict[str, KubeClusterError] = field(default_factory=dict)
 
     @property
     def status(self) -> Json:
@@ -186,7 +186,7 @@ class Observer:
         # Events of the past hour would only confuse, and may be many; without permission we do without.
         try:
             await self._events.start_now()
-        except ApiError as error:
+        except KubeClusterError as error:
             self._events.error = error
             self._changed()
             return

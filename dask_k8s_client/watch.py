@@ -9,7 +9,14 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 from dask_k8s_client import raw
-from dask_k8s_client.errors import ApiError, ForbiddenError, GoneError, NotFoundError, UnreachableError
+from dask_k8s_client.errors import (
+    ApiError,
+    CredentialsError,
+    ForbiddenError,
+    KubeClusterError,
+    NotFoundError,
+    UnauthorizedError,
+)
 
 if TYPE_CHECKING:
     from dask_k8s_client.api import Api
@@ -20,6 +27,10 @@ Json = dict[str, Any]
 
 FIRST_DELAY, LAST_DELAY = 0.2, 10.0
 """Seconds between attempts to watch again, doubled after each that fails."""
+NEEDS_A_PERSON = (ForbiddenError, NotFoundError, UnauthorizedError, CredentialsError)
+"""What ends a watch that has told nothing yet; later, rights and credentials may well come back."""
+TOO_OLD_OR_NEW = (410, 504)
+"""The watch is to begin with a new list: 410 is Gone, 504 what a version of the future gets."""
 
 
 class Informer:
@@ -40,7 +51,7 @@ class Informer:
     ----------
     objects : dict
         Object by name, or by namespace and name if all namespaces are watched.
-    error : ApiError or None
+    error : KubeClusterError or None
         Why we may not watch: forbidden, or the kind doesn't exist. Nothing comes any more then.
     """
 
@@ -52,12 +63,13 @@ class Informer:
         params: dict[str, str] | None = None,
     ) -> None:
         self.objects: dict[str, Json] = {}
-        self.error: ApiError | None = None
+        self.error: KubeClusterError | None = None
         self._api = api
         self._path = path
         self._params = params or {}
         self._changed = changed
         self._version: str | None = None
+        self._has_watched = False
 
     def start_with(self, found: Json) -> None:
         """Begin with this object instead of with what a first watch tells."""
@@ -85,8 +97,9 @@ class Informer:
             async with aclosing(self.changes()) as changes:
                 async for _ in changes:
                     self._changed()
-        except (ForbiddenError, NotFoundError) as error:
+        except KubeClusterError as error:
             self.error = error
+        finally:
             self._changed()
 
     async def changes(self) -> AsyncGenerator[tuple[str, Json], None]:
@@ -96,8 +109,8 @@ class Informer:
 
         Raises
         ------
-        ForbiddenError, NotFoundError
-            We may not watch, or the kind doesn't exist.
+        ForbiddenError, NotFoundError, UnauthorizedError, CredentialsError
+            We may not watch, or the kind doesn't exist, and that from the beginning.
         """
         delay = FIRST_DELAY
         has_gap = False
@@ -115,17 +128,20 @@ class Informer:
                 ) as events:
                     async for kind, found in events:
                         self._version = found["metadata"]["resourceVersion"]
+                        self._has_watched = True
                         delay = FIRST_DELAY
                         if kind != "BOOKMARK":
                             self._take(kind, found)
                             yield kind, found
+                self._has_watched = True
                 continue
-            except GoneError:
-                has_gap = True
-            except (ForbiddenError, NotFoundError):
-                raise
-            except (ApiError, UnreachableError, OSError) as error:
-                logger.debug("Watching %s broke off: %s", self._path, error)
+            except (KubeClusterError, OSError, ValueError, KeyError) as error:
+                needs_a_person = isinstance(error, NEEDS_A_PERSON)
+                if needs_a_person and not self._has_watched:
+                    raise
+                has_gap |= isinstance(error, ApiError) and error.code in TOO_OLD_OR_NEW
+                level = logging.WARNING if needs_a_person and delay == FIRST_DELAY else logging.DEBUG
+                logger.log(level, "Watching %s broke off, and is tried again: %r", self._path, error)
             await asyncio.sleep(delay)
             delay = min(delay * 2, LAST_DELAY)
 
