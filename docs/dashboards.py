@@ -147,7 +147,7 @@ def main() -> None:
         kubernetes.apply(custom_resource_definitions())
         prometheus = Prometheus(program, folder, FILES / "alerts.yaml", own_port)
         stack.callback(prometheus.stop)
-        operator = Target(f"127.0.0.1:{port}", {"job": "operator", "namespace": "dask-operator"}, True)
+        operator = Target("operator", f"127.0.0.1:{port}", {"namespace": "dask-operator"})
         prometheus.scrape(operator)
         kube.create(make_cluster_spec(name="simple", n_workers=2), "default")
         kube.wait(
@@ -162,8 +162,8 @@ def main() -> None:
         labels = {"namespace": "default", "dask_org_cluster_name": "simple"}
         prometheus.scrape(
             operator,
-            Target(f"{scheduler}:8787", {**labels, "job": "scheduler"}),
-            *(Target(f"{pod['status']['podIP']}:8788", {**labels, "job": "worker"}) for pod in pods),
+            Target("scheduler", f"{scheduler}:8787", labels),
+            *(Target("worker", f"{pod['status']['podIP']}:8788", labels) for pod in pods),
         )
         work(scheduler, kube)
         for path in sorted((FILES / "dashboards").glob("*.json")):

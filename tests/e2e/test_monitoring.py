@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -15,15 +16,16 @@ from distributed import Client
 from dask_k8s_local import LocalKubernetes
 from dask_k8s_models import make_worker_group_spec
 from dask_k8s_models.definitions import custom_resource_definitions
-from tests.conformance.waiting import eventually
+from dask_k8s_models.labels import CLUSTER_NAME
+from tests.conformance.waiting import condition_is, eventually
 from tests.conftest import is_local
 from tests.e2e.conftest import DASK_CLUSTERS, is_running, pods_of
 from tests.harness.controller import ControllerProcess
 from tests.harness.kube import Kube, Object
 from tests.harness.pages import blocks_of
 from tests.harness.ports import reserved_port
-from tests.harness.prometheus import Prometheus, Target, program_path, queries
-from tests.unit.chart.golden import NAMESPACE, rendered
+from tests.harness.prometheus import Prometheus, Target, monitors, program_path, queries
+from tests.unit.chart.golden import NAMESPACE
 
 PROJECT = Path(__file__).parents[2]
 FILES = PROJECT / "chart" / "dask-kubernetes-operator" / "files"
@@ -114,17 +116,33 @@ def served(pytestconfig: pytest.Config, monkeypatch: pytest.MonkeyPatch, free_po
 @pytest.fixture
 def operator(free_port: int) -> Target:
     """The operator, with the labels that Prometheus' operator gives to what the chart's PodMonitor finds."""
-    objects = rendered({"metrics": {"operator": {"podMonitor": {"enabled": True}}}})
-    (monitor,) = [item for item in objects if item["kind"] == "PodMonitor"]
-    (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
-    meta = monitor["metadata"]
+    meta = monitors()["operator"]["metadata"]
     labels = {
         "job": f"{meta['namespace']}/{meta['name']}",
         "namespace": NAMESPACE,
         "pod": f"{meta['name']}-0",
         "container": "operator",
     }
-    return Target(f"127.0.0.1:{free_port}", labels, endpoint.get("honorLabels", False))
+    return Target("operator", f"127.0.0.1:{free_port}", labels)
+
+
+def scheduler_of(pod: Object) -> Target:
+    """A scheduler, with what Kubernetes' endpoints tell of its pod."""
+    meta = pod["metadata"]
+    told = {f"__meta_kubernetes_pod_annotationpresent_{as_label(key)}": "true" for key in meta["annotations"]}
+    return Target("scheduler", f"{pod['status']['podIP']}:8787", {**of_cluster(meta), **told})
+
+
+def worker_of(pod: Object) -> Target:
+    return Target("worker", f"{pod['status']['podIP']}:8788", of_cluster(pod["metadata"]))
+
+
+def of_cluster(meta: Object) -> dict[str, str]:
+    return {"namespace": meta["namespace"], as_label(CLUSTER_NAME): meta["labels"][CLUSTER_NAME]}
+
+
+def as_label(key: str) -> str:
+    return re.sub(r"\W", "_", key)
 
 
 def wait_for_workers(kube: Kube, name: str, namespace: str, count: int) -> None:
@@ -151,16 +169,10 @@ def test_no_panel_is_empty(
     more = make_worker_group_spec("watched", "more", n_workers=1)
     more["spec"]["worker"]["spec"]["nodeSelector"] = {"there-is": "none"}
     served.create(more, "default")
-    labels = {"namespace": "default", "dask_org_cluster_name": "watched"}
-    scheduler, *_ = pods_of(served, "watched", "default", "scheduler")
-    workers = pods_of(served, "watched", "default", "worker")
-    address = scheduler["status"]["podIP"]
-    prometheus.scrape(
-        operator,
-        Target(f"{address}:8787", {**labels, "job": "scheduler"}),
-        *(Target(f"{pod['status']['podIP']}:8788", {**labels, "job": "worker"}) for pod in workers),
-    )
-    with Client(f"tcp://{address}:8786") as client:
+    (scheduler,) = pods_of(served, "watched", "default", "scheduler")
+    workers = [pod for pod in pods_of(served, "watched", "default", "worker") if pod["status"].get("podIP")]
+    prometheus.scrape(operator, scheduler_of(scheduler), *map(worker_of, workers))
+    with Client(f"tcp://{scheduler['status']['podIP']}:8786") as client:
         client.wait_for_workers(2, timeout=PATIENCE)
         held = client.map(bytes, range(1000, 1040))
         client.gather(held)
@@ -181,6 +193,30 @@ def test_no_panel_is_empty(
     assert len(group["rules"]) == len(alerts())
     forbidden = prometheus.query("sum by (by) (dask_controller_api_requests_forbidden_total)")
     assert [one["metric"] for one in forbidden] == [{"by": "quota"}]
+
+
+def test_schedulers_are_asked_by_what_they_serve(
+    served: Kube, prometheus: Prometheus, cluster_manifest: Callable[..., Object]
+) -> None:
+    """HTTPS or HTTP, beside each other, whoever has signed the certificates."""
+    served.create(cluster_manifest("plain", n_workers=0), "default")
+    served.create(cluster_manifest("encrypted", n_workers=0, tls={"dashboard": True}), "default")
+    names = {"plain", "encrypted"}
+    for name in names:
+        served.wait(DASK_CLUSTERS, name, "default", until=is_ready)
+    prometheus.scrape(*(scheduler_of(pod) for name in names for pod in pods_of(served, name, "default")))
+
+    def asked() -> dict[str, str]:
+        found = prometheus.query("dask_scheduler_clients")
+        return {one["metric"]["dask_org_cluster_name"]: one["value"][1] for one in found}
+
+    eventually(asked, until=lambda found: found.keys() == names, timeout=PATIENCE, every=0.5)
+    targets = prometheus.get("targets")["activeTargets"]
+    assert sorted(one["scrapeUrl"].partition(":")[0] for one in targets) == ["http", "https"]
+
+
+def is_ready(cluster: Object) -> bool:
+    return condition_is(cluster, "Ready")
 
 
 def a_quota_lets_no_pods_in(kube: Kube, namespace: str) -> None:

@@ -13,7 +13,9 @@ from typing import Any
 import httpx
 import yaml
 
+from dask_k8s_models import labels
 from tests.harness.kube import Object
+from tests.unit.chart.golden import rendered
 
 UNPACKED = Path(__file__).parents[2] / ".prometheus" / "usr" / "bin"
 
@@ -23,33 +25,70 @@ def program_path(name: str) -> str | None:
     return shutil.which(name) or shutil.which(name, path=str(UNPACKED))
 
 
+def monitors() -> dict[str, Object]:
+    """The chart's monitors, by what they look for: ``operator``, ``scheduler`` or ``worker``."""
+    on = {"enabled": True}
+    metrics = {
+        "operator": {"podMonitor": on},
+        "scheduler": {**on, "serviceMonitor": on},
+        "worker": {**on, "podMonitor": on},
+    }
+    found = [item for item in rendered({"metrics": metrics}) if item["kind"].endswith("Monitor")]
+    return {item["spec"]["selector"]["matchLabels"].get(labels.COMPONENT, "operator"): item for item in found}
+
+
+def scraping(monitor: Object) -> Object:
+    """What Prometheus' operator makes of a monitor, but for how its targets are found."""
+    spec = monitor["spec"]
+    (endpoint,) = spec.get("endpoints") or spec["podMetricsEndpoints"]
+    known = {"honorLabels", "scheme", "tlsConfig", "relabelings"}
+    kept = {key: value for key, value in endpoint.items() if key in known}
+    if "relabelings" in kept:
+        kept["relabelConfigs"] = kept.pop("relabelings")
+    made: Object = _in_snake_case(kept)
+    return made
+
+
+def _in_snake_case(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_in_snake_case(item) for item in value]
+    if isinstance(value, dict):
+        return {
+            re.sub("[A-Z]", lambda found: f"_{found[0].lower()}", key): _in_snake_case(item)
+            for key, item in value.items()
+        }
+    return value
+
+
 @dataclass(frozen=True)
 class Target:
-    """What is scraped, and the labels that all of its samples get."""
+    """What is scraped."""
 
+    job: str
+    """The monitor by which it is."""
     address: str
     labels: dict[str, str]
-    honors_labels: bool = False
-    """A label that a sample has already stays; else it is called ``exported_…`` from then on."""
+    """Those that all of its samples get, and those with ``__meta_`` that tell what it is."""
 
 
 class Prometheus:
-    """A Prometheus that scrapes what it is told to."""
+    """A Prometheus that scrapes what it is told to, as the chart's monitors have it."""
 
     def __init__(self, program: str, folder: Path, rules: Path, port: int) -> None:
         self.url = f"http://127.0.0.1:{port}"
-        self.targets = {honors: folder / f"targets-{honors}.json" for honors in (True, False)}
+        jobs = {name: scraping(monitor) for name, monitor in monitors().items()}
+        self.targets = {name: folder / f"{name}.json" for name in jobs}
         self.scrape()
         configuration = {
             "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
             "rule_files": [str(rules)],
             "scrape_configs": [
                 {
-                    "job_name": path.stem,
-                    "honor_labels": honors,
+                    **jobs[name],
+                    "job_name": name,
                     "file_sd_configs": [{"files": [str(path)], "refresh_interval": "1s"}],
                 }
-                for honors, path in self.targets.items()
+                for name, path in self.targets.items()
             ],
         }
         (folder / "prometheus.yaml").write_text(yaml.safe_dump(configuration))
@@ -76,12 +115,8 @@ class Prometheus:
         self.process.wait(30)
 
     def scrape(self, *targets: Target) -> None:
-        for honors, path in self.targets.items():
-            groups = [
-                {"targets": [one.address], "labels": one.labels}
-                for one in targets
-                if one.honors_labels == honors
-            ]
+        for name, path in self.targets.items():
+            groups = [{"targets": [one.address], "labels": one.labels} for one in targets if one.job == name]
             draft = path.with_suffix(".draft")
             draft.write_text(json.dumps(groups))
             draft.rename(path)

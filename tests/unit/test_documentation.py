@@ -10,11 +10,12 @@ from typing import Any
 
 import click
 import jsonschema
+import kubernetes_validate
 import pytest
 import yaml
 
 from dask_k8s_client.cli import kubernetes
-from dask_k8s_models import Severity, labels, make_cluster_spec, validate_documents
+from dask_k8s_models import Severity, labels, make_cluster_spec, names, validate_documents
 from tests.harness.pages import PAGES, PROJECT, Block, blocks
 from tests.unit.chart.golden import CHART
 
@@ -91,6 +92,23 @@ def test_the_pod_default_of_kubeflow_is_one() -> None:
     for name, text in config["data"].items():
         compile(text, name, "exec")
     assert default["spec"]["env"][0]["name"] == "DASK_DISTRIBUTED__DASHBOARD__LINK"
+
+
+def test_the_policy_for_prometheus_opens_the_ports_of_metrics_alone() -> None:
+    """Of all pods of the cluster that are made as the documentation has it, whose ports have names."""
+    [block] = [block for block in blocks("yaml") if "name: simple-metrics" in block.text]
+    policy = yaml.safe_load(block.text)
+    kubernetes_validate.validate(policy, "1.37.0", strict=True)
+    assert policy["spec"]["podSelector"] == {"matchLabels": {labels.CLUSTER_NAME: "simple"}}
+    [rule] = policy["spec"]["ingress"]
+    [opened] = rule["ports"]
+    spec = make_cluster_spec("simple")["spec"]
+    containers = {part: spec[part]["spec"]["containers"][0] for part in ("scheduler", "worker")}
+    ports = {
+        part: [port["containerPort"] for port in container["ports"] if port["name"] == opened["port"]]
+        for part, container in containers.items()
+    }
+    assert ports == {"scheduler": [names.DASHBOARD_PORT], "worker": [names.WORKER_DASHBOARD_PORT]}
 
 
 @pytest.mark.parametrize("block", blocks("python"), ids=str)
