@@ -85,8 +85,13 @@ def scheduler_of(cluster: Cluster, pods: Iterable[Pod]) -> Pod | None:
     return min(live, key=_precedence, default=None)
 
 
-def foreign_scheduler(pods: Iterable[Pod]) -> Pod | None:
-    """Return a live scheduler that no DaskCluster owns: another operator runs it, as a Deployment's pod."""
+def foreign_scheduler(cluster: Cluster | None, pods: tuple[Pod, ...]) -> Pod | None:
+    """Return a live scheduler that no DaskCluster owns: another operator runs it, as a Deployment's pod.
+
+    Beside a scheduler of the cluster's own it isn't that, whatever its labels say.
+    """
+    if cluster is None or scheduler_of(cluster, pods) is not None:
+        return None
     owners = ((pod, pod.meta.owner) for pod in pods if pod.is_live)
     return next((pod for pod, owner in owners if owner is None or owner.kind != Cluster.kind), None)
 

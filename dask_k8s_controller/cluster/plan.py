@@ -35,7 +35,7 @@ def plan(observed: ObservedCluster, policy: Policy) -> ClusterPlan:
     """Decide what to do next about a cluster."""
     draft = Plan(observed, policy)
     cluster = observed.subject
-    if foreign := foreign_scheduler(observed.pods):
+    if foreign := foreign_scheduler(cluster, observed.pods):
         draft.remark(*run_by_another(cluster, foreign), needs_a_person=True)
         return draft
     service = (observed.service,) if observed.service else ()

@@ -40,7 +40,7 @@ def gather(cache: Cache, group: WorkerGroup) -> ObservedGroup:
     return ObservedGroup(
         **around,
         foreign_scheduler=foreign_scheduler(
-            cache.find(Pod, pods_of(namespace, group.cluster, Component.SCHEDULER))
+            cluster, cache.find(Pod, pods_of(namespace, group.cluster, Component.SCHEDULER))
         ),
         pods=pods,
         cluster_pods=cache.find(Pod, pods_of(namespace, group.cluster, Component.WORKER)),

@@ -120,3 +120,14 @@ async def test_a_wait_is_as_long_as_it_should_be_though_the_time_of_day_steps_ba
         await jumping.look()
         requeue = await jumping.reconcile("DaskWorkerGroup", "c-default")
     assert requeue.after == 6
+
+
+async def test_a_pod_that_claims_to_be_a_scheduler_holds_up_no_group_that_has_one(
+    by_hand: ControllerByHand, group: Group
+) -> None:
+    group.pod("c-scheduler", component="scheduler")
+    labels_of_one = pod_body("forged", component="scheduler")["metadata"]["labels"]
+    by_hand.create({**pod_body("forged"), "spec": pod_spec("scheduler")}, labels=labels_of_one)
+    await by_hand.look()
+    await by_hand.reconcile("DaskWorkerGroup", "c-default")
+    assert len(group.pods() - {"c-scheduler", "forged"}) == 1

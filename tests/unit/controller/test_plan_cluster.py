@@ -412,6 +412,14 @@ class TestAnotherOperator:
         orphan = replace(theirs, meta=replace(theirs.meta, owner=None))
         assert plan(observed_cluster(pods=(orphan,))).actions == []
 
+    def test_is_none_that_somebody_invents_beside_the_clusters_own_scheduler(self) -> None:
+        forged = scheduler_pod("forged")
+        forged = replace(forged, meta=replace(forged.meta, owner=None, owner_references=(), uid="forged"))
+        own = scheduler_pod(template=cluster().scheduler_hash)
+        planned = plan(observed_cluster(cluster(suspend=True), pods=(own, forged)))
+        assert deleted(planned) == {("Pod", own.meta.uid)}
+        assert "RunByAnotherOperator" not in reasons(planned)
+
     def test_is_forgotten_when_its_pod_has_ended(self) -> None:
         ended = scheduler_pod("old", owner=("ReplicaSet", "theirs"), phase="Failed")
         assert plan(observed_cluster(pods=(ended,))).actions
