@@ -181,7 +181,7 @@ def controller(
 ) -> Iterator[InstalledController]:
     """The controller, as a process outside the cluster. A test that kills it starts it again.
 
-    It has exactly the chart's rights, cluster-wide or in the namespaces of the test.
+    It has the chart's rights, cluster-wide or in the namespaces of the test, and the way in from outside.
     """
     from tests.harness.installed import ClusterWideController, NamespacedController
 

@@ -1,4 +1,11 @@
-"""The controller as the chart installs it: with its arguments, and exactly the rights of its roles."""
+"""The controller with the rights of the chart's roles and its Deployment's arguments, beside the cluster.
+
+It isn't the chart's operator in three things, for which tests/e2e/test_chart.py installs that:
+
+- It may use `Where.OUTSIDE` as well, pods/proxy: from outside there is no other way to a scheduler.
+- It elects no leader, as it is alone, and the rights to a Lease are left out with that.
+- It has the Deployment's arguments, not its environment: what that sets (health port, TLS) is the default.
+"""
 
 from __future__ import annotations
 
