@@ -16,12 +16,14 @@ import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from image import lock
 from tests.conftest import is_local
 from tests.e2e.conftest import DASK_CLUSTERS, is_running
 from tests.harness.kube import Kube, Object
@@ -93,6 +95,71 @@ def test_locks_have_all_that_the_project_requires() -> None:
             version = pins.get(canonicalize_name(requirement.name))
             assert version is not None, f"{requirement} is not in image/{name}: run make lock"
             assert requirement.specifier.contains(version), f"{requirement}, but {version}: run make lock"
+
+
+class TestWheels:
+    """The image is built for two machines, and nothing is compiled there."""
+
+    LOCK = """\
+# Generated
+pure==1.0 \\
+    --hash=sha256:a
+stable==1.0 \\
+    --hash=sha256:b
+own==1.0 \\
+    --hash=sha256:c \\
+    --hash=sha256:d
+one-machine==1.0 \\
+    --hash=sha256:e
+other-hash==1.0 \\
+    --hash=sha256:f
+alpine==1.0 \\
+    --hash=sha256:0
+newer-glibc==1.0 \\
+    --hash=sha256:1
+other-python==1.0 \\
+    --hash=sha256:2
+unneeded==1.0 ; python_full_version < '3.12' \\
+    --hash=sha256:3
+unpublished==1.0 \\
+    --hash=sha256:4
+"""
+    WHEELS: ClassVar[dict[str, dict[str, str]]] = {
+        "pure": {"pure-1.0-py3-none-any.whl": "a"},
+        "stable": {"stable-1.0-cp311-abi3-manylinux_2_28_aarch64.whl": "b"},
+        "own": {
+            "own-1.0-cp313-cp313-manylinux_2_17_x86_64.manylinux2014_x86_64.whl": "c",
+            "own-1.0-cp313-cp313-manylinux_2_17_aarch64.manylinux2014_aarch64.whl": "d",
+        },
+        "one-machine": {"one_machine-1.0-cp313-cp313-manylinux_2_28_x86_64.whl": "e"},
+        "other-hash": {"other_hash-1.0-cp313-cp313-manylinux_2_28_aarch64.whl": "9"},
+        "alpine": {"alpine-1.0-cp313-cp313-musllinux_1_2_aarch64.whl": "0"},
+        "newer-glibc": {"newer_glibc-1.0-cp313-cp313-manylinux_2_39_aarch64.whl": "1"},
+        "other-python": {"other_python-1.0-cp312-cp312-manylinux_2_28_aarch64.whl": "2"},
+        "unneeded": {"unneeded-1.0-cp311-cp311-manylinux_2_28_x86_64.whl": "3"},
+    }
+
+    def test_a_package_without_a_wheel_for_a_machine_is_named(self) -> None:
+        missing = ["one-machine", "other-hash", "alpine", "newer-glibc", "other-python", "unpublished"]
+        found = lock.without_a_wheel(self.LOCK, self.WHEELS, "3.13", "aarch64")
+        assert found == [f"{name}==1.0" for name in missing]
+
+    @pytest.mark.parametrize("path", lock.LOCKS, ids=lambda path: path.stem)
+    def test_each_pin_has_a_wheel_for_each_machine(self, path: Path) -> None:
+        """As the index has it now; ``make lock`` asks the same."""
+        if shutil.which("uv") is None:
+            pytest.skip("uv asks the index")
+        try:
+            wheels = lock.published_wheels(path)
+        except subprocess.CalledProcessError as error:
+            pytest.skip(f"the index can't be asked here: {error}")
+        for machine in lock.MACHINES:
+            assert lock.without_a_wheel(path.read_text(), wheels, lock.image_python(), machine) == []
+
+    def test_these_are_the_machines_that_a_release_builds_for(self) -> None:
+        names = {"x86_64": "linux/amd64", "aarch64": "linux/arm64"}
+        release = (PROJECT / ".github" / "workflows" / "release.yaml").read_text()
+        assert f"platforms: {','.join(names[machine] for machine in lock.MACHINES)}\n" in release
 
 
 def test_all_packages_are_copied() -> None:
@@ -199,6 +266,17 @@ def test_the_operator_runs_from_it_as_another_user_and_writes_nothing(
     assert everything_in(root) == before
     assert not list(root.rglob("pip")), "no installer"
     shutil.rmtree(home)
+
+
+@pytest.mark.full
+def test_the_command_line_runs_from_it(root: Path) -> None:
+    """Why it has what the client requires: definitions and migration of the same version as the operator."""
+    environment = {"LD_LIBRARY_PATH": f"{root}/usr/lib", "PATH": os.defpath, "HOME": "/nowhere"}
+    for arguments, shown in ((["crds"], "kind: CustomResourceDefinition"), (["migrate", "--help"], "-A")):
+        command = [f"{root}/opt/dask-operator/bin/dask", "kubernetes", *arguments]
+        done = subprocess.run(command, env=environment, cwd="/", capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stderr
+        assert shown in done.stdout
 
 
 def a_user_without_a_name() -> int:
