@@ -47,7 +47,9 @@ class Cluster(Scalable[models.DaskCluster]):
         NotFoundError
             There is none at the moment.
         """
-        found = pods.scheduler(await self._pods(labels.scheduler(self.name)))
+        existing = await self._pods(labels.scheduler(self.name))
+        uid = str(self.raw["metadata"].get("uid"))
+        found = pods.scheduler(pod for pod in existing if not pods.is_anothers(pod, uid))
         if found is None:
             raise NotFoundError(f"The cluster {self.name} has no scheduler pod at the moment.", 404)
         return self._read_as(self._pod_class, found)

@@ -295,12 +295,15 @@ class Manager(Cluster):
         self._workers_changed.set()
 
     def _update_worker_status(self, op: str, msg: Any) -> None:
-        if op == "remove":
-            # It may have left between our subscription and the first message.
-            self.scheduler_info["workers"].pop(msg, None)
+        """Take what the scheduler tells, and change nothing that another thread may be reading."""
+        workers = dict(self.scheduler_info["workers"])
+        if op == "add":
+            workers |= msg.pop("workers")
+            self._set_info({**self.scheduler_info, **msg, "workers": workers})
         else:
-            super()._update_worker_status(op, msg)
-        self._workers_changed.set()
+            # It may have left between our subscription and the first message.
+            workers.pop(msg, None)
+            self._set_info({**self.scheduler_info, "workers": workers})
 
     async def _wait_for_workers(self, n_workers: int = 0, timeout: float | str | None = None) -> None:
         seconds = None if timeout is None else parse_timedelta(timeout, "s")

@@ -129,7 +129,7 @@ class Observer:
 
     @property
     def now(self) -> Observed:
-        """What is known at this moment."""
+        """What is known at this moment; no later change shows in it."""
         cluster = self._clusters.objects.get(self.name)
         if cluster is not None and cluster["metadata"]["uid"] != self.uid:
             cluster = None  # somebody deleted ours and created another
@@ -140,19 +140,32 @@ class Observer:
             "service": self._services,
             "events": self._events,
         }
+        existing = self._ours(self._pods)
+        groups = {
+            key: group
+            for key, group in self._ours(self._groups).items()
+            if group["spec"]["cluster"] == self.name and not group["metadata"].get("deletionTimestamp")
+        }
+        known = {self.name, names.scheduler(self.name), *existing, *groups}
         return Observed(
             name=self.name,
             cluster=cluster,
-            pods=self._pods.objects,
-            groups={
-                key: group
-                for key, group in self._groups.objects.items()
-                if group["spec"]["cluster"] == self.name and not group["metadata"].get("deletionTimestamp")
+            pods=existing,
+            groups=groups,
+            service=self._ours(self._services).get(names.scheduler(self.name)),
+            events={
+                key: event
+                for key, event in self._events.objects.copy().items()
+                # Workers may be gone again before we hear of what befell them.
+                if (about := _about(event)) in known or about.rpartition("-worker-")[0] in groups
             },
-            service=self._services.objects.get(names.scheduler(self.name)),
-            events={key: event for key, event in self._events.objects.items() if self._is_ours(event)},
             refusals={key: informer.error for key, informer in informers.items() if informer.error},
         )
+
+    def _ours(self, informer: Informer) -> dict[str, Json]:
+        """Return what doesn't belong to an earlier cluster of the name; a copy, for other threads to read."""
+        found = informer.objects.copy()
+        return {key: each for key, each in found.items() if not pods.is_anothers(each, self.uid)}
 
     async def until(self, is_reached: Callable[[Observed], bool], timeout: float | None = None) -> Observed:
         """Wait for a state and return it.
@@ -192,6 +205,6 @@ class Observer:
             return
         await self._events.run()
 
-    def _is_ours(self, event: Json) -> bool:
-        about = str((event.get("involvedObject") or {}).get("name") or "")
-        return about == self.name or about.startswith(f"{self.name}-")
+
+def _about(event: Json) -> str:
+    return str((event.get("involvedObject") or {}).get("name") or "")

@@ -58,6 +58,12 @@ def group(pod: Json) -> str:
     return str((pod["metadata"].get("labels") or {}).get(labels.WORKER_GROUP_NAME, ""))
 
 
+def is_anothers(found: Json, uid: str) -> bool:
+    """Whether an object belongs to a DaskCluster with another uid, as what an earlier one has left does."""
+    owners = found["metadata"].get("ownerReferences") or []
+    return any(owner.get("kind") == "DaskCluster" and owner.get("uid") != uid for owner in owners)
+
+
 def is_terminating(pod: Json) -> bool:
     """Whether the pod has been deleted and is on its way out."""
     return bool(pod["metadata"].get("deletionTimestamp"))

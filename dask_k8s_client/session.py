@@ -222,7 +222,8 @@ class Session:
     @property
     def now(self) -> Observed:
         """What is known of the cluster at this moment."""
-        return self._observer.now if self._observer is not None else Observed(self.name)
+        observer = self._observer  # Another thread may close us just now.
+        return observer.now if observer is not None else Observed(self.name)
 
     @property
     def groups(self) -> Groups:
