@@ -100,7 +100,7 @@ class Workforce:
     @cached_property
     def attribution(self) -> Attribution:
         """In which pods the workers run that the scheduler knew when it was asked last."""
-        pods = (pod for member in self.members.values() for pod in member.live)
+        pods = (pod for member in self.members.values() for pod in member.pods)
         return attribute(pods, (self.workers.value if self.workers else None) or ())
 
     @cached_property

@@ -205,14 +205,14 @@ def attribute(pods: Iterable[Pod], workers: Iterable[Worker]) -> Attribution:
     """Find out in which of a cluster's pods each worker runs: by its name, else by its address.
 
     A worker is called as its pod, or ``{pod}-{n}`` where several run in one. Other names say nothing; then an
-    address does, if just one of the pods has it. A pod that has ended or is being deleted explains no worker:
-    its address may belong to another by now.
+    address does, if just one of the pods has it. A pod that has ended explains no worker, and one that is
+    being deleted only those of its name, which finish what they have: its address may be another's by now.
     """
-    live = {pod.meta.uid: pod for pod in pods if pod.is_live}.values()
-    by_name = {pod.name: pod for pod in live}
+    there = {pod.meta.uid: pod for pod in pods if not pod.has_ended}.values()
+    by_name = {pod.name: pod for pod in there}
     by_address: dict[str, list[Pod]] = {}
-    for pod in live:
-        for address in pod.addresses:
+    for pod in there:
+        for address in pod.addresses if pod.is_live else ():
             by_address.setdefault(address, []).append(pod)
     found: dict[str, list[Worker]] = {}
     unexplained: list[Worker] = []

@@ -142,7 +142,8 @@ def _choose_started(draft: GroupPlan, candidates: Sequence[Pod], count: int) -> 
 def _has_heirs(observed: ObservedGroup, workers: Attribution, going: Sequence[Pod]) -> bool:
     """Whether the scheduler knows a worker that stays: it takes over what the others hold."""
     leaving = {pod.meta.uid for pod in going}
-    leaving |= {pod.meta.uid for pod in (*observed.cluster_pods, *observed.own_pods) if pod.is_retiring}
+    all_pods = (*observed.cluster_pods, *observed.own_pods)
+    leaving |= {pod.meta.uid for pod in all_pods if pod.is_retiring or pod.meta.is_deleting}
     return bool(workers.unexplained) or not workers.by_pod.keys() <= leaving
 
 

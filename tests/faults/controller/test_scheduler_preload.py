@@ -377,16 +377,22 @@ class TestTheHook:
 
     async def test_has_one_deadline_however_long_it_takes_to_reach_the_scheduler(self) -> None:
         told: list[Any] = []
+        is_over = asyncio.Event()
 
-        async def listen(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+        async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             head = await reader.readuntil(b"\r\n\r\n")
             length = int(head.partition(b"Content-Length: ")[2].partition(b"\r\n")[0])
             told.append(json.loads(await reader.readexactly(length)))
+            await reader.read()
+            writer.close()
+            await writer.wait_closed()
+            is_over.set()
 
         late = "import socket, time; real = socket.create_connection\n"
         late += "socket.create_connection = lambda *of: time.sleep(2) or real(*of)"
         async with await asyncio.start_server(listen, "127.0.0.1", 0) as server:
             took = await self.run(server.sockets[0].getsockname()[1], 4, late)
+            await is_over.wait()
         (body,) = told
         assert (body["pod"], body["ip"]) == ("one", "127.0.0.1")
         assert body["seconds"] <= 1

@@ -6,10 +6,13 @@ from typing import Any
 
 import pytest
 
+from dask_k8s_controller.autoscaler.workforce import workforce
 from dask_k8s_controller.cache.objects import Pod
+from dask_k8s_controller.plans.actions import Outcome
 from dask_k8s_controller.scheduler.answers import attribute
 from dask_k8s_controller.scheduler.parsing import parse_workers
-from tests.unit.controller.builders import answer, worker, worker_pod
+from dask_k8s_controller.worker_group.status import status
+from tests.unit.controller.builders import all_know, answer, group, observed_group, worker, worker_pod
 from tests.unit.controller.test_plan_group import deleted, marked, plan, reasons
 from tests.unit.controller.test_scaling_down import pods, shrinking
 
@@ -57,13 +60,18 @@ class TestFindingThePodOfAWorker:
     def test_not_at_all_if_nothing_fits(self) -> None:
         assert self.found(*pods(2), address="10.9.9.9:1", name="stranger") == []
 
-    @pytest.mark.parametrize("state", [{"phase": "Succeeded"}, {"phase": "Failed"}, {"going": True}])
-    def test_not_in_a_pod_that_is_gone_or_about_to_go(self, state: dict[str, Any]) -> None:
+    @pytest.mark.parametrize("state", [{"phase": "Succeeded"}, {"phase": "Failed"}])
+    def test_not_in_a_pod_that_has_ended(self, state: dict[str, Any]) -> None:
         assert self.found(worker_pod("w1", ip="10.0.0.1", **state), name="w1") == []
+
+    def test_by_its_name_alone_in_a_pod_that_is_being_deleted(self) -> None:
+        leaving = worker_pod("w1", ip="10.0.0.1", going=True)
+        assert self.found(leaving, name="w1") == self.found(leaving, name="w1-3") == ["w1"]
+        assert self.found(leaving, name="anything") == []
 
     def test_an_address_that_is_used_again_belongs_to_the_pod_that_lives(self) -> None:
         dead = worker_pod("dead", ip="10.0.0.1", going=True)
-        assert self.found(dead, *pods(1), name="dead") == ["w1"]
+        assert self.found(dead, *pods(1), name="anything") == ["w1"]
 
 
 class TestWorkersThatNoPodExplains:
@@ -99,3 +107,42 @@ class TestWorkersThatNoPodExplains:
         known = answer(self.stranger, worker("10.0.0.1:1"))
         shrunk = plan(shrinking(1, *pods(2), workers=known, cluster_pods=(other,)))
         assert deleted(shrunk) == {"w2"}
+
+    def test_are_not_those_that_leave(self) -> None:
+        leaving = worker_pod("w3", ip="10.0.0.3", going=True)
+        known = answer(worker("10.0.0.3:1", name="w3"), worker("10.0.0.1:1"))
+        assert deleted(plan(shrinking(1, *pods(2), leaving, workers=known))) == {"w2"}
+
+
+class TestWhileAWorkerLeaves:
+    """Its pod is being deleted, and the scheduler knows it until it has handed on what it holds."""
+
+    leaving = worker_pod("w3", going=True)
+
+    def test_its_successor_is_ready_when_the_scheduler_knows_it(self) -> None:
+        staying, successor = worker_pod("w1"), worker_pod("w2")
+        for known, ready in (([staying], 1), ([staying, successor], 2)):
+            of = observed_group(
+                group(replicas=2), staying, successor, self.leaving, workers=all_know(*known, self.leaving)
+            )
+            made = plan(of)
+            told = status(of, made, Outcome())
+            conditions = {one["type"]: one["status"] for one in told["conditions"]}
+            assert (told["readyReplicas"], conditions["Ready"]) == (ready, str(ready == 2))
+            assert (made.requeue_at is None) == (ready == 2)
+
+    def test_it_takes_over_nothing(self) -> None:
+        holding = worker("10.0.0.1:1", name="w1", keys=1, nbytes=8)
+        known = answer(holding, worker("10.0.0.3:1", name="w3"))
+        made = plan(
+            shrinking(0, *pods(1), self.leaving, workers=known, others_remain=True),
+        )
+        assert marked(made) == set()
+        assert reasons(made) == ["NoWorkerToTakeOver"]
+
+    def test_an_autoscaler_counts_no_room_in_pods_without_a_worker(self) -> None:
+        known = all_know(worker_pod("w1"), self.leaving)
+        of = [worker_pod("w1"), worker_pod("w2"), self.leaving]
+        found = workforce([group()], of, [], None, known)
+        assert not found.attribution.may_have_workers(of[1])
+        assert found.memory_of(of[1]) == 0
