@@ -12,6 +12,7 @@ from dask_k8s_client.conditions import why_not_ready
 from dask_k8s_client.errors import (
     AlreadyExistsError,
     ApiError,
+    ConflictError,
     ForbiddenError,
     NotFoundError,
     ResourceTimeoutError,
@@ -77,9 +78,10 @@ class Groups:
         try:
             await raw.create(self._api, GROUPS.path(self._namespace), body)
         except AlreadyExistsError as error:
+            found = await raw.get(self._api, GROUPS.path(self._namespace, name))
             raise ValidationError(
-                f"The cluster {self._cluster} already has a worker group {group!r}; "
-                "choose another name, or scale it."
+                f"The cluster {found['spec']['cluster']} already has a worker group "
+                f"{(group if self._is_ours(found) else name)!r}; choose another name, or scale it."
             ) from error
         except ForbiddenError as error:
             raise with_remedy(error) from error
@@ -108,9 +110,10 @@ class Groups:
         await self.scale(0, group)
         path = GROUPS.path(self._namespace, names.worker_group(self._cluster, group))
         try:
-            await self._until_empty(await raw.get(self._api, path), patience)
-            await raw.delete(self._api, path)
-        except NotFoundError:
+            found = await raw.get(self._api, path)
+            await self._until_empty(found, patience)
+            await raw.delete(self._api, path, uid=found["metadata"]["uid"])
+        except (NotFoundError, ConflictError):
             return  # somebody else has deleted it meanwhile
         except ForbiddenError as error:
             raise with_remedy(error) from error
@@ -152,6 +155,7 @@ class Groups:
         """
         if not is_whole(n):
             raise ValueError(f"Cannot scale to {n!r} workers: it must be a whole number, 0 or more.")
+        await self._require(group)
         await self.stop_adapting(group)
         name = names.worker_group(self._cluster, group)
         try:
@@ -178,23 +182,31 @@ class Groups:
             raise ValueError(
                 f"Cannot adapt between {minimum} and {maximum} workers: it takes 0 <= minimum <= maximum."
             )
-        name = names.autoscaler(self._cluster, group)
         bounds = {"minimum": minimum, "maximum": maximum}
         try:
-            existing = await self.autoscalers(group)
-            if existing:
-                # A patch takes null as "no such field".
-                await raw.patch(self._api, AUTOSCALERS.path(self._namespace, existing[0]), {"spec": bounds})
+            if await self._adapt_further(group, bounds):
                 return
             await self._require(group)
             other = None if group == names.DEFAULT_GROUP else group
             body = make_autoscaler_spec(self._cluster, minimum, maximum, worker_group=other)
             body["metadata"] |= {"labels": labels.autoscaler(self._cluster), **self._owned()}
             await raw.create(self._api, AUTOSCALERS.path(self._namespace), body)
-        except AlreadyExistsError:
-            await raw.patch(self._api, AUTOSCALERS.path(self._namespace, name), {"spec": bounds})
+        except AlreadyExistsError as error:
+            # Somebody was faster, if it isn't another cluster's of that name.
+            if not await self._adapt_further(group, bounds):
+                raise ValidationError(
+                    f"{error}; it belongs to another cluster. Choose another name."
+                ) from error
         except ForbiddenError as error:
             raise with_remedy(error) from error
+
+    async def _adapt_further(self, group: str, bounds: Json) -> bool:
+        """Change the bounds of the autoscaler that there is, if there is one."""
+        existing = await self.autoscalers(group)
+        if existing:
+            # A patch takes null as "no such field".
+            await raw.patch(self._api, AUTOSCALERS.path(self._namespace, existing[0]), {"spec": bounds})
+        return bool(existing)
 
     async def stop_adapting(self, group: str) -> None:
         """Delete the autoscalers of a group."""
@@ -224,10 +236,17 @@ class Groups:
         return {"ownerReferences": [reference]}
 
     async def _require(self, group: str) -> None:
+        """Refuse what doesn't exist, or is another cluster's: `a` with `b-c` is called as `a-b` with `c`."""
+        path = GROUPS.path(self._namespace, names.worker_group(self._cluster, group))
         try:
-            await raw.get(self._api, GROUPS.path(self._namespace, names.worker_group(self._cluster, group)))
+            found = await raw.get(self._api, path)
         except NotFoundError as error:
             raise await self._unknown(group) from error
+        if not self._is_ours(found):
+            raise await self._unknown(group)
+
+    def _is_ours(self, found: Json) -> bool:
+        return bool(found["spec"]["cluster"] == self._cluster)
 
     async def _unknown(self, group: str) -> WorkerGroupNotFoundError:
         try:

@@ -7,7 +7,7 @@ import json
 import logging
 import os
 import time
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
 
@@ -142,8 +142,8 @@ class Sending(Kr8sApi):
                 raise error
             await attempt.aclose()
             has_failed = True
-            if isinstance(error, ApiError):
-                delay = max(delay, min(float(error.details.get("retryAfterSeconds") or 0), LONGEST_DELAY))
+            if response is not None:
+                delay = max(delay, min(_seconds_asked_for(response, error), LONGEST_DELAY))
             logger.debug("%s %s failed, again in %.1f s: %s", kwargs["method"], kwargs["url"], delay, error)
             await asyncio.sleep(delay)
 
@@ -191,6 +191,16 @@ class Sending(Kr8sApi):
         text = f"The Kubernetes API server at {self.auth.server} can't be reached: {reason}."
         kind = TimedOutError if isinstance(error, httpx.TimeoutException | TimeoutError) else UnreachableError
         return kind(f"{text} Does `kubectl version` reach it?")
+
+
+def _seconds_asked_for(response: httpx.Response, error: ApiError | UnreachableError) -> float:
+    """Return how long the API server wants us to wait; it says so in a ``Status``, or in a header alone."""
+    details = error.details if isinstance(error, ApiError) else {}
+    said: Any
+    for said in (details.get("retryAfterSeconds"), response.headers.get("Retry-After")):
+        with suppress(TypeError, ValueError):  # The header may also be a date.
+            return float(said)
+    return 0.0
 
 
 def _refusal(response: httpx.Response) -> ApiError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 import psutil
@@ -27,7 +28,7 @@ from dask_k8s_client.errors import (
 from dask_k8s_client.resources import CLUSTERS, NODES, PODS
 from dask_k8s_credentials import Credentials
 from tests.faults.client.server import ScriptedServer, an_object
-from tests.harness.stand_in import refusal, watch
+from tests.harness.stand_in import Handler, refusal, says, watch
 
 
 @pytest.fixture(autouse=True)
@@ -83,6 +84,29 @@ async def test_what_may_pass_is_tried_again(code: int) -> None:
     async with ScriptedServer(refusal(code, "Busy"), refusal(code, "Busy"), an_object()) as server:
         assert await raw.get(server.api, "/x") == an_object()
     assert len(server.asked) == 3
+
+
+@pytest.mark.parametrize(
+    ("answer", "waits"),
+    [
+        (refusal(429, "TooManyRequests", retryAfterSeconds=1), True),
+        (says(429, "Too many requests, please try again later.", **{"Retry-After": "1"}), True),
+        (says(503, "later", **{"Retry-After": "Wed, 21 Oct 2026 07:28:00 GMT"}), False),
+    ],
+)
+async def test_an_api_server_says_how_long_to_wait(
+    answer: Handler, waits: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sending, "LONGEST_DELAY", 0.2)
+    times: list[float] = []
+
+    async def noted(request: web.Request) -> Any:
+        times.append(time.monotonic())
+        return await answer(request) if len(times) == 1 else an_object()
+
+    async with ScriptedServer(noted) as server:
+        assert await raw.get(server.api, "/x") == an_object()
+    assert (times[1] - times[0] >= 0.2) is waits
 
 
 async def test_what_does_not_pass_is_raised_in_the_end() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from dask_k8s_client.errors import (
     ForbiddenError,
@@ -21,6 +22,10 @@ Json = dict[str, Any]
 
 NONE: Json = {"items": []}
 CLUSTER = an_object("foo")
+DEFAULT = an_object("foo-default", spec={"cluster": "foo"})
+GPU = an_object("foo-gpu", spec={"cluster": "foo"})
+ANOTHERS = an_object("foo-bar-gpu", spec={"cluster": "foo-bar"})
+"""As `foo` would call its group ``bar-gpu``."""
 
 
 def autoscaler(name: str, **spec: Any) -> Json:
@@ -58,7 +63,7 @@ async def test_a_bad_name_of_a_group_is_refused(name: str) -> None:
 
 
 async def test_a_taken_name_of_a_group_is_refused() -> None:
-    async with ScriptedServer(refusal(409, "AlreadyExists")) as server:
+    async with ScriptedServer(refusal(409, "AlreadyExists"), GPU) as server:
         with pytest.raises(ValidationError, match="already has a worker group 'gpu'"):
             await groups(server).add("gpu", make_worker_spec())
 
@@ -71,11 +76,11 @@ async def test_scaling_ends_only_the_autoscaling_of_that_group() -> None:
             an_object("other", spec={"cluster": "other"}),
         ]
     }
-    async with ScriptedServer(found, {}, {}) as server:
+    async with ScriptedServer(DEFAULT, found, {}, {}) as server:
         await groups(server).scale(5, "default")
-    changes = [(method, path.rpartition("/daskautoscalers/")[2]) for method, path, _ in server.asked[1:2]]
+    changes = [(method, path.rpartition("/daskautoscalers/")[2]) for method, path, _ in server.asked[2:3]]
     assert changes == [("DELETE", "foo")]
-    method, path, body = server.asked[2]
+    method, path, body = server.asked[3]
     assert (method, body) == ("PATCH", {"spec": {"replicas": 5}})
     assert path.endswith("/daskworkergroups/foo-default/scale")
 
@@ -92,13 +97,13 @@ async def test_an_unknown_group_is_told_with_those_that_exist() -> None:
     known = {
         "items": [an_object("foo-default", spec={"cluster": "foo"}), an_object("a", spec={"cluster": "b"})]
     }
-    async with ScriptedServer(NONE, refusal(404, "NotFound"), known) as server:
+    async with ScriptedServer(refusal(404, "NotFound"), known) as server:
         with pytest.raises(WorkerGroupNotFoundError, match="'gpu'; it has default"):
             await groups(server).scale(1, "gpu")
 
 
 async def test_a_cluster_without_groups_most_likely_does_not_exist() -> None:
-    async with ScriptedServer(NONE, refusal(404, "NotFound"), NONE) as server:
+    async with ScriptedServer(refusal(404, "NotFound"), NONE) as server:
         with pytest.raises(
             WorkerGroupNotFoundError, match="There is no cluster foo in the namespace default"
         ):
@@ -114,7 +119,7 @@ async def test_an_unknown_group_is_not_adapted() -> None:
 
 
 async def test_what_is_forbidden_names_the_rule() -> None:
-    async with ScriptedServer(NONE, refusal(403, "Forbidden", "may not patch")) as server:
+    async with ScriptedServer(DEFAULT, NONE, refusal(403, "Forbidden", "may not patch")) as server:
         with pytest.raises(ForbiddenError, match="daskworkergroups/scale"):
             await groups(server).scale(1, "default")
 
@@ -133,15 +138,16 @@ async def test_a_group_is_emptied_before_it_is_deleted() -> None:
         ("MODIFIED", a_group(3, replicas=1)),
         ("MODIFIED", a_group(4, replicas=0)),
     )
-    async with ScriptedServer(NONE, {}, a_group(1, observed=1, replicas=2), seen, {}) as server:
+    async with ScriptedServer(GPU, NONE, {}, a_group(1, observed=1, replicas=2), seen, {}) as server:
         await groups(server).delete("gpu", 5)
-    assert [method for method, _, _ in server.asked] == ["GET", "PATCH", "GET", "GET", "DELETE"]
-    assert server.asked[1][2] == {"spec": {"replicas": 0}}
+    assert [method for method, _, _ in server.asked] == ["GET", "GET", "PATCH", "GET", "GET", "DELETE"]
+    assert server.asked[2][2] == {"spec": {"replicas": 0}}
+    assert server.bodies[5]["preconditions"] == {"uid": "uid-of-foo-gpu"}
 
 
 async def test_a_group_whose_workers_do_not_go_stays_and_says_why() -> None:
     stuck = a_group(1, replicas=1)
-    async with ScriptedServer(NONE, {}, stuck, watch(("MODIFIED", a_group(2, replicas=1)))) as server:
+    async with ScriptedServer(GPU, NONE, {}, stuck, watch(("MODIFIED", a_group(2, replicas=1)))) as server:
         with pytest.raises(ResourceTimeoutError, match=r"still has 1 workers.*Held: nobody takes over"):
             await groups(server).delete("gpu", 0.3)
     assert "DELETE" not in {method for method, _, _ in server.asked}
@@ -149,12 +155,14 @@ async def test_a_group_whose_workers_do_not_go_stays_and_says_why() -> None:
 
 async def test_a_group_that_somebody_else_deletes_meanwhile_is_gone() -> None:
     seen = watch(("DELETED", a_group(2, replicas=1)))
-    async with ScriptedServer(NONE, {}, a_group(1, replicas=1), seen, refusal(404, "NotFound")) as server:
+    async with ScriptedServer(
+        GPU, NONE, {}, a_group(1, replicas=1), seen, refusal(404, "NotFound")
+    ) as server:
         await groups(server).delete("gpu", 5)
 
 
 async def test_adapting_creates_an_autoscaler() -> None:
-    async with ScriptedServer(NONE, an_object("foo-default"), {}) as server:
+    async with ScriptedServer(NONE, DEFAULT, {}) as server:
         await groups(server).adapt(1, None, "default")
     body = server.asked[2][2]
     assert body is not None
@@ -171,9 +179,46 @@ async def test_adapting_again_changes_the_bounds_and_removes_the_absent_one() ->
 
 
 async def test_two_that_adapt_at_once_both_succeed() -> None:
-    async with ScriptedServer(NONE, an_object("foo-default"), refusal(409, "AlreadyExists"), {}) as server:
+    other = {"items": [autoscaler("foo")]}
+    async with ScriptedServer(NONE, DEFAULT, refusal(409, "AlreadyExists"), other, {}) as server:
         await groups(server).adapt(2, 4, "default")
-    assert server.asked[3][0] == "PATCH"
+    assert server.asked[4][0] == "PATCH"
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda groups: groups.scale(1, "bar-gpu"),
+        lambda groups: groups.delete("bar-gpu", 5),
+        lambda groups: groups.adapt(1, 2, "bar-gpu"),
+    ],
+)
+async def test_another_clusters_group_of_the_name_is_left_alone(act: Any) -> None:
+    async def answer(request: web.Request) -> Any:
+        if request.path.endswith("/daskautoscalers"):
+            return NONE
+        return ANOTHERS if request.path.endswith("/foo-bar-gpu") else {"items": [DEFAULT, ANOTHERS]}
+
+    async with ScriptedServer(answer) as server:
+        with pytest.raises(
+            WorkerGroupNotFoundError, match="foo has no worker group 'bar-gpu'; it has default"
+        ):
+            await act(groups(server))
+    assert {method for method, _, _ in server.asked} == {"GET"}
+
+
+async def test_a_name_that_another_clusters_group_has_is_refused() -> None:
+    async with ScriptedServer(refusal(409, "AlreadyExists"), ANOTHERS) as server:
+        with pytest.raises(ValidationError, match="cluster foo-bar already has a worker group 'foo-bar-gpu'"):
+            await groups(server).add("bar-gpu", make_worker_spec())
+
+
+async def test_another_clusters_autoscaler_of_the_name_is_left_alone() -> None:
+    others = {"items": [an_object("foo-gpu", spec={"cluster": "foo-gpu"})]}
+    async with ScriptedServer(others, GPU, refusal(409, "AlreadyExists", "it exists"), others) as server:
+        with pytest.raises(ValidationError, match="it exists; it belongs to another cluster"):
+            await groups(server).adapt(1, 2, "gpu")
+    assert "PATCH" not in {method for method, _, _ in server.asked}
 
 
 @pytest.mark.parametrize(("minimum", "maximum"), [(-1, None), (5, 2), ("a", None), (0, 1.5)])
