@@ -56,7 +56,7 @@ def rendered(values: Object, namespace: str) -> list[Object]:
         for template, text in sorted(texts.items())
         if template.endswith(".yaml")
         for document in yaml.safe_load_all(text)
-        if document
+        if document and "helm.sh/hook" not in document["metadata"].get("annotations", {})
     ]
     for item in objects:
         without_helm(item)

@@ -199,6 +199,8 @@ def test_a_life_from_the_first_install_to_the_next(
     here.get("poddisruptionbudgets.policy", RELEASE, SYSTEM)
     with_budget(here, "simple")
     await_budget(here, "simple")
+    helm("test", RELEASE, timeout=120)
+    assert all("test" not in pod["metadata"]["name"] for pod in here.list("pods", SYSTEM))
     leader = await_leader(here)
     here.delete("pods", leader, SYSTEM)
     await_leader(here, after=leader)
@@ -217,6 +219,13 @@ def test_a_life_from_the_first_install_to_the_next(
     await_operator(here)
     scale(here, "simple", 1)
     assert of_dask(here, "simple").items() <= after.items()
+
+    here.patch(f"clusterroles.{RBAC}", RELEASE, {"rules": []})
+    with pytest.raises(helm_python.HelmError):
+        helm("test", RELEASE, timeout=120)
+    log = here.request("GET", here.path("pods", SYSTEM, f"{RELEASE}-test", "log"))
+    assert "daskautoscalers" in log
+    assert "403" in log
 
     secrets = {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}
     assert not is_allowed(here, SYSTEM, secrets, RELEASE)
@@ -357,6 +366,7 @@ def test_a_single_namespace_as_documented_for_one_team_and_the_next(
     here.wait(DASK_CLUSTERS, "simple", other, until=is_running)
     assert owners(here) == {"definitions": {"one"}, "roles": {"one"}}
 
+    helm("test", "two", namespace=other, timeout=120)
     upgraded = helm("upgrade", CHART, "one", {**given, "podLabels": {"team": "one"}}, namespace=own)
     assert upgraded["manifest"].count("kind: CustomResourceDefinition") == len(KINDS), "they stay the first's"
     upgraded = helm("upgrade", CHART, "two", {**second, "podLabels": {"team": "two"}}, namespace=other)

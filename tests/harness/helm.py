@@ -61,29 +61,31 @@ def command_in(folder: Path) -> str:
     return str(tools)
 
 
-def rendered(chart: helm_python.Chart, release: str, namespace: str, settings: dict[str, Any]) -> str:
+def rendered(given: argparse.Namespace, settings: dict[str, Any]) -> str:
     """Return what ``helm template`` writes: definitions are templates here."""
-    texts = chart.render(settings, name=release, namespace=namespace)
+    release, chart = given.names
+    texts = helm_python.Chart.load(chart).render(settings, name=release, namespace=given.namespace)
     return "".join(
         f"---\n# Source: {name}\n{text}\n"
         for name, text in texts.items()
-        if name.endswith(".yaml") and text.strip()
+        if name.endswith(".yaml") and text.strip() and not (given.skip_tests and "/tests/" in name)
     )
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="helm")
-    parser.add_argument("command", choices=("install", "upgrade", "uninstall", "template"))
+    parser.add_argument("command", choices=("install", "upgrade", "uninstall", "template", "test"))
     parser.add_argument("names", nargs="+", help="release and chart")
     parser.add_argument("-n", "--namespace", default="default")
     parser.add_argument("--create-namespace", action="store_true")
     parser.add_argument("--take-ownership", action="store_true")
     parser.add_argument("--generate-name", action="store_true")
     parser.add_argument("--include-crds", action="store_true")
+    parser.add_argument("--skip-tests", action="store_true")
     parser.add_argument("--set", action="append", default=[])
     parser.add_argument("-f", "--values", action="append", default=[])
     given = parser.parse_args()
-    expected = 1 if given.command == "uninstall" or given.generate_name else 2
+    expected = 1 if given.command in ("uninstall", "test") or given.generate_name else 2
     if len(given.names) != expected:
         parser.error(f"{given.command} takes {expected} names, not {given.names}")
     return given
@@ -97,11 +99,13 @@ def main() -> None:
     chart = Path(given.names[-1])
     release = f"{chart.name}-{time.time():.0f}" if given.generate_name else given.names[0]
     if given.command == "template":
-        print(rendered(helm_python.Chart.load(chart), release, given.namespace, settings))
+        print(rendered(given, settings))
         return
     with helm_python.Config(kubeconfig_path=os.environ["KUBECONFIG"], namespace=given.namespace) as config:
         if given.command == "uninstall":
             done = config.uninstall(release)
+        elif given.command == "test":
+            done = config.test(release)["release"]
         else:
             more = {"create_namespace": True} if given.create_namespace else {}
             with taking_ownership() if given.take_ownership else nullcontext():

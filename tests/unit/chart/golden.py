@@ -25,7 +25,21 @@ def values(name: str) -> Object:
 
 
 def rendered(given: Object, *, release: str = RELEASE, namespace: str = NAMESPACE) -> list[Object]:
-    """Return the objects that the chart makes of values, by template and in its order."""
+    """Return the objects that the chart makes of values, by template and in its order, but its tests."""
+    return [item for item in everything(given, release, namespace) if not is_a_test(item)]
+
+
+def helm_tests(given: Object) -> list[Object]:
+    """Return what ``helm test`` runs."""
+    return [item for item in everything(given, RELEASE, NAMESPACE) if is_a_test(item)]
+
+
+def is_a_test(item: Object) -> bool:
+    annotations = item["metadata"].get("annotations", {})
+    return bool(annotations.get("helm.sh/hook") == "test")
+
+
+def everything(given: Object, release: str, namespace: str) -> list[Object]:
     texts = templates(json.dumps(given), release, namespace)
     return [
         document

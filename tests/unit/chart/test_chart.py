@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import helm_python
@@ -14,7 +16,17 @@ import yaml
 
 from dask_k8s_controller.kubernetes.rules import Where, rules
 from dask_k8s_models.definitions import custom_resource_definitions
-from tests.unit.chart.golden import CHART, FOLDER, SETS, Object, notes, rendered, values, without_schemas
+from tests.unit.chart.golden import (
+    CHART,
+    FOLDER,
+    SETS,
+    Object,
+    helm_tests,
+    notes,
+    rendered,
+    values,
+    without_schemas,
+)
 
 OF_OTHERS = "monitoring.coreos.com/v1"
 
@@ -106,6 +118,24 @@ class TestEachSet:
             if item["apiVersion"] != OF_OTHERS and not is_the_same:
                 kubernetes_validate.validate(item, "1.37.0", strict=True)
 
+    def test_can_be_tested_by_a_pod_that_is_not_taken_for_the_operator(self, name: str) -> None:
+        (pod,) = helm_tests(values(name))
+        kubernetes_validate.validate(pod, "1.37.0", strict=True)
+        (deployment,) = of_kind(rendered(values(name)), "Deployment")
+        operator = deployment["spec"]["template"]["spec"]
+        for key in (
+            "serviceAccountName",
+            "imagePullSecrets",
+            "nodeSelector",
+            "tolerations",
+            "securityContext",
+        ):
+            assert pod["spec"].get(key) == operator.get(key)
+        for key in ("image", "resources", "securityContext"):
+            assert pod["spec"]["containers"][0].get(key) == operator["containers"][0].get(key)
+        selected = deployment["spec"]["selector"]["matchLabels"].items()
+        assert not selected <= pod["metadata"]["labels"].items()
+
     def test_lints(self, name: str) -> None:
         report = helm_python.lint(CHART, values(name), strict=True, kube_version="v1.30.0")
         assert report["errors"] == []
@@ -166,6 +196,49 @@ def test_custom_resource_definitions_are_those_of_the_models() -> None:
     removed = of_kind(rendered({"crds": {"keep": False}}), "CustomResourceDefinition")
     assert all("helm.sh/resource-policy" not in item["metadata"]["annotations"] for item in removed)
     assert of_kind(rendered({"crds": {"enabled": False}}), "CustomResourceDefinition") == []
+
+
+def test_what_artifact_hub_shows_is_what_there_is() -> None:
+    """https://artifacthub.io/docs/topics/annotations/helm/"""
+    metadata = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    about = {
+        key.removeprefix("artifacthub.io/"): yaml.safe_load(text)
+        for key, text in metadata["annotations"].items()
+    }
+    shown = {(item["name"], item["kind"], item["version"]) for item in about["crds"]}
+    assert shown == {
+        (item["metadata"]["name"], item["spec"]["names"]["kind"], item["spec"]["versions"][0]["name"])
+        for item in custom_resource_definitions()
+    }
+    (deployment,) = of_kind(rendered({}), "Deployment")
+    image = deployment["spec"]["template"]["spec"]["containers"][0]["image"]
+    assert [item["image"] for item in about["images"]] == [image]
+    assert {item["kind"] for item in about["changes"]} <= {
+        "added",
+        "changed",
+        "deprecated",
+        "removed",
+        "fixed",
+        "security",
+    }
+
+
+def test_a_package_has_what_it_needs_and_no_more(tmp_path: Path) -> None:
+    folder = tmp_path / "source" / CHART.name
+    shutil.copytree(CHART, folder)
+    (folder / "notes.swp").write_text("an editor's")
+    (folder / ".git").mkdir()
+    (folder / ".git" / "HEAD").write_text("of version control")
+    archive = helm_python.package(folder, destination=tmp_path)
+    with helm_python.Chart.load(archive) as packaged:
+        files = {file["name"]: file["data"] for file in packaged.files}
+        assert packaged.render({}, name="dask")
+    assert "README.md" in files
+    assert not {"notes.swp", ".git/HEAD"} & set(files)
+    readme = files["README.md"]
+    assert not re.search(r"\]\((?!https://)", readme), "links out of a package lead nowhere"
+    for command in ("install", "test", "upgrade", "uninstall"):
+        assert f"$ helm {command} " in readme
 
 
 def test_roles_are_the_table_of_rights() -> None:
