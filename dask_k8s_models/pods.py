@@ -161,7 +161,7 @@ def comm_port(pod_spec: PodSpec, annotations: Mapping[str, str] | None = None) -
     """
     container = main_container(pod_spec, Component.SCHEDULER, annotations)
     given = (commands.option(container, "--port") or "").partition(",")[0]
-    fallback = int(given) if given.isdecimal() and int(given) else names.SCHEDULER_PORT
+    fallback = _number(given) or names.SCHEDULER_PORT
     return _port(container, TCP_COMM, fallback) or fallback
 
 
@@ -177,7 +177,7 @@ def dashboard_port(pod_spec: PodSpec, annotations: Mapping[str, str] | None = No
     """
     container = main_container(pod_spec, Component.SCHEDULER, annotations)
     given = (commands.option(container, "--dashboard-address") or "").rpartition(":")[2]
-    fallback = int(given) if given.isdecimal() and int(given) else names.DASHBOARD_PORT
+    fallback = _number(given) or names.DASHBOARD_PORT
     return _port(container, HTTP_DASHBOARD, fallback) or fallback
 
 
@@ -254,11 +254,7 @@ def has_gpus(pod_spec: PodSpec, annotations: Mapping[str, str] | None = None) ->
 
 def _gpus(container: Container) -> int:
     limits = (container.get("resources") or {}).get("limits") or {}
-    return sum(
-        int(amount)
-        for name, amount in limits.items()
-        if str(name).startswith(GPUS) and str(amount).isdecimal()
-    )
+    return sum(_number(str(amount)) for name, amount in limits.items() if str(name).startswith(GPUS))
 
 
 def _gpus_of_worker(container: Container) -> dict[str, float]:
@@ -288,13 +284,12 @@ def worker_threads(pod_spec: PodSpec, annotations: Mapping[str, str] | None = No
         0 if that can't be told before the worker runs.
     """
     container = main_container(pod_spec, "worker", annotations)
-    said = commands.option(container, "--nthreads") or ""
-    if said.isdecimal() and int(said):
-        return int(said)
+    if said := _number(commands.option(container, "--nthreads") or ""):
+        return said
     if commands.runs_dask_cuda(container):
         return 1
     limit = str(((container.get("resources") or {}).get("limits") or {}).get("cpu", ""))
-    with suppress(ValueError):
+    with suppress(ValueError, OverflowError):
         cpus = math.ceil(float(limit.removesuffix("m")) / (1000 if limit.endswith("m") else 1))
         return cpus // _workers(container) if _workers(container) else 0
     return 0
@@ -303,7 +298,12 @@ def worker_threads(pod_spec: PodSpec, annotations: Mapping[str, str] | None = No
 def _workers(container: Container) -> int:
     """Return how many workers a container starts; 0 if that depends on its processors."""
     said = commands.option(container, "--nworkers") or commands.option(container, "--nprocs") or "1"
-    return int(said) if said.isdecimal() else 0
+    return _number(said)
+
+
+def _number(said: str) -> int:
+    """Return a number that somebody has written; 0 if it is none, or has more digits than make sense."""
+    return int(said) if said.isdecimal() and len(said) < 10 else 0
 
 
 def _resources_option(words: Sequence[str]) -> dict[str, float] | None:
@@ -331,8 +331,6 @@ def _literal(text: str) -> dict[str, float]:
     """Read a Python or JSON mapping, as Dask reads its environment variables."""
     try:
         found = ast.literal_eval(text)
-    except (ValueError, SyntaxError):
+        return {str(name): float(amount) for name, amount in found.items() if isinstance(amount, int | float)}
+    except (ArithmeticError, AttributeError, MemoryError, RecursionError, SyntaxError, TypeError, ValueError):
         return {}
-    if not isinstance(found, dict):
-        return {}
-    return {str(name): float(amount) for name, amount in found.items() if isinstance(amount, int | float)}

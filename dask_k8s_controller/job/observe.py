@@ -109,7 +109,7 @@ JobPlan = Plan[ObservedJob]
 
 def attempt(job: str, pod: str) -> int:
     """Return which attempt of a job a pod is, by its name; 0 if it is none."""
-    match = re.fullmatch(rf"{re.escape(job)}-runner(?:-([1-9][0-9]*))?", pod)
+    match = re.fullmatch(rf"{re.escape(job)}-runner(?:-([1-9][0-9]{{0,8}}))?", pod)
     return int(match[1] or 1) if match else 0
 
 
@@ -137,7 +137,7 @@ def failures(observed: ObservedJob) -> int:
     if latest is None:
         return job.attempts if job.has_started else 0
     noted = latest.meta.annotations.get(FAILURES, "")
-    count = int(noted) if noted.isdecimal() else 0
+    count = int(noted) if re.fullmatch("[0-9]{1,9}", noted) else 0
     for container in latest.containers:
         has_failed_again = container.waiting_reason == "CrashLoopBackOff" and container.exit_code != 0
         count += container.restarts + has_failed_again

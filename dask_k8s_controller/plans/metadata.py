@@ -6,6 +6,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
 from dask_k8s_controller.cache.custom import Custom
 from dask_k8s_controller.cache.objects import Meta
 from dask_k8s_controller.cache.store import HasMeta
@@ -61,21 +63,18 @@ def metadata_patch(live: Meta, desired: Object) -> Object | None:
         changes: dict[str, str | None] = {
             key: value for key, value in wanted.items() if present.get(key) != value
         }
-        changes |= {key: None for key in remembered[what] if key in present and key not in wanted}
+        changes |= {key: None for key in remembered.get(what, ()) if key in present and key not in wanted}
         if changes:
             patch[what] = changes
     return {"metadata": patch} if patch else None
 
 
 def _recall(live: Meta) -> dict[str, list[str]]:
-    nothing: dict[str, list[str]] = {"labels": [], "annotations": []}
+    """Return the keys that are remembered; none if the memory isn't what we have written."""
     try:
-        found = json.loads(live.annotations.get(labels.PROPAGATED, "{}"))
-    except ValueError:
-        return nothing
-    if not isinstance(found, dict):
-        return nothing
-    return {what: [str(key) for key in found.get(what) or ()] for what in nothing}
+        return msgspec.json.decode(live.annotations.get(labels.PROPAGATED, "{}"), type=dict[str, list[str]])
+    except (ValueError, RecursionError):
+        return {}
 
 
 def with_env(container: Mapping[str, Any], variables: Mapping[str, str]) -> Object:

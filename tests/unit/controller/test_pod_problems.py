@@ -49,7 +49,7 @@ def test_what_ended_soon_is_replaced_after_a_while_and_what_lived_at_once(lived:
     assert due == (NOW + timedelta(seconds=9) if waits else None)
 
 
-@pytest.mark.parametrize("memory", ["nonsense", "[]", '{"labels": null}'])
+@pytest.mark.parametrize("memory", ["nonsense", "[]", '{"labels": null}', '{"labels": 5}', "[" * 100_000])
 def test_what_nobody_remembers_as_ours_stays(memory: str) -> None:
     annotations = {labels.PROPAGATED: memory, "theirs": "kept"}
     live = Meta.of({"metadata": metadata("w", labels={"theirs": "kept"}, annotations=annotations)})

@@ -129,6 +129,7 @@ def test_the_dashboards_prefix_comes_from_the_arguments(words: list[str], prefix
         (scheduler("--port", "9000", "--dashboard-address", ":9001"), 9000, 9001),
         (scheduler("--dashboard-address", "0.0.0.0:80"), 8786, 80),
         (scheduler("--port", "0"), 8786, 8787),
+        (scheduler("--port", "9" * 5000, "--dashboard-address", ":" + "9" * 5000), 8786, 8787),
         (scheduler(ports={"tcp-comm": 1, "http-dashboard": 2}), 1, 2),
     ],
 )

@@ -35,10 +35,15 @@ def variable(value: str) -> dict[str, str]:
         ({"env": [FOO]}, {"foo": 3}),
         ({"env": [variable("{'GPU': 2}")]}, {"GPU": 2}),
         ({"env": [variable("nonsense(")]}, {}),
+        ({"env": [variable("-" * 100_000 + "1")]}, {}),
+        ({"env": [variable("{[]: 1}")]}, {}),
+        ({"env": [variable(f"{{'GPU': 1{'0' * 400}}}")]}, {}),
+        ({"args": [*WORKER, "--nworkers", "9" * 5000]}, {}),
         ({"args": [*WORKER, "--resources", "GPU=many"]}, {}),
         (with_gpus(4), {"GPU": 4}),
         (with_gpus("1", name="nvidia.com/mig-1g.5gb"), {"GPU": 1}),
         (with_gpus(0), {}),
+        (with_gpus("9" * 5000), {}),
     ],
 )  # fmt: skip
 def test_it_is_read_however_it_is_written(container: dict[str, Any], offered: dict[str, float]) -> None:
@@ -99,3 +104,10 @@ def test_a_pod_has_gpus_whatever_its_workers_offer() -> None:
 def test_threads_are_known_as_far_as_the_spec_says(args: list[str], cpus: Any, threads: int) -> None:
     limits = {"resources": {"limits": {"cpu": cpus}}} if cpus is not None else {}
     assert worker_threads(pod(args=args, **limits)) == threads
+
+
+@pytest.mark.parametrize(
+    "said", [{"args": [*WORKER, "--nthreads", "9" * 5000]}, {"resources": {"limits": {"cpu": "1e999"}}}]
+)
+def test_threads_that_no_machine_has_are_not_known(said: dict[str, Any]) -> None:
+    assert worker_threads(pod(**said)) == 0

@@ -135,6 +135,15 @@ class TestFailing:
         await story.reconciles()
         assert story.pods["j-runner-2"]["metadata"]["annotations"]["dask.org/failures"] in ("1", "3")
 
+    async def test_what_nobody_can_have_counted_is_not_counted(self, by_hand: ControllerByHand) -> None:
+        story = await running(by_hand, backoffLimit=1)
+        forged = {"metadata": {"annotations": {"dask.org/failures": "9" * 5000}}}
+        by_hand.kube.patch("pods", "j-runner", forged, by_hand.namespace)
+        story.pod_fails("Evicted", "low on memory")
+        story.passes(10)
+        await story.reconciles()
+        assert list(story.pods) == ["j-runner", "j-runner-2"]
+
 
 class TestDeadline:
     async def test_a_job_that_takes_too_long_has_failed(self, by_hand: ControllerByHand) -> None:
