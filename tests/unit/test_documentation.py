@@ -6,6 +6,7 @@ import ast
 import importlib
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import click
@@ -114,10 +115,24 @@ def test_the_policy_for_prometheus_opens_the_ports_of_metrics_alone() -> None:
 @pytest.mark.parametrize("block", blocks("python"), ids=str)
 def test_python_compiles_and_imports_what_is_there(block: Block) -> None:
     compile(block.text, str(block), "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
-    for node in ast.walk(ast.parse(block.text)):
-        if isinstance(node, ast.ImportFrom) and str(node.module).startswith("dask_k8s"):
-            module = importlib.import_module(str(node.module))
-            assert [name.name for name in node.names if not hasattr(module, name.name)] == []
+    assert imported_in_vain(block.text) == []
+
+
+@pytest.mark.parametrize("script", sorted((PROJECT / "docs").glob("*.py")), ids=lambda path: str(path.name))
+def test_scripts_beside_the_pages_import_what_is_there(script: Path) -> None:
+    """They draw pictures and run the notebook, which no other test does."""
+    assert imported_in_vain(script.read_text(encoding="utf-8")) == []
+
+
+def imported_in_vain(python: str) -> list[str]:
+    """Return the names that Python code imports from ours and that aren't there."""
+    return [
+        f"{node.module}.{name.name}"
+        for node in ast.walk(ast.parse(python))
+        if isinstance(node, ast.ImportFrom) and str(node.module).startswith(("dask_k8s", "tests."))
+        for name in node.names
+        if not hasattr(importlib.import_module(str(node.module)), name.name)
+    ]
 
 
 def test_commands_of_dask_kubernetes_exist_with_their_options() -> None:
