@@ -116,6 +116,8 @@ class Ask(Enum):
     """How many workers it could use."""
     CERTIFICATE = "certificate"
     """Which certificate it was started with."""
+    TO_EXPECT = "expect"
+    """To expect workers: those that leave have somebody to wait for."""
 
 
 @dataclass(frozen=True)

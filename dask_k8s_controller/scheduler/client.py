@@ -85,6 +85,11 @@ class SchedulerClient:
         """Have drained workers get tasks again."""
         await self._ask(endpoint, f"{PRELOADED}/resume", addresses)
 
+    async def expect(self, endpoint: Endpoint) -> bool:
+        """Tell the scheduler that workers are on their way."""
+        await self._ask(endpoint, f"{PRELOADED}/expect", ())
+        return True
+
     async def certificate(self, endpoint: Endpoint) -> ServedCertificate:
         """Return the certificate that the scheduler was started with."""
         answer = read(OBJECT, await self._ask(endpoint, f"{PRELOADED}/certificate"))

@@ -122,6 +122,7 @@ class Conversations:
             Ask.IDLE: self.schedulers.idle_for,
             Ask.DEMAND: self.schedulers.demand,
             Ask.CERTIFICATE: self.schedulers.certificate,
+            Ask.TO_EXPECT: self.schedulers.expect,
         }
         answer = await self._answer(question.value, ask[question](endpoint))
         self._answers.setdefault(endpoint.uid, {})[question] = answer

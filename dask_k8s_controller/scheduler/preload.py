@@ -30,7 +30,7 @@ from distributed.http.utils import RequestHandler, get_handlers
 API = "distributed.http.scheduler.api"
 ANYWHERE = "(?:/.*)?"  # Whatever the dashboard's prefix is.
 
-FOR_A_NEWCOMER = 20.0  # Seconds that a worker with results waits for another one to take them over.
+FOR_A_NEWCOMER = 20.0  # Seconds that results wait for a worker that takes them over if none is said to come.
 MOST_TASKS = 2000  # Tasks that are looked at for an answer, however many there are.
 MOST_NEEDS = 20  # Kinds of needs that an answer tells of.
 WORTH_A_START = 60.0  # Seconds of work for which one more worker is started that only some tasks need.
@@ -38,6 +38,7 @@ LEAST_LOAD = 0.01  # Of a worker, however little work there is: it is started fo
 BEFORE_ANOTHER_COPY = 5.0  # Seconds that a worker has for fetching a result before another is asked, too.
 
 draining: set[str] = set()
+expected: list[float] = [0.0]  # When it was said last that workers are on their way.
 copying: dict[Any, float] = {}  # When a copy of a result was asked for, the oldest first.
 preloads: list[Any] = []
 certificates: list[str] = []
@@ -119,8 +120,7 @@ async def leave(scheduler: Any, addresses: list[str], seconds: float) -> None:
     They get no more tasks from the first look on. What no worker holds that stays is copied at once, and so
     is what becomes of their tasks.
     """
-    looked_at = hopeful = time.monotonic()
-    end = looked_at + seconds
+    begin = hopeful = time.monotonic()
     while True:
         here = [scheduler.workers[address] for address in addresses if address in scheduler.workers]
         for worker in here:
@@ -133,7 +133,7 @@ async def leave(scheduler: Any, addresses: list[str], seconds: float) -> None:
         looked_at = time.monotonic()
         if is_busy or scheduler.running:
             hopeful = looked_at
-        if looked_at > min(end, hopeful + FOR_A_NEWCOMER):
+        if looked_at > min(begin + seconds, max(hopeful, *expected) + FOR_A_NEWCOMER):
             return
         copy(scheduler, held)
         # However much there is to look at, it takes no more than a tenth of the time.
@@ -161,6 +161,14 @@ def copy(scheduler: Any, tasks: Iterable[Any]) -> None:
             copying[task.key] = now
     for address, keys in asked.items():
         scheduler.request_acquire_replicas(address, keys, stimulus_id=f"leave-{now}")
+
+
+class Expect(RequestHandler):
+    """Hears that workers are on their way: those that are alone and leave wait for them."""
+
+    def post(self) -> None:
+        expected[:] = [time.monotonic()]
+        self.write({})
 
 
 class Demand(RequestHandler):
@@ -315,7 +323,7 @@ def read_certificate() -> None:
 
 async def dask_setup(scheduler: Any) -> None:
     read_certificate()
-    ours = (Workers, Drain, Resume, Leave, Certificate, Demand)
+    ours = (Workers, Drain, Resume, Leave, Expect, Certificate, Demand)
     server = {"dask_server": scheduler}
     routes = [(f"/dask-k8s/v1/{route.__name__.lower()}", route, server) for route in ours]
     if API not in dask.config.get("distributed.scheduler.http.routes"):

@@ -23,9 +23,10 @@ from dask_k8s_controller.cluster.observe import (
 from dask_k8s_controller.cluster.spec import Cluster
 from dask_k8s_controller.cluster.tls import is_stranded
 from dask_k8s_controller.kubernetes.resources import Key
+from dask_k8s_controller.plans.actions import Ask
 from dask_k8s_controller.plans.ownership import is_of_an_earlier_owner
 from dask_k8s_controller.plans.plan import Plan
-from dask_k8s_controller.scheduler.answers import Attribution, Retirement, attribute
+from dask_k8s_controller.scheduler.answers import Answer, Attribution, Retirement, attribute
 from dask_k8s_controller.worker_group.spec import WorkerGroup
 from dask_k8s_models import labels
 from dask_k8s_models.labels import Component
@@ -50,6 +51,7 @@ def gather(cache: Cache, group: WorkerGroup) -> ObservedGroup:
         ),
         is_autoscaled=group.name in cache.summary(Autoscaler, autoscaled_groups, in_same_cluster),
         retirement=cache.answers.retirement(group.meta.uid),
+        expecting=cache.answers.last(Ask.TO_EXPECT, around["scheduler"]),
         leaving=frozenset() if group.chooses_node else cache.leaving(pods),
         undecided=cache.undecided(group.meta.uid),
         applied={**cache.notes(group.meta.uid).applied},
@@ -89,6 +91,8 @@ class ObservedGroup(InCluster[WorkerGroup]):
     """A DaskAutoscaler sets the replicas: it never means that results may go."""
     retirement: Retirement = field(default_factory=Retirement)
     """The retirements that were asked for."""
+    expecting: Answer[bool] | None = None
+    """When the scheduler was told last that workers are on their way."""
     leaving: frozenset[str] = frozenset()
     """Uids of the pods whose nodes are about to go."""
     undecided: tuple[str, ...] = ()

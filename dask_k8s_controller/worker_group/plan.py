@@ -34,6 +34,9 @@ from dask_k8s_controller.worker_group.retirement import (
 )
 from dask_k8s_models import names, service
 
+BETWEEN_ANNOUNCEMENTS = 5.0
+"""Seconds; a scheduler takes it that nobody comes if it hears nothing for 20 s."""
+
 LONGEST_WORKER_POLL = 30.0
 """Seconds between looks whether the scheduler knows the worker of a pod that has been ready for long."""
 
@@ -80,6 +83,7 @@ def _converge(draft: GroupPlan, cluster: Cluster) -> None:
         plan_rollout(draft)
     plan_moves(draft)
     plan_retirement(draft)
+    _announce_successors(draft)
     if surplus <= 0 and not observed.marked:
         _await_workers(draft)
     desired = children.worker_pod_metadata(group)
@@ -101,6 +105,15 @@ def _await_workers(draft: GroupPlan) -> None:
         youngest = min((_age(pod, observed.now) for pod in unknown), default=0.0)
         poll = min(max(draft.policy.worker_poll, youngest / 10), LONGEST_WORKER_POLL)
         draft.ask_again(poll, Ask.WORKERS, answer)
+
+
+def _announce_successors(draft: GroupPlan) -> None:
+    """Have workers that others evict or delete wait for their successors, however long these take."""
+    observed = draft.observed
+    leaving = (pod for pod in observed.own_pods if pod.meta.is_deleting and not pod.is_retiring)
+    is_heard = observed.scheduler is not None and observed.scheduler.is_ready
+    if is_heard and observed.subject.replicas and not all(pod.runs_nothing for pod in leaving):
+        draft.ask_again(BETWEEN_ANNOUNCEMENTS, Ask.TO_EXPECT, observed.expecting)
 
 
 def _age(pod: Pod, now: datetime) -> float:

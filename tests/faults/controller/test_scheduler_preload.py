@@ -8,6 +8,7 @@ import os
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,11 +31,16 @@ from tests.unit.controller.builders import cluster, scheduler_pod
 CONFIG = {"distributed.scheduler.work-stealing": True}
 
 
+@pytest.fixture
+def preload_source() -> str:
+    return children.preload_source()
+
+
 @pytest.fixture(params=["/", "/user/me"])
 async def scheduler(
-    monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+    monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, preload_source: str
 ) -> AsyncIterator[Scheduler]:
-    monkeypatch.setenv(children.PRELOAD_SOURCE, children.preload_source())
+    monkeypatch.setenv(children.PRELOAD_SOURCE, preload_source)
     options: dict[str, Any] = {"host": "127.0.0.1", "port": 0, "dashboard_address": "127.0.0.1:0"}
     with dask.config.set(CONFIG):
         async with Scheduler(http_prefix=request.param, preload=[children.PRELOAD], **options) as scheduler:
@@ -58,11 +64,10 @@ async def client(scheduler: Scheduler) -> AsyncIterator[SchedulerClient]:
         return Connection("http://nowhere", aiohttp.ClientSession(), False, "default")
 
     class Here(SchedulerClient):
-        async def _way_to(self, endpoint: Endpoint) -> tuple[aiohttp.ClientSession, str]:
-            return (
-                self._anonymous_session(),
-                f"http://127.0.0.1:{scheduler.http_server.port}{scheduler.prefix}",
-            )
+        @asynccontextmanager
+        async def _way_to(self, endpoint: Endpoint) -> AsyncIterator[tuple[Callable[..., Any], str]]:
+            base = f"http://127.0.0.1:{scheduler.http_server.port}{scheduler.prefix}"
+            yield self._anonymous_session().request, base
 
     api = Api(log_in)
     client = Here(api)
@@ -340,6 +345,62 @@ class TestAWorkerThatLeaves:
             await Event("gate", client=dask).set()
             assert await dask.gather([*held, running]) == [*range(5), "done"]
             assert run_again(scheduler) == {running.key}
+
+
+class TestAWorkerThatIsAlone:
+    """With waits of a second instead of 20."""
+
+    @pytest.fixture
+    def preload_source(self) -> str:
+        written = "FOR_A_NEWCOMER = 20.0"
+        assert written in children.preload_source()
+        return children.preload_source().replace(written, "FOR_A_NEWCOMER = 1.0")
+
+    @pytest.fixture
+    async def alone(self, scheduler: Scheduler) -> AsyncIterator[Worker]:
+        async with Worker(scheduler.address, name="one", **OPTIONS) as worker:
+            yield worker
+
+    async def test_finishes_its_tasks_nevertheless(self, scheduler: Scheduler, alone: Worker) -> None:
+        async with Client(scheduler.address, asynchronous=True) as dask:
+            running = dask.submit(slow, 3, pure=False)
+            await until(lambda: bool(scheduler.workers[alone.address].processing))
+            await asyncio.wait_for(leave(scheduler, "one", 60), 20)
+            assert await running == 3
+            assert running.key in alone.data
+
+    async def test_leaves_within_its_time_all_the_same(self, scheduler: Scheduler, alone: Worker) -> None:
+        async with Client(scheduler.address, asynchronous=True) as dask:
+            await Event("gate", client=dask).clear()
+            running = dask.submit(lambda: Event("gate").wait(), pure=False)
+            await until(lambda: bool(scheduler.workers[alone.address].processing))
+            await asyncio.wait_for(leave(scheduler, "one", 1.5), 5)
+            await Event("gate", client=dask).set()
+            assert await running
+
+    async def test_gives_its_results_up_if_nobody_is_said_to_come(
+        self, scheduler: Scheduler, alone: Worker
+    ) -> None:
+        async with Client(scheduler.address, asynchronous=True) as dask:
+            assert await dask.submit(slow, 0, pure=False) == 0
+            held = await dask.scatter(1)
+            await asyncio.wait_for(leave(scheduler, "one", 60), 10)
+            assert alone.data.keys() >= {held.key}
+
+    async def test_keeps_them_until_one_comes_that_is_said_to(
+        self, scheduler: Scheduler, client: SchedulerClient, alone: Worker
+    ) -> None:
+        async with Client(scheduler.address, asynchronous=True) as dask:
+            held = await dask.scatter(1)
+            left = asyncio.create_task(leave(scheduler, "one", 60))
+            begin = time.monotonic()
+            while time.monotonic() - begin < 3:  # As long as pulling an image takes.
+                assert await client.expect(ENDPOINT)
+                await asyncio.sleep(0.2)
+            assert not left.done()
+            async with Worker(scheduler.address, name="successor", **OPTIONS) as successor:
+                await asyncio.wait_for(left, 10)
+                assert successor.data.keys() == {held.key}
 
 
 async def test_workers_that_leave_together_hand_over_what_only_they_hold(

@@ -8,11 +8,20 @@ import pytest
 
 from dask_k8s_controller.autoscaler.workforce import workforce
 from dask_k8s_controller.cache.objects import Pod
-from dask_k8s_controller.plans.actions import Outcome
-from dask_k8s_controller.scheduler.answers import attribute
+from dask_k8s_controller.plans.actions import Ask, Outcome
+from dask_k8s_controller.scheduler.answers import Answer, attribute
 from dask_k8s_controller.scheduler.parsing import parse_workers
+from dask_k8s_controller.worker_group.observe import ObservedGroup
 from dask_k8s_controller.worker_group.status import status
-from tests.unit.controller.builders import all_know, answer, group, observed_group, worker, worker_pod
+from tests.unit.controller.builders import (
+    all_know,
+    answer,
+    cluster,
+    group,
+    observed_group,
+    worker,
+    worker_pod,
+)
 from tests.unit.controller.test_plan_group import deleted, marked, plan, reasons
 from tests.unit.controller.test_scaling_down import pods, shrinking
 
@@ -130,6 +139,26 @@ class TestWhileAWorkerLeaves:
             conditions = {one["type"]: one["status"] for one in told["conditions"]}
             assert (told["readyReplicas"], conditions["Ready"]) == (ready, str(ready == 2))
             assert (made.requeue_at is None) == (ready == 2)
+
+    def test_the_scheduler_hears_of_its_successor_again_and_again(self) -> None:
+        starting = worker_pod("w1", phase="Pending")
+        for told, asks in ((None, True), (Answer(-4.0, True), False), (Answer(-6.0, True), True)):
+            made = plan(observed_group(group(replicas=1), starting, self.leaving, expecting=told))
+            assert (Ask.TO_EXPECT in made.questions) == asks
+            assert asks or made.requeue_at is not None
+
+    @pytest.mark.parametrize(
+        "of",
+        [
+            observed_group(group(replicas=0), leaving),
+            observed_group(group(replicas=1), worker_pod("w1")),
+            observed_group(group(replicas=1), worker_pod("w3", going=True, retiring=1)),
+            observed_group(group(replicas=1), leaving, cluster=cluster(suspend=True)),
+            observed_group(group(replicas=1), leaving, scheduler=None),
+        ],
+    )
+    def test_the_scheduler_hears_of_nobody_who_does_not_come(self, of: ObservedGroup) -> None:
+        assert Ask.TO_EXPECT not in plan(of).questions
 
     def test_it_takes_over_nothing(self) -> None:
         holding = worker("10.0.0.1:1", name="w1", keys=1, nbytes=8)
