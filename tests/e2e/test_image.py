@@ -169,6 +169,33 @@ def test_all_packages_are_copied() -> None:
     assert set(packages) <= copied
 
 
+@pytest.mark.parametrize(
+    ("written", "built"),
+    [
+        ("python:3.13-slim", "python:3.13-slim@sha256:aa"),
+        ("python:3.13-slim@sha256:bb", "python:3.13-slim@sha256:bb"),
+    ],
+)
+def test_a_release_is_built_on_a_digest(tmp_path: Path, written: str, built: str) -> None:
+    workflow = yaml.safe_load((PROJECT / ".github" / "workflows" / "release.yaml").read_text())
+    steps = {step["id"]: step for step in workflow["jobs"]["image"]["steps"] if "id" in step}
+    assert steps["build"]["with"]["build-args"] == "PYTHON_IMAGE=${{ steps.base.outputs.image }}"
+    text, number = re.subn(
+        r"(?m)^ARG PYTHON_IMAGE=.*", f"ARG PYTHON_IMAGE={written}", (IMAGE / "Dockerfile").read_text()
+    )
+    assert number == 1
+    assert set(re.findall(r"(?m)^FROM (\S+)", text)) == {"${PYTHON_IMAGE}"}
+    (tmp_path / "image").mkdir()
+    (tmp_path / "image" / "Dockerfile").write_text(text)
+    docker = tmp_path / "docker"
+    docker.write_text('#!/bin/sh\n[ "$4" = python:3.13-slim ] && echo sha256:aa\n')
+    docker.chmod(0o755)
+    output = tmp_path / "output"
+    environment = {"PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}", "GITHUB_OUTPUT": str(output)}
+    subprocess.run(["bash", "-e", "-c", steps["base"]["run"]], cwd=tmp_path, env=environment, check=True)
+    assert output.read_text() == f"image={built}\n"
+
+
 def test_it_is_not_roots_and_has_no_shell_steps_but_the_script() -> None:
     build, final = stages()
     assert final.user == "1000:1000"
