@@ -16,9 +16,11 @@ import pytest
 import yaml
 
 from dask_k8s_client.cli import kubernetes
+from dask_k8s_controller.cluster.network_policy import policy_of
 from dask_k8s_models import Severity, labels, make_cluster_spec, names, validate_documents
 from tests.harness.pages import PAGES, PROJECT, Block, blocks
 from tests.unit.chart.golden import CHART
+from tests.unit.controller.builders import cluster
 
 DRAWN = {"mermaid"}
 RUNNABLE = {"console", "python"}
@@ -100,7 +102,9 @@ def test_the_policy_for_prometheus_opens_the_ports_of_metrics_alone() -> None:
     [block] = [block for block in blocks("yaml") if "name: simple-metrics" in block.text]
     policy = yaml.safe_load(block.text)
     kubernetes_validate.validate(policy, "1.37.0", strict=True)
-    assert policy["spec"]["podSelector"] == {"matchLabels": {labels.CLUSTER_NAME: "simple"}}
+    of_the_cluster = policy_of(cluster("simple", networkPolicy={}), []).wanted
+    assert of_the_cluster is not None
+    assert policy["spec"]["podSelector"] == of_the_cluster["spec"]["podSelector"]
     [rule] = policy["spec"]["ingress"]
     [opened] = rule["ports"]
     spec = make_cluster_spec("simple")["spec"]
