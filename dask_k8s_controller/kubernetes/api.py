@@ -304,18 +304,36 @@ def _forbidden_by(message: str) -> str:
     return next((by for by, words in FORBIDDING.items() if words.search(message)), "admission")
 
 
+class _Cause(msgspec.Struct):
+    field: str = ""
+
+
+class _Details(msgspec.Struct):
+    causes: list[_Cause] | None = None
+
+
+class _Status(msgspec.Struct):
+    """How the API server says what went wrong."""
+
+    reason: str = ""
+    message: str = ""
+    details: _Details | None = None
+
+    def is_about(self, field: str) -> bool:
+        causes = (self.details and self.details.causes) or ()
+        return any(cause.field == field for cause in causes)
+
+
 def _error(verb: str, path: str, code: int, text: bytes, retry_after: str | None) -> ApiError:
     try:
-        status = msgspec.json.decode(text, type=Object)
+        status = msgspec.json.decode(text, type=_Status)
     except msgspec.MsgspecError:
-        status = {}
-    reason = str(status.get("reason") or "")
-    message = str(status.get("message") or f"{verb} {path}: HTTP {code}")
+        status = _Status()
+    message = status.message or f"{verb} {path}: HTTP {code}"
     # A patch that names the uid of an object that is gone would change that of its successor.
-    is_another_object = code == 422 and "metadata.uid" in message
-    if code == 409 or is_another_object:
-        return Conflict(message, code, reason)
+    if code == 409 or (code == 422 and status.is_about("metadata.uid")):
+        return Conflict(message, code, status.reason)
     if code == 401 or code in RETRIED_CODES:
         seconds = float(retry_after) if retry_after and retry_after.isdecimal() else None
-        return Unavailable(message, code, reason, seconds)
-    return Refused(message, code, reason)
+        return Unavailable(message, code, status.reason, seconds)
+    return Refused(message, code, status.reason)

@@ -174,9 +174,17 @@ class TestPatching:
         assert len(server.requests) == 1
 
     async def test_an_object_of_another_uid_is_a_conflict(self, api: Api, server: ApiServer) -> None:
-        server.answers = [refusal(422, "Invalid", "metadata.uid: Invalid value: field is immutable")]
+        causes = [{"field": "metadata.uid", "reason": "FieldValueInvalid"}]
+        server.answers = [refusal(422, "Invalid", "field is immutable", causes=causes)]
         with pytest.raises(Conflict):
             await api.patch(PODS, "default", "p", {})
+
+    async def test_a_refusal_that_mentions_a_uid_is_a_refusal(self, api: Api, server: ApiServer) -> None:
+        field = "spec.containers[0].env[0].valueFrom.fieldRef.fieldPath"
+        typo = f'{field}: Invalid value: "metadata.uids"'
+        server.answers = [refusal(422, "Invalid", typo, causes=[{"field": field}])]
+        with pytest.raises(Refused, match=r'"metadata\.uids"'):
+            await api.create(PODS, "default", POD)
 
 
 class TestDeleting:

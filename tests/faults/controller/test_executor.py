@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,7 @@ from dask_k8s_controller.cluster.kind import CLUSTER
 from dask_k8s_controller.cluster.observe import ObservedCluster
 from dask_k8s_controller.kubernetes.executor import Executor
 from dask_k8s_controller.kubernetes.resources import Resource
-from dask_k8s_controller.plans.actions import Action, Apply, Create, Outcome
+from dask_k8s_controller.plans.actions import Action, Apply, Create, JsonPatch, Outcome, Patch
 from tests.harness.breaking import await_hit
 from tests.harness.by_hand import ControllerByHand, owned_by
 from tests.harness.kube import Object
@@ -103,6 +104,15 @@ async def test_an_unexpected_error_of_one_write_is_told_when_all_others_are_done
     assert group.controller.cache.undecided(group.uid) == ("p7",)
     made = len(group.controller.kube.list("pods", group.controller.namespace))
     assert made == group.pods_asked_for() == 14
+
+
+@pytest.mark.parametrize("action", [Patch, JsonPatch])
+async def test_an_object_that_is_another_one_by_now_is_not_patched(
+    group: Group, action: Callable[..., Action]
+) -> None:
+    group.somebody_makes("Service", "s")
+    patch = {"metadata": {"labels": {"a": "b"}}} if action is Patch else ()
+    assert await group.execute(action("Service", "s", "another", patch)) == Outcome(has_conflicts=True)
 
 
 class TestANameThatSomebodyElseHas:
