@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import random
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -12,7 +13,7 @@ from typing import Any, NamedTuple
 from distributed.core import Status
 
 from benchmarks.autoscaler_simulation import Cluster, Heartbeat, Pod, Task, Worker
-from benchmarks.autoscaler_workloads import Kind
+from benchmarks.autoscaler_workloads import Batch, Kind
 from dask_k8s_controller.autoscaler.observe import ObservedAutoscaler
 from dask_k8s_controller.autoscaler.plan import plan as plan_autoscaler
 from dask_k8s_controller.autoscaler.spec import Autoscaler
@@ -277,14 +278,32 @@ class Scheduler:
         }
 
 
-def _task(task: Task) -> SimpleNamespace:
-    return SimpleNamespace(
-        prefix=task.kind,
-        resource_restrictions=task.batch.needs,
-        worker_restrictions=None,
-        host_restrictions=None,
-        loose_restrictions=False,
-    )
+@dataclass(eq=False)
+class SchedulersTask:
+    """A simulated task as the controller's route sees it, with what depends on it."""
+
+    batch: Batch
+    state: str = "processing"
+    waiting_on: tuple[SchedulersTask, ...] = ()
+    worker_restrictions: None = None
+    host_restrictions: None = None
+    loose_restrictions: bool = False
+
+    @property
+    def prefix(self) -> str:
+        return self.batch.kind
+
+    @property
+    def resource_restrictions(self) -> Mapping[str, float]:
+        return self.batch.needs
+
+    @property
+    def dependents(self) -> tuple[SchedulersTask, ...]:
+        return (SchedulersTask(self.batch.then, "waiting", (self,)),) if self.batch.then else ()
+
+
+def _task(task: Task) -> SchedulersTask:
+    return SchedulersTask(task.batch)
 
 
 class DaskKubernetes:

@@ -120,7 +120,7 @@ def _told(needs: Iterable[Need]) -> str:
     """Tell how many tasks need what."""
     parts = []
     for need in needs:
-        count = need.waiting + need.running
+        count = need.waiting + need.running + need.coming
         what = "a particular worker or host" if need.is_pinned else str(need)
         parts.append(f"{count} {'task that needs' if count == 1 else 'tasks that need'} {what}")
     return ", ".join(parts)

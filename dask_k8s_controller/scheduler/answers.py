@@ -131,6 +131,8 @@ class Need:
     """How many wait for such a worker."""
     running: Count = 0
     """How many are on one."""
+    coming: Count = 0
+    """How many will wait soon, when what they depend on is there."""
     slots: Count = 0
     """How many of them should be run at a time, rounded up."""
     load: Annotated[float, Field(strict=True, ge=0)] | None = None

@@ -32,6 +32,7 @@ ANYWHERE = "(?:/.*)?"  # Whatever the dashboard's prefix is.
 
 FOR_A_NEWCOMER = 20.0  # Seconds that results wait for a worker that takes them over if none is said to come.
 MOST_TASKS = 2000  # Tasks that are looked at for an answer, however many there are.
+MOST_DEPENDENTS = 3  # Of each of them, of which the needs are looked at.
 MOST_NEEDS = 20  # Kinds of needs that an answer tells of.
 WORTH_A_START = 60.0  # Seconds of work for which one more worker is started that only some tasks need.
 LEAST_LOAD = 0.01  # Of a worker, however little work there is: it is started for any.
@@ -182,27 +183,35 @@ def demand_of(scheduler: Any) -> dict[str, Any]:
     Without needs ``workers`` is what distributed says itself; ``load`` leaves out those that are there only
     to finish something or to hold results.
     """
-    kinds: dict[tuple[Any, ...], list[float]] = {(): [0, 0, 0.0]}
-    looked_at, pausing = 0, places_that_pause(scheduler)
+    kinds: dict[tuple[Any, ...], list[float]] = {(): [0, 0, 0.0, 0]}
+    threads = sum(worker.nthreads for worker in scheduler.workers.values())
+    looked_at, pausing, coming = 0, places_that_pause(scheduler), set()
     for task, waits in some_tasks(scheduler):
         looked_at += 1
-        kind = kinds.setdefault(kind_of(task, waits=waits), [0, 0, 0.0])
+        needed = kind_of(task, waits=waits)
+        kind = kinds.setdefault(needed, [0, 0, 0.0, 0])
         kind[0 if waits and not is_for_one_of(task, pausing) else 1] += 1
         kind[2] += duration_of(scheduler, task)
+        if not (waits and needed):  # Perhaps for ever.
+            coming.update(dependents_with_needs(task))
+    first_queued = [*islice(scheduler.queued, 100)]
+    for dependent in coming.union(*map(dependents_with_needs, first_queued)):
+        if is_soon(scheduler, dependent, threads):
+            kinds.setdefault(kind_of(dependent), [0, 0, 0.0, 0])[3] += 1
     # What the bound leaves out is like what was looked at.
     processing = sum(len(worker.processing) for worker in scheduler.workers.values())
     share = max(1.0, (processing + len(scheduler.unrunnable)) / max(1, looked_at))
     goal = parse_timedelta(dask.config.get("distributed.adaptive.target-duration"))
-    waiting, running, seconds = (number * share for number in kinds.pop(()))
+    waiting, running, seconds, _ = (number * share for number in kinds.pop(()))
     queued = len(scheduler.queued)
-    of_queued = sum(duration_of(scheduler, task) for task in islice(scheduler.queued, 100))
+    of_queued = sum(duration_of(scheduler, task) for task in first_queued)
     seconds += of_queued * max(1.0, queued / 100)
     load = min(math.ceil(waiting + running) + queued, math.ceil(seconds / goal))
     workers, holding = list(scheduler.workers.values()), 0
     # Those that run tasks with needs hold results as well.
     kept = sum(any(map(kind_of, islice(worker.processing, 10))) for worker in workers)
     if workers:
-        load = math.ceil(load * len(workers) / sum(worker.nthreads for worker in workers))
+        load = math.ceil(load * len(workers) / threads)
         limit = sum(worker.memory_limit for worker in workers)
         used = sum(worker.nbytes for worker in workers)
         holding = math.ceil(2 * used * len(workers) / limit) if limit else 0
@@ -221,10 +230,11 @@ def demand_of(scheduler: Any) -> dict[str, Any]:
             "pinned": kind[0],
             "waiting": round(waiting * share),
             "running": round(running * share),
-            "load": (least := min((waiting + running) * share, max(seconds * share / worth, LEAST_LOAD))),
+            "coming": coming,
+            "load": (least := load_of((waiting + running) * share, seconds * share / worth)),
             "slots": math.ceil(least),
         }
-        for kind, (waiting, running, seconds) in few(kinds)
+        for kind, (waiting, running, seconds, coming) in few(kinds)
     ]
     return {"workers": max(load, holding - kept), "load": load, "needs": needs}
 
@@ -239,6 +249,25 @@ def kind_of(task: Any, *, waits: bool = False) -> tuple[Any, ...]:
     return (is_pinned, *sorted(amounts((task.resource_restrictions or {}).items()).items()))
 
 
+def load_of(tasks: float, worth: float) -> float:
+    """Return how many should run at a time; one worker comes for the first that is yet to wait for one."""
+    return min(tasks, max(worth, LEAST_LOAD)) if tasks else LEAST_LOAD
+
+
+def dependents_with_needs(task: Any) -> list[Any]:
+    """Return tasks that wait for a task's result, and then for a worker that has what they need."""
+    first = islice(task.dependents, MOST_DEPENDENTS)
+    return [one for one in first if one.state == "waiting" and kind_of(one)[:1] == (False,)]
+
+
+def is_soon(scheduler: Any, task: Any, threads: int) -> bool:
+    """Whether what a task waits for will be there by the time that a worker for it has started."""
+    first = [*islice(task.waiting_on, MOST_DEPENDENTS)]
+    seconds = max((duration_of(scheduler, one) for one in first), default=0.0)
+    is_next = not any(one.state == "waiting" for one in first)
+    return is_next and seconds * max(1.0, len(task.waiting_on) / max(1, threads)) <= WORTH_A_START
+
+
 def few(kinds: dict[tuple[Any, ...], list[float]]) -> list[tuple[tuple[Any, ...], list[float]]]:
     """Put kinds together that differ in amounts only, the more of them there are, with the largest amounts.
 
@@ -249,7 +278,7 @@ def few(kinds: dict[tuple[Any, ...], list[float]]) -> list[tuple[tuple[Any, ...]
         found = {}
         for kind, counts in kinds.items():
             alike = (kind[0], *((name, magnitude(amount, width)) for name, amount in kind[1:]))
-            before, sums = found.get(alike, (kind, [0, 0, 0.0]))
+            before, sums = found.get(alike, (kind, [0, 0, 0.0, 0]))
             largest = map(max, before[1:], kind[1:])  # Of the same names.
             found[alike] = ((kind[0], *largest), list(map(add, sums, counts)))
         if len(found) <= MOST_NEEDS:

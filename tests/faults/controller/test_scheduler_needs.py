@@ -12,7 +12,7 @@ from typing import Any
 import aiohttp
 import dask.config
 import pytest
-from distributed import Client, Scheduler, Worker
+from distributed import Client, Event, Scheduler, Worker
 from distributed.core import Status
 
 from dask_k8s_controller.autoscaler.needs import Group, shares, unsatisfiable
@@ -155,3 +155,44 @@ async def test_tasks_for_a_worker_that_pauses_are_not_told_as_impossible(
         worker.status = Status.running
         await asyncio.wait_for(client.gather(pinned), 10)
         assert not lost.done()
+
+
+async def told(scheduler: Scheduler) -> tuple[Need, ...]:
+    return read(DEMAND, await ask(scheduler, "demand")).needs or ()
+
+
+def wait_for_gate(number: int) -> int:
+    return number if Event("gate").wait() else -1
+
+
+async def test_a_worker_is_started_ahead_of_tasks_that_wait_for_what_runs(
+    scheduler: Scheduler, client: Client
+) -> None:
+    async with worker_of(scheduler):
+        loaded = client.map(wait_for_gate, range(4), pure=False)
+        inferred = client.map(abs, loaded, resources={"GPU": 1}, pure=False)
+        later = client.map(abs, inferred, resources={"MEMORY": 1}, pure=False)
+        await until(lambda: len(scheduler.tasks) == 12)
+        (gpus,) = needs = await told(scheduler)
+        assert (str(gpus), gpus.waiting, gpus.running, gpus.coming) == ("GPU=1", 0, 0, 4)
+        assert own(needs, Group("default"), GPU, BIG) == {"default": 0, "gpu": 1, "big": 0}
+        assert unsatisfiable(Demand(0, needs, 0), (Group("default"),)) == ()
+        await Event("gate", client=client).set()
+        await until(lambda: len(scheduler.unrunnable) == 4)
+        (gpus,) = await told(scheduler)  # Perhaps they wait for ever, and what follows with them.
+        assert (str(gpus), gpus.waiting, gpus.coming) == ("GPU=1", 4, 0)
+        assert len(later) == 4
+
+
+async def test_none_is_started_long_before_there_is_anything_for_it(
+    scheduler: Scheduler, client: Client
+) -> None:
+    """What the task waits for takes the only thread minutes."""
+    async with worker_of(scheduler):
+        loaded = client.map(wait_for_gate, range(500), pure=False)
+        reduced = client.submit(sum, loaded, resources={"GPU": 1}, pure=False)
+        await until(lambda: len(scheduler.tasks) == 501)
+        assert await told(scheduler) == ()
+        await Event("gate", client=client).set()
+        await until(lambda: len(scheduler.unrunnable) == 1)
+        assert not reduced.done()
