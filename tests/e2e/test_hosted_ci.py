@@ -13,7 +13,7 @@ from dask_k8s_local import LocalKubernetes
 from tests.conformance.kubectl import need_kubectl
 from tests.conftest import is_local
 from tests.e2e.test_chart import CRDS
-from tests.e2e.test_documented_pages import a_helm
+from tests.harness.helm import command_in
 from tests.harness.kube import Kube
 from tests.harness.pages import PROJECT
 
@@ -26,7 +26,7 @@ def test_the_operator_makes_a_cluster_installed_by_helm_and_by_manifests(
     if not is_local(pytestconfig):
         pytest.skip("hosted CI does so itself before the tests")
     with LocalKubernetes(addons=()) as local, Kube.from_kubeconfig(local.kubeconfig) as kube:
-        search = [a_helm(tmp_path), str(Path(sys.executable).parent), os.environ["PATH"]]
+        search = [command_in(tmp_path), str(Path(sys.executable).parent), os.environ["PATH"]]
         done = subprocess.run(
             [".ci/installed", "registry.example.com/mine:of-today", dask_image],
             cwd=PROJECT,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -20,11 +19,13 @@ from tests.conftest import a_namespace
 from tests.e2e.conftest import DASK_CLUSTERS, is_running
 from tests.e2e.test_chart import await_operator
 from tests.e2e.test_scaling import await_workers, executions, scale
+from tests.harness.helm import command_in
 from tests.harness.kube import Kube, Object
 from tests.harness.pages import PROJECT, blocks_of
 from tests.harness.worker_tasks import sent_to
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
+CommandLine = Callable[[Path], Run]
 
 PAGE = "docs/migrating.md"
 ELSEWHERE = "other-team"
@@ -76,7 +77,9 @@ def made_by_their_operator(kube: Kube, namespace: str, workers: int) -> None:
 
 @pytest.mark.full
 @pytest.mark.timeout(900)
-def test_clusters_with_results_are_taken_over_without_a_restart(their_python: Path) -> None:
+def test_clusters_with_results_are_taken_over_without_a_restart(
+    their_python: Path, command_line: CommandLine
+) -> None:
     [shown] = [block for block in blocks_of(PAGE, "console") if "migrate" in block.text]
     _, uninstall, definitions, install, dry_run, migrate = (line.partition(" #")[0] for line in shown)
     with LocalKubernetes(addons=()) as local, Kube.from_kubeconfig(local.kubeconfig) as kube:
@@ -136,7 +139,7 @@ def test_clusters_with_results_are_taken_over_without_a_restart(their_python: Pa
 
 
 def test_it_waits_until_the_other_operator_is_stopped(
-    kube: Kube, kubeconfig: Path, namespace: str, crds: None
+    kube: Kube, kubeconfig: Path, namespace: str, crds: None, command_line: CommandLine
 ) -> None:
     """As its chart labels it. https://github.com/dask/dask-kubernetes/tree/main/dask_kubernetes/operator/deployment/helm"""
     run = command_line(kubeconfig)
@@ -178,7 +181,12 @@ def as_theirs(cluster: str) -> Object:
 
 
 def test_clusters_of_all_namespaces_are_found_and_one_that_cannot_be_taken_over_holds_up_no_other(
-    kube: Kube, kubeconfig: Path, namespace: str, crds: None, idle_cluster_manifest: Callable[..., Object]
+    kube: Kube,
+    kubeconfig: Path,
+    namespace: str,
+    crds: None,
+    command_line: CommandLine,
+    idle_cluster_manifest: Callable[..., Object],
 ) -> None:
     run = command_line(kubeconfig)
     suspended = idle_cluster_manifest("theirs-too", n_workers=0)
@@ -207,24 +215,26 @@ def is_ready(found: Object) -> bool:
     return any((item["type"], item["status"]) == ("Ready", "True") for item in conditions)
 
 
-def command_line(kubeconfig: Path) -> Run:
-    """Return what runs commands in a shell, as the page shows them."""
-    search = [str(Path(sys.executable).parent), os.environ["PATH"]]
-    environment = {**os.environ, "KUBECONFIG": str(kubeconfig), "PATH": os.pathsep.join(search)}
-    helm = (
-        f'helm() {{ {sys.executable} -m tests.harness.helm "$@"; }}' if shutil.which("helm") is None else ":"
-    )
+@pytest.fixture
+def command_line(tmp_path: Path) -> CommandLine:
+    """Returns what runs commands in a shell, as the page shows them, for a kubeconfig."""
+    search = [command_in(tmp_path), str(Path(sys.executable).parent), os.environ["PATH"]]
 
-    def run(command: str, *, fails: int = 0) -> subprocess.CompletedProcess[str]:
-        found = subprocess.run(
-            ["bash", "-c", f"set -o pipefail; {helm}; {command}"],
-            cwd=PROJECT,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
-        assert found.returncode == fails, found.stderr
-        return found
+    def in_kubernetes(kubeconfig: Path) -> Run:
+        environment = {**os.environ, "KUBECONFIG": str(kubeconfig), "PATH": os.pathsep.join(search)}
 
-    return run
+        def run(command: str, *, fails: int = 0) -> subprocess.CompletedProcess[str]:
+            found = subprocess.run(
+                ["bash", "-c", f"set -o pipefail; {command}"],
+                cwd=PROJECT,
+                env=environment,
+                capture_output=True,
+                text=True,
+                timeout=120,
+            )
+            assert found.returncode == fails, found.stderr
+            return found
+
+        return run
+
+    return in_kubernetes
