@@ -62,7 +62,10 @@ class Operator:
             self.schedulers, self.clock, self._answered, on_question=self.metrics.question_done
         )
         self.cache = Cache(
-            {kind.resource.kind: kind.object_type.of for kind in KINDS}, self.clock, self.conversations
+            {kind.resource.kind: kind.object_type.of for kind in KINDS},
+            self.clock,
+            self.conversations,
+            announcing=settings.leaving_taints,
         )
         self.recorder = EventRecorder(self.api, self.clock, settings.events)
         self.reconciler = Reconciler(

@@ -50,6 +50,12 @@ def _level(value: str) -> str:
     return value.upper()
 
 
+def _words(value: Any) -> Any:
+    if isinstance(value, str):
+        return tuple(value.replace(",", " ").split())
+    return tuple(map(str, value)) if isinstance(value, list) else value
+
+
 def _keyed(default: Any, key: str | None) -> Any:
     return field(default=default, metadata={"key": key})
 
@@ -194,6 +200,8 @@ class Settings:
     """How many writes one object's reconcile sends at the same time, so that no object takes all."""
     status_interval: Seconds = 2.0
     """The least time between writes of a status in which nothing but numbers of workers differ."""
+    leaving_taints: Annotated[tuple[str, ...], BeforeValidator(_words)] = ()
+    """Keys of taints that announce a node's end, beside those that are known; a text has them by commas."""
     stop_grace: Seconds = 10.0
     """Reconciles may take so long to finish when the controller is asked to stop."""
     backoff: Backoff = _section(Backoff)

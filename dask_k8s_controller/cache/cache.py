@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from dask_k8s_controller.cache.certificate import Certificate
+from dask_k8s_controller.cache.leaving import ANNOUNCING
 from dask_k8s_controller.cache.objects import LEAVING, By, Meta, Node, Pod, Service
 from dask_k8s_controller.cache.store import Change, HasMeta, Store
 
@@ -54,9 +55,18 @@ class Cache:
         The time.
     answers : Conversations
         What schedulers said last.
+    announcing : collection of str
+        Keys of taints that announce a node's end, beside those that are known.
     """
 
-    def __init__(self, parsers: Mapping[str, Parser], clock: Clock, answers: Conversations) -> None:
+    def __init__(
+        self,
+        parsers: Mapping[str, Parser],
+        clock: Clock,
+        answers: Conversations,
+        announcing: Collection[str] = (),
+    ) -> None:
+        announcing = ANNOUNCING.union(announcing)
         self.answers = answers
         self.on_change: Callable[[Change[Any], object], None] = lambda change, by: None
         """Called with each change, whoever found it out, and the key whose reconcile has made it, if any."""
@@ -65,9 +75,9 @@ class Cache:
         self.clock = clock
         all_parsers: dict[str, Parser] = {
             **parsers,
-            Pod.kind: lambda body, _: Pod.of(body),
+            Pod.kind: lambda body, _: Pod.of(body, announcing),
             Service.kind: lambda body, _: Service.of(body),
-            Node.kind: lambda body, _: Node.of(body),
+            Node.kind: lambda body, _: Node.of(body, announcing),
         }
         self._stores: dict[str, Store[Any]] = {
             kind: Store(parse, lambda gone: self.on_gone(gone)) for kind, parse in all_parsers.items()

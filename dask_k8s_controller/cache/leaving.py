@@ -10,7 +10,7 @@ a mere preference, isn't concerned: its successor might come to the very same no
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 UNSCHEDULABLE = "node.kubernetes.io/unschedulable"
@@ -36,7 +36,7 @@ ANNOUNCING = frozenset(
         "cloud.google.com/impending-node-termination",
     }
 )
-"""Keys of the taints that announce a node's end."""
+"""Keys of the taints that announce a node's end; whoever runs the controller may add others."""
 
 BINDING = ("NoSchedule", "NoExecute")
 """The effects of taints that keep pods away: https://kubernetes.io/docs/concepts/scheduling-eviction/taint-and-toleration/."""
@@ -65,19 +65,19 @@ class Toleration(NamedTuple):
         return self.operator == "Exists" or (bool(self.key) and self.value == taint.value)
 
 
-def announcements(node_spec: Mapping[str, Any]) -> tuple[Taint, ...]:
+def announcements(node_spec: Mapping[str, Any], keys: Collection[str] = ANNOUNCING) -> tuple[Taint, ...]:
     """Return the taints by which a node's end is announced; none while it stays."""
     taints = {
         Taint(taint["key"], taint.get("effect") or "", taint.get("value") or "")
         for taint in node_spec.get("taints") or ()
-        if taint["key"] in ANNOUNCING and taint.get("effect") in BINDING
+        if taint["key"] in keys and taint.get("effect") in BINDING
     }
     if node_spec.get("unschedulable"):
         taints.add(Taint(UNSCHEDULABLE, "NoSchedule"))
     return tuple(sorted(taints))
 
 
-def tolerations(pod_spec: Mapping[str, Any]) -> tuple[Toleration, ...]:
+def tolerations(pod_spec: Mapping[str, Any], keys: Collection[str] = ANNOUNCING) -> tuple[Toleration, ...]:
     """Return those of a pod's tolerations that may be about a node's end."""
     return tuple(
         Toleration(
@@ -87,5 +87,5 @@ def tolerations(pod_spec: Mapping[str, Any]) -> tuple[Toleration, ...]:
             one.get("value") or "",
         )
         for one in pod_spec.get("tolerations") or ()
-        if not one.get("key") or one["key"] in ANNOUNCING
+        if not one.get("key") or one["key"] in keys
     )

@@ -6,12 +6,12 @@ Pure: no kopf, no HTTP. Plans are made of these and of nothing else.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, ClassVar, NamedTuple
 
-from dask_k8s_controller.cache.leaving import Taint, Toleration, announcements, tolerations
+from dask_k8s_controller.cache.leaving import ANNOUNCING, Taint, Toleration, announcements, tolerations
 from dask_k8s_models import labels, pods
 
 JsonObject = Mapping[str, Any]
@@ -159,7 +159,7 @@ class Pod:
     """Of its tolerations those that may be about a node's end."""
 
     @classmethod
-    def of(cls, body: JsonObject) -> Pod:
+    def of(cls, body: JsonObject, announcing: Collection[str] = ANNOUNCING) -> Pod:
         """Parse a Pod."""
         spec, status = body.get("spec") or {}, body.get("status") or {}
         conditions = {condition["type"]: condition for condition in status.get("conditions") or ()}
@@ -188,7 +188,7 @@ class Pod:
             restart_policy=spec.get("restartPolicy") or "Always",
             main=pods.main_container(spec, component, meta.annotations).get("name") or "",
             node=sys.intern(spec.get("nodeName") or ""),
-            tolerations=tolerations(spec),
+            tolerations=tolerations(spec, announcing),
         )
 
     def index(self) -> Iterable[By]:
@@ -308,11 +308,11 @@ class Node:
     """The taints by which its end is announced; none while it stays."""
 
     @classmethod
-    def of(cls, body: JsonObject) -> Node:
+    def of(cls, body: JsonObject, announcing: Collection[str] = ANNOUNCING) -> Node:
         """Parse a Node."""
         metadata = body["metadata"]
         meta = Meta(metadata["name"], "", metadata["uid"], metadata.get("resourceVersion") or "")
-        return cls(meta, announcements(body.get("spec") or {}))
+        return cls(meta, announcements(body.get("spec") or {}, announcing))
 
     def index(self) -> Iterable[By]:
         """Return the key by which nodes that are about to go are found."""

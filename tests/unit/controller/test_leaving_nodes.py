@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import dask.config
 import pytest
 
 from dask_k8s_controller.autoscaler.observe import GroupOfWorkers
@@ -105,6 +106,22 @@ class TestANodeIsLeft:
     )
     def test_by_pods_that_tolerate_something_else(self, toleration: Object) -> None:
         assert is_left(node_body("n1", ("karpenter.sh/disrupted", "NoSchedule")), toleration)
+
+    @pytest.mark.parametrize("written", ["example.com/ends, other", ["example.com/ends"]])
+    def test_when_a_taint_of_the_settings_says_so(self, written: Any) -> None:
+        with dask.config.set({"kubernetes.controller.leaving-taints": written}):
+            operator = Operator(Settings.from_config(), clock=ManualClock())
+        tolerating = {"key": "example.com/ends", "operator": "Exists"}
+        for body in (
+            cluster_body(),
+            group_body(),
+            pod_body("w1", nodeName="n1"),
+            pod_body("w2", nodeName="n1", tolerations=[tolerating]),
+            node_body("n1", ("example.com/ends", "NoSchedule")),
+        ):
+            operator.cache.see(body)
+        assert operator.cache.leaving(operator.cache.store("Pod")) == {"w1"}
+        assert not is_left(node_body("n1", ("example.com/ends", "NoSchedule")))
 
     def test_unless_all_workers_are_for_that_node(self) -> None:
         worker = {"spec": pod_spec("worker", nodeName="n1")}
