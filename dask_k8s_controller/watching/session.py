@@ -96,7 +96,7 @@ class Events(Answer):
             try:
                 event = read_event(line)
                 self.informer.happened(self.listing, event, line)
-            except msgspec.MsgspecError as error:
+            except (msgspec.MsgspecError, RecursionError) as error:
                 raise aiohttp.ClientPayloadError(f"an event of a watch is malformed: {error}") from error
             if self.is_shared or event.type in ("BOOKMARK", "ERROR"):
                 kept.append(line)
@@ -171,7 +171,10 @@ class WatchSession:
         if response.status == 410:
             response.release()
             raise aiohttp.ClientPayloadError("the list has expired: it begins anew")
-        body: Object = msgspec.json.decode(await response.read())
+        try:
+            body = msgspec.json.decode(await response.read(), type=Object)
+        except (msgspec.MsgspecError, RecursionError) as error:
+            raise aiohttp.ClientPayloadError(f"a list is malformed: {error}") from error
         items = body.get("items") or []
         await self.informer.listed(listing, items, mark)
         uids |= {item["metadata"]["uid"] for item in items}

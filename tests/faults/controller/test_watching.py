@@ -21,7 +21,7 @@ from dask_k8s_controller.watching.informer import Event
 from dask_k8s_controller.watching.session import WatchSession
 from dask_k8s_controller.watching.watches import Listing, Watches
 from dask_k8s_credentials import CredentialsError
-from tests.harness.stand_in import StandIn
+from tests.harness.stand_in import StandIn, says
 
 IN_TEAM_A = "/apis/kubernetes.dask.org/v1/namespaces/team-a/daskclusters"
 OF_TEAM_A = Listing(CLUSTERS, "team-a", "")
@@ -163,6 +163,12 @@ class TestLists:
         with pytest.raises(aiohttp.ClientPayloadError):
             await session(f"{IN_TEAM_A}?limit=1&continue=x")
 
+    @pytest.mark.parametrize("text", ["<html>of a proxy</html>", "[]", "", f'{{"items": {"[" * 5000}'])
+    async def test_that_are_none_begin_anew(self, session: Any, server: Server, text: str) -> None:
+        server.answers = [says(200, text)]
+        with pytest.raises(aiohttp.ClientPayloadError):
+            await session("/api/v1/pods")
+
     async def test_that_another_session_has_begun_begin_anew(self, session: Any, server: Server) -> None:
         with pytest.raises(aiohttp.ClientPayloadError):
             await session(f"{IN_TEAM_A}?limit=1&continue=x")
@@ -219,8 +225,11 @@ class TestEvents:
         await events(await session("/api/v1/pods?watch=true"))
         assert [uid for _, uid, _, _ in told.told] == ["a"]
 
-    async def test_that_are_malformed_are_a_connection_that_broke(self, session: Any, server: Server) -> None:
-        server.lines = [b'{"type": 5}']
+    @pytest.mark.parametrize("line", [b'{"type": 5}', b'{"type": "ADDED", "object": {"spec": ' + b"[" * 5000])
+    async def test_that_are_malformed_are_a_connection_that_broke(
+        self, session: Any, server: Server, line: bytes
+    ) -> None:
+        server.lines = [line]
         with pytest.raises(aiohttp.ClientPayloadError):
             await events(await session("/api/v1/pods?watch=true"))
 
