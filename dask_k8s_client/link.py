@@ -56,6 +56,7 @@ class Link:
         self.scheme = "http"
         self.is_forwarded = False
         self._observer = observer
+        self._port = 0
         self._forwards: list[PortForward] = []
         self._first_tunnel: Tunnel | None = None
 
@@ -127,14 +128,19 @@ class Link:
 
     def _lead_to(self, host: str, ports: Ports) -> None:
         self.host = host
+        self._port, self.dashboard_port = ports.comm, ports.dashboard
+        self.renew()
+
+    def renew(self) -> str:
+        """Return the address, as the scheduler's pod of this moment speaks: it may have turned to TLS."""
         protocol = "tcp"
         if (pod := self._observer.now.scheduler) is not None:
             annotations = pod["metadata"].get("annotations")
             protocol = pod_specs.scheduler_protocol(pod["spec"], annotations)
             self.prefix = pod_specs.dashboard_prefix(pod["spec"], annotations)
             self.scheme = "https" if serves_https(pod) else "http"
-        self.address = connect.address(host, ports.comm, protocol)
-        self.dashboard_port = ports.dashboard
+        self.address = connect.address(self.host, self._port, protocol)
+        return self.address
 
     async def _through_node(self, route: Node) -> Direct | Forward:
         try:

@@ -36,6 +36,8 @@ FIRST_LOOK, LAST_LOOK = 0.5, 8.0
 """Seconds after which workers that don't agree with the pods are asked for, doubled each time."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
 """Seconds between two attempts to connect to a scheduler that should be there, doubled each time."""
+NOT_REACHED = (OSError, TimeoutError, TypeError, ValueError, RuntimeError)
+"""What Dask raises if a scheduler is away, or only one of us speaks TLS."""
 RECHECK = 1.0
 """Seconds after which waiting for workers asks the scheduler anew, should a message have been missed."""
 
@@ -197,9 +199,7 @@ class Manager(Cluster):
         deadline = time.monotonic() + timeout
         pause = FIRST_PAUSE
         while True:
-            self.scheduler_comm = rpc(
-                link.address, connection_args=self.security.get_connection_args("client")
-            )
+            self._call_at(link.address)
             try:
                 await asyncio.wait_for(super()._start(), max(deadline - time.monotonic(), FIRST_PAUSE))
                 return
@@ -216,6 +216,9 @@ class Manager(Cluster):
                 raise await self._session.unreachable(link, problem) from problem
             await asyncio.sleep(min(pause, left))
             pause = min(2 * pause, LONGEST_PAUSE)
+
+    def _call_at(self, address: str) -> None:
+        self.scheduler_comm: Any = rpc(address, connection_args=self.security.get_connection_args("client"))
 
     def _in_background(self, coroutine: Any) -> asyncio.Task[Any]:
         task = asyncio.create_task(coroutine)
@@ -242,14 +245,20 @@ class Manager(Cluster):
             try:
                 await self._subscribe()
                 return True
-            except (OSError, TimeoutError) as error:
-                logger.debug("The scheduler of %s can't be reached again yet: %s", self.name, error)
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, LONGEST_PAUSE)
+            except NOT_REACHED as error:
+                problem = f"The scheduler of {self.name} can't be reached again yet: {error}"
+            logger.debug(problem)
+            if pause < LONGEST_PAUSE <= 2 * pause:
+                self._log(problem)
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
         return False
 
     async def _subscribe(self) -> None:
         assert self.scheduler_comm is not None
+        assert self._session.link is not None
+        await self.scheduler_comm.close_rpc()
+        self._call_at(self._session.link.renew())
         comm = await self.scheduler_comm.live_comm()
         comm.name = "Cluster worker status"
         await comm.write({"op": "subscribe_worker_status"})
@@ -286,7 +295,8 @@ class Manager(Cluster):
                 delay = FIRST_LOOK
             await asyncio.sleep(delay)
             if not pods.are_workers(self._session.now.workers, self.observed):
-                await self._running_workers()
+                with suppress(*NOT_REACHED):
+                    await self._running_workers()
                 self._workers_changed.set()
                 delay *= 2
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
+import dask
 import pytest
 from distributed import Client
 
 from dask_k8s_client import KubeCluster
-from tests.e2e.conftest import pods_of
+from tests.e2e.conftest import DASK_CLUSTERS, pods_of
 from tests.harness.kube import Kube, Object
 from tests.harness.worker_tasks import sent_to
 
@@ -54,6 +56,31 @@ def test_a_lost_scheduler_is_replaced_under_the_same_cluster(
         assert (cluster.scheduler_address, cluster.dashboard_link) == (address, link)
         print(f"{connected:.1f} s after the scheduler's pod was back a client was connected, ", end="")
         print(f"after {took:.1f} s a task had run")
+
+
+def test_a_cluster_that_turns_to_tls_is_followed_and_one_that_turns_from_it_is_told(
+    kube: Kube, namespace: str, dask_image: str, protocol: str
+) -> None:
+    was_encrypted = protocol == "tls"
+    with dask.config.set({"kubernetes.tls": True if was_encrypted else None}):
+        cluster = KubeCluster(name="turning", namespace=namespace, image=dask_image, quiet=True)
+    with cluster:
+        kube.patch(DASK_CLUSTERS, "turning", {"spec": {"tls": None if was_encrypted else {}}}, namespace)
+        if was_encrypted:
+            wait_until(lambda: "encryption required" in str(cluster._cluster_manager_logs))
+            return
+        wait_until(lambda: cluster.scheduler_address.startswith("tls://"))
+        cluster.scale(1)
+        cluster.wait_for_workers(1, timeout=120)
+        with Client(cluster) as client:
+            assert client.submit(sum, [10, 1]).result(timeout=120) == 11
+
+
+def wait_until(is_reached: Callable[[], bool], timeout: float = 60) -> None:
+    deadline = time.monotonic() + timeout
+    while not is_reached():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 @pytest.mark.full

@@ -124,6 +124,19 @@ async def test_a_load_balancer_needs_no_forwarding() -> None:
     assert server.asked == []
 
 
+async def test_a_scheduler_that_turns_to_tls_has_another_address() -> None:
+    async with ScriptedServer(pod) as server:
+        observer = StagedObserver(server.api, READY_SCHEDULER)
+        link = await opened(observer)
+        before, dashboard = link.address, link.dashboard()
+        encrypted = scheduler_pod(**READY)
+        encrypted["spec"]["containers"][0]["args"] = ["dask", "scheduler", "--protocol", "tls"]
+        observer.show(replace(READY_SCHEDULER, pods=by_name(encrypted)))
+        assert link.renew() == link.address == before.replace("tcp://", "tls://")
+        assert link.dashboard() == dashboard
+        await link.close()
+
+
 async def test_a_node_port_that_answers_is_used(free_port: int) -> None:
     listening = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
     port = listening.sockets[0].getsockname()[1]
