@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from dask_k8s_client import ages
-from dask_k8s_models import labels
+from dask_k8s_models import commands, labels
 from dask_k8s_models import pods as pod_specs
-from dask_k8s_models.commands import RETIRED_COMMANDS
 
 Json = dict[str, Any]
 
@@ -176,9 +176,11 @@ def milestones(pod: Json) -> Iterator[str]:
 
 def remedy(message: str, cluster_remedy: str = "") -> str:
     """Say what to do about a problem, if its text tells; else ``cluster_remedy``."""
-    for retired, command in RETIRED_COMMANDS.items():
-        if retired in message and ("not found" in message or "no such file" in message.lower()):
-            return f"Today's distributed has no command `{retired}`: use `{command}`, or an older image."
+    for line in message.splitlines():
+        # As shells and container runtimes say it: `exec: "dask-worker": executable file not found in $PATH`.
+        is_missing = "not found" in line or "no such file" in line.lower()
+        if is_missing and (text := commands.remedy(re.split(r"[\s\"'`:,;]+", line))):
+            return f"{text[0].upper()}{text[1:]}, or an older image."
     if "exceeded quota" in message:
         return "Ask for less, or have the namespace's ResourceQuota raised."
     return cluster_remedy

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dask_k8s_models import labels, names
 from dask_k8s_models._kubernetes import Container, PodSpec, ServiceSpec
 from dask_k8s_models.cluster import ClusterSpec, DaskCluster, SchedulerSpec
-from dask_k8s_models.commands import RETIRED_COMMANDS, retired_command
+from dask_k8s_models.commands import remedy
 from dask_k8s_models.job import DaskJob, JobTemplate
 from dask_k8s_models.problems import Path
 from dask_k8s_models.resource import Metadata, Resource
@@ -111,8 +111,5 @@ def _about_container(container: Container, path: Path) -> Advice:
     if not container.image:
         yield (*path, "image"), "is missing: no pod can be made"
     for field, words in (("command", container.command), ("args", container.args)):
-        if words and (retired := retired_command(words[:1])):
-            yield (
-                (*path, field, 0),
-                f"current images of Dask have no {words[0]}: write {RETIRED_COMMANDS[retired]}, as two words",
-            )
+        if text := remedy((words or ())[:1]):
+            yield (*path, field, 0), text

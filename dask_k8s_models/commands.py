@@ -15,9 +15,19 @@ RETIRED_COMMANDS = {
 """Commands that current images of Dask no longer have, and what replaced them in 2022.10."""
 
 
-def retired_command(words: Iterable[str]) -> str | None:
-    """Return the first of some words, such as a command and its arguments, that is a retired command."""
-    return next((name for word in words if (name := word.rpartition("/")[2]) in RETIRED_COMMANDS), None)
+def remedy(words: Iterable[str]) -> str:
+    """Say what to use instead of the first of some words that is a retired command; empty if none is.
+
+    Parameters
+    ----------
+    words : iterable of str
+        Such as a command, in whatever folder, and its arguments.
+    """
+    names = (word.rpartition("/")[2] for word in words if "://" not in word)
+    retired = next((name for name in names if name in RETIRED_COMMANDS), None)
+    if retired is None:
+        return ""
+    return f"current images of Dask have no {retired}: use `{RETIRED_COMMANDS[retired]}`, as two words"
 
 
 def words_of(container: Mapping[str, Any]) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any
 from dask_k8s_controller.cache.objects import Container, Pod
 from dask_k8s_controller.plans.actions import Remark
 from dask_k8s_controller.settings import Policy
-from dask_k8s_models.commands import RETIRED_COMMANDS, words_of
+from dask_k8s_models.commands import remedy, words_of
 from dask_k8s_models.labels import Component
 from dask_k8s_models.pods import main_container
 
@@ -82,7 +82,5 @@ def _exit(container: Container) -> str:
 
 def _remedy(container: Container, command: Iterable[str]) -> str:
     has_failed = container.exit_code not in (None, 0) or container.waiting_reason == "RunContainerError"
-    for word in command:
-        if has_failed and word in RETIRED_COMMANDS:
-            return f". Today's distributed has no command {word}: use `{RETIRED_COMMANDS[word]}`"
-    return ""
+    text = remedy(command) if has_failed else ""
+    return f"; {text}" if text else ""

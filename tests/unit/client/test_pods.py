@@ -76,13 +76,18 @@ def test_the_main_container_is_the_one_that_runs_dask() -> None:
     [
         ('exec: "dask-scheduler": executable file not found in $PATH', "use `dask scheduler`"),
         ("/bin/sh: dask-worker: not found", "use `dask worker`"),
+        ('exec: "/opt/conda/bin/dask-worker": no such file or directory', "use `dask worker`"),
+        ("/bin/sh: my-dask-worker-script: not found", ""),
+        ("dask-worker began\nthe file is not found", ""),
         ("pods is forbidden: exceeded quota: compute", "ResourceQuota"),
         ("something else", ""),
         ("the container dask-worker ended", ""),
     ],
 )
 def test_known_problems_have_a_remedy(message: str, remedy: str) -> None:
-    assert remedy in pods.remedy(message)
+    told = pods.remedy(message)
+    assert remedy in told
+    assert bool(remedy) is bool(told)
 
 
 def test_workers_agree_with_the_pods_that_serve() -> None:

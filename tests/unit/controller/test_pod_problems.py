@@ -43,6 +43,21 @@ def test_several_of_a_kind_are_counted_and_one_is_not() -> None:
     assert told(*failed) == [("Failed", "Pod w1: Failed: it has failed (2 pods)")]
 
 
+@pytest.mark.parametrize(
+    ("command", "remedy"),
+    [
+        ("dask-worker", "use `dask worker`"),
+        ("/opt/conda/bin/dask-scheduler", "use `dask scheduler`"),
+        ("my-dask-worker", ""),
+        ("http://dask-scheduler", ""),
+    ],
+)
+def test_a_command_that_images_lack_has_a_remedy(command: str, remedy: str) -> None:
+    [remark] = problems_of([ended(1.0, exit_code=127)], [command])
+    assert remedy in remark.message
+    assert bool(remedy) is ("current images of Dask have no" in remark.message)
+
+
 @pytest.mark.parametrize(("lived", "waits"), [(59.0, True), (60.0, False)])
 def test_what_ended_soon_is_replaced_after_a_while_and_what_lived_at_once(lived: float, waits: bool) -> None:
     due = replaced_at(ended(lived), Policy(short_life=60, failure_delay=10))

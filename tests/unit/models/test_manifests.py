@@ -16,7 +16,7 @@ from dask_k8s_models import (
     to_yaml,
     validate_documents,
 )
-from dask_k8s_models.advice import RETIRED_COMMANDS
+from dask_k8s_models.commands import RETIRED_COMMANDS
 from tests.documents import CONTAINER, SERVICE, WORKER, autoscaler, changed, cluster, group, job
 
 EXAMPLES = sorted((Path(__file__).parents[3] / "examples").glob("*.yaml"))
@@ -137,7 +137,7 @@ def test_builders_give_no_reason_to_warn() -> None:
 @pytest.mark.parametrize("command", RETIRED_COMMANDS)
 def test_retired_commands_are_warned_about(command: str) -> None:
     [warning] = warnings(changed(cluster(), f"{CONTAINER} args 0", command))
-    assert f"args[0]: current images of Dask have no {command}: write {RETIRED_COMMANDS[command]}" in warning
+    assert f"args[0]: current images of Dask have no {command}: use `{RETIRED_COMMANDS[command]}`" in warning
     [warning] = warnings(changed(cluster(), f"{CONTAINER} command", [f"/opt/bin/{command}"]))
     assert "command[0]" in warning
 
