@@ -16,12 +16,15 @@ from dataclasses import field
 from enum import StrEnum
 from typing import Annotated, Any, get_type_hints
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, ValidationInfo
 from pydantic.dataclasses import dataclass
 
 PREFIX = "kubernetes.controller"
 
 DEFAULT_HEALTH_PORT = 8080
+
+SAFETY = 2 / 3
+"""The share of a Lease's duration for which its leader acts without having renewed it."""
 
 Seconds = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
@@ -54,6 +57,15 @@ def _words(value: Any) -> Any:
     if isinstance(value, str):
         return tuple(value.replace(",", " ").split())
     return tuple(map(str, value)) if isinstance(value, list) else value
+
+
+def _renewal(value: float, info: ValidationInfo) -> float:
+    duration = info.data.get("duration", float("inf"))
+    if not 0 < value < duration * SAFETY:
+        raise ValueError(
+            f"must be above 0 and below two thirds of leader-election.duration, which is {duration:g}"
+        )
+    return value
 
 
 def _keyed(default: Any, key: str | None) -> Any:
@@ -179,8 +191,13 @@ class LeaderElection:
     """Where the Lease is; in the controller's own namespace if it is empty."""
     duration: Seconds = 15.0
     """A leader that is silent for so long is replaced."""
-    renewal: Seconds = 5.0
+    renewal: Annotated[float, Field(validate_default=True), AfterValidator(_renewal)] = 5.0
     """Wait between signs of life."""
+
+    @property
+    def deadline(self) -> float:
+        """A leader that could not renew for so long no longer acts: others soon will."""
+        return self.duration * SAFETY
 
 
 @dataclass(frozen=True)

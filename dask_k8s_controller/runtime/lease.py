@@ -21,16 +21,13 @@ from dask_k8s_controller.settings import LeaderElection, Limits
 
 logger = logging.getLogger(__name__)
 
-SAFETY = 2 / 3
-"""A leader that could not renew for this share of the duration no longer acts: others soon will."""
-
 SOONER = 1 / 5
 """What has failed is tried again after this share of the usual wait: one failed request costs nothing."""
 
 
 def limits(settings: LeaderElection) -> Limits:
     """Return the limits of requests about a Lease: time is left for others, should one hang."""
-    return Limits(concurrency=1, timeout=settings.duration * SAFETY / 4, attempts=1)
+    return Limits(concurrency=1, timeout=settings.deadline / 4, attempts=1)
 
 
 @dataclass
@@ -144,7 +141,7 @@ class LeaderLease:
     def _lead(self, renewed_at: float) -> None:
         # A request to renew it may hang: the time limit doesn't wait for that.
         self._cancel_expiry()
-        left = renewed_at + self.settings.duration * SAFETY - self.clock.monotonic()
+        left = renewed_at + self.settings.deadline - self.clock.monotonic()
         self._expiry = self.clock.call_later(max(0.0, left), self._expire)
         if not self.is_leading:
             self.is_leading = True

@@ -59,12 +59,22 @@ class TestSettings:
             ("api.timeout", -1),
             ("tls", "Sometimes"),
             ("certificate-lifetime", 0),
+            ("leader-election.renewal", 0.0),
+            ("leader-election.renewal", 10.0),
         ],
     )
     def test_that_are_wrong_are_named(self, key: str, value: Any) -> None:
         with (
             dask.config.set({f"kubernetes.controller.{key}": value}),
             pytest.raises(InvalidSetting, match=f"kubernetes.controller.{key} is {value!r}: "),
+        ):
+            Settings.from_config()
+
+    def test_that_do_not_fit_each_other_are_named_both(self) -> None:
+        told = r"leader-election\.renewal is 5\.0: .* two thirds of leader-election\.duration, which is 6$"
+        with (
+            dask.config.set({"kubernetes.controller.leader-election.duration": 6}),
+            pytest.raises(InvalidSetting, match=told),
         ):
             Settings.from_config()
 
