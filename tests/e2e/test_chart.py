@@ -74,7 +74,7 @@ def chart_before(tmp_path: Path) -> Path:
     """
     folder = tmp_path / CHART.name
     shutil.copytree(CHART, folder)
-    without(folder / "Chart.yaml", r"\.1\.0$", ".0.9", times=2)
+    without(folder / "Chart.yaml", r"(?<=ersion: )0\.1\.0$", "0.0.9", times=2)
     rule = r'- apiGroups: \["policy"\]\n  resources: \["poddisruptionbudgets"\]\n  verbs: .*\n'
     without(folder / "templates" / "_rules.tpl", rule)
     without(folder / "templates" / "deployment.yaml", rf" +- name: {SETTING_OF_LATER}\n +value: .*\n")
