@@ -17,6 +17,21 @@ class TestTheController:
         packages = {module.partition(".")[0] for module in loaded.stdout.split()}
         assert not packages & {"kopf", "dask", "distributed", "aiohttp", "pydantic"}
 
+    def test_talks_to_schedulers_without_distributed(self) -> None:
+        """All that runs is loaded, as an operator has loaded it that begins to watch."""
+        script = """
+            import dask_k8s_controller.__main__
+            dask_k8s_controller.register()
+            import sys
+            print(*sys.modules)
+        """
+        command = [sys.executable, "-c", textwrap.dedent(script)]
+        loaded = set(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split())
+        assert {"dask_k8s_controller.operator", "dask_k8s_controller.scheduler.client"} <= loaded
+        assert "dask_k8s_controller.scheduler.preload" not in loaded
+        packages = {module.partition(".")[0] for module in loaded}
+        assert not packages & {"distributed", "tornado", "kr8s", "dask_k8s_client", "dask_k8s_local"}
+
     def test_by_kopf_run_registers_the_handlers(self) -> None:
         script = """
             import kopf.cli
