@@ -190,6 +190,32 @@ async def test_what_tasks_could_use_is_told_apart_from_what_holds_results(
         assert (demand.workers, demand.for_tasks) == (1, 0)
 
 
+@pytest.mark.parametrize("some_have_needs", [False, True])
+async def test_the_more_time_all_may_take_the_fewer_workers_are_asked_for(
+    scheduler: Scheduler, client: SchedulerClient, some_have_needs: bool
+) -> None:
+    """Whether distributed says how many, or the preload, as there are tasks with needs."""
+
+    def work(number: int) -> int:
+        return number
+
+    expected = {"distributed.scheduler.default-task-durations": {"work": "1s"}}
+    with dask.config.set(expected):
+        async with Client(scheduler.address, asynchronous=True) as user:
+            waiting = user.map(work, range(100), pure=False)
+            if some_have_needs:
+                waiting += user.map(work, range(3), resources={"GPU": 1}, key="needy", pure=False)
+            await until(lambda: len(scheduler.queued) + len(scheduler.unrunnable) == len(waiting))
+            asked = {}
+            for duration in ("5s", "50s"):
+                with dask.config.set({"distributed.adaptive.target-duration": duration}):
+                    demand = await client.demand(ENDPOINT)
+                assert bool(demand.needs) == some_have_needs
+                assert demand.for_tasks == demand.workers
+                asked[duration] = demand.workers
+    assert asked == {"5s": 20, "50s": 2}
+
+
 async def test_an_answer_about_demand_is_bounded_whatever_waits(
     scheduler: Scheduler, client: SchedulerClient
 ) -> None:
