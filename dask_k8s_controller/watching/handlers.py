@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 FINALIZER = "kubernetes.dask.org/controller"
 """kopf removes the finalizer of its configured name where it needs none; the usual one may be another's."""
 
+PART = 200
+"""So many objects are listed at a time: what others have made in any number must not be in memory at once."""
+
 
 def register_handlers(registry: kopf.OperatorRegistry | None, make_operator: Callable[[], Operator]) -> None:
     """Register all handlers of the controller, which is made when kopf starts; by default with kopf."""
@@ -70,6 +73,7 @@ async def _ignored(**_: Any) -> None:
 def _configure(settings: kopf.OperatorSettings, registry: kopf.OperatorRegistry) -> frozenset[Resource]:
     """Choose what kopf does; return the resources for which others have handlers."""
     settings.persistence.finalizer = FINALIZER
+    settings.watching.chunk_size = PART
     if not settings.peering.mandatory:
         settings.peering.standalone = True
     shared = watched_by_others(registry)

@@ -10,13 +10,15 @@ from dataclasses import replace
 import pytest
 
 from dask_k8s_controller.settings import LeaderElection, Settings
+from dask_k8s_controller.watching import handlers
 from dask_k8s_local.api import Request
 from tests.conformance.waiting import eventually
 from tests.harness.breaking import asked, is_the_controllers
-from tests.harness.flows import Shape, await_shape, create, of, pods_created_since, version_of_pods
+from tests.harness.flows import CLUSTERS, Shape, await_shape, create, of, pods_created_since, version_of_pods
 from tests.harness.hasty import HASTY, HastyController
 from tests.harness.kube import Object
 from tests.harness.lab import Lab, Stage
+from tests.unit.controller.builders import cluster_body
 
 LEASES = "leases.coordination.k8s.io"
 LEASE = "lease"
@@ -60,6 +62,25 @@ def test_only_one_of_two_replicas_writes(lab: Lab, stage: Stage) -> None:
         create(2)(stage)
         await_shape(stage, Shape(of(2)))
         assert len(pods_created_since(stage, version)) == 3
+
+
+def list_in_small_parts() -> None:
+    handlers.PART = 2
+
+
+def test_what_there_is_much_of_is_listed_in_parts(lab: Lab, stage: Stage) -> None:
+    names = [f"c{number}" for number in range(5)]
+    for name in names:
+        body = cluster_body(name, suspend=True)
+        stage.kube.create({**body, "metadata": {"name": name}}, stage.namespace)
+    begun = len(lab.faults.log)
+    with lab.controller(stage.namespace, before=list_in_small_parts):
+        for name in names:
+            stage.kube.wait(
+                CLUSTERS, name, stage.namespace, until=lambda found: "conditions" in found["status"]
+            )
+    asks = [asked(request) for request in lab.faults.log[begun:] if is_the_controllers(request)]
+    assert asks.count("list daskclusters") == 3
 
 
 @contextlib.contextmanager
