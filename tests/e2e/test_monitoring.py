@@ -14,7 +14,6 @@ import yaml
 from distributed import Client
 
 from dask_k8s_local import LocalKubernetes
-from dask_k8s_models import make_worker_group_spec
 from dask_k8s_models.definitions import custom_resource_definitions
 from dask_k8s_models.labels import CLUSTER_NAME
 from tests.conformance.waiting import condition_is, eventually
@@ -159,24 +158,24 @@ def test_no_panel_is_empty(
 ) -> None:
     """Prometheus scrapes the operator and a live cluster, which computes and is scaled down; all goes wrong.
 
-    A quota refuses pods of one cluster, and the scheduler of the other keeps workers whose results nobody can
+    A quota refuses pods of one cluster, and the scheduler of the other keeps workers whose actors nobody can
     take over.
     """
     a_quota_lets_no_pods_in(served, "full")
     served.create(cluster_manifest("refused", n_workers=1), "full")
     served.create(cluster_manifest("watched", n_workers=2), "default")
     wait_for_workers(served, "watched", "default", 2)
-    more = make_worker_group_spec("watched", "more", n_workers=1)
-    more["spec"]["worker"]["spec"]["nodeSelector"] = {"there-is": "none"}
-    served.create(more, "default")
     (scheduler,) = pods_of(served, "watched", "default", "scheduler")
-    workers = [pod for pod in pods_of(served, "watched", "default", "worker") if pod["status"].get("podIP")]
+    workers = pods_of(served, "watched", "default", "worker")
     prometheus.scrape(operator, scheduler_of(scheduler), *map(worker_of, workers))
     with Client(f"tcp://{scheduler['status']['podIP']}:8786") as client:
         client.wait_for_workers(2, timeout=PATIENCE)
         held = client.map(bytes, range(1000, 1040))
         client.gather(held)
-        served.patch(DASK_CLUSTERS, "watched", {"spec": {"worker": {"replicas": 0}}}, "default")
+        addresses = client.scheduler_info()["workers"]
+        actors = [client.submit(list, actor=True, workers=[one], pure=False).result() for one in addresses]
+        assert len(actors) == 2
+        served.patch(DASK_CLUSTERS, "watched", {"spec": {"worker": {"replicas": 1}}}, "default")
         shown = {**queries(DASHBOARDS[0]), **queries(DASHBOARDS[1])}
         wanted = {name: query.removesuffix(OTHERWISE) for name, query in shown.items()}
         assert len(wanted) > 30
