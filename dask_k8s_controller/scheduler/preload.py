@@ -36,11 +36,11 @@ MOST_DEPENDENTS = 3  # Of each of them, of which the needs are looked at.
 MOST_NEEDS = 20  # Kinds of needs that an answer tells of.
 WORTH_A_START = 60.0  # Seconds of work for which one more worker is started that only some tasks need.
 LEAST_LOAD = 0.01  # Of a worker, however little work there is: it is started for any.
-BEFORE_ANOTHER_COPY = 5.0  # Seconds that a worker has for fetching a result before another is asked, too.
+BEFORE_ANOTHER_COPY = 10.0  # Seconds that a worker has for fetching a result before another is asked, too.
 
 draining: set[str] = set()
 expected: list[float] = [0.0]  # When it was said last that workers are on their way.
-copying: dict[Any, float] = {}  # When a copy of a result was asked for, the oldest first.
+copying: dict[Any, tuple[float, Any]] = {}  # When a result was to be copied, the oldest first, and by whom.
 preloads: list[Any] = []
 certificates: list[str] = []
 
@@ -147,19 +147,20 @@ def is_last_held(task: Any) -> bool:
 
 
 def copy(scheduler: Any, tasks: Iterable[Any]) -> None:
-    """Have workers fetch results, each the one that holds least; what doesn't come is asked for again."""
+    """Have workers fetch results, each the one that holds least; another if that is gone or takes long."""
     now = time.monotonic()
-    for key in list(takewhile(lambda key: copying[key] < now - BEFORE_ANOTHER_COPY, copying)):
+    for key in list(takewhile(lambda key: copying[key][0] < now - BEFORE_ANOTHER_COPY, copying)):
         del copying[key]
     heirs = [(worker.nbytes, number, worker) for number, worker in enumerate(scheduler.running)]
     heapify(heirs)
     asked: dict[str, list[Any]] = {}
     for task in tasks:
-        if heirs and task.key not in copying:
+        if heirs and copying.get(task.key, (now, None))[1] not in scheduler.running:
             nbytes, number, heir = heirs[0]
             heapreplace(heirs, (nbytes + task.nbytes, number, heir))
             asked.setdefault(heir.address, []).append(task.key)
-            copying[task.key] = now
+            copying.pop(task.key, None)
+            copying[task.key] = now, heir
     for address, keys in asked.items():
         scheduler.request_acquire_replicas(address, keys, stimulus_id=f"leave-{now}")
 

@@ -373,6 +373,40 @@ class TestAWorkerThatLeaves:
             assert run_again(scheduler) == {running.key}
 
 
+class TestOneWorkerFetchesAResult:
+    @pytest.fixture
+    def preload_source(self) -> str:
+        written = "BEFORE_ANOTHER_COPY = 10.0"
+        assert written in children.preload_source()
+        return children.preload_source().replace(written, "BEFORE_ANOTHER_COPY = 1000.0")
+
+    async def test_another_fetches_it_if_that_is_gone(
+        self, scheduler: Scheduler, workers: list[Worker], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        one, two = workers
+        asked: list[str] = []
+        fetch = scheduler.request_acquire_replicas
+
+        def acquire(address: str, *of: Any, **more: Any) -> None:
+            asked.append(address)
+            if len(asked) > 1:
+                fetch(address, *of, **more)
+
+        monkeypatch.setattr(scheduler, "request_acquire_replicas", acquire)
+        async with (
+            Worker(scheduler.address, name="three", **OPTIONS) as three,
+            Client(scheduler.address, asynchronous=True) as dask,
+        ):
+            held = await dask.scatter(1, workers=[one.address])
+            left = asyncio.create_task(leave(scheduler, "one", 60))
+            await until(lambda: len(asked) == 1)
+            first, other = (two, three) if asked == [two.address] else (three, two)
+            await first.close()
+            await asyncio.wait_for(left, 10)
+            assert asked == [first.address, other.address]
+            assert other.data.keys() == {held.key}
+
+
 class TestAWorkerThatIsAlone:
     """With waits of a second instead of 20."""
 
