@@ -113,6 +113,16 @@ class AutoscalerStatus(Status):
     lastScaleTime: Annotated[
         Time | None, Field(description="When that number changed last, as far as the autoscaler saw it.")
     ] = None
+    workerResources: Annotated[
+        dict[str, float] | None,
+        Field(
+            description="What the group's workers offered last, if its spec says something else: a group at "
+            "zero starts for the tasks that need this."
+        ),
+    ] = None
+    workerResourcesOf: Annotated[
+        str | None, Field(description="A digest of the group's spec that this was seen of.")
+    ] = None
 
 
 class DaskAutoscaler(Resource):

@@ -37,6 +37,9 @@ CLIENT_OF = "dask.org/client-of"
 TEMPLATE_HASH = "dask.org/template-hash"
 """Annotation of a pod: the pod spec of the user that it was made from."""
 
+OFFERS = "dask.org/offers"
+"""Annotation of a worker's pod: a digest of what its group says that its workers offer."""
+
 APPLIED = "dask.org/applied"
 """Annotation of a child that is applied: a digest of what was applied last."""
 
@@ -49,6 +52,7 @@ OWN_ANNOTATIONS = frozenset(
         CERTIFICATE_ENDS,
         CLUSTER_REPLICAS,
         HTTPS,
+        OFFERS,
         PROPAGATED,
         RETIRING,
         RESTART,

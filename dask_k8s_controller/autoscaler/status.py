@@ -12,7 +12,7 @@ from dask_k8s_controller.autoscaler.workforce import GroupOfWorkers, Workforce
 from dask_k8s_controller.plans.actions import Outcome, Remark, SetScale
 from dask_k8s_controller.plans.conditions import Condition, Status, stated, summary
 from dask_k8s_controller.plans.notices import Notice, changes
-from dask_k8s_controller.scheduler.answers import Need, Problem
+from dask_k8s_controller.scheduler.answers import Need, Problem, amounts
 from dask_k8s_models.autoscaler import AutoscalerSpec
 from dask_k8s_models.scalars import to_time
 
@@ -27,10 +27,12 @@ def status(observed: ObservedAutoscaler, plan: AutoscalerPlan, outcome: Outcome)
     if decision is not None and observed.subject.spec is not None:
         conditions += [_able_to_scale(decision, observed.subject.spec), _limited(decision)]
         conditions += _unsatisfiable(plan.observed.workforce.unsatisfiable, observed.subject)
+        conditions += _resources_differ(plan.observed.workforce, observed.subject)
     status: Status = {key: previous[key] for key in ("desiredReplicas", "lastScaleTime") if key in previous}
     status |= stated(observed, conditions)
     if decision is not None:
         status["desiredReplicas"] = decision.want.replicas
+        status |= _worker_resources(plan.observed.workforce, observed.subject)
     scale = _has_scaled(plan, outcome)
     if observed.target is not None:
         status["currentReplicas"] = scale.replicas if scale else observed.replicas
@@ -48,11 +50,14 @@ def is_up_to_date(member: GroupOfWorkers, workforce: Workforce) -> bool:
     if answer.problem is not Problem.NONE:
         return bool(ready == answer.problem.value)
     want = wanted_now(workforce, member.group.name, autoscaler.spec).replicas
-    impossible = _unsatisfiable(workforce.unsatisfiable, autoscaler)
+    told = [
+        *_unsatisfiable(workforce.unsatisfiable, autoscaler),
+        *_resources_differ(workforce, autoscaler),
+    ]
     return (
         ready == "Ready"
         and want == member.group.replicas == autoscaler.status.get("desiredReplicas")
-        and all(autoscaler.condition(one.type).get("message") == one.message for one in impossible)
+        and all(autoscaler.condition(one.type).get("message") == one.message for one in told)
     )
 
 
@@ -114,6 +119,26 @@ def _unsatisfiable(needs: Sequence[Need], autoscaler: Autoscaler) -> list[Condit
         return [Condition("Unsatisfiable", True, "NoGroupOffers", message)]
     was_told = autoscaler.condition("Unsatisfiable")
     return [Condition("Unsatisfiable", False, "GroupsOffer")] if was_told else []
+
+
+def _worker_resources(workforce: Workforce, autoscaler: Autoscaler) -> Status:
+    """What is remembered when the group has no workers: else it would start and stop for ever."""
+    offered = workforce.contradiction(autoscaler.worker_group)
+    if offered is None:
+        return {}
+    group = workforce.members[autoscaler.worker_group].group
+    return {"workerResources": dict(offered), "workerResourcesOf": group.offers}
+
+
+def _resources_differ(workforce: Workforce, autoscaler: Autoscaler) -> list[Condition]:
+    """Tell of workers that don't offer what their group's spec says; nothing before there was one."""
+    offered = workforce.contradiction(autoscaler.worker_group)
+    if offered is not None:
+        said = workforce.members[autoscaler.worker_group].group.resources
+        message = f"The workers offer {amounts(offered)}, and the group's spec says {amounts(said)}."
+        return [Condition("ResourcesDiffer", True, "WorkersOfferOther", message)]
+    was_told = autoscaler.condition("ResourcesDiffer")
+    return [Condition("ResourcesDiffer", False, "WorkersOfferThem")] if was_told else []
 
 
 def _told(needs: Iterable[Need]) -> str:

@@ -17,6 +17,7 @@ from dask_k8s_controller.cache.objects import Pod
 from dask_k8s_controller.plans.pod_problems import problem_of
 from dask_k8s_controller.scheduler.answers import Answer, Attribution, Demand, Need, Worker, attribute
 from dask_k8s_controller.worker_group.spec import WorkerGroup
+from dask_k8s_models import labels
 
 
 @dataclass(frozen=True)
@@ -120,6 +121,18 @@ class Workforce:
         demand = self.demand.value if self.demand else None
         return unsatisfiable(demand, self.groups.values()) if demand is not None else ()
 
+    def contradiction(self, name: str) -> Mapping[str, float] | None:
+        """Return what a group's workers offer, or offered last, if that isn't what its spec says."""
+        member = self.members[name]
+        group, noted = member.group, (member.autoscaler.status if member.autoscaler else {})
+        # A pod that an earlier release has made may lack the variable, and an earlier scheduler the answer.
+        made_so = (pod for pod in member.ready if pod.meta.annotations.get(labels.OFFERS) == group.offers)
+        known = (worker for pod in made_so for worker in self.attribution.of(pod) if worker.threads)
+        if (one := next(known, None)) is not None:
+            found = {key: amount for key, amount in one.resources.items() if math.isfinite(amount)}
+            return found if found != group.resources else None
+        return noted.get("workerResources") if noted.get("workerResourcesOf") == group.offers else None
+
     def room_beside(self, name: str) -> float:
         """Return the memory, in bytes, of other groups' workers that stay and can hold this one's results.
 
@@ -145,9 +158,11 @@ class Workforce:
         group, ready, workers = member.group, member.ready, self.attribution
         spec = member.autoscaler.spec if member.autoscaler else None
         one = next((worker for pod in ready for worker in workers.of(pod)), None)
+        remembered = self.contradiction(group.name)
+        offered = group.resources if remembered is None else remembered
         return Group(
             name=group.name,
-            resources=group.resources if one is None else one.resources,
+            resources=offered if one is None else one.resources,
             threads=one.threads if one is not None and one.threads else group.threads,
             has_devices=group.has_gpus,
             priority=spec.priority if spec else 0,

@@ -19,7 +19,15 @@ logger = logging.getLogger(__name__)
 
 Status = dict[str, Any]
 
-OPTIONAL_FIELDS = ("dashboardAddress", "disruptionBudgetName", "networkPolicyName", "schedulerAddress", "tls")
+OPTIONAL_FIELDS = (
+    "dashboardAddress",
+    "disruptionBudgetName",
+    "networkPolicyName",
+    "schedulerAddress",
+    "tls",
+    "workerResources",
+    "workerResourcesOf",
+)
 """Status fields of ours that are removed when they are no longer said."""
 
 

@@ -119,6 +119,11 @@ def holds_nothing(workers: Iterable[Worker]) -> bool:
     return all(worker.executing == 0 and worker.keys == 0 and not worker.nbytes for worker in workers)
 
 
+def amounts(resources: Mapping[str, float]) -> str:
+    """Return amounts of resources as users write them."""
+    return " ".join(f"{name}={amount:g}" for name, amount in sorted(resources.items())) or "nothing"
+
+
 @model(frozen=True, config=LENIENT)
 class Need:
     """Tasks that only some workers can run."""
@@ -144,7 +149,7 @@ class Need:
         return self.slots if self.load is None else self.load
 
     def __str__(self) -> str:
-        return " ".join(f"{name}={amount:g}" for name, amount in sorted(self.resources.items()))
+        return amounts(self.resources)
 
 
 @model(frozen=True, config=LENIENT)

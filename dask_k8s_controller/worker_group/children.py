@@ -21,7 +21,8 @@ def worker_template(
     Workers that leave ask at the dashboard's port of the Service, if it offers one.
     """
     metadata = worker_pod_metadata(group)
-    metadata["annotations"] |= {labels.TEMPLATE_HASH: group.worker_hash, **(tls.annotations if tls else {})}
+    metadata["annotations"] |= {labels.TEMPLATE_HASH: group.worker_hash, labels.OFFERS: group.offers}
+    metadata["annotations"] |= tls.annotations if tls else {}
     spec = secured(group.raw_spec["worker"]["spec"], tls)
     # A worker that was retired exits with 0: it must not be started again.
     spec.setdefault("restartPolicy", "OnFailure")

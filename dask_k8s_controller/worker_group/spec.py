@@ -35,6 +35,11 @@ class WorkerGroup(Custom[WorkerGroupSpec]):
         return worker_resources(*self._pod, (self.raw_spec.get("worker") or {}).get("resources"))
 
     @cached_property
+    def offers(self) -> str:
+        """What tells whether a worker's pod was made to offer these resources, from this spec."""
+        return digest({"template": self.worker_hash, "resources": dict(self.resources)})
+
+    @cached_property
     def threads(self) -> int:
         """How many threads each worker has; 0 if the spec doesn't say."""
         return worker_threads(*self._pod)

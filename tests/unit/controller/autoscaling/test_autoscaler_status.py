@@ -6,10 +6,14 @@ from dataclasses import replace
 from typing import Any
 
 from dask_k8s_controller.autoscaler.observe import ObservedAutoscaler
+from dask_k8s_controller.autoscaler.status import is_up_to_date
 from dask_k8s_controller.autoscaler.status import status as autoscaler_status
+from dask_k8s_controller.autoscaler.workforce import GroupOfWorkers
 from dask_k8s_controller.cache.objects import moment
 from dask_k8s_controller.plans.actions import Failure, Outcome
-from dask_k8s_controller.scheduler.answers import Problem
+from dask_k8s_controller.scheduler.answers import Need, Problem
+from dask_k8s_controller.worker_group.spec import WorkerGroup
+from dask_k8s_models import labels
 from dask_k8s_models.autoscaler import AutoscalerStatus
 from tests.unit.controller.autoscaling.builders import (
     autoscaler,
@@ -19,9 +23,10 @@ from tests.unit.controller.autoscaling.builders import (
     no_demand,
     observed,
     plan,
+    scaled_to,
     with_members,
 )
-from tests.unit.controller.builders import NOW, time
+from tests.unit.controller.builders import NOW, answer, group_body, time, worker, worker_pod
 
 DONE = Outcome()
 
@@ -95,6 +100,52 @@ def test_a_change_by_somebody_else_is_noted() -> None:
     seen = with_members(autoscaler(status=changed(60, replicas=2)), 4, 4)
     assert moment(status(seen)["lastScaleTime"]) == NOW
     assert status(seen)["currentReplicas"] == 4
+
+
+def test_workers_that_offer_something_else_are_told_of_and_remembered() -> None:
+    """Else a group at zero would start for a task that its workers never run, again and again."""
+    body = group_body("c-gpu", uid="c-gpu", resources={"GPU": 1}, replicas=1)
+    group = WorkerGroup.of(body)
+    made_so = {labels.OFFERS: group.offers}
+    pod = worker_pod(
+        "w", group="c-gpu", owner=("DaskWorkerGroup", "c-gpu"), ip="10.0.0.1", annotations=made_so
+    )
+    scaler = autoscaler(workerGroup="c-gpu")
+    needs = Need({"GPU": 1}, waiting=1, slots=1)
+    other = worker("10.0.0.1:1", resources={"gpu": 1}, threads=1)
+    seen = observed(
+        scaler, target=GroupOfWorkers(group, (pod,)), workers=answer(other), demand=demand(0, needs)
+    )
+    assert conditions(seen)["ResourcesDiffer"] == (
+        "True",
+        "WorkersOfferOther",
+        "The workers offer gpu=1, and the group's spec says GPU=1.",
+    )
+    written = status(seen)
+    assert written["workerResources"] == {"gpu": 1}
+    assert not is_up_to_date(seen.workforce.members["c-gpu"], seen.workforce)
+
+    def at_zero(**more: Any) -> ObservedAutoscaler:
+        gone = WorkerGroup.of(
+            group_body("c-gpu", uid="c-gpu", **{"resources": {"GPU": 1}, "replicas": 0, **more})
+        )
+        after = autoscaler(workerGroup="c-gpu", status={**written, **changed(60, replicas=0)})
+        return observed(after, target=GroupOfWorkers(gone), workers=None, demand=demand(0, needs))
+
+    assert scaled_to(plan(at_zero())) is None
+    assert "workerResources" in status(at_zero())
+    assert scaled_to(plan(at_zero(resources={"GPU": 1, "X": 1}))) == 1  # The spec was changed.
+    told = observed(
+        autoscaler(workerGroup="c-gpu", status=written),
+        target=GroupOfWorkers(group, (pod,)),
+        workers=answer(replace(other, resources={"GPU": 1.0})),
+        demand=demand(0, needs),
+    )
+    assert conditions(told)["ResourcesDiffer"][:2] == ("False", "WorkersOfferThem")
+    assert "workerResources" not in status(told)
+    earlier = replace(pod, meta=replace(pod.meta, annotations={}))
+    made_before = observed(scaler, target=GroupOfWorkers(group, (earlier,)), workers=answer(other))
+    assert "ResourcesDiffer" not in conditions(made_before)
 
 
 def test_nothing_is_written_while_nothing_changes() -> None:
