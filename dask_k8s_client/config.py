@@ -48,25 +48,8 @@ class CreateMode(Enum):
     """Raise ``ValueError`` if no cluster of that name exists."""
 
 
-_KEYS = {
-    "name": "name",
-    "namespace": "namespace",
-    "image": "image",
-    "n_workers": "count.start",
-    "resources": "resources",
-    "env": "env",
-    "worker_command": "worker-command",
-    "port_forward_cluster_ip": "port-forward-cluster-ip",
-    "create_mode": "create-mode",
-    "shutdown_on_close": "shutdown-on-close",
-    "idle_timeout": "idle-timeout",
-    "resource_timeout": "resource-timeout",
-    "scheduler_service_type": "scheduler-service-type",
-    "custom_cluster_spec": "custom-cluster-spec",
-    "scheduler_forward_port": "scheduler-forward-port",
-    "jupyter": "scheduler-jupyter",
-    "tls": "tls",
-}
+_KEYS = {"n_workers": "count.start", "jupyter": "scheduler-jupyter"}
+"""Options that ``dask.config`` calls otherwise; the others differ by their dashes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,8 +97,9 @@ class ClusterOptions:
         # Whoever names a cluster gets this one; a configured manifest then only says what it is like.
         is_named = given.get("name") is not None and given.get("custom_cluster_spec") is None
         values = {
-            parameter: dask.config.get(f"kubernetes.{key}", default=None, override_with=given.get(parameter))
-            for parameter, key in _KEYS.items()
+            option: dask.config.get(f"kubernetes.{key}", default=None, override_with=given.get(option))
+            for option in cls.__dataclass_fields__
+            for key in [_KEYS.get(option, option.replace("_", "-"))]
         }
         values["resources"] = checked_resources(values["resources"])
         values["create_mode"] = _one_of(CreateMode, "create_mode", values["create_mode"])

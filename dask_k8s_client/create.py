@@ -92,9 +92,9 @@ async def create_or_connect(
     Parameters
     ----------
     api : Api
-        The connection.
+        Connected to the API server; the caller closes it.
     namespace : str
-        Where.
+        The namespace that the cluster is in.
     options : ClusterOptions
         What is wanted.
     body : dict, optional

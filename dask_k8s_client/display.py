@@ -83,6 +83,14 @@ def warnings(observed: Observed) -> list[str]:
     return list(dict.fromkeys(texts))
 
 
+def why_workers_are_missing(observed: Observed, planned: int, wanted: int) -> str:
+    """Say what ails the components, and whether more workers are waited for than the groups ask for."""
+    reasons = [f"{row.component}: {row.state}" for row in rows(observed) if row.state.level == "bad"]
+    if wanted > planned:
+        reasons.append(f"The worker groups ask for {planned} in all; `scale` asks for more.")
+    return "\n".join(reasons)
+
+
 def _cluster_state(observed: Observed) -> State:
     if observed.cluster is None:
         return State("Gone", "bad", "it doesn't exist any more")

@@ -101,6 +101,40 @@ def serves_https(scheduler: Json | None) -> bool:
     return labels.HTTPS in annotations
 
 
+def checked(security: Security | Json | None) -> Security:
+    """Return what a user gives as ``security``, or what ``dask.config`` says without."""
+    if isinstance(security, Security):
+        return security
+    if security is None or isinstance(security, dict):
+        return Security(**(security or {}))
+    raise TypeError(
+        f"security is {security!r}, it must be a distributed.Security, or a dict of its arguments."
+    )
+
+
+async def current(api: Api, namespace: str, scheduler: Json | None, present: Security) -> Security:
+    """Return the security for a scheduler's pod of this moment: the present one, renewed if need be.
+
+    Raises
+    ------
+    ForbiddenError, NoCertificate
+        See `read`.
+    """
+    name = secret_of(scheduler)
+    if not name or getattr(present, "secret", None) == name:
+        return present
+    try:
+        found = await read(api, namespace, name)
+    except ForbiddenError:
+        if getattr(present, "tls_client_cert", None):
+            return present  # In a pod of the cluster's own, whose configuration has it.
+        raise
+    if not isinstance(present, ClusterSecurity):
+        return found
+    present.renew(found)
+    return present
+
+
 async def read(api: Api, namespace: str, name: str) -> ClusterSecurity:
     """Read a cluster's certificate and key.
 

@@ -43,7 +43,7 @@ class Tunnel:
         Parameters
         ----------
         api : Api
-            The connection.
+            Connected to the API server; the caller closes it.
         path : str
             The pod's subresource ``portforward``.
         port : int

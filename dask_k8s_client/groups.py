@@ -36,9 +36,9 @@ class Groups:
     Parameters
     ----------
     api : Api
-        The connection.
+        Connected to the API server; the caller closes it.
     namespace, cluster : str
-        Whose groups.
+        The cluster that the groups belong to, and where both are.
     resource : dict, optional
         The DaskCluster, which owns what is created here.
     """

@@ -25,9 +25,9 @@ async def cluster_logs(api: Api, namespace: str, cluster: str, **options: str) -
     Parameters
     ----------
     api : Api
-        The connection.
+        Connected to the API server; the caller closes it.
     namespace, cluster : str
-        Whose logs.
+        The cluster that the pods belong to, and where both are.
     **options : str
         Query parameters of the log request, e.g. ``tailLines``.
 

@@ -24,7 +24,7 @@ from distributed.utils import NoOpAwaitable
 
 from dask_k8s_client import display, encryption, pods, reaper
 from dask_k8s_client.config import ClusterOptions
-from dask_k8s_client.errors import ForbiddenError, KubeClusterError, ValidationError
+from dask_k8s_client.errors import KubeClusterError, ValidationError
 from dask_k8s_client.link import Link
 from dask_k8s_client.session import CLEAN_UP_SECONDS, Session
 from dask_k8s_client.startup import scheduler_is_ready
@@ -94,7 +94,7 @@ class Manager(Cluster):
         security: Security | dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        self.security = _checked(security)
+        self.security = encryption.checked(security)
         self._security_is_given = security is not None
         self._session = Session(options, *kubernetes)
         self._view: View = Quiet()
@@ -126,11 +126,11 @@ class Manager(Cluster):
     @property
     def shutdown_on_close(self) -> bool | None:
         """Whether `close` deletes the cluster; None until that is decided."""
-        return self._session.is_ours
+        return self._session.shutdown_on_close
 
     @shutdown_on_close.setter
     def shutdown_on_close(self, value: bool) -> None:
-        self._session.is_ours = value
+        self._session.shutdown_on_close = value
 
     # --- start ---
 
@@ -176,22 +176,10 @@ class Manager(Cluster):
     async def _read_certificate(self) -> None:
         """Take the certificate of the present scheduler, unless the user has one."""
         session = self._session
-        name = encryption.secret_of(session.now.scheduler)
-        present = self.security
-        if self._security_is_given or not name or getattr(present, "secret", None) == name:
-            return
-        try:
-            found = await encryption.read(session.api, str(session.namespace), name)
-        except ForbiddenError:
-            if getattr(
-                present, "tls_client_cert", None
-            ):  # In a pod of the cluster's own, whose configuration has it.
-                return
-            raise
-        if isinstance(present, encryption.ClusterSecurity):
-            present.renew(found)
-        else:
-            self.security = found
+        if not self._security_is_given:
+            self.security = await encryption.current(
+                session.api, str(session.namespace), session.now.scheduler, self.security
+            )
 
     async def _connect(self, link: Link) -> None:
         """Subscribe to the scheduler, which may begin to listen some time after its pod has become ready."""
@@ -326,7 +314,7 @@ class Manager(Cluster):
             left = RECHECK if deadline is None else min(deadline - time.monotonic(), RECHECK)
             if left <= 0:
                 error = WorkerStartTimeoutError(running, n_workers, seconds or 0)
-                if reason := self._why_workers_are_missing(n_workers):
+                if reason := display.why_workers_are_missing(self._session.now, len(self.plan), n_workers):
                     error.add_note(reason)
                 raise error
             try:
@@ -343,13 +331,6 @@ class Manager(Cluster):
             return 0
         workers = self.scheduler_info["workers"].values()
         return sum(1 for worker in workers if worker["status"] == Status.running.name)
-
-    def _why_workers_are_missing(self, n_workers: int) -> str:
-        ailing = [row for row in display.rows(self._session.now) if row.state.level == "bad"]
-        reasons = [f"{row.component}: {row.state}" for row in ailing]
-        if n_workers > len(self.plan):
-            reasons.append(f"The worker groups ask for {len(self.plan)} in all; `scale` asks for more.")
-        return "\n".join(reasons)
 
     # --- close ---
 
@@ -483,14 +464,4 @@ class Manager(Cluster):
 
     def _log(self, log: str) -> None:
         self._cluster_manager_logs.append((datetime.datetime.now(), log))
-        self._view.say(log)
-
-
-def _checked(security: Security | dict[str, Any] | None) -> Security:
-    if isinstance(security, Security):
-        return security
-    if security is None or isinstance(security, dict):
-        return Security(**(security or {}))
-    raise TypeError(
-        f"security is {security!r}, it must be a distributed.Security, or a dict of its arguments."
-    )
+        self._view.log(log)

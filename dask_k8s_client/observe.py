@@ -80,7 +80,7 @@ class Observer:
     Parameters
     ----------
     api : Api
-        The connection.
+        Connected to the API server; the caller closes it.
     namespace : str
         The cluster's namespace.
     cluster : dict

@@ -66,8 +66,10 @@ async def delete(api: Api, path: str, *, uid: str | None = None, **options: Any)
 
     Parameters
     ----------
-    api, path
-        Which.
+    api : Api
+        Connected to the API server.
+    path : str
+        The object's path, as `Resource.path` gives it.
     uid : str, optional
         The one that it must have.
     **options

@@ -44,7 +44,7 @@ class Leftover:
     reload : callable
         Loads newer ones, as these may have expired meanwhile.
     path, uid : str
-        Which.
+        Its path on the API server, and the uid that it must have: another one of the name stays.
     """
 
     credentials: Credentials
@@ -65,19 +65,6 @@ def remember(leftover: Leftover) -> None:
 def forget(leftover: Leftover) -> None:
     """Don't delete it at exit: it is deleted already, or shall stay."""
     _leftovers.discard(leftover)
-
-
-def delete_now(leftover: Leftover) -> None:
-    """Delete a cluster before the exit, if it is to be deleted then.
-
-    Raises
-    ------
-    OSError, CredentialsError
-        See `delete`; it is tried again at exit.
-    """
-    if leftover in _leftovers:
-        delete(leftover)
-        forget(leftover)
 
 
 def _begin_anew() -> None:

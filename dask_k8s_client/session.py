@@ -61,7 +61,7 @@ class Session:
         None until it is known.
     resource : dict or None
         The DaskCluster as it was created or found.
-    is_ours : bool or None
+    shutdown_on_close : bool or None
         Whether the cluster is deleted when the session closes; None until that is decided.
     link : Link or None
         The way to the scheduler.
@@ -83,7 +83,7 @@ class Session:
         self._local_ports = (scheduler_port, options.scheduler_forward_port)
         self.name = options.name
         self.namespace = options.namespace
-        self.is_ours = options.shutdown_on_close
+        self.shutdown_on_close = options.shutdown_on_close
         self.resource: Json | None = None
         self.link: Link | None = None
         self._api: Api | None = None
@@ -91,12 +91,12 @@ class Session:
         self.keeper: asyncio.Task[None] | None = None
         self._leftover: reaper.Leftover | None = None
 
-    async def open(self, say: Callable[[str], None], view: View) -> Link:
+    async def open(self, log: Callable[[str], None], view: View) -> Link:
         """Create or find the cluster and wait until its scheduler can be reached.
 
         Parameters
         ----------
-        say : callable
+        log : callable
             Told each step.
         view : View
             Shows the components meanwhile.
@@ -112,12 +112,12 @@ class Session:
             With the reason; what was half-created is deleted, unless ``shutdown_on_close`` is False.
         """
         try:
-            return await self._open(say, view)
+            return await self._open(log, view)
         except BaseException:
             await self.undo()
             raise
 
-    async def _open(self, say: Callable[[str], None], view: View) -> Link:
+    async def _open(self, log: Callable[[str], None], view: View) -> Link:
         self._api = api = await Api(*self._kubernetes)
         # When the event loop ends before anybody closes us, its tasks are cancelled, and this one lets go.
         self.keeper = asyncio.create_task(self._keep(), name=f"{self.name}: keep")
@@ -125,12 +125,12 @@ class Session:
         is_created = await self._create_or_connect(api, namespace)
         assert self.resource is not None
         self.options = self._as_it_is(self.resource)
-        say(f"Created cluster {self.name}" if is_created else f"Connecting to existing cluster {self.name}")
+        log(f"Created cluster {self.name}" if is_created else f"Connecting to existing cluster {self.name}")
         self._observer = observer = Observer(api, namespace, self.resource)
         observer.start()
         async with _shown(view, observer):
-            await until_connectable(observer, self.options.resource_timeout, say)
-            say("Connecting to scheduler")
+            await until_connectable(observer, self.options.resource_timeout, log)
+            log("Connecting to scheduler")
             self.link = await Link.open(
                 observer,
                 self.options.port_forward_cluster_ip,
@@ -151,7 +151,9 @@ class Session:
         finally:
             if finding.done() and not finding.cancelled() and finding.exception() is None:
                 self.resource, is_created = finding.result()
-                self.is_ours = is_created if self.is_ours is None else self.is_ours
+                self.shutdown_on_close = (
+                    is_created if self.shutdown_on_close is None else self.shutdown_on_close
+                )
                 self._remember(self.resource)
             else:
                 finding.cancel()
@@ -189,10 +191,10 @@ class Session:
 
     def _remember(self, resource: Json) -> None:
         """Have the cluster deleted at the interpreter's exit, if it is ours."""
-        if self.is_ours:
-            path = CLUSTERS.path(self.namespace, self.name)
-            api = self.api
-            self._leftover = reaper.Leftover(api.credentials, api.loader, path, resource["metadata"]["uid"])
+        path = CLUSTERS.path(self.namespace, self.name)
+        api = self.api
+        self._leftover = reaper.Leftover(api.credentials, api.loader, path, resource["metadata"]["uid"])
+        if self.shutdown_on_close:
             reaper.remember(self._leftover)
 
     def _forget(self) -> None:
@@ -203,7 +205,7 @@ class Session:
     @property
     def is_to_be_deleted(self) -> bool:
         """Whether the cluster is ours, and the API server hasn't accepted yet that it goes."""
-        return self._leftover is not None
+        return bool(self.shutdown_on_close) and self._leftover is not None
 
     @property
     def api(self) -> Api:
@@ -248,10 +250,10 @@ class Session:
         if self._api is None:
             await asyncio.to_thread(self.delete_now)
             return
-        if not self.is_ours:
+        if not self.shutdown_on_close:
             self._forget()
         try:
-            if self.is_ours and self.resource is not None:
+            if self.shutdown_on_close and self.resource is not None:
                 async with asyncio.timeout(timeout):
                     await self._delete(self.resource)
         except TimeoutError as error:
@@ -271,8 +273,8 @@ class Session:
             It could not be deleted.
         """
         try:
-            if self.is_ours and self._leftover is not None:
-                reaper.delete_now(self._leftover)
+            if self.shutdown_on_close and self._leftover is not None:
+                reaper.delete(self._leftover)
         except (OSError, ValueError, CredentialsError) as error:
             raise KubeClusterError(f"The cluster {self.name} could not be deleted: {error}") from error
         self._forget()

@@ -19,7 +19,7 @@ FRAME = 0.25
 class View(Protocol):
     """Shows what happens while a cluster starts."""
 
-    def say(self, text: str) -> None:
+    def log(self, text: str) -> None:
         """Show a step."""
 
     async def watch(self, observer: Observer) -> None:
@@ -29,7 +29,7 @@ class View(Protocol):
 class Quiet:
     """Shows nothing."""
 
-    def say(self, text: str) -> None:
+    def log(self, text: str) -> None:
         """Ignore it."""
 
     async def watch(self, observer: Observer) -> None:
@@ -42,7 +42,7 @@ class Plain:
     def __init__(self, write: Callable[[str], None] = print) -> None:
         self._write = write
 
-    def say(self, text: str) -> None:
+    def log(self, text: str) -> None:
         """Write it."""
         self._write(text)
 
@@ -83,7 +83,7 @@ class Terminal:
         self._console = console or Console()
         self._spinner = Spinner("dots", speed=0.5)
 
-    def say(self, text: str) -> None:
+    def log(self, text: str) -> None:
         """Write it beside the spinner."""
         self._spinner.update(text=text)
 
@@ -146,7 +146,7 @@ class Notebook:
         self._title = title
         self._message = ""
 
-    def say(self, text: str) -> None:
+    def log(self, text: str) -> None:
         """Write it below the table."""
         self._message = text
 

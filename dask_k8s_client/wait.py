@@ -48,7 +48,7 @@ class Patience:
         return self._since + self.limit - now
 
 
-async def until_connectable(observer: Observer, timeout: float, say: Callable[[str], None]) -> Observed:
+async def until_connectable(observer: Observer, timeout: float, log: Callable[[str], None]) -> Observed:
     """Wait through all stages of a cluster's start.
 
     Parameters
@@ -57,7 +57,7 @@ async def until_connectable(observer: Observer, timeout: float, say: Callable[[s
         Watches the cluster.
     timeout : float
         Seconds without any progress after which to give up.
-    say : callable
+    log : callable
         Told what is waited for.
 
     Raises
@@ -66,7 +66,7 @@ async def until_connectable(observer: Observer, timeout: float, say: Callable[[s
         With the reason, see `startup.failure`.
     """
     patience = Patience(timeout)
-    said = ""
+    logged = ""
     while True:
         pulse = observer.pulse
         now = observer.now
@@ -75,9 +75,9 @@ async def until_connectable(observer: Observer, timeout: float, say: Callable[[s
             return now
         if error := startup.definite_failure(now):
             raise error
-        if (text := startup.announcement(stage, now)) != said:
-            said = text
-            say(text)
+        if (text := startup.announcement(stage, now)) != logged:
+            logged = text
+            log(text)
         left = patience.left(now)
         if left <= 0:
             raise await _with_logs(observer, now, startup.failure(now, stage, timeout))

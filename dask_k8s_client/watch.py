@@ -39,7 +39,7 @@ class Informer:
     Parameters
     ----------
     api : Api
-        The connection.
+        Connected to the API server; the caller closes it.
     path : str
         The list that is watched.
     changed : callable, optional

@@ -66,7 +66,7 @@ class WebSocket:
     Parameters
     ----------
     stream : Stream
-        The connection.
+        The bytes of the connection that was upgraded.
     response
         The answer that opened it.
     """

@@ -66,7 +66,7 @@ async def a_start(page: Page) -> None:
         cluster, lambda now: now.scheduler is not None and now.service is not None and bool(now.groups)
     )
     view = Terminal("KubeCluster analysis", Console(width=WIDTH))
-    view.say("Waiting for scheduler pod")
+    view.log("Waiting for scheduler pod")
     await take_terminal(page, "terminal-start", view.picture(seen, is_over=False))
     await starting
     await cluster.wait_for_workers(2, timeout=60)
@@ -87,7 +87,7 @@ async def a_failure(page: Page) -> None:
     starting = asyncio.create_task(start(cluster))
     seen = await see(cluster, has_trouble)
     view = Terminal("KubeCluster training", Console(width=WIDTH))
-    view.say("Waiting for scheduler pod")
+    view.log("Waiting for scheduler pod")
     picture = view.picture(seen, is_over=False)
     [error] = await asyncio.gather(starting, return_exceptions=True)
     await take_terminal(page, "terminal-failure", picture, f"[red]{type(error).__name__}:[/] {error}")

@@ -106,8 +106,11 @@ def test_a_cluster_whose_event_loop_has_ended_is_closed_all_the_same(
     asyncio.run(closed(cluster))
 
 
-def test_so_it_is_in_another_event_loop(made: Any, ended: Any, kube: Kube, namespace: str) -> None:
-    cluster = ended(made())
+def test_so_it_is_in_another_event_loop_if_that_is_decided_later(
+    made: Any, ended: Any, kube: Kube, namespace: str
+) -> None:
+    cluster = ended(made(shutdown_on_close=False))
+    cluster.shutdown_on_close = True
     asyncio.run(closed(cluster))
     assert cluster.status == Status.closed
     kube.gone(DASK_CLUSTERS, "mine", namespace, timeout=30)

@@ -124,7 +124,7 @@ def test_a_cluster_that_somebody_deleted_is_gone() -> None:
 def test_the_terminal_shows_components_warnings_and_the_step() -> None:
     console = Console(record=True, width=90, file=open("/dev/null", "w"))  # noqa: SIM115
     view = Terminal("KubeCluster foo", console)
-    view.say("Waiting for scheduler pod")
+    view.log("Waiting for scheduler pod")
     seen = observed(
         pods=by_name(scheduler_pod(**unschedulable("0/1 nodes"))),
         events={"e": warning("FailedMount", "no volume")},
