@@ -157,13 +157,13 @@ def lose_a_node(
 def test_a_drain_loses_nothing(
     kube: Kube, namespace: str, spread_manifest: Manifest, kubectl: Kubectl
 ) -> None:
-    lose_a_node(kube, namespace, spread_manifest(4), lambda node: drained(kubectl, node), seconds=8)
+    lose_a_node(kube, namespace, spread_manifest(4), lambda node: drained(kubectl, node), seconds=20)
 
 
 def test_a_node_whose_end_is_announced_is_left_before(
     kube: Kube, namespace: str, spread_manifest: Manifest
 ) -> None:
-    lose_a_node(kube, namespace, spread_manifest(4), lambda node: tainted(kube, node), seconds=8)
+    lose_a_node(kube, namespace, spread_manifest(4), lambda node: tainted(kube, node), seconds=20)
 
 
 def without_a_controller(
@@ -180,6 +180,17 @@ def without_a_controller(
             controller.start()
 
     return leave
+
+
+def test_a_node_that_goes_while_no_controller_runs_loses_nothing(
+    kube: Kube,
+    namespace: str,
+    spread_manifest: Manifest,
+    kubectl: Kubectl,
+    controller: ControllerProcess,
+) -> None:
+    leave = without_a_controller(kube, kubectl, controller)
+    lose_a_node(kube, namespace, spread_manifest(4), leave, seconds=20)
 
 
 @pytest.mark.full
