@@ -13,6 +13,10 @@ from dask_k8s_models import _kubernetes
 
 Json = dict[str, Any]
 
+NEVER_WRITTEN = frozenset({"managedFields"})
+"""What has no place in the templates that we make pods and Services of. It may be nested so deeply that no
+controller could read the object, nor any list that has it."""
+
 KEPT = (
     "description",
     "type",
@@ -99,5 +103,6 @@ def _without_defaults(name: str, schema: Json) -> Json:
     properties = {
         field: {key: value for key, value in inner.items() if key != "default"}
         for field, inner in schema.get("properties", {}).items()
+        if field not in NEVER_WRITTEN
     }
     return schema | ({"properties": properties} if properties else {})

@@ -100,6 +100,12 @@ def test_status_is_a_subresource_and_open_to_plugins(kind: str) -> None:
     assert status["properties"]["conditions"]["x-kubernetes-list-map-keys"] == ["type"]
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_nothing_that_users_write_can_be_nested_without_bound(kind: str) -> None:
+    spec = structural_schema(KINDS[kind])["properties"]["spec"]
+    assert "x-kubernetes-preserve-unknown-fields" not in str(spec)
+
+
 def test_clusters_and_groups_can_be_scaled() -> None:
     scaled = {kind for kind in KINDS if "scale" in version_of(kind)["subresources"]}
     assert scaled == {"DaskCluster", "DaskWorkerGroup"}
