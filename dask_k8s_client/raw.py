@@ -11,7 +11,13 @@ import secrets
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import TYPE_CHECKING, Any
 
-from dask_k8s_client.errors import AlreadyExistsError, ConflictError, NotFoundError, api_error
+from dask_k8s_client.errors import (
+    AlreadyExistsError,
+    ConflictError,
+    NotFoundError,
+    UnreachableError,
+    api_error,
+)
 
 if TYPE_CHECKING:
     import httpx
@@ -154,7 +160,12 @@ def _target(path: str) -> dict[str, Any]:
 
 
 def _parsed(body: bytes) -> Json:
-    answer: Json = json.loads(body)
+    try:
+        answer: Json = json.loads(body)
+    except ValueError as error:
+        raise UnreachableError(
+            f"The API server's answer isn't JSON, but {body[:60]!r}: does a proxy stand in the way?"
+        ) from error
     return answer
 
 

@@ -109,6 +109,12 @@ async def test_an_api_server_says_how_long_to_wait(
     assert (times[1] - times[0] >= 0.2) is waits
 
 
+async def test_a_page_in_the_place_of_an_answer_is_told() -> None:
+    async with ScriptedServer(says(200, "<html>Log in, please</html>")) as server:
+        with pytest.raises(UnreachableError, match="isn't JSON, but b'<html>Log in"):
+            await raw.get(server.api, "/x")
+
+
 async def test_what_does_not_pass_is_raised_in_the_end() -> None:
     async with ScriptedServer(refusal(503, "Busy", "come back")) as server:
         with pytest.raises(ApiError, match="come back"):
