@@ -7,16 +7,21 @@ place of the documented one.
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import dask
 import pytest
+from distributed import Client
 
 from dask_k8s_client import KubeCluster
 from tests.conftest import is_local
-from tests.e2e.conftest import WORKER_GROUPS, skip_unless_a_scheduler_of_2_gib_fits
+from tests.e2e.conftest import WORKER_GROUPS, EnvironmentWith, skip_unless_a_scheduler_of_2_gib_fits
 from tests.harness.examples import copied_to, with_image
 from tests.harness.kube import Kube
 
@@ -172,14 +177,28 @@ def test_images_of_a_private_registry_have_their_pull_secrets(
         assert pod["spec"]["imagePullSecrets"] == [{"name": "regcred"}]
 
 
-def test_jupyter_runs_on_the_scheduler(request: pytest.FixtureRequest) -> None:
+@pytest.mark.full
+@pytest.mark.timeout(900)
+@pytest.mark.filterwarnings("ignore:Mismatched versions found")
+def test_jupyter_runs_on_the_scheduler(
+    request: pytest.FixtureRequest, environment_with: EnvironmentWith
+) -> None:
     if not is_local(request.config):
         pytest.skip(
             "the image would have to fetch jupyterlab, or have it; test_examples.py starts it as well"
         )
-    pytest.importorskip("jupyter_server", reason="the local Kubernetes' pods use this environment's packages")
-    for scope in run(JUPYTER):
-        assert scope["cluster"].jupyter_link.endswith("/jupyter/lab")
+    python = environment_with("jupyter", f"distributed=={version('distributed')}", "jupyterlab>=4,<5")
+    path = os.pathsep.join([str(python.parent), os.defpath])
+    # As if the image had it, or had fetched it.
+    for scope in run(JUPYTER.replace("env={", f"env={{'PATH': {path!r}, ")):
+        cluster = scope["cluster"]
+        assert cluster.jupyter_link.endswith("/jupyter/lab")
+        with urlopen(cluster.jupyter_link, timeout=30) as page:
+            assert "<title>JupyterLab</title>" in page.read().decode()
+        with urlopen(cluster.jupyter_link.replace("/lab", "/api/contents"), timeout=30) as listing:
+            assert json.load(listing)["type"] == "directory", "without a token, as docs/security.md says"
+        with Client(cluster) as client:
+            assert client.submit(sum, [1, 2]).result(timeout=60) == 3
 
 
 GROUP_OF_A_SPEC = """
