@@ -128,7 +128,7 @@ async def leave(scheduler: Any, addresses: list[str], seconds: float) -> None:
             if worker.status == Status.running:
                 scheduler.handle_worker_status_change(Status.paused, worker, "leave")
         held = {task for worker in here for task in worker.has_what if is_last_held(task)}
-        is_busy = any(worker.processing for worker in here)
+        is_busy = any(worker.processing for worker in here) or are_about_to_steal(scheduler, here)
         if not held and not is_busy:
             return
         looked_at = time.monotonic()
@@ -139,6 +139,12 @@ async def leave(scheduler: Any, addresses: list[str], seconds: float) -> None:
         copy(scheduler, held)
         # However much there is to look at, it takes no more than a tenth of the time.
         await asyncio.sleep(max(0.1, 10 * (time.monotonic() - looked_at)))
+
+
+def are_about_to_steal(scheduler: Any, workers: list[Any]) -> bool:
+    """Whether tasks of other workers may come, of which it is asked whether they have begun."""
+    moves = getattr(scheduler.extensions.get("stealing"), "in_flight", {})
+    return any(move["thief"] in workers for move in moves.values())
 
 
 def is_last_held(task: Any) -> bool:

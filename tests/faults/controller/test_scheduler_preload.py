@@ -313,6 +313,30 @@ class TestAWorkerThatLeaves:
             assert two.data.keys() >= {future.key for future in more}
             assert not one.data
 
+    async def test_finishes_a_task_that_it_was_about_to_steal(
+        self, scheduler: Scheduler, workers: list[Worker], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        thief, victim = (scheduler.workers[worker.address] for worker in workers)
+        stealing: Any = scheduler.extensions["stealing"]
+        answers: list[dict[str, Any]] = []
+        monkeypatch.setitem(
+            scheduler.stream_handlers, "steal-response", lambda **answer: answers.append(answer)
+        )
+        async with Client(scheduler.address, asynchronous=True) as dask:
+            where = {"workers": [victim.address], "allow_other_workers": True}
+            tasks = dask.map(slow, [1.0] * 3, pure=False, **where)
+            await until(lambda: len(victim.processing) == 3)
+            stealing.move_task_request(scheduler.tasks[tasks[-1].key], victim, thief)
+            left = asyncio.create_task(leave(scheduler, "one", 60))
+            await until(lambda: thief not in scheduler.running and bool(answers))
+            await asyncio.wait([left], timeout=0.5)
+            assert not left.done()
+            for answer in answers:
+                stealing.move_task_confirm(**answer)
+            await asyncio.wait_for(left, 20)
+            assert await dask.gather(tasks) == [1.0] * 3
+            assert run_again(scheduler) == set()
+
     async def test_is_not_held_up_by_an_actor(self, scheduler: Scheduler, workers: list[Worker]) -> None:
         one, _ = workers
         async with Client(scheduler.address, asynchronous=True) as dask:
