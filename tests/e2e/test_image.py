@@ -14,9 +14,10 @@ import sysconfig
 import tempfile
 import tomllib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 import yaml
@@ -26,10 +27,15 @@ from packaging.utils import canonicalize_name
 from image import lock
 from tests.conftest import is_local
 from tests.e2e.conftest import DASK_CLUSTERS, is_running
+from tests.e2e.test_plugins import HOST_NAME
+from tests.harness.examples import EXAMPLES
 from tests.harness.kube import Kube, Object
+from tests.harness.pages import blocks_of
 
 PROJECT = Path(__file__).parents[2]
 IMAGE = PROJECT / "image"
+
+pytestmark = pytest.mark.timeout(900)  # It is built from packages that come from the index.
 
 
 @dataclass
@@ -57,7 +63,7 @@ def stages() -> list[Stage]:
             case "WORKDIR":
                 found[-1].folder = rest
             case "COPY":
-                found[-1].copies.append(rest.split())
+                found[-1].copies.append([word for word in rest.split() if word != "--from=build"])
             case "RUN":
                 found[-1].commands.append(rest)
             case "ENV":
@@ -236,17 +242,84 @@ def root() -> Iterator[Path]:
     python = an_interpreter(folder / "usr")
     for command in build.commands:
         *words, prefix = command.split()
-        subprocess.run([*words, f"{folder}{prefix}", python], cwd=workspace, check=True, timeout=280)
-    assert [copy[1:] for copy in final.copies] == [["/opt/dask-operator", "/opt/dask-operator"]]
+        subprocess.run([*words, f"{folder}{prefix}", python], cwd=workspace, check=True, timeout=800)
+    copied = [copy[-2:] for copy in final.copies]
+    assert copied == [[path, path] for path in ("/opt/dask-operator", "/opt/dask-operator-plugins")]
     shutil.rmtree(workspace)
     yield folder
     subprocess.run(["chmod", "-R", "u+w", folder], check=True)
     shutil.rmtree(folder)
 
 
+@dataclass
+class Container:
+    """What the image's processes have, run by a user without a name where the tests may choose one."""
+
+    root: Path
+    home: Path
+    environment: dict[str, str]
+    user: dict[str, Any]
+
+    def own(self, *paths: Path) -> None:
+        for path in paths:
+            if self.user:
+                os.chown(path, self.user["user"], self.user["group"])
+
+    def run(self, command: str) -> subprocess.CompletedProcess[str]:
+        """Run a ``RUN`` of a Dockerfile that begins with the image."""
+        there = {"cwd": "/", "env": self.environment, **self.user}
+        return subprocess.run(
+            ["sh", "-c", command], capture_output=True, text=True, timeout=120, check=False, **there
+        )
+
+    @contextmanager
+    def operator(self, kubeconfig: Path, namespace: str) -> Iterator[None]:
+        login = self.home / "kubeconfig"
+        content = yaml.safe_load(kubeconfig.read_text())
+        for cluster in content["clusters"]:
+            authority = cluster["cluster"].pop("certificate-authority", None)
+            if authority is not None:
+                shutil.copy(kubeconfig.parent / authority, self.home / "ca.crt")
+                cluster["cluster"]["certificate-authority"] = str(self.home / "ca.crt")
+        login.write_text(yaml.safe_dump(content))
+        self.own(*self.home.iterdir())
+        environment = {**self.environment, "KUBECONFIG": str(login)}
+        with tempfile.TemporaryFile() as log:
+            command = [*stages()[-1].entry_point, f"--namespace={namespace}"]
+            process = subprocess.Popen(command, cwd="/", env=environment, stdout=log, stderr=log, **self.user)
+            try:
+                yield
+            finally:
+                process.terminate()
+                process.wait(30)
+                log.seek(0)
+                print(log.read().decode())
+
+
+@pytest.fixture
+def container(root: Path) -> Iterator[Container]:
+    home = Path(tempfile.mkdtemp(prefix="dask-operator-home-"))
+    user: dict[str, Any] = {}
+    if os.geteuid() == 0:
+        number = a_user_without_a_name()
+        user = {"user": number, "group": number, "extra_groups": []}
+    environment = {
+        key: value.replace("/opt/", f"{root}/opt/").replace("$PATH", os.defpath)
+        for key, value in stages()[-1].environment.items()
+    }
+    environment |= {"HOME": str(home), "TMPDIR": str(home), "LD_LIBRARY_PATH": f"{root}/usr/lib"}
+    container = Container(root, home, environment, user)
+    for options, _, target in [copy for copy in stages()[-1].copies if len(copy) == 3]:
+        assert options == f"--chown={stages()[-1].user}"
+        container.own(Path(f"{root}{target}"), *Path(f"{root}{target}").rglob("*"))
+    container.own(home)
+    yield container
+    shutil.rmtree(home)
+
+
 @pytest.mark.full
 def test_the_operator_runs_from_it_as_another_user_and_writes_nothing(
-    root: Path,
+    container: Container,
     kube: Kube,
     kubeconfig: Path,
     namespace: str,
@@ -256,43 +329,57 @@ def test_the_operator_runs_from_it_as_another_user_and_writes_nothing(
 ) -> None:
     if not is_local(pytestconfig):
         pytest.skip("the operator's process is run beside the local Kubernetes")
-    final = stages()[-1]
-    home = Path(tempfile.mkdtemp(prefix="dask-operator-home-"))
-    login = home / "kubeconfig"
-    content = yaml.safe_load(kubeconfig.read_text())
-    for cluster in content["clusters"]:
-        authority = cluster["cluster"].pop("certificate-authority", None)
-        if authority is not None:
-            shutil.copy(kubeconfig.parent / authority, home / "ca.crt")
-            cluster["cluster"]["certificate-authority"] = str(home / "ca.crt")
-    login.write_text(yaml.safe_dump(content))
-    as_user = {}
-    if os.geteuid() == 0:
-        user = a_user_without_a_name()
-        for path in (home, *home.iterdir()):
-            os.chown(path, user, user)
-        as_user = {"user": user, "group": user, "extra_groups": []}
-    environment = {
-        key: value.replace("/opt/", f"{root}/opt/").replace("$PATH", os.defpath)
-        for key, value in final.environment.items()
-    }
-    environment |= {"HOME": str(home), "TMPDIR": str(home), "KUBECONFIG": str(login)}
-    environment["LD_LIBRARY_PATH"] = f"{root}/usr/lib"
-    before = everything_in(root)
-    with tempfile.TemporaryFile() as log:
-        command = [*final.entry_point, f"--namespace={namespace}"]
-        process = subprocess.Popen(command, cwd="/", env=environment, stdout=log, stderr=log, **as_user)
-        try:
-            kube.create(idle_cluster_manifest("imaged", n_workers=1), namespace)
-            kube.wait(DASK_CLUSTERS, "imaged", namespace, until=is_running, timeout=60)
-        finally:
-            process.terminate()
-            process.wait(30)
-            log.seek(0)
-            print(log.read().decode())
-    assert everything_in(root) == before
-    assert not list(root.rglob("pip")), "no installer"
-    shutil.rmtree(home)
+    before = everything_in(container.root)
+    with container.operator(kubeconfig, namespace):
+        kube.create(idle_cluster_manifest("imaged", n_workers=1), namespace)
+        kube.wait(DASK_CLUSTERS, "imaged", namespace, until=is_running, timeout=60)
+    assert everything_in(container.root) == before
+
+
+@pytest.mark.full
+def test_plugins_are_installed_by_pip_and_replace_nothing_that_is_pinned(
+    container: Container,
+    kube: Kube,
+    kubeconfig: Path,
+    namespace: str,
+    crds: None,
+    tmp_path: Path,
+    pytestconfig: pytest.Config,
+    idle_cluster_manifest: Callable[..., Object],
+) -> None:
+    """As the documentation of dask-kubernetes has it."""
+    if not is_local(pytestconfig):
+        pytest.skip("the operator's process is run beside the local Kubernetes")
+    [dockerfile] = blocks_of("docs/installing.md", "dockerfile")
+    image, step = dockerfile.text.splitlines()
+    assert image.startswith("FROM ")
+    install = step.removeprefix("RUN ")
+    wheels = container.home / "wheels"
+    wheels.mkdir(mode=0o755)
+    greedy = tmp_path / "greedy"
+    greedy.mkdir()
+    (greedy / "setup.cfg").write_text("[metadata]\nname = PyYAML\nversion = 99\n")
+    for project in (shutil.copytree(EXAMPLES / "plugin", tmp_path / "plugin"), greedy):
+        build = f"from setuptools.build_meta import build_wheel; build_wheel({str(wheels)!r})"
+        subprocess.run([sys.executable, "-c", build], cwd=project, check=True, timeout=60)
+    container.environment |= {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(wheels)}
+    of_the_image = everything_in(container.root / "opt" / "dask-operator")
+
+    refused = container.run("pip install PyYAML==99")
+    assert refused.returncode != 0
+    installed = container.run(install.replace("my-controller-plugin", "dask-dashboard-names"))
+    assert installed.returncode == 0, installed.stderr
+
+    with container.operator(kubeconfig, namespace):
+        kube.create(idle_cluster_manifest("plugged", n_workers=0), namespace)
+        kube.wait(
+            "services",
+            "plugged-scheduler",
+            namespace,
+            until=lambda service: HOST_NAME in service["metadata"].get("annotations", {}),
+            timeout=60,
+        )
+    assert everything_in(container.root / "opt" / "dask-operator") == of_the_image
 
 
 @pytest.mark.full
