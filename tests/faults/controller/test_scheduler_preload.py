@@ -158,7 +158,7 @@ async def test_demand_tells_what_tasks_need(
         assert demand.workers == 0
         assert demand.needs is not None
         by_kind = {(str(need), need.is_pinned): need for need in demand.needs}
-        assert by_kind.keys() == {("GPU=1", False), ("", True)}
+        assert by_kind.keys() == {("GPU=1", False), ("nothing", True)}
         assert (by_kind["GPU=1", False].waiting, by_kind["GPU=1", False].slots) == (3, 1)
 
 
