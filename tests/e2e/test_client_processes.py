@@ -178,9 +178,9 @@ def test_a_credential_that_expires_does_not_keep_the_exit_from_deleting(
     (tmp_path / "config").write_text(yaml.safe_dump(config))
     # The token of the creation is no longer accepted when the interpreter ends.
     expire = "import dask_k8s_client.reaper as reaper, dataclasses\n" + (
-        "for key, one in list(reaper._leftovers.items()):\n"
-        "    old = dataclasses.replace(one.credentials, headers=(('Authorization', 'Bearer expired'),))\n"
-        "    reaper._leftovers[key] = dataclasses.replace(one, credentials=old)\n"
+        "[one] = reaper._leftovers\n"
+        "old = dataclasses.replace(one.credentials, headers=(('Authorization', 'Bearer expired'),))\n"
+        "reaper._leftovers = {dataclasses.replace(one, credentials=old)}\n"
     )
     code = creation(namespace, dask_image) + expire
     assert interpreters.run(code, KUBECONFIG=str(tmp_path / "config")) == "ready\n"
