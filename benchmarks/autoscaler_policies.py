@@ -25,8 +25,8 @@ from dask_k8s_controller.cluster.spec import Cluster as DaskCluster
 from dask_k8s_controller.plans.actions import Ask, Create, Delete, Outcome, Patch, Resume, Retire, SetScale
 from dask_k8s_controller.plans.plan import Plan
 from dask_k8s_controller.scheduler import answers
+from dask_k8s_controller.scheduler.demand import demand_of
 from dask_k8s_controller.scheduler.parsing import DEMAND, read
-from dask_k8s_controller.scheduler.preload import demand_of
 from dask_k8s_controller.settings import Policy
 from dask_k8s_controller.worker_group.observe import ObservedGroup
 from dask_k8s_controller.worker_group.plan import plan as plan_group

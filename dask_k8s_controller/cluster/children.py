@@ -153,13 +153,23 @@ def is_own_secret(cluster: Cluster, name: str) -> bool:
 
 @cache
 def preload_source() -> str:
-    """Return the source of `scheduler.preload`, without words for people."""
-    source = resources.files("dask_k8s_controller.scheduler").joinpath("preload.py").read_text()
+    """Return the source of `scheduler.demand` and `scheduler.preload` as one, without words for people."""
+    folder = resources.files("dask_k8s_controller.scheduler")
+    return "\n".join(_bare(folder.joinpath(f"{module}.py").read_text()) for module in ("demand", "preload"))
+
+
+def _bare(source: str) -> str:
+    """Return a module's source without docstrings, and without imports of ours."""
     tree = ast.parse(source)
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.FunctionDef | ast.AsyncFunctionDef) and ast.get_docstring(node):
             del node.body[0]
+    tree.body = [node for node in tree.body if not _is_import_of_ours(node)]
     return ast.unparse(tree)
+
+
+def _is_import_of_ours(node: ast.stmt) -> bool:
+    return isinstance(node, ast.ImportFrom) and (node.module or "").startswith("dask_k8s_")
 
 
 def scheduler_pod_metadata(cluster: Cluster) -> Object:
