@@ -170,6 +170,66 @@ def test_workers_without_our_name_map_to_their_pods(
         assert len(client.scheduler_info(n_workers=-1)["workers"]) == each
 
 
+@pytest.mark.full
+@pytest.mark.parametrize("are_named", [False, True], ids=["nameless", "named"])
+def test_workers_on_a_nodes_network_keep_their_results_and_are_found_by_name_alone(
+    kube: Kube, namespace: str, cluster_manifest: Manifest, are_named: bool
+) -> None:
+    """All pods of a node have its address there: which one a worker without our name is in, nobody knows."""
+    manifest = cluster_manifest("hosted", n_workers=3)
+    pod = manifest["spec"]["worker"]["spec"]
+    pod["hostNetwork"] = True
+    pod["dnsPolicy"] = "ClusterFirstWithHostNet"
+    pod["nodeSelector"] = {"kubernetes.io/hostname": a_node_for_anybody(kube)}
+    container = pod["containers"][0]
+    words = [*container.pop("command", []), *container["args"]]
+    assert words[:4] == ["dask", "worker", "--name", "$(DASK_WORKER_NAME)"]
+    # A port for each: they share the node's.
+    container["args"] = [
+        "dask",
+        "worker",
+        *words[2 if are_named else 4 :],
+        "--no-dashboard",
+        "--nthreads",
+        "1",
+    ]
+    for key in ("ports", "readinessProbe", "livenessProbe"):
+        container.pop(key, None)
+    kube.create(manifest, namespace)
+    with connected("hosted", namespace, 3) as client:
+        results = client.map(pow, range(30), [2] * 30, pure=False)
+        wait(results, timeout=120)
+        before = {pod["metadata"]["uid"] for pod in workers_of(kube, namespace, "hosted-default")}
+        kube.wait(
+            WORKER_GROUPS,
+            "hosted-default",
+            namespace,
+            until=lambda group: group.get("status", {}).get("readyReplicas") == 3,
+        )
+
+        kube.patch(DASK_CLUSTERS, "hosted", {"spec": {"worker": {"replicas": 1}}}, namespace)
+
+        if are_named:
+            await_workers(kube, namespace, "hosted", 1)
+        else:
+            group = kube.wait(WORKER_GROUPS, "hosted-default", namespace, until=is_stuck_with_strangers)
+            [told] = [one for one in group["status"]["conditions"] if one["type"] == "Ready"]
+            assert "--name $(DASK_WORKER_NAME)" in told["message"]
+            assert {pod["metadata"]["uid"] for pod in pods_of(kube, "hosted", namespace, "worker")} == before
+        assert all(result.status == "finished" for result in results)
+        assert client.gather(results) == [number**2 for number in range(30)]
+
+
+def is_stuck_with_strangers(group: Object) -> bool:
+    conditions = group.get("status", {}).get("conditions", [])
+    return any(one["reason"] == "WorkersNotRecognized" for one in conditions)
+
+
+def a_node_for_anybody(kube: Kube) -> str:
+    node = next(node for node in kube.list("nodes") if not node["spec"].get("taints"))
+    return str(node["metadata"]["labels"]["kubernetes.io/hostname"])
+
+
 def test_nothing_is_deleted_while_the_scheduler_is_out_of_reach(
     kube: Kube, namespace: str, idle_cluster_manifest: Manifest
 ) -> None:
