@@ -211,13 +211,13 @@ FLOWS = (
 )
 
 
-def created_at_once(lab: Lab, count: int) -> float:
+def created_at_once(lab: Lab, count: int, *, workers: int = 2) -> float:
     """Create clusters, each in a namespace of its own; return the seconds until all are ready."""
     with contextlib.ExitStack() as stack:
         stages = [stack.enter_context(lab.stage()) for _ in range(count)]
         begun = time.monotonic()
         for stage in stages:
-            create(2)(stage)
+            create(workers)(stage)
         for stage in stages:
-            await_shape(stage, Shape(of(2)), timeout=150)
+            await_shape(stage, Shape(of(workers)), timeout=150)
         return time.monotonic() - begun
