@@ -367,6 +367,7 @@ def test_plugins_are_installed_by_pip_and_replace_nothing_that_is_pinned(
 
     refused = container.run("pip install PyYAML==99")
     assert refused.returncode != 0
+    assert "Permission denied" in refused.stderr
     installed = container.run(install.replace("my-controller-plugin", "dask-dashboard-names"))
     assert installed.returncode == 0, installed.stderr
 
