@@ -86,7 +86,7 @@ async def clusters_of_others(api: Api, namespace: str | None) -> list[tuple[str,
     Parameters
     ----------
     api : Api
-        The connection.
+        The API server's client.
     namespace : str, optional
         Where to look; in all namespaces by default.
     """
@@ -104,7 +104,7 @@ class Migration:
     Parameters
     ----------
     api : Api
-        The connection.
+        The API server's client.
     namespace : str
         Where the clusters are.
     dry_run : bool

@@ -36,7 +36,7 @@ from dask_k8s_models.worker_group import WorkerGroupSpec
 
 logger = logging.getLogger(__name__)
 
-BLIND_RETRY = 10.0
+UNSYNCED_RETRY = 10.0
 """Seconds before an object is looked at again whose namespace can't be seen."""
 
 SWEEP_EVERY = 60.0
@@ -162,9 +162,9 @@ class Operator:
         return await log_in(trust_env=self.trusts_env)
 
     async def _reconcile(self, key: Key) -> Requeue:
-        if self.watches.is_blind(key.namespace):
+        if not self.watches.has_synced(key.namespace):
             # What can't be seen isn't missing.
-            return Requeue(after=BLIND_RETRY)
+            return Requeue(after=UNSYNCED_RETRY)
         return await self.reconciler.reconcile(key)
 
     def _gone(self, gone: Any) -> None:

@@ -52,7 +52,7 @@ class Cache:
         How objects of our own kinds are made of their JSON and what was known of them; pods, Services and
         nodes are known.
     clock : Clock
-        The time.
+        What the ages of objects and of answers are measured with.
     answers : Conversations
         What schedulers said last.
     announcing : collection of str
@@ -96,7 +96,7 @@ class Cache:
         return self._stores[kind]
 
     def see(self, body: Mapping[str, Any], listed_at: int | None = None, by: object = None) -> None:
-        """Take note of an object, be it from a watch, a list (see `Store.see`) or the answer to a write.
+        """Record an object, be it from a watch, a list (see `Store.see`) or the answer to a write.
 
         The key ``by`` is that of the object whose reconcile has made the change, and need not be told of it.
         """
@@ -105,7 +105,7 @@ class Cache:
             self.on_change(change, by)
 
     def confirm(self, body: Mapping[str, Any]) -> None:
-        """Take note of an object that the API server itself has just shown."""
+        """Record an object that the API server itself has just shown."""
         store = self._stores.get(body.get("kind", ""))
         if store is not None and (change := store.confirm(body)):
             self.on_change(change, None)
@@ -148,7 +148,7 @@ class Cache:
         return By("name", namespace, name) in self._taken
 
     def take(self, meta: Meta) -> None:
-        """Take note of a pod that isn't Dask's, so that no watch tells of it, and has a name that we want."""
+        """Record a pod that isn't Dask's, so that no watch tells of it, and has a name that we want."""
         self._taken[By("name", meta.namespace, meta.name)] = self.clock.monotonic()
 
     def notes(self, owner_uid: str) -> Notes:

@@ -76,7 +76,7 @@ class Store(Generic[T]):
         return known is not None and known.meta.version == version
 
     def see(self, body: Mapping[str, Any], listed_at: int | None = None) -> Change[T] | None:
-        """Take note of an object, unless it is known in a newer version or known to be gone.
+        """Record an object, unless it is known in a newer version or known to be gone.
 
         Parameters
         ----------
@@ -114,7 +114,7 @@ class Store(Generic[T]):
         return None if facts == known else Change(facts, known)
 
     def confirm(self, body: Mapping[str, Any]) -> Change[T] | None:
-        """Take note of an object that the API server itself has just shown, whatever a watch said."""
+        """Record an object that the API server itself has just shown, whatever a watch said."""
         metadata = body["metadata"]
         deletion = self._deleted.get(metadata["uid"])
         version = metadata.get("resourceVersion") or ""
@@ -123,12 +123,12 @@ class Store(Generic[T]):
         return self.see(body)
 
     def forget(self, uid: str, version: str = "") -> None:
-        """Take note that an object is gone: older news of it is ignored.
+        """Record that an object is gone: older news of it is ignored.
 
         Parameters
         ----------
         uid : str
-            The object's.
+            The uid of the object that is gone.
         version : str
             The version at which it was deleted, if that is known.
         """
@@ -145,7 +145,7 @@ class Store(Generic[T]):
         return self._count
 
     def replace_all(self, uids: Iterable[str], version: str, listed_at: int, namespace: str | None) -> None:
-        """Take note of what a list has: what it lacks is gone, unless it was learned after and is newer.
+        """Record what a list has: what it lacks is gone, unless it was learned after and is newer.
 
         A watch that had to begin anew doesn't tell what was deleted meanwhile; a list does, by its gaps.
 

@@ -108,12 +108,12 @@ def of_joining(scheduler: Pod | None, cluster: Cluster, policy: Policy) -> TLS |
     return TLS(spec.secretName or cluster.status["tls"]["secretName"], UNVERIFIED if spec.dashboard else "")
 
 
-def is_stranded(pod: Pod, scheduler: Pod | None) -> bool:
+def is_cut_off(pod: Pod, scheduler: Pod | None) -> bool:
     """Whether a worker's pod can't speak to the present scheduler, and never will."""
-    return scheduler is not None and _language(pod) != _language(scheduler)
+    return scheduler is not None and _protocol(pod) != _protocol(scheduler)
 
 
-def _language(pod: Pod) -> tuple[str, bool]:
+def _protocol(pod: Pod) -> tuple[str, bool]:
     return pod.meta.annotations.get(labels.TLS_SECRET, ""), labels.HTTPS in pod.meta.annotations
 
 

@@ -8,7 +8,7 @@ from dask_k8s_controller.cache.objects import Pod
 from dask_k8s_controller.cluster.children import scheduler_address
 from dask_k8s_controller.cluster.spec import Cluster
 from dask_k8s_controller.cluster.tls import of_pod, secured
-from dask_k8s_controller.job.observe import FAILURES, SCHEDULER, incarnation
+from dask_k8s_controller.job.observe import FAILURES, SCHEDULER, instance_of
 from dask_k8s_controller.job.spec import Job
 from dask_k8s_controller.plans.actions import Object
 from dask_k8s_controller.plans.metadata import inherited, with_env
@@ -43,7 +43,7 @@ def runner_pod(job: Job, attempt: int, cluster: Cluster, scheduler: Pod, failure
     ]
     spec = secured(spec, tls)
     metadata = runner_metadata(job)
-    metadata["annotations"] |= {SCHEDULER: incarnation(scheduler), FAILURES: str(failures)}
+    metadata["annotations"] |= {SCHEDULER: instance_of(scheduler), FAILURES: str(failures)}
     return child(job, "v1", "Pod", names.runner(job.name, attempt), metadata, spec=spec)
 
 

@@ -113,7 +113,7 @@ def attempt(job: str, pod: str) -> int:
     return int(match[1] or 1) if match else 0
 
 
-def incarnation(scheduler: Pod) -> str:
+def instance_of(scheduler: Pod) -> str:
     """Name this very scheduler process: a restarted container is another, without memory."""
     containers = {container.name: container.restarts for container in scheduler.containers}
     restarts = containers.get(scheduler.main, max(containers.values(), default=0))
@@ -125,7 +125,7 @@ def has_lost_scheduler(observed: ObservedJob, pod: Pod) -> bool:
     if pod.phase != "Running":
         return False
     scheduler = observed.usable_scheduler
-    return scheduler is None or pod.meta.annotations.get(SCHEDULER) != incarnation(scheduler)
+    return scheduler is None or pod.meta.annotations.get(SCHEDULER) != instance_of(scheduler)
 
 
 def failures(observed: ObservedJob) -> int:

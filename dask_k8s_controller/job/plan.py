@@ -17,7 +17,7 @@ from dask_k8s_controller.job.observe import (
     ObservedJob,
     failures,
     has_lost_scheduler,
-    incarnation,
+    instance_of,
 )
 from dask_k8s_controller.job.verdict import counted, deadline, verdict
 from dask_k8s_controller.plans.actions import NAME_RETRY, Create
@@ -110,8 +110,8 @@ def _have_cluster(draft: JobPlan) -> None:
 def _note_scheduler(draft: JobPlan, pod: Pod) -> None:
     """A scheduler that was replaced before the pod began was no loss."""
     scheduler = draft.observed.usable_scheduler
-    if scheduler is not None and pod.meta.annotations.get(SCHEDULER) != incarnation(scheduler):
-        draft.patch(pod, {"metadata": {"annotations": {SCHEDULER: incarnation(scheduler)}}})
+    if scheduler is not None and pod.meta.annotations.get(SCHEDULER) != instance_of(scheduler):
+        draft.patch(pod, {"metadata": {"annotations": {SCHEDULER: instance_of(scheduler)}}})
 
 
 def _start(draft: JobPlan, spec: JobSpec) -> None:

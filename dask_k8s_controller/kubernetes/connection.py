@@ -108,8 +108,8 @@ class Logins:
         self._last, self._next = now, now + delay
         return await self.log_in()
 
-    async def when_decent(self) -> Connection:
-        """Log in as soon as that is decent; go on until it works."""
+    async def log_in_until_it_works(self) -> Connection:
+        """Log in as soon as the back-off allows, again and again until it works."""
         while True:
             await asyncio.sleep(self._wait())
             try:

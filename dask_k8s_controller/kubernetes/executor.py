@@ -115,7 +115,7 @@ class Executor:
             if is_gone or isinstance(error, Conflict):
                 logger.debug("%s: %s", progress.key, error)
                 progress.has_conflicts = True
-                await self._look_closely(progress, action)
+                await self._refresh(progress, action)
             else:
                 self._note_failure(progress, action, error)
             return False
@@ -164,7 +164,7 @@ class Executor:
                 return f"deleted {what}, as {why}"
 
     def _see(self, kind: str, uid: str, body: Mapping[str, Any] | None) -> None:
-        """Take note of what an object is now: None if it is gone."""
+        """Record in the cache what an object is now: None if it is gone."""
         if body is None:
             self.cache.store(kind).forget(uid)
         else:
@@ -238,8 +238,8 @@ class Executor:
             reason = f"{kind.removeprefix('Dask')}NameTaken"
         progress.failures.append(Failure(reason, f"{kind} {name}: {error}", is_refused, is_taken))
 
-    async def _look_closely(self, progress: _Progress, action: Action) -> None:
-        """Read the object that was not as expected: the watch may be late."""
+    async def _refresh(self, progress: _Progress, action: Action) -> None:
+        """Bring the cache up to date about an object that was not as expected: the watch may be late."""
         if not isinstance(action, Patch | JsonPatch | Delete | SetScale):
             return
         try:

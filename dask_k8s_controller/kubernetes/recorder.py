@@ -56,12 +56,12 @@ class EventRecorder:
         task.add_done_callback(self._tasks.discard)
 
     def sweep(self) -> None:
-        """Forget what was said long ago."""
+        """Forget what was recorded long ago."""
         now = self.clock.monotonic()
         self._recorded = {what: at for what, at in self._recorded.items() if now - at < SILENCE}
 
     def cancel(self) -> None:
-        """Write no more of what has been recorded."""
+        """Drop the Events that are not written yet."""
         for task in self._tasks:
             task.cancel()
 

@@ -32,13 +32,13 @@ class _Share:
 
 @dataclass
 class Slots:
-    """Lets so much of each namespace, or other key, be under way at a time; the rest waits.
+    """Limits how many calls of each namespace, or other key, are under way at a time; the rest wait.
 
     Nothing is remembered of a key of which nothing is under way.
     """
 
     each: int
-    """How much."""
+    """How many calls of a key may be under way."""
     _shares: dict[Hashable, _Share] = field(default_factory=dict, init=False)
 
     @asynccontextmanager

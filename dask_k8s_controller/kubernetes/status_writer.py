@@ -33,20 +33,20 @@ OPTIONAL_FIELDS = (
 
 @dataclass(frozen=True)
 class Written:
-    """What became of a status."""
+    """What came of writing a status."""
 
     is_done: bool = False
     has_failed: bool = False
     later: float | None = None
-    """In how many seconds it is better written."""
+    """In how many seconds to write it, if not now."""
 
 
 @dataclass
 class StatusWriter:
-    """Writes statuses."""
+    """Writes statuses, at once or, if only numbers of workers differ, after a while."""
 
     cache: Cache
-    """Sees the answers."""
+    """Gets the objects that the API server answers with."""
     api: Api
     clock: Clock
     interval: float

@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 LONGEST_WAIT = 120.0
 LONGEST_RECONCILE = 600.0
-LONGEST_DEAFNESS = 600.0
+LONGEST_FAILURE = 600.0
 
 
 class PortTaken(ControllerError):
@@ -48,7 +48,7 @@ class HealthServer:
         An event loop that is stuck answers nobody: then the probe's time limit tells. An API server that is
         out of reach for minutes is no reason: a restart of the controller would not bring it back.
         """
-        if self.watches.failing_for > LONGEST_DEAFNESS:
+        if self.watches.failing_for > LONGEST_FAILURE:
             return f"lists or watches have been failing for {self.watches.failing_for:.0f} s"
         if self.queue.longest_reconcile > LONGEST_RECONCILE:
             return f"a reconcile has been under way for {self.queue.longest_reconcile:.0f} s"
@@ -90,7 +90,7 @@ class HealthServer:
         logger.info("Serving /healthz and /metrics on %s:%s.", host, self.port)
 
     async def stop(self) -> None:
-        """Listen no more."""
+        """Stop listening."""
         if self._runner is not None:
             await self._runner.cleanup()
             self._runner = None

@@ -37,7 +37,7 @@ class LeaderLease:
     api: Api
     """Where the Lease is; with `limits` of its own."""
     clock: Clock
-    """Time. Those of others are never compared with it: they may go differently."""
+    """This process's clock. It is never compared with times that others wrote: their clocks may differ."""
     settings: LeaderElection
     namespace: str
     """Where the Lease is."""
@@ -60,7 +60,7 @@ class LeaderLease:
         self._task = asyncio.create_task(self._run(), name="leader election")
 
     async def stop(self) -> None:
-        """Take part no more; leave the Lease to the next at once."""
+        """Stop taking part, and release the Lease, so that another replica takes over at once."""
         if self._task is None:
             return
         self._task.cancel()

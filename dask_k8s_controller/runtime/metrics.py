@@ -169,11 +169,11 @@ def _live(cache: Cache, kind: str) -> Iterable[Any]:
 
 @dataclass
 class LoopLag:
-    """Tells, again and again, how late a call came that was due: whatever else is due waits as long."""
+    """Measures, again and again, how late a scheduled call runs: whatever else is due waits as long."""
 
     clock: Clock
     observe: Callable[[float], None]
-    """Told the seconds."""
+    """Called with each delay, in seconds."""
     interval: float = 0.05
     """Seconds between two calls; whatever holds the event loop up for longer is noticed."""
     _timer: Timer | None = field(default=None, init=False)
@@ -184,7 +184,7 @@ class LoopLag:
         self._timer = self.clock.call_later(self.interval, lambda: self._called(due))
 
     def stop(self) -> None:
-        """Tell no more."""
+        """Stop measuring."""
         if self._timer is not None:
             self._timer.cancel()
 

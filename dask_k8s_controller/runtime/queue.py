@@ -36,9 +36,9 @@ class Requeue:
 
 @dataclass
 class _Served:
-    """A namespace's turns now, and when the last of them began."""
+    """How many reconciles of a namespace are under way, and when the last of them began."""
 
-    turns: int = 0
+    reconciles: int = 0
     at: float = 0.0
 
 
@@ -48,8 +48,8 @@ class WorkQueue:
 
     A key that is added while it is reconciled is reconciled once more; a key that is added many times
     while it waits gets one. Errors never end the queue: whatever ``process`` raises is logged and the key
-    comes back after a back-off. Of the namespaces whose keys wait, the one with the fewest turns is next:
-    however many keys it has, they hold up each other, and not another's.
+    comes back after a back-off. Of the namespaces whose keys wait, the one with the fewest reconciles under
+    way is next: however many keys it has, they hold up each other, and not another's.
     """
 
     process: Callable[[Key], Awaitable[Requeue]]
@@ -108,7 +108,7 @@ class WorkQueue:
         self._start_ready()
 
     def pause(self) -> None:
-        """Start no more turns and cancel those that are on, as another replica acts; their keys wait on."""
+        """Start no more reconciles and cancel those under way, as another replica acts; keep their keys."""
         self.is_open = False
         for task in self._running.values():
             task.cancel()
@@ -138,7 +138,7 @@ class WorkQueue:
 
     @property
     def longest_wait(self) -> float:
-        """Seconds for which a namespace has waited for a turn, though it could have one; 0 if none has."""
+        """Seconds for which a namespace has waited for a reconcile that it could have; 0 if none has."""
         now = self.clock.monotonic()
         waiting = (
             now - max(min(keys.values()), self._served[namespace].at if namespace in self._served else 0.0)
@@ -157,23 +157,23 @@ class WorkQueue:
             waiting = [namespace for namespace in self._ready if not self._has_its_share(namespace)]
             if not waiting:
                 return
-            namespace = min(waiting, key=self._turns_of)
+            namespace = min(waiting, key=self._reconciles_of)
             keys = self._ready.pop(namespace)
             key = next(iter(keys))
             del keys[key]
             if keys:
-                self._ready[namespace] = keys  # The last of those with as many turns.
+                self._ready[namespace] = keys  # The last of those with as many reconciles.
             now = self.clock.monotonic()
             served = self._served.setdefault(namespace, _Served())
-            served.turns, served.at = served.turns + 1, now
+            served.reconciles, served.at = served.reconciles + 1, now
             self._started_at[key] = now
             self._running[key] = asyncio.create_task(self._reconcile(key), name=f"reconcile {key}")
 
     def _has_its_share(self, namespace: str) -> bool:
-        return share(self.concurrency) <= self._turns_of(namespace) < self.concurrency
+        return share(self.concurrency) <= self._reconciles_of(namespace) < self.concurrency
 
-    def _turns_of(self, namespace: str) -> int:
-        return self._served[namespace].turns if namespace in self._served else 0
+    def _reconciles_of(self, namespace: str) -> int:
+        return self._served[namespace].reconciles if namespace in self._served else 0
 
     async def _reconcile(self, key: Key) -> None:
         requeue = Requeue(failed=True)
@@ -187,8 +187,8 @@ class WorkQueue:
     def _reconcile_is_over(self, key: Key, requeue: Requeue) -> None:
         del self._running[key]
         served = self._served[key.namespace]
-        served.turns -= 1
-        if not served.turns and key.namespace not in self._ready:
+        served.reconciles -= 1
+        if not served.reconciles and key.namespace not in self._ready:
             del self._served[key.namespace]
         start = self._started_at.pop(key)
         seconds = self.clock.monotonic() - start

@@ -37,9 +37,9 @@ class Conversations:
     schedulers: SchedulerClient
     clock: Clock
     on_answer: Callable[[Key], None]
-    """Told the key of the object that an answer is for."""
+    """Called with the key of the object that an answer is for."""
     on_question: Callable[[str, str], None] = lambda question, outcome: None
-    """Told of each question what it was, and what came of it."""
+    """Called with each question and its outcome."""
     _answers: dict[str, dict[Ask, Answer[Any]]] = field(default_factory=dict, init=False)
     _retirements: dict[str, Retirement] = field(default_factory=dict, init=False)
     _waiting: dict[tuple[Question, str], set[Key]] = field(default_factory=dict, init=False)
@@ -97,12 +97,12 @@ class Conversations:
                     self.forget_pod(group_uid, pod_uid)
 
     def cancel(self) -> None:
-        """Give up what is being asked."""
+        """Cancel the questions that are under way."""
         for task in self._tasks:
             task.cancel()
 
     async def stop(self) -> None:
-        """Ask no more."""
+        """Cancel the questions that are under way, and wait until they have ended."""
         self.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 

@@ -19,7 +19,7 @@ from dask_k8s_controller.kubernetes.connection import Logins
 from dask_k8s_controller.kubernetes.errors import Unavailable
 from dask_k8s_controller.kubernetes.resources import PODS, SERVICES, WATCHED, Resource
 from dask_k8s_controller.watching.plugins import watched_by_others
-from dask_k8s_controller.watching.rights import KindsMissing, look_around
+from dask_k8s_controller.watching.rights import KindsMissing, discover
 from dask_k8s_controller.watching.session import WatchSession
 from dask_k8s_models import labels
 
@@ -44,7 +44,7 @@ def register_handlers(registry: kopf.OperatorRegistry | None, make_operator: Cal
         operator.trusts_env = bool(settings.networking.trust_env)
         try:
             await operator.api.connection()
-            may_scan, there = await look_around(operator.api)
+            may_scan, there = await discover(operator.api)
         except (Unavailable, KindsMissing) as error:
             raise kopf.PermanentError(str(error)) from error
         settings.scanning.disabled = not may_scan
@@ -91,7 +91,7 @@ async def _stop(memo: Any, **_: Any) -> None:
 async def _log_in(memo: Any, **_: Any) -> kopf.AiohttpSession:
     operator: Operator = memo.dask_operator
     logins: Logins = memo.dask_logins
-    connection = await logins.when_decent()
+    connection = await logins.log_in_until_it_works()
     session: Any = WatchSession(connection.session, operator.watches, operator.informer, memo.dask_shared)
     return kopf.AiohttpSession(
         server=connection.server, aiohttp_session=session, default_namespace=connection.namespace

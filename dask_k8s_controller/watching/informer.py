@@ -69,14 +69,14 @@ class Informer:
         return self.cache.store(listing.resource.kind).mark()
 
     async def listed(self, listing: Listing, items: list[dict[str, Any]], mark: int) -> None:
-        """Take note of a part of a list."""
+        """Record a part of a list in the cache."""
         for number, item in enumerate(items, 1):
             self._see(listing, item, mark)
             if number % ITEMS_AT_ONCE == 0:
                 await asyncio.sleep(0)
 
     def list_ends(self, listing: Listing, uids: set[str], version: str, mark: int) -> None:
-        """Take note of what a whole list has: what it lacks has gone while a watch was interrupted."""
+        """Record what a whole list has: what it lacks has gone while a watch was interrupted."""
         self.cache.store(listing.resource.kind).replace_all(uids, version, mark, listing.namespace)
         self.watches.listed(listing)
         self._is_settled(listing)
@@ -88,7 +88,7 @@ class Informer:
         self._is_settled(listing)
 
     def happened(self, listing: Listing, event: Event, line: bytes) -> None:
-        """Take note of an event, of which no more than this was read, and of which the line is the whole."""
+        """Handle a watch event, of which no more than this was read, and of which the line is the whole."""
         store, metadata = self.cache.store(listing.resource.kind), event.object.metadata
         if event.type == "DELETED":
             store.forget(metadata.uid, metadata.version)
@@ -96,7 +96,7 @@ class Informer:
             self._see(listing, _read_whole(line).object)
 
     def _is_settled(self, listing: Listing) -> None:
-        if not self.watches.is_blind(listing.namespace or ""):
+        if self.watches.has_synced(listing.namespace or ""):
             self.on_listed(listing.namespace)
 
     def _see(self, listing: Listing, body: Mapping[str, Any], mark: int | None = None) -> None:

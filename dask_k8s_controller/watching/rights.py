@@ -18,7 +18,7 @@ class KindsMissing(ControllerError):
     """The custom resource definitions aren't there, and nobody would tell when they are."""
 
 
-async def look_around(api: Api) -> tuple[bool, tuple[Resource, ...]]:
+async def discover(api: Api) -> tuple[bool, tuple[Resource, ...]]:
     """Find out what there is to watch.
 
     While the API server doesn't answer, all is taken to be there and allowed: kopf then finds out by itself.

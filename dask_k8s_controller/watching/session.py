@@ -27,7 +27,7 @@ from dask_k8s_controller.watching.watches import Listing, Watches
 REFUSED = frozenset({403, 404})
 TOO_OLD_OR_NEW = frozenset({410, 504})
 """The watch is to begin with a new list: 410 is Gone, 504 what a version of the future gets."""
-KOPF_KNOWS = frozenset({401, 429})
+HANDLED_BY_KOPF = frozenset({401, 429})
 
 TIME_LIMIT = 30.0
 """Seconds that such a look may take."""
@@ -51,7 +51,7 @@ class Answer:
 
     @property
     def content(self) -> Self:
-        """What is read of it: itself."""
+        """The body's reader, which is the answer itself."""
         return self
 
     async def json(self) -> Object:
@@ -63,7 +63,7 @@ class Answer:
         yield msgspec.json.encode(self.body) + b"\n"
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing: no connection is open."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -87,10 +87,10 @@ class Events(Answer):
         rest = b""
         async for chunk in self.response.content.iter_any():
             *lines, rest = (rest + chunk).split(b"\n")
-            if kept := self._take_note(lines):
+            if kept := self._pass_on(lines):
                 yield b"".join(line + b"\n" for line in kept)
 
-    def _take_note(self, lines: list[bytes]) -> list[bytes]:
+    def _pass_on(self, lines: list[bytes]) -> list[bytes]:
         kept, version = [], ""
         for line in filter(None, lines):
             try:
@@ -123,11 +123,11 @@ class WatchSession:
     """What kopf takes for an `aiohttp.ClientSession`."""
 
     session: aiohttp.ClientSession
-    """Has the credentials."""
+    """The session that sends the requests, with the credentials."""
     watches: Watches
-    """Told how lists and watches fare."""
+    """Notified of lists and watches that begin, end and fail."""
     informer: Informer
-    """Told what they show."""
+    """Gets the objects that they show."""
     shared: Collection[Resource] = ()
     """Whose objects kopf gets to see."""
     _parts: dict[Listing, tuple[int, set[str]]] = field(default_factory=dict, init=False)
@@ -163,7 +163,7 @@ class WatchSession:
             raise aiohttp.ClientPayloadError("the list was begun with other credentials: it begins anew")
         mark, uids = self._parts[listing]
         response = await self._send(listing, url, options)
-        if response.status in KOPF_KNOWS:
+        if response.status in HANDLED_BY_KOPF:
             return response
         if response.status in REFUSED:
             response.release()
@@ -187,20 +187,20 @@ class WatchSession:
     async def _watch(self, listing: Listing, url: str, options: Mapping[str, Any]) -> Any:
         if not self.watches.is_refused(listing):
             response = await self._send(listing, url, options)
-            if response.status in KOPF_KNOWS:
+            if response.status in HANDLED_BY_KOPF:
                 return response
             if response.status not in REFUSED | TOO_OLD_OR_NEW:
                 return Events({}, response, listing, self.informer, listing.resource in self.shared)
             response.release()
         while self.watches.is_refused(listing):
             await asyncio.sleep(RETRY * (RETRY_OPTIONAL if listing.is_optional else 1))
-            probe = await self._look_again(listing, URL(url))
+            probe = await self._probe(listing, URL(url))
             if probe.status == 401:
                 return probe  # kopf logs in again, and comes back.
             probe.release()
         return Answer(BEGIN_ANEW)
 
-    async def _look_again(self, listing: Listing, url: URL) -> aiohttp.ClientResponse:
+    async def _probe(self, listing: Listing, url: URL) -> aiohttp.ClientResponse:
         query = {"limit": "1"}
         if listing.label_selector:
             query["labelSelector"] = listing.label_selector
@@ -223,7 +223,7 @@ class WatchSession:
             self.watches.succeeded(listing)
         else:
             self.watches.failed(listing)
-            if status not in KOPF_KNOWS | TOO_OLD_OR_NEW:
+            if status not in HANDLED_BY_KOPF | TOO_OLD_OR_NEW:
                 response.release()
                 # An error of another kind would end the watch for good.
                 raise aiohttp.ClientConnectionError(f"the API server answers HTTP {status}")

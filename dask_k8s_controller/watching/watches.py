@@ -72,12 +72,12 @@ class Watches:
     _awaited: set[Resource] = field(default_factory=set, init=False)
 
     def expect(self, resources: Iterable[Resource]) -> None:
-        """Take note of what is going to be listed: before that nothing can be seen anywhere."""
+        """Record what is going to be listed: before that nothing can be seen anywhere."""
         self._awaited.update(resources)
 
     @property
     def failing_for(self) -> float:
-        """Seconds for which some watch has done nothing but fail: the controller is deaf there.
+        """Seconds for which some watch has done nothing but fail: the controller hears of no change there.
 
         One that is refused doesn't fail: its namespace does not want the controller, and no restart helps.
         """
@@ -92,15 +92,15 @@ class Watches:
         """Whether the API server doesn't let the controller list a collection."""
         return listing in self._watches and self._watches[listing].is_refused
 
-    def is_blind(self, namespace: str) -> bool:
-        """Whether something in a namespace can't be seen, or not yet: nothing is to be decided there."""
+    def has_synced(self, namespace: str) -> bool:
+        """Whether all that matters in a namespace is known; until then nothing is to be decided there."""
         self._forget_ended()
         seen = {
             listing.resource
             for listing, watch in self._watches.items()
             if watch.is_settled(listing.is_optional) and listing.namespace in (None, namespace)
         }
-        return not self._awaited.union(listing.resource for listing in self._watches) <= seen
+        return self._awaited.union(listing.resource for listing in self._watches) <= seen
 
     def listing(self, method: str, url: URL) -> Listing | None:
         """Return the collection that a request is about; None if it matters not."""
@@ -114,29 +114,29 @@ class Watches:
         return None
 
     def begins(self, listing: Listing) -> None:
-        """Take note that a collection is going to be listed."""
+        """Record that a collection is going to be listed."""
         self._watch(listing)
         self._awaited.discard(listing.resource)
 
     def listed(self, listing: Listing) -> None:
-        """Take note that all of a collection has been listed."""
+        """Record that all of a collection has been listed."""
         self._watch(listing).is_listed = True
 
     def succeeded(self, listing: Listing) -> None:
-        """Take note that a collection was listed, or is being watched."""
+        """Record that a collection was listed, or is being watched."""
         watch = self._watch(listing)
         if watch.is_refused:
             logger.info("The controller may list %s again.", listing)
         watch.failing_since, watch.is_refused = None, False
 
     def failed(self, listing: Listing) -> None:
-        """Take note that the API server didn't answer, or not well."""
+        """Record that the API server didn't answer, or not well."""
         watch = self._watch(listing)
         if watch.failing_since is None:
             watch.failing_since = self.clock()
 
     def refused(self, listing: Listing) -> None:
-        """Take note that the API server doesn't let the controller look, or has no such resource."""
+        """Record that the API server doesn't let the controller look, or has no such resource."""
         watch = self._watch(listing)
         if not watch.is_refused and listing.is_optional:
             logger.info(

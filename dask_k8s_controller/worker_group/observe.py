@@ -21,7 +21,7 @@ from dask_k8s_controller.cluster.observe import (
     sought_scheduler,
 )
 from dask_k8s_controller.cluster.spec import Cluster
-from dask_k8s_controller.cluster.tls import is_stranded
+from dask_k8s_controller.cluster.tls import is_cut_off
 from dask_k8s_controller.kubernetes.resources import Key
 from dask_k8s_controller.plans.actions import Ask
 from dask_k8s_controller.plans.ownership import is_of_an_earlier_owner
@@ -124,7 +124,7 @@ class ObservedGroup(InCluster[WorkerGroup]):
     @cached_property
     def stranded(self) -> tuple[Pod, ...]:
         """The live pods that can't speak to the present scheduler."""
-        return tuple(pod for pod in self.own_pods if pod.is_live and is_stranded(pod, self.scheduler))
+        return tuple(pod for pod in self.own_pods if pod.is_live and is_cut_off(pod, self.scheduler))
 
     @cached_property
     def active(self) -> tuple[Pod, ...]:
@@ -153,7 +153,7 @@ class ObservedGroup(InCluster[WorkerGroup]):
 
     @property
     def _speaking(self) -> list[Pod]:
-        return [pod for pod in self.own_pods if pod.is_live and not is_stranded(pod, self.scheduler)]
+        return [pod for pod in self.own_pods if pod.is_live and not is_cut_off(pod, self.scheduler)]
 
 
 GroupPlan = Plan[ObservedGroup]

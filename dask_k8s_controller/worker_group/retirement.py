@@ -122,26 +122,26 @@ def _choose_started(draft: GroupPlan, candidates: Sequence[Pod], count: int) -> 
     if len(known) < min(count, len(willing)):
         _remark_unexplained(draft, workers)
     chosen = choose(known, count, workers, observed.outdated)
-    going = [pod for pod in chosen if workers.of(pod)]
-    _delete_idle(draft, _without(chosen, going), "it is no worker of the scheduler's")
-    if not _has_heirs(observed, workers, going):
-        idle = [pod for pod in going if holds_nothing(workers.of(pod))]
-        if len(idle) < len(going):
+    retiring = [pod for pod in chosen if workers.of(pod)]
+    _delete_idle(draft, _without(chosen, retiring), "it is no worker of the scheduler's")
+    if not _has_recipients(observed, workers, retiring):
+        idle = [pod for pod in retiring if holds_nothing(workers.of(pod))]
+        if len(idle) < len(retiring):
             draft.remark(
                 "NoWorkerToTakeOver",
                 "Workers that run tasks or hold results wait for another worker that can take them over.",
             )
             draft.requeue_after(policy.drain_poll)
-        going = idle
-    for pod in going:
+        retiring = idle
+    for pod in retiring:
         draft.patch(pod, {"metadata": {"annotations": {labels.RETIRING: observed.now.isoformat()}}})
-    if going:
+    if retiring:
         draft.requeue_after(0)
 
 
-def _has_heirs(observed: ObservedGroup, workers: Attribution, going: Sequence[Pod]) -> bool:
+def _has_recipients(observed: ObservedGroup, workers: Attribution, retiring: Sequence[Pod]) -> bool:
     """Whether the scheduler knows a worker that stays: it takes over what the others hold."""
-    leaving = {pod.meta.uid for pod in going}
+    leaving = {pod.meta.uid for pod in retiring}
     all_pods = (*observed.cluster_pods, *observed.own_pods)
     leaving |= {pod.meta.uid for pod in all_pods if pod.is_retiring or pod.meta.is_deleting}
     return bool(workers.unexplained) or not workers.by_pod.keys() <= leaving

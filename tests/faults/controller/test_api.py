@@ -15,7 +15,7 @@ from dask_k8s_controller.kubernetes.connection import Connection
 from dask_k8s_controller.kubernetes.errors import Conflict, Refused, Unavailable
 from dask_k8s_controller.kubernetes.resources import CLUSTERS, PODS, SERVICES, WATCHED
 from dask_k8s_controller.settings import Limits
-from dask_k8s_controller.watching.rights import KindsMissing, look_around
+from dask_k8s_controller.watching.rights import KindsMissing, discover
 from tests.harness.stand_in import (
     Handler,
     StandIn,
@@ -342,7 +342,7 @@ class TestRights:
 
         kinds = gives({"resources": [{"name": one.plural} for one in WATCHED]})
         server.answers = [review(allowed=True), review(allowed=False), kinds]
-        assert await look_around(api) == (False, WATCHED)
+        assert await discover(api) == (False, WATCHED)
         assert [request.path for request in server.requests] == [
             *2 * ["/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"],
             "/apis/kubernetes.dask.org/v1",
@@ -359,10 +359,10 @@ class TestRights:
     ) -> None:
         server.answers = [*2 * [gives({"status": {"allowed": False}}, 201)], answer]
         with pytest.raises(KindsMissing, match="daskclusters"):
-            await look_around(api)
+            await discover(api)
 
     async def test_are_taken_for_granted_while_the_api_server_fails(
         self, api: Api, server: ApiServer
     ) -> None:
         server.answers = [refusal(503)]
-        assert await look_around(api) == (True, WATCHED)
+        assert await discover(api) == (True, WATCHED)

@@ -86,9 +86,12 @@ class Talk(Conversations):
         schedulers.base = url
         self.turns: list[Key] = []
         self.outcomes: list[tuple[str, str]] = []
-        self._turn = asyncio.Event()
+        self._reconcile = asyncio.Event()
         super().__init__(
-            schedulers, ManualClock(), self._on_turn, on_question=lambda *told: self.outcomes.append(told)
+            schedulers,
+            ManualClock(),
+            self._on_reconcile,
+            on_question=lambda *told: self.outcomes.append(told),
         )
 
     def begin(self, question: Question, of: str = "s", key: Key = GROUP, uid: str = "group") -> None:
@@ -104,12 +107,12 @@ class Talk(Conversations):
     async def until_turns(self, count: int) -> None:
         async with asyncio.timeout(10):
             while len(self.turns) < count:
-                self._turn.clear()
-                await self._turn.wait()
+                self._reconcile.clear()
+                await self._reconcile.wait()
 
-    def _on_turn(self, key: Key) -> None:
+    def _on_reconcile(self, key: Key) -> None:
         self.turns.append(key)
-        self._turn.set()
+        self._reconcile.set()
 
 
 @pytest.fixture
@@ -130,7 +133,7 @@ async def talk(scheduler: Scheduler) -> AsyncIterator[Talk]:
     await talk.schedulers.close()
 
 
-async def test_an_answer_gives_the_object_its_turn(talk: Talk) -> None:
+async def test_an_answer_has_the_object_reconciled(talk: Talk) -> None:
     assert talk.last(Ask.WORKERS, scheduler_pod("s")) is None
     talk.begin(Ask.WORKERS)
     assert talk.turns == []

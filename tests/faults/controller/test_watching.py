@@ -183,7 +183,7 @@ class TestLists:
             assert response.status == 403
             response.release()
         assert told.told == []
-        assert not watches.is_blind("team-a")
+        assert watches.has_synced("team-a")
 
 
 class TestEvents:
@@ -246,8 +246,8 @@ class TestWhatIsRefused:
         assert response.status == 200
         assert (await response.json())["items"] == []
         assert told.told == [], "it is no truth"
-        assert watches.is_blind("team-a")
-        assert not watches.is_blind("team-b")
+        assert not watches.has_synced("team-a")
+        assert watches.has_synced("team-b")
         assert watches.failing_for == 0
 
     async def test_in_all_namespaces_leaves_none_to_be_seen(
@@ -255,7 +255,7 @@ class TestWhatIsRefused:
     ) -> None:
         server.status = 403
         await session("/api/v1/pods")
-        assert watches.is_blind("team-b")
+        assert not watches.has_synced("team-b")
 
     async def test_of_nodes_is_done_without_and_what_was_known_of_them_is_forgotten(
         self,
@@ -271,7 +271,7 @@ class TestWhatIsRefused:
                 response = await session("/api/v1/nodes")
                 assert (await response.json())["items"] == []
         assert len([one for one in caplog.messages if "may not list nodes in all namespaces" in one]) == 1
-        assert not watches.is_blind("team-a")
+        assert watches.has_synced("team-a")
         assert watches.failing_for == 0
         assert set(told.told) == {"forget nodes in all namespaces"}
 
@@ -286,7 +286,7 @@ class TestWhatIsRefused:
         server.status = 200
         assert b'"code":410' in await events(await watching)
         await session(IN_TEAM_A)
-        assert not watches.is_blind("team-a")
+        assert watches.has_synced("team-a")
         assert all("watch" not in request.query for request in server.requests)
 
     async def test_is_left_to_kopf_when_the_credentials_expire_meanwhile(
@@ -298,7 +298,7 @@ class TestWhatIsRefused:
         response = await session(f"{IN_TEAM_A}?watch=true&resourceVersion=")
         assert response.status == 401
         response.release()
-        assert watches.is_blind("team-a")
+        assert not watches.has_synced("team-a")
 
     async def test_while_it_is_watched_is_tried_again_as_well(
         self, session: Any, server: Server, watches: Watches
@@ -306,7 +306,7 @@ class TestWhatIsRefused:
         await session(IN_TEAM_A)
         server.status = 403
         watching = asyncio.create_task(session(f"{IN_TEAM_A}?watch=true&resourceVersion=7"))
-        await until(lambda: watches.is_blind("team-a"))
+        await until(lambda: not watches.has_synced("team-a"))
         server.status = 200
         assert b'"code":410' in await events(await watching)
 
@@ -358,25 +358,25 @@ class TestBlindness:
 
     async def test_lasts_until_all_that_is_expected_has_been_listed(self, watches: Watches) -> None:
         watches.expect([PODS, CLUSTERS])
-        assert watches.is_blind("team-a")
+        assert not watches.has_synced("team-a")
         self.see(watches, Listing(PODS, None, ""))
-        assert watches.is_blind("team-a")
+        assert not watches.has_synced("team-a")
         self.see(watches, Listing(CLUSTERS, None, ""))
-        assert not watches.is_blind("team-a")
+        assert watches.has_synced("team-a")
 
     async def test_is_of_each_namespace_where_they_are_listed_by_name(self, watches: Watches) -> None:
         watches.expect([PODS, CLUSTERS])
         self.see(watches, Listing(PODS, "team-a", ""), Listing(PODS, "team-b", ""), OF_TEAM_A)
-        assert not watches.is_blind("team-a")
-        assert watches.is_blind("team-b")
+        assert watches.has_synced("team-a")
+        assert not watches.has_synced("team-b")
 
     async def test_returns_when_another_kind_appears_until_it_has_been_listed(self, watches: Watches) -> None:
         self.see(watches, Listing(PODS, None, ""))
-        assert not watches.is_blind("team-a")
+        assert watches.has_synced("team-a")
         watches.begins(Listing(CLUSTERS, None, ""))
-        assert watches.is_blind("team-a")
+        assert not watches.has_synced("team-a")
         watches.listed(Listing(CLUSTERS, None, ""))
-        assert not watches.is_blind("team-a")
+        assert watches.has_synced("team-a")
 
     async def test_does_not_return_when_a_list_is_repeated_or_its_kind_has_gone(
         self, watches: Watches
@@ -387,14 +387,14 @@ class TestBlindness:
         async def watch() -> None:
             self.see(watches, Listing(CLUSTERS, None, ""))
             watches.begins(Listing(CLUSTERS, None, ""))
-            assert not watches.is_blind("team-a")
+            assert watches.has_synced("team-a")
             await asyncio.Event().wait()
 
         task = asyncio.create_task(watch())
         await asyncio.sleep(0)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-        assert not watches.is_blind("team-a")
+        assert watches.has_synced("team-a")
 
 
 class TestDeafness:
@@ -447,7 +447,7 @@ class TestLoggingIn:
         monkeypatch.setattr(connection, "time", SimpleNamespace(monotonic=monotonic))
         logins = Logins(log_in, Backoff(first=1, longest=8))
         for _ in range(7):
-            assert await logins.when_decent() == "connection"
+            assert await logins.log_in_until_it_works() == "connection"
         # The second replaces what has expired.
         for wait, bound in zip(waits, (0, 0, 1, 2, 4, 8, 8), strict=True):
             assert 0.75 * bound <= wait <= bound
@@ -463,7 +463,7 @@ class TestLoggingIn:
             return it
 
         logins = Logins(log_in, Backoff(first=0.001, longest=0.001))
-        assert await logins.when_decent() == "connection"
+        assert await logins.log_in_until_it_works() == "connection"
         assert "the file is being written" in caplog.text
 
 
@@ -475,8 +475,8 @@ class TestWhatIsOptional:
         """Else workers that move would be taken for too many when the controller starts."""
         watches, nodes = Watches((NODES,)), Listing(NODES, None, "")
         watches.expect((NODES,))
-        assert watches.is_blind("team-a")
+        assert not watches.has_synced("team-a")
         watches.begins(nodes)
-        assert watches.is_blind("team-a")
+        assert not watches.has_synced("team-a")
         end(watches, nodes)
-        assert not watches.is_blind("team-a")
+        assert watches.has_synced("team-a")

@@ -1,4 +1,4 @@
-"""The work queue: each key once, one turn at a time, back-off, requeue-after."""
+"""The work queue: each key once, one reconcile at a time, back-off, requeue-after."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ A = Key("DaskCluster", "default", "a")
 B = Key("DaskCluster", "default", "b")
 
 
-class Turns:
-    """Records turns; a test says how they end, and can hold them."""
+class Reconciles:
+    """Records reconciles; a test says how they end, and can hold them."""
 
     def __init__(self) -> None:
         self.taken: list[Key] = []
@@ -28,7 +28,7 @@ class Turns:
         self.gate: asyncio.Event | None = None
 
     async def __call__(self, key: Key) -> Requeue:
-        assert key not in self.running, "two turns of one key at a time"
+        assert key not in self.running, "two reconciles of one key at a time"
         self.taken.append(key)
         self.running.add(key)
         self.most_running = max(self.most_running, len(self.running))
@@ -41,8 +41,8 @@ class Turns:
 
 
 @pytest.fixture
-def turns() -> Turns:
-    return Turns()
+def reconciles() -> Reconciles:
+    return Reconciles()
 
 
 @pytest.fixture
@@ -51,20 +51,20 @@ def clock() -> ManualClock:
 
 
 @pytest.fixture
-async def queue(turns: Turns, clock: ManualClock) -> AsyncIterator[WorkQueue]:
-    queue = WorkQueue(turns, clock=clock, concurrency=2, backoff=Backoff(first=1, longest=8))
+async def queue(reconciles: Reconciles, clock: ManualClock) -> AsyncIterator[WorkQueue]:
+    queue = WorkQueue(reconciles, clock=clock, concurrency=2, backoff=Backoff(first=1, longest=8))
     queue.start()
     yield queue
     await queue.stop(grace=1)
 
 
 @pytest.fixture
-async def queue_of(turns: Turns, clock: ManualClock) -> AsyncIterator[Callable[..., WorkQueue]]:
-    """Make queues, and stop them: turns that are still held would go on in no event loop."""
+async def queue_of(reconciles: Reconciles, clock: ManualClock) -> AsyncIterator[Callable[..., WorkQueue]]:
+    """Make queues, and stop them: reconciles that are still held would go on in no event loop."""
     made: list[WorkQueue] = []
 
     def make(**options: Any) -> WorkQueue:
-        made.append(WorkQueue(turns, clock=clock, **options))
+        made.append(WorkQueue(reconciles, clock=clock, **options))
         return made[-1]
 
     yield make
@@ -78,15 +78,15 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
-async def test_a_key_that_is_added_gets_a_turn(queue: WorkQueue, turns: Turns) -> None:
+async def test_a_key_that_is_added_is_reconciled(queue: WorkQueue, reconciles: Reconciles) -> None:
     queue.add(A)
     await settle()
-    assert turns.taken == [A]
-    assert (queue.depth, turns.running) == (0, set())
+    assert reconciles.taken == [A]
+    assert (queue.depth, reconciles.running) == (0, set())
 
 
-async def test_a_key_that_is_added_often_before_its_turn_gets_one(
-    queue_of: Callable[..., WorkQueue], turns: Turns
+async def test_a_key_that_is_added_often_before_its_reconcile_gets_one(
+    queue_of: Callable[..., WorkQueue], reconciles: Reconciles
 ) -> None:
     queue = queue_of()
     for _ in range(5):
@@ -94,71 +94,75 @@ async def test_a_key_that_is_added_often_before_its_turn_gets_one(
     assert queue.depth == 1
     queue.start()
     await settle()
-    assert turns.taken == [A]
+    assert reconciles.taken == [A]
 
 
-async def test_a_key_that_is_added_during_its_turn_gets_another_one_afterwards(
-    queue: WorkQueue, turns: Turns
+async def test_a_key_that_is_added_during_its_reconcile_gets_another_one_afterwards(
+    queue: WorkQueue, reconciles: Reconciles
 ) -> None:
-    turns.gate = asyncio.Event()
+    reconciles.gate = asyncio.Event()
     queue.add(A)
     await settle()
     queue.add(A)
     queue.add(A)
     await settle()
-    assert turns.taken == [A]
-    turns.gate.set()
+    assert reconciles.taken == [A]
+    reconciles.gate.set()
     await settle()
-    assert turns.taken == [A, A]
+    assert reconciles.taken == [A, A]
 
 
-async def test_no_more_keys_have_their_turn_at_once_than_allowed(queue: WorkQueue, turns: Turns) -> None:
-    turns.gate = asyncio.Event()
+async def test_no_more_keys_are_reconciled_at_once_than_allowed(
+    queue: WorkQueue, reconciles: Reconciles
+) -> None:
+    reconciles.gate = asyncio.Event()
     for number in range(5):
         queue.add(Key("DaskCluster", "default", str(number)))
     await settle()
-    assert turns.most_running == 2
+    assert reconciles.most_running == 2
     assert queue.depth == 3
-    turns.gate.set()
+    reconciles.gate.set()
     await settle()
-    assert len(turns.taken) == 5
+    assert len(reconciles.taken) == 5
 
 
-async def test_a_key_comes_back_when_it_asked_to(queue: WorkQueue, turns: Turns, clock: ManualClock) -> None:
-    turns.result = lambda key: Requeue(after=5) if len(turns.taken) == 1 else Requeue.on_change()
+async def test_a_key_comes_back_when_it_asked_to(
+    queue: WorkQueue, reconciles: Reconciles, clock: ManualClock
+) -> None:
+    reconciles.result = lambda key: Requeue(after=5) if len(reconciles.taken) == 1 else Requeue.on_change()
     queue.add(A)
     await settle()
     clock.advance(4.9)
     await settle()
-    assert turns.taken == [A]
+    assert reconciles.taken == [A]
     clock.advance(0.1)
     await settle()
-    assert turns.taken == [A, A]
+    assert reconciles.taken == [A, A]
 
 
-async def test_a_change_comes_before_a_later_turn_and_replaces_it(
-    queue: WorkQueue, turns: Turns, clock: ManualClock
+async def test_a_change_comes_before_a_later_reconcile_and_replaces_it(
+    queue: WorkQueue, reconciles: Reconciles, clock: ManualClock
 ) -> None:
-    turns.result = lambda key: Requeue(after=5) if len(turns.taken) == 1 else Requeue.on_change()
+    reconciles.result = lambda key: Requeue(after=5) if len(reconciles.taken) == 1 else Requeue.on_change()
     queue.add(A)
     await settle()
     queue.add(A)
     await settle()
     clock.advance(60)
     await settle()
-    assert turns.taken == [A, A]
+    assert reconciles.taken == [A, A]
 
 
 async def test_failures_in_a_row_back_off_longer_up_to_a_bound(
-    queue: WorkQueue, turns: Turns, clock: ManualClock
+    queue: WorkQueue, reconciles: Reconciles, clock: ManualClock
 ) -> None:
-    turns.result = lambda key: Requeue(failed=True)
+    reconciles.result = lambda key: Requeue(failed=True)
     queue.add(A)
     waits = []
     for _ in range(6):
         await settle()
-        begun, taken = clock.seconds, len(turns.taken)
-        while len(turns.taken) == taken:
+        begun, taken = clock.seconds, len(reconciles.taken)
+        while len(reconciles.taken) == taken:
             clock.advance(0.05)
             await settle()
         waits.append(clock.seconds - begun)
@@ -167,19 +171,21 @@ async def test_failures_in_a_row_back_off_longer_up_to_a_bound(
 
 
 async def test_what_fails_and_wants_to_be_next_at_once_backs_off_all_the_same(
-    queue: WorkQueue, turns: Turns, clock: ManualClock
+    queue: WorkQueue, reconciles: Reconciles, clock: ManualClock
 ) -> None:
-    turns.result = lambda key: Requeue(after=0, failed=True)
+    reconciles.result = lambda key: Requeue(after=0, failed=True)
     queue.add(A)
     for _ in range(100):
         await settle()
         clock.advance(0.1)
-    assert len(turns.taken) <= 6
+    assert len(reconciles.taken) <= 6
 
 
-async def test_success_ends_the_back_off(queue: WorkQueue, turns: Turns, clock: ManualClock) -> None:
+async def test_success_ends_the_back_off(
+    queue: WorkQueue, reconciles: Reconciles, clock: ManualClock
+) -> None:
     results = iter([Requeue(failed=True)] * 3 + [Requeue.on_change(), Requeue(failed=True)])
-    turns.result = lambda key: next(results, Requeue.on_change())
+    reconciles.result = lambda key: next(results, Requeue.on_change())
     queue.add(A)
     await settle()
     clock.advance(10)
@@ -188,44 +194,44 @@ async def test_success_ends_the_back_off(queue: WorkQueue, turns: Turns, clock: 
     await settle()
     clock.advance(10)
     await settle()
-    assert len(turns.taken) == 4
+    assert len(reconciles.taken) == 4
     queue.add(A)
     await settle()
     clock.advance(1.1)
     await settle()
-    assert len(turns.taken) == 6
+    assert len(reconciles.taken) == 6
 
 
-async def test_a_turn_that_raises_is_logged_and_tried_again(
-    queue: WorkQueue, turns: Turns, clock: ManualClock, caplog: pytest.LogCaptureFixture
+async def test_a_reconcile_that_raises_is_logged_and_tried_again(
+    queue: WorkQueue, reconciles: Reconciles, clock: ManualClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fail_once(key: Key) -> Requeue:
-        if len(turns.taken) == 1:
+        if len(reconciles.taken) == 1:
             raise RuntimeError("boom")
         return Requeue.on_change()
 
-    turns.result = fail_once
+    reconciles.result = fail_once
     queue.add(A)
     await settle()
     assert "DaskCluster default/a: reconciling failed" in caplog.text
     clock.advance(1.1)
     await settle()
-    assert turns.taken == [A, A]
+    assert reconciles.taken == [A, A]
 
 
 async def test_a_failing_key_does_not_hold_up_another(
-    queue: WorkQueue, turns: Turns, clock: ManualClock
+    queue: WorkQueue, reconciles: Reconciles, clock: ManualClock
 ) -> None:
-    turns.result = lambda key: Requeue(failed=key == A)
+    reconciles.result = lambda key: Requeue(failed=key == A)
     queue.add(A)
     await settle()
     queue.add(B)
     await settle()
-    assert turns.taken == [A, B]
+    assert reconciles.taken == [A, B]
 
 
-async def test_many_changes_in_a_short_time_make_few_turns(
-    queue_of: Callable[..., WorkQueue], turns: Turns, clock: ManualClock
+async def test_many_changes_in_a_short_time_make_few_reconciles(
+    queue_of: Callable[..., WorkQueue], reconciles: Reconciles, clock: ManualClock
 ) -> None:
     queue = queue_of(spacing=1.0)
     queue.start()
@@ -234,39 +240,39 @@ async def test_many_changes_in_a_short_time_make_few_turns(
         await settle()
         clock.advance(0.1)
         await settle()
-    assert 9 <= len(turns.taken) <= 11
+    assert 9 <= len(reconciles.taken) <= 11
 
 
-async def test_keys_wait_while_the_queue_is_paused(queue: WorkQueue, turns: Turns) -> None:
+async def test_keys_wait_while_the_queue_is_paused(queue: WorkQueue, reconciles: Reconciles) -> None:
     queue.pause()
     queue.add(A)
     await settle()
-    assert turns.taken == []
+    assert reconciles.taken == []
     queue.start()
     await settle()
-    assert turns.taken == [A]
+    assert reconciles.taken == [A]
 
 
-async def test_pausing_cancels_the_turns_that_are_on_and_their_keys_wait(
-    queue: WorkQueue, turns: Turns, clock: ManualClock
+async def test_pausing_cancels_the_reconciles_that_are_on_and_their_keys_wait(
+    queue: WorkQueue, reconciles: Reconciles, clock: ManualClock
 ) -> None:
-    turns.gate = asyncio.Event()
+    reconciles.gate = asyncio.Event()
     queue.add(A)
     await settle()
     queue.pause()
     await settle()
-    assert turns.running == set()
-    turns.gate = None
+    assert reconciles.running == set()
+    reconciles.gate = None
     clock.advance(60)
     await settle()
-    assert turns.taken == [A]
+    assert reconciles.taken == [A]
     queue.start()
     await settle()
-    assert turns.taken == [A, A]
+    assert reconciles.taken == [A, A]
 
 
 async def test_nothing_is_remembered_of_keys_that_are_done(
-    queue_of: Callable[..., WorkQueue], turns: Turns, clock: ManualClock
+    queue_of: Callable[..., WorkQueue], reconciles: Reconciles, clock: ManualClock
 ) -> None:
     queue = queue_of(spacing=0.5)
     queue.start()
@@ -276,36 +282,40 @@ async def test_nothing_is_remembered_of_keys_that_are_done(
         await settle()
     clock.advance(1)
     queue.sweep()
-    assert len(turns.taken) == 1000
+    assert len(reconciles.taken) == 1000
     kept = {name: value for name, value in vars(queue).items() if isinstance(value, dict | set) and value}
     assert kept == {}
 
 
-async def test_stopping_lets_turns_finish_and_starts_no_more(queue: WorkQueue, turns: Turns) -> None:
-    turns.gate = asyncio.Event()
+async def test_stopping_lets_reconciles_finish_and_starts_no_more(
+    queue: WorkQueue, reconciles: Reconciles
+) -> None:
+    reconciles.gate = asyncio.Event()
     queue.add(A)
     await settle()
     stopping = asyncio.create_task(queue.stop(grace=5))
     await settle()
     queue.add(B)
-    turns.gate.set()
+    reconciles.gate.set()
     await stopping
-    assert turns.taken == [A]
-    assert turns.running == set()
+    assert reconciles.taken == [A]
+    assert reconciles.running == set()
 
 
-async def test_stopping_cancels_turns_that_take_too_long(queue: WorkQueue, turns: Turns) -> None:
-    turns.gate = asyncio.Event()
+async def test_stopping_cancels_reconciles_that_take_too_long(
+    queue: WorkQueue, reconciles: Reconciles
+) -> None:
+    reconciles.gate = asyncio.Event()
     queue.add(A)
     await settle()
     await queue.stop(grace=0.01)
-    assert turns.running == set()
+    assert reconciles.running == set()
 
 
-async def test_the_longest_wait_and_turn_are_known(
-    queue: WorkQueue, turns: Turns, clock: ManualClock
+async def test_the_longest_wait_and_reconcile_are_known(
+    queue: WorkQueue, reconciles: Reconciles, clock: ManualClock
 ) -> None:
-    turns.gate = asyncio.Event()
+    reconciles.gate = asyncio.Event()
     for number in range(3):
         queue.add(Key("DaskCluster", "default", str(number)))
     await settle()
@@ -326,54 +336,58 @@ class TestNamespaces:
             queue.add(Key("DaskCluster", namespace, str(number)))
 
     async def test_a_thousand_keys_of_one_do_not_hold_up_the_one_of_another(
-        self, queue: WorkQueue, turns: Turns
+        self, queue: WorkQueue, reconciles: Reconciles
     ) -> None:
-        turns.gate = asyncio.Event()
+        reconciles.gate = asyncio.Event()
         self.add(queue, "many", 1000)
         await settle()
         self.add(queue, "one", 1)
         await settle()
-        assert turns.taken[-1].namespace == "one"
-        assert len(turns.taken) == 7
+        assert reconciles.taken[-1].namespace == "one"
+        assert len(reconciles.taken) == 7
 
-    async def test_take_their_turns_in_turn(self, queue_of: Callable[..., WorkQueue], turns: Turns) -> None:
+    async def test_take_their_reconciles_in_reconcile(
+        self, queue_of: Callable[..., WorkQueue], reconciles: Reconciles
+    ) -> None:
         queue = queue_of(concurrency=1)
         for namespace in ("a", "b", "c"):
             self.add(queue, namespace, 3)
         queue.start()
         await settle()
         await settle()
-        assert [key.namespace for key in turns.taken] == ["a", "b", "c"] * 3
+        assert [key.namespace for key in reconciles.taken] == ["a", "b", "c"] * 3
 
-    async def test_with_the_fewest_turns_are_next(
-        self, queue_of: Callable[..., WorkQueue], turns: Turns
+    async def test_with_the_fewest_reconciles_are_next(
+        self, queue_of: Callable[..., WorkQueue], reconciles: Reconciles
     ) -> None:
         queue = queue_of(concurrency=3)
-        turns.gate = asyncio.Event()
+        reconciles.gate = asyncio.Event()
         self.add(queue, "first", 10)
         queue.start()
         await settle()
         self.add(queue, "late", 1)
-        turns.gate.set()
-        turns.gate = asyncio.Event()
+        reconciles.gate.set()
+        reconciles.gate = asyncio.Event()
         await settle()
-        assert [key.namespace for key in turns.taken] == ["first"] * 3 + ["late"] + ["first"] * 2
+        assert [key.namespace for key in reconciles.taken] == ["first"] * 3 + ["late"] + ["first"] * 2
 
-    async def test_that_waits_for_its_own_turns_is_no_sign_of_a_stuck_queue(
-        self, queue: WorkQueue, turns: Turns, clock: ManualClock
+    async def test_that_waits_for_its_own_reconciles_is_no_sign_of_a_stuck_queue(
+        self, queue: WorkQueue, reconciles: Reconciles, clock: ManualClock
     ) -> None:
-        turns.gate = asyncio.Event()
+        reconciles.gate = asyncio.Event()
         self.add(queue, "many", 1000)
         await settle()
         clock.advance(500)
         assert queue.longest_wait == 0
         assert queue.depth == 994
 
-    async def test_are_forgotten_when_they_have_nothing_to_do(self, queue: WorkQueue, turns: Turns) -> None:
+    async def test_are_forgotten_when_they_have_nothing_to_do(
+        self, queue: WorkQueue, reconciles: Reconciles
+    ) -> None:
         for number in range(100):
             self.add(queue, f"ns-{number}", 2)
         for _ in range(20):
             await settle()
-        assert len(turns.taken) == 200
-        assert (queue.depth, turns.running) == (0, set())
+        assert len(reconciles.taken) == 200
+        assert (queue.depth, reconciles.running) == (0, set())
         assert not queue._served
