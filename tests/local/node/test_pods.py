@@ -13,6 +13,7 @@ from tests.local.node.kit import (
     state,
     status_of,
 )
+from tests.local.node.test_termination import log_has
 
 
 async def test_a_pod_runs_and_succeeds(cluster: Cluster) -> None:
@@ -113,6 +114,7 @@ async def test_every_pod_has_an_address_a_home_and_a_host_name(cluster: Cluster)
     assert len(set(addresses)) == 2
     assert all(address.startswith("127.") for address in addresses)
     assert agent.address(pods[0], 8786) == (addresses[0], 8786)
+    await log_has(cluster, "one", pods[0]["metadata"]["uid"])
     hostname, home = (await cluster.log("one")).splitlines()
     assert hostname == "one"
     assert pods[0]["metadata"]["uid"] in home
