@@ -415,6 +415,7 @@ def test_kubectl_describe_tells_what_an_autoscaler_grew_for_and_what_nobody_can_
         assert all(not one.done() for one in impossible)
 
 
+@pytest.mark.full
 @pytest.mark.usefixtures("controller")
 def test_where_only_the_route_for_needs_is_missing_workers_follow_one_number_and_are_drained(
     kube: Kube, namespace: str, cluster_manifest: Manifest

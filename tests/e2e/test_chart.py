@@ -232,6 +232,7 @@ def test_a_life_from_the_first_install_to_the_next(
     helm("uninstall", RELEASE)
 
 
+@pytest.mark.full
 def test_a_rollback_restarts_no_dask_pod(
     helm: Helm, here: Kube, chart_before: Path, cluster_manifest: Callable[..., Object]
 ) -> None:

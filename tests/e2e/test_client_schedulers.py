@@ -38,6 +38,7 @@ def without_probes(manifest: Object, command: list[str]) -> Object:
     return manifest
 
 
+@pytest.mark.full
 def test_a_scheduler_that_listens_long_after_its_pod_is_ready_is_waited_for(
     namespace: str, cluster_manifest: Manifest
 ) -> None:

@@ -34,6 +34,7 @@ def seconds_of_deletion(kube: Kube, namespace: str, manifest: Object) -> float:
     return time.monotonic() - begin
 
 
+@pytest.mark.full
 def test_a_cluster_is_deleted_as_fast_as_one_whose_workers_ask_nobody(
     kube: Kube, namespace: str, cluster_manifest: Callable[..., Object]
 ) -> None:

@@ -105,6 +105,7 @@ def test_kubectl_apply_alone_gives_a_working_operator(
         )
 
 
+@pytest.mark.full
 @pytest.mark.usefixtures("kubectl")
 def test_a_release_with_a_generated_name_and_what_helm_renders_work(
     pytestconfig: pytest.Config, cluster_manifest: Callable[..., Object], tmp_path: Path

@@ -116,7 +116,7 @@ def live_and_die(kube: Kube, namespace: str, numbers: range) -> None:
 
 
 @pytest.mark.parametrize(
-    "count", [50, pytest.param(1000, marks=[pytest.mark.full, pytest.mark.timeout(2400)])]
+    "count", [15, pytest.param(1000, marks=[pytest.mark.full, pytest.mark.timeout(2400)])]
 )
 def test_lifecycles_leave_nothing_behind(lab: Lab, count: int) -> None:
     with lab.controller(beside=report_when_asked) as controller, lab.stage() as stage:

@@ -160,6 +160,7 @@ def test_https_is_served_if_asked(kube: Kube, namespace: str, dask_image: str) -
         kube.wait_all("pods", namespace, until=lambda pods: len(pods) == 2)
 
 
+@pytest.mark.full
 def test_it_begins_and_ends_on_a_live_cluster(kube: Kube, namespace: str, cluster_manifest: Manifest) -> None:
     kube.create(cluster_manifest("live", n_workers=1), namespace)
     await_speaking(kube, namespace, "tcp://")

@@ -9,11 +9,10 @@ from benchmarks.harness import Bench, Figure, NotHere, benchmarks
 from benchmarks.places import local
 from benchmarks.sides import ours
 
-CHEAP = ["thousand", "port-forward"]
-
 
 @pytest.mark.parametrize(
-    "name", [name if name in CHEAP else pytest.param(name, marks=pytest.mark.full) for name in in_order()]
+    "name",
+    [pytest.param(name, marks=[] if name == "port-forward" else pytest.mark.full) for name in in_order()],
 )
 def test_a_benchmark_measures_what_it_promises(name: str) -> None:
     _, measure = benchmarks()[name]
