@@ -122,24 +122,24 @@ class ObservedGroup(InCluster[WorkerGroup]):
         return attribute((*self.cluster_pods, *self.own_pods), workers or ())
 
     @cached_property
-    def stranded(self) -> tuple[Pod, ...]:
+    def cut_off(self) -> tuple[Pod, ...]:
         """The live pods that can't speak to the present scheduler."""
         return tuple(pod for pod in self.own_pods if pod.is_live and is_cut_off(pod, self.scheduler))
 
     @cached_property
     def active(self) -> tuple[Pod, ...]:
         """The live pods that count against the replicas."""
-        return tuple(pod for pod in self._speaking if not pod.is_retiring and not self._moves(pod))
+        return tuple(pod for pod in self._connectable if not pod.is_retiring and not self._moves(pod))
 
     @cached_property
     def moving(self) -> tuple[Pod, ...]:
         """The live pods whose nodes are about to go: they work until they are chosen."""
-        return tuple(pod for pod in self._speaking if not pod.is_retiring and self._moves(pod))
+        return tuple(pod for pod in self._connectable if not pod.is_retiring and self._moves(pod))
 
     @cached_property
     def marked(self) -> tuple[Pod, ...]:
         """The live pods that were chosen to go."""
-        return tuple(pod for pod in self._speaking if pod.is_retiring)
+        return tuple(pod for pod in self._connectable if pod.is_retiring)
 
     @cached_property
     def outdated(self) -> frozenset[str]:
@@ -152,7 +152,7 @@ class ObservedGroup(InCluster[WorkerGroup]):
         return pod.meta.uid in self.leaving and self.subject.replicas > 0
 
     @property
-    def _speaking(self) -> list[Pod]:
+    def _connectable(self) -> list[Pod]:
         return [pod for pod in self.own_pods if pod.is_live and not is_cut_off(pod, self.scheduler)]
 
 

@@ -70,7 +70,7 @@ def plan(observed: ObservedGroup, policy: Policy) -> GroupPlan:
 def _converge(draft: GroupPlan, cluster: Cluster) -> None:
     observed, group = draft.observed, draft.observed.subject
     children.budget_of(group).plan(draft)
-    draft.delete_all(observed.stranded, "its certificate isn't that of the present scheduler")
+    draft.delete_all(observed.cut_off, "its certificate isn't that of the present scheduler")
     # One worker alone is replaced by another before it goes, so that someone can take its results over.
     surge = 1 if observed.outdated and group.replicas == 1 else 0
     kept_slots = _replace_ended(draft)
