@@ -9,16 +9,21 @@ from __future__ import annotations
 import cProfile
 import os
 import time
-
-import aiohttp
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
 
 from dask_k8s_controller.__main__ import main
 from dask_k8s_controller.scheduler.client import SchedulerClient
 from dask_k8s_controller.scheduler.endpoint import Endpoint
 
 
-async def way_to(client: SchedulerClient, endpoint: Endpoint) -> tuple[aiohttp.ClientSession, str]:
-    return client._anonymous_session(), f"{os.environ['SCHEDULERS']}/{endpoint.namespace}/{endpoint.pod}"
+@asynccontextmanager
+async def way_to(
+    client: SchedulerClient, endpoint: Endpoint
+) -> AsyncIterator[tuple[Callable[..., Any], str]]:
+    base = f"{os.environ['SCHEDULERS']}/{endpoint.namespace}/{endpoint.pod}"
+    yield client._anonymous_session().request, base
 
 
 if __name__ == "__main__":

@@ -10,9 +10,13 @@ from benchmarks.places import local
 from benchmarks.sides import ours
 
 
+EACH_CHANGE = {"port-forward", "scaling"}
+"""What is short: one where pods run, one where a server stands for all schedulers."""
+
+
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(name, marks=[] if name == "port-forward" else pytest.mark.full) for name in in_order()],
+    [pytest.param(name, marks=[] if name in EACH_CHANGE else pytest.mark.full) for name in in_order()],
 )
 def test_a_benchmark_measures_what_it_promises(name: str) -> None:
     _, measure = benchmarks()[name]
