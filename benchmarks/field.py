@@ -15,7 +15,7 @@ from benchmarks.sides import CLUSTERS, Controller, Side, Spent, controller
 from tests.harness.kube import Object
 
 LIMIT = 300.0
-GRACE = 10.0
+GRACE = 5.0
 """Seconds after the last pod became ready in which clusters may still become Running."""
 
 

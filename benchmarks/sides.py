@@ -288,11 +288,11 @@ def _await_health(process: subprocess.Popen[bytes], url: str) -> None:
 
 def warm_up(side: Side, place: Place) -> None:
     """Have the controller make a cluster, and take it away: its start is nobody's cost."""
-    for attempt in range(5):
+    for attempt in range(15):
         name = f"warm-up-{attempt}"
         place.kube.create(side.cluster(place, name, 0), place.namespace)
         with contextlib.suppress(TimeoutError):
-            place.kube.wait(CLUSTERS, name, place.namespace, until=_has_phase, timeout=10)
+            place.kube.wait(CLUSTERS, name, place.namespace, until=_has_phase, timeout=3)
             remove(place, name)
             return
         remove(place, name)
