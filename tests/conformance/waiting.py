@@ -47,9 +47,8 @@ def condition_is(found: Object, kind: str, status: str = "True", reason: str | N
 
 def described(kube: Kube, group_version: str) -> dict[str, Object]:
     """Return OpenAPI's documents as soon as there is one of a group's version: a moment after its kinds."""
-    path, headers = "/openapi/v3", {"Accept": "application/json"}
     return eventually(
-        lambda: kube.request("GET", path, headers=headers)["paths"],
+        lambda: kube.http.get("/openapi/v3").raise_for_status().json()["paths"],
         until=lambda found: f"apis/{group_version}" in found,
     )
 

@@ -43,9 +43,8 @@ class Discovery:
                 return raw_response(empty_protobuf_document(), media_type=PROTOBUF)
             return raw_response(self._openapi.v2())
         if path == "/openapi/v3":
-            is_json_wanted = "json" in request.headers.get("Accept", "")
-            media_type = "application/json" if is_json_wanted else "text/plain"
-            return raw_response(encode(self._openapi.root()), media_type=media_type)
+            # As Kubernetes does, whatever was asked for: it leaves the type to be guessed from the content.
+            return raw_response(encode(self._openapi.root()), media_type="text/plain")
         if path.startswith("/openapi/v3/"):
             document = self._openapi.v3(path.removeprefix("/openapi/v3/"))
             if document is None:
