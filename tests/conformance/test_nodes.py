@@ -101,7 +101,11 @@ def test_a_taint_may_be_a_preference(kube: Kube, pods: Pods, node: str) -> None:
 def test_a_taint_sends_pods_away_that_do_not_tolerate_it(kube: Kube, pods: Pods, node: str) -> None:
     evicted, patient, tolerant = (
         run(pods, node, *tolerations)
-        for tolerations in ([], [tolerate(tolerationSeconds=3)], [tolerate(effect="NoExecute")])
+        for tolerations in (
+            [],
+            [tolerate(effect="NoExecute", tolerationSeconds=3)],
+            [tolerate(effect="NoExecute")],
+        )
     )
     for name in (evicted, patient, tolerant):
         pods.ready(name)

@@ -288,8 +288,13 @@ def test_what_is_mounted_of_a_volume_is_in_it(
             kube, namespace, name, container(volumeMounts=[mount]), volumes=[{"name": "v", "emptyDir": {}}]
         )
 
-    field = f"spec.containers[0].volumeMounts[0].{key}"
+    # Kubernetes doesn't say which mount it is.
+    field = f"spec.containers[0].volumeMounts.{key}"
     assert causes(refusal.value.status).get(field) == "FieldValueInvalid", refusal.value
+
+
+def tolerates(**fields: Any) -> Object:
+    return {"tolerations": [{"key": "a", "operator": "Equal", "value": "b", **fields}]}
 
 
 @pytest.mark.parametrize(
@@ -303,6 +308,9 @@ def test_what_is_mounted_of_a_volume_is_in_it(
         ({"activeDeadlineSeconds": 0}, "spec.activeDeadlineSeconds", "FieldValueInvalid"),
         ({"nodeSelector": {"a b": "c"}}, "spec.nodeSelector", "FieldValueInvalid"),
         ({"hostname": "with.dot"}, "spec.hostname", "FieldValueInvalid"),
+        (tolerates(key="a b"), "spec.tolerations[0].key", "FieldValueInvalid"),
+        (tolerates(key=""), "spec.tolerations[0].operator", "FieldValueInvalid"),
+        (tolerates(tolerationSeconds=3), "spec.tolerations[0].effect", "FieldValueInvalid"),
     ],
 )
 def test_a_pod_that_makes_no_sense_is_refused(

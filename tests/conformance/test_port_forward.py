@@ -8,7 +8,6 @@ from __future__ import annotations
 import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from socket import SHUT_WR
 
 import pytest
 from distributed import Client
@@ -22,8 +21,10 @@ ECHO = """
     import socketserver
     class Echo(socketserver.StreamRequestHandler):
         def handle(self):
-            while chunk := self.request.recv(65536):
+            left = int.from_bytes(self.rfile.read(8), "big")
+            while left and (chunk := self.rfile.read1(min(left, 65536))):
                 self.request.sendall(chunk)
+                left -= len(chunk)
             self.request.sendall(b"the end")
     class Server(socketserver.ThreadingTCPServer):
         daemon_threads, request_queue_size = True, 100
@@ -44,7 +45,7 @@ PORT = {"tcpSocket": {"port": 7000}, "periodSeconds": 1}
 
 @pytest.fixture(scope="module")
 def echo(kube: Kube, pods: Pods) -> str:
-    """A pod and a Service of its name that send back what they get, and a word more."""
+    """A pod and a Service of its name that send back as many bytes as they are told to, and a word more."""
     name = pods.run(
         python(ECHO),
         container={"readinessProbe": PORT},
@@ -60,10 +61,15 @@ def protocol(request: pytest.FixtureRequest) -> Protocol:
     return {"KUBECTL_PORT_FORWARD_WEBSOCKETS": request.param}
 
 
+def told(data: bytes, more: int = 0) -> bytes:
+    """Return data behind its length, which may count more that comes later."""
+    return (len(data) + more).to_bytes(8, "big") + data
+
+
 def echoed(port: int, data: bytes) -> bytes:
-    """Send data and no more, and return all that comes back."""
+    """Send data, and return all that comes back until the pod hangs up."""
     with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
-        sending = threading.Thread(target=lambda: (connection.sendall(data), connection.shutdown(SHUT_WR)))
+        sending = threading.Thread(target=connection.sendall, args=(told(data),))
         sending.start()
         received = b"".join(iter(lambda: connection.recv(65536), b""))
         sending.join()
@@ -89,7 +95,7 @@ def test_connections_do_not_wait_for_each_other(kubectl: Kubectl, echo: str, pro
         with ThreadPoolExecutor(len(texts)) as pool:
             answers = list(pool.map(lambda text: echoed(local, text), texts))
         assert answers == [text + b"the end" for text in texts]
-        silent.sendall(b"still here")
+        silent.sendall(told(b"still here", more=1))
         assert silent.recv(100) == b"still here"
 
 
@@ -97,7 +103,7 @@ def test_who_hangs_up_early_harms_nobody(kubectl: Kubectl, echo: str, protocol: 
     with kubectl.forwarded(f"pod/{echo}", 7000, **protocol) as local:
         for _ in range(5):
             with socket.create_connection(("127.0.0.1", local), timeout=60) as connection:
-                connection.sendall(b"x" * 100_000)
+                connection.sendall(told(b"x" * 100_000, more=1))
         assert echoed(local, b"hello, ") == b"hello, the end"
 
 

@@ -23,6 +23,7 @@ from tests.harness.kube import Kube, Object, Refused, WatchEnded
 
 FAKE = "tests.dask.org/fake-node"
 LABELS = {FAKE: "true"}
+PLATFORM = {"kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64"}
 ROOM = {"cpu": "10000", "memory": "100000Gi", "ephemeral-storage": "100000Gi", "pods": "10000"}
 NODE_INFO = (
     *("architecture", "bootID", "containerRuntimeVersion", "kernelVersion", "kubeProxyVersion"),
@@ -78,7 +79,10 @@ class FakeNode:
             {
                 "apiVersion": "v1",
                 "kind": "Node",
-                "metadata": {"name": self.name, "labels": {**LABELS, "kubernetes.io/hostname": self.name}},
+                "metadata": {
+                    "name": self.name,
+                    "labels": {**LABELS, **PLATFORM, "kubernetes.io/hostname": self.name},
+                },
                 "spec": {"taints": [{"key": FAKE, "value": "true", "effect": "NoSchedule"}]},
             }
         )
@@ -118,7 +122,7 @@ class FakeNode:
                 {"type": "Hostname", "address": self.name},
             ],
             "conditions": [{**ready, "lastHeartbeatTime": now, "lastTransitionTime": now}],
-            "nodeInfo": dict.fromkeys(NODE_INFO, ""),
+            "nodeInfo": {**dict.fromkeys(NODE_INFO, ""), "kubeletVersion": "v1.36.0"},
         }
         self.kube.patch("nodes", self.name, {"status": status}, subresource="status")
 

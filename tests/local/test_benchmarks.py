@@ -9,7 +9,6 @@ from benchmarks.harness import Bench, Figure, NotHere, benchmarks
 from benchmarks.places import local
 from benchmarks.sides import ours
 
-
 EACH_CHANGE = {"port-forward", "scaling"}
 """What is short: one where pods run, one where a server stands for all schedulers."""
 

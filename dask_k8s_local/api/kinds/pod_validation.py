@@ -92,7 +92,7 @@ def _container_problems(container: Object, volumes: set[str], seen: set[str], pa
             )
     mounted: set[str] = set()
     for index, mount in enumerate(container.get("volumeMounts") or ()):
-        yield from mount_problems(mount, volumes, mounted, f"{path}.volumeMounts[{index}]")
+        yield from mount_problems(mount, volumes, mounted, f"{path}.volumeMounts", index)
 
 
 def _port_problems(ports: Any, path: str) -> Iterator[Cause]:
@@ -201,7 +201,13 @@ def _probe_port_problems(port: Any, path: str) -> Iterator[Cause]:
 
 
 def _toleration_problems(toleration: Object, path: str) -> Iterator[Cause]:
-    operator = toleration.get("operator")
+    operator, effect = toleration.get("operator"), toleration.get("effect") or ""
+    if toleration.get("key") and (problem := names.qualified_name_problem(toleration["key"])):
+        yield errors.invalid_value(f"{path}.key", toleration["key"], problem)
+    if toleration.get("tolerationSeconds") is not None and effect != "NoExecute":
+        yield errors.invalid_value(
+            f"{path}.effect", effect, "effect must be 'NoExecute' when `tolerationSeconds` is set"
+        )
     if operator == "Exists" and toleration.get("value"):
         yield errors.invalid_value(
             f"{path}.operator", toleration["value"], "value must be empty when `operator` is 'Exists'"

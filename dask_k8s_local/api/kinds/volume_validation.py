@@ -62,7 +62,10 @@ def _source_problems(source: Object, place: str) -> Iterator[Cause]:
             yield errors.invalid_value(f"{place}.serviceAccountToken.expirationSeconds", seconds, detail)
 
 
-def mount_problems(mount: Object, volumes: set[str], mounted: set[str], place: str) -> Iterator[Cause]:
+def mount_problems(
+    mount: Object, volumes: set[str], mounted: set[str], path: str, index: int
+) -> Iterator[Cause]:
+    place = f"{path}[{index}]"
     if not mount.get("name"):
         yield errors.required(f"{place}.name")
     elif mount["name"] not in volumes:
@@ -74,7 +77,8 @@ def mount_problems(mount: Object, volumes: set[str], mounted: set[str], place: s
     mounted.add(mount.get("mountPath", ""))
     for key in ("subPath", "subPathExpr"):
         if mount.get(key):
-            yield from _descending_problems(mount[key], f"{place}.{key}")
+            # Without the index, as Kubernetes has it.
+            yield from _descending_problems(mount[key], f"{path}.{key}")
     if mount.get("subPath") and mount.get("subPathExpr"):
         detail = "subPathExpr and subPath are mutually exclusive"
         yield errors.invalid_value(f"{place}.subPathExpr", mount["subPathExpr"], detail)
