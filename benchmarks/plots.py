@@ -97,8 +97,11 @@ def _ratios(found: dict[str, Any]) -> Any:
 def _bars(ratios: list[tuple[str, float]]) -> Any:
     labels, times = zip(*reversed(ratios), strict=True)
     figure, axis = plt.subplots(figsize=(9, 0.4 * len(ratios) + 0.9))
-    bars = axis.barh(labels, times, color=COLOURS[THEIRS], height=0.6)
-    axis.bar_label(bars, [f"{value(one)}×" for one in times], color=GREY, padding=5)
+    axis.barh(labels, times, color=COLOURS[THEIRS], height=0.6)
+    for row, one in enumerate(times):
+        # Beside the line, too, when the bar ends before it.
+        place, text = (max(one, 1), row), f"{value(one)}×"
+        axis.annotate(text, place, (5, 0), textcoords="offset points", va="center", color=GREY)
     axis.axvline(1, color=COLOURS[OURS], linewidth=2)
     axis.set_xscale("log")
     axis.set_xlim(left=min(0.5, *times))
