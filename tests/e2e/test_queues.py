@@ -123,12 +123,16 @@ class TestKueueOnPods:
         kueue.evict(evicted)
         kueue.finalize(evicted)
 
-        successor = kube.wait(
+        # It has the name of the one before, if that was gone first.
+        pods = kube.wait_all(
             "pods",
-            evicted["metadata"]["name"],
             namespace,
-            until=lambda pod: uids([pod]) != uids([evicted]) and waits(pod),
+            until=lambda pods: (
+                uids([*pods.values()]).isdisjoint(uids([evicted])) and any(map(waits, pods.values()))
+            ),
+            labelSelector="dask.org/component=scheduler",
         )
+        [successor] = pods.values()
         cluster = kube.wait(DASK_CLUSTERS, "headless", namespace, until=reason("SchedulingGated"))
         assert condition(cluster, "Stalled").get("status") != "True"
         kueue.admit(successor, FLAVOR)
