@@ -19,16 +19,18 @@ from typing import Any
 
 import pytest
 import yaml
-from distributed import Client
+from distributed import Client, Event
 
 from dask_k8s_client import KubeCluster
 from dask_k8s_models import make_cluster_spec
+from tests.conformance.waiting import eventually
 from tests.e2e.conftest import DASK_CLUSTERS, WORKER_GROUPS, skip_unless_a_scheduler_of_2_gib_fits
-from tests.e2e.test_scaling import connected
+from tests.e2e.test_scaling import connected, executions
 from tests.harness.examples import EXAMPLES, copied_to, documented, with_image
 from tests.harness.kube import Kube, Object
 from tests.harness.kubeconfigs import in_namespace
 from tests.harness.pages import python_of
+from tests.harness.worker_tasks import sent_to
 
 DASK_AUTOSCALERS = "daskautoscalers.kubernetes.dask.org"
 
@@ -162,15 +164,19 @@ def test_groups_at_zero_come_for_the_tasks_that_need_them(
         return found
 
     with connected("mixed", namespace, 0) as client:
-        large = client.submit(str, 1, resources={"MEMORY": 32e9}, pure=False)
-        assert large.result(timeout=120) == "1"
+        # They run until all is seen: workers that any task can use come for results of those that are done.
+        hold = sent_to(client).hold
+        large = client.submit(hold, "large", "seen", resources={"MEMORY": 32e9})
+        eventually(lambda: executions(client)["hold large"])
         assert replicas("mixed-memory") == 1
         assert replicas("mixed-gpu") == replicas("mixed-default") == 0
 
-        fast = client.submit(str, 2, resources={"GPU": 1}, pure=False)
-        assert fast.result(timeout=120) == "2"
+        fast = client.submit(hold, "fast", "seen", resources={"GPU": 1})
+        eventually(lambda: executions(client)["hold fast"])
         assert replicas("mixed-gpu") == 1
         assert replicas("mixed-default") == 0
+        Event("seen", client=client).set()
+        assert client.gather([large, fast]) == ["large", "fast"]
 
 
 def spec_by_default(kube: Kube, manifest: Object, namespace: str) -> Object:

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from distributed import Client, get_worker
+from distributed import Client, Event, get_worker
 
 NAME = Path(__file__).stem
 
@@ -39,6 +39,13 @@ def work(number: int, seconds: float) -> int:
     get_worker().log_event("begun", f"work {number}")
     time.sleep(seconds)
     return number
+
+
+def hold(name: str, until: str) -> str:
+    """Run until an event is set, and tell that it was begun."""
+    get_worker().log_event("begun", f"hold {name}")
+    Event(until).wait()
+    return name
 
 
 def random_bytes(size: int) -> bytes:
