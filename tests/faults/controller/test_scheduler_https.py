@@ -80,7 +80,9 @@ async def test_what_is_no_certificate_is_not_believed(
 
 
 @pytest.mark.parametrize(
-    "text", [PAIR.certificate, PAIR.key + PAIR.certificate, PAIR.certificate + PAIR.authority + PAIR.key]
+    "text",
+    [PAIR.certificate, PAIR.key + PAIR.certificate, PAIR.certificate + PAIR.authority + PAIR.key],
+    ids=["certificate", "key first", "chain"],
 )
 def test_a_scheduler_tells_the_public_part_alone(
     text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
