@@ -118,11 +118,15 @@ async def _usages(
     cluster: str, options: dict[str, Any], interval: float
 ) -> AsyncGenerator[list[Usage], None]:
     import asyncio
+    import warnings
 
     from distributed import Client
+    from distributed.versions import VersionMismatchWarning
 
     from dask_k8s_client.cluster import KubeCluster
 
+    # Nothing is computed here, so versions may differ.
+    warnings.simplefilter("ignore", VersionMismatchWarning)
     async with (
         await KubeCluster.from_name(cluster, asynchronous=True, quiet=True, **options) as found,
         Client(found, asynchronous=True, set_as_default=False) as client,  # type: ignore[no-untyped-call]

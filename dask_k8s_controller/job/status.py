@@ -34,7 +34,9 @@ def status(observed: ObservedJob, plan: JobPlan, outcome: Outcome) -> Status:
     if ended is not None:
         desired |= _start(observed)
         desired["jobStatus"] = (JobStatusWord.SUCCESSFUL if ended.is_success else JobStatusWord.FAILED).value
-        desired["endTime"] = to_time(ended.at)
+        began = desired.get("startTime") or job.status.get("startTime")
+        # A node says when a pod ended, and its clock may be behind ours.
+        desired["endTime"] = max(to_time(ended.at), began or "")
         told = _end(ended, remarks)
     elif job.is_suspended:
         desired |= {"jobStatus": JobStatusWord.JOB_CREATED.value, "startTime": None, "jobRunnerPodName": None}

@@ -73,7 +73,7 @@ def _recall(live: Meta) -> dict[str, list[str]]:
     """Return the keys that are remembered; none if the memory isn't what we have written."""
     try:
         return msgspec.json.decode(live.annotations.get(labels.PROPAGATED, "{}"), type=dict[str, list[str]])
-    except (ValueError, RecursionError):
+    except (msgspec.MsgspecError, RecursionError):
         return {}
 
 

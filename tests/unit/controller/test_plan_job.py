@@ -14,7 +14,7 @@ from dask_k8s_controller.plans.actions import Create, Delete, Outcome
 from dask_k8s_controller.settings import Policy
 from dask_k8s_models.job import JobStatus
 from tests.harness.clocks import NOW
-from tests.unit.controller.builders import cluster_body, job_body, pod_body, scheduler_pod
+from tests.unit.controller.builders import cluster_body, job_body, pod_body, scheduler_pod, time
 
 
 def observed(of: Job | None = None, **more: Any) -> ObservedJob:
@@ -64,3 +64,24 @@ def test_an_invalid_spec_needs_a_person() -> None:
     assert (stalled["status"], stalled["reason"]) == ("True", "InvalidSpec")
     assert "backoffLimit" in stalled["message"]
     assert (made(found), deleted(found)) == ([], [])
+
+
+def test_a_job_never_ends_before_it_began() -> None:
+    """Its end is told by a node, whose clock may be behind."""
+    body = job_body()
+    body["status"] = {"jobStatus": "Running", "startTime": time()}
+    terminated = {"exitCode": 0, "finishedAt": time(-1)}
+    statuses = [{"name": "job", "state": {"terminated": terminated}}]
+    runner = pod_body(
+        "j-runner",
+        component="job-runner",
+        of="j",
+        owner=("DaskJob", "job"),
+        phase="Succeeded",
+        status={"containerStatuses": statuses},
+    )
+    found = observed(Job.of(body), pods=(Pod.of(runner),))
+    assert found.latest is not None
+    assert found.latest.ended is not None
+    assert found.latest.ended < NOW
+    assert status(found, plan(found, Policy()), Outcome())["endTime"] == time()
