@@ -18,12 +18,11 @@ from tests.harness.kube import Object
 @benchmark("clusters", "100 clusters of 3 workers at once, then idle")
 def clusters(bench: Bench) -> Iterator[Found]:
     """Measure both sides at the same number."""
-    number, workers, window = bench.few(100, 5), 3, bench.few(10, 2)
-    ours = [_started_and_idle(bench, bench.ours, number, workers, window) for _ in range(bench.few(2))]
-    theirs = [_started_and_idle(bench, side, number, workers, window) for side in bench.sides[1:]]
+    number, workers, window = bench.few(100, 5), 3, bench.few(6, 2)
+    ours, *theirs = (_started_and_idle(bench, side, number, workers, window) for side in bench.sides)
 
     def values(what: str) -> tuple[list[float], list[float]]:
-        return [found[what] for found in ours], [found[what] for found in theirs]
+        return [ours[what]], [found[what] for found in theirs]
 
     stuck = (
         f"{theirs[0]['stuck']} of dask-kubernetes' were not {GRACE:g} s after their pods"
@@ -48,7 +47,7 @@ def clusters(bench: Bench) -> Iterator[Found]:
     yield Figure("requests that write, a cluster", "", *values("writes"))
     yield Figure("idle: requests without watches, a minute", "", *values("idle requests"), goal=0)
     yield Figure("idle: controller's CPU, a minute", "s", *values("idle cpu"))
-    yield from _requests_by_kind(ours[-1]["by kind"], theirs[-1]["by kind"] if theirs else Counter(), number)
+    yield from _requests_by_kind(ours["by kind"], theirs[0]["by kind"] if theirs else Counter(), number)
 
 
 def _started_and_idle(bench: Bench, side: Side, number: int, workers: int, window: float) -> dict[str, Any]:
@@ -101,9 +100,9 @@ def thousand(bench: Bench) -> Iterator[Found]:
 def growth(bench: Bench) -> Iterator[Found]:
     """Measure one series of each kind, by one controller a side."""
     series = {
-        "clusters": (_clusters, [10, 30, 100], [5, 10, 20]),
-        "groups": (_groups, [10, 30, 100], [5, 10, 20]),
-        "workers": (_workers, [50, 150, 500], [10, 30, 100]),
+        "clusters": (_clusters, [10, 25, 60], [4, 8, 16]),
+        "groups": (_groups, [10, 25, 60], [4, 8, 16]),
+        "workers": (_workers, [50, 150, 400], [10, 25, 60]),
     }
     curves: dict[str, dict[str, dict[int, float]]] = {}
     for side in bench.sides:

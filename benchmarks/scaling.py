@@ -35,8 +35,8 @@ def scaling(bench: Bench) -> Iterator[Found]:
     yield Figure(f"controller's CPU, {steps[0]}", "s", ours.cpu[0])
     yield Figure(f"{steps[1]} workers", "s", ours.seconds[1])
     yield Figure(f"{steps[2]} workers", "s", ours.seconds[2])
-    mine = Samples(bench, bench.ours, small, bench.few(4))
-    other = Samples(bench, bench.theirs, small, bench.few(4)) if bench.theirs else None
+    mine = Samples(bench, bench.ours, small, bench.few(3))
+    other = Samples(bench, bench.theirs, small, bench.few(3)) if bench.theirs else None
     for number, (before, after) in enumerate([(0, small), (small, small // 2), (small // 2, 0)]):
         for what, unit, kind in (
             ("{0} → {1} workers", "s", "seconds"),
