@@ -23,7 +23,7 @@ CHUNKS = 16
 @benchmark("tls", "a first result, and a shuffle between 2 workers, with TLS (bare: without)")
 def tls(bench: Bench) -> Iterator[Found]:
     """Measure both in turns."""
-    runs, gigabytes = bench.few(4), 0.01 if bench.quick else 0.25
+    runs, gigabytes = bench.few(3), 0.01 if bench.quick else 0.25
     with bench.place() as place:
         place.apply(bench.ours.definitions())
         with controller(bench.ours, place):

@@ -20,7 +20,7 @@ BARE = "from distributed import Client"
 @benchmark("imports", "imports and validation, in CPU seconds")
 def imports(bench: Bench) -> Iterator[Found]:
     """Measure processor time, as it depends the least on what else the machine does."""
-    runs = bench.few(4)
+    runs = bench.few(3)
     programs = {
         "import KubeCluster, with distributed": (
             f"{BARE}; from dask_k8s_client import KubeCluster",

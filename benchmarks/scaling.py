@@ -28,15 +28,15 @@ LIMIT = 120.0
 def scaling(bench: Bench) -> Iterator[Found]:
     """Measure a large group, beside a plain loop of creates, and one that both sides can do in time."""
     large, small = bench.few(500, 20), bench.few(100, 10)
-    ours = Samples(bench, bench.ours, large, bench.few(2), plain=True)
+    ours = Samples(bench, bench.ours, large, 1, plain=True)
     steps = f"0 → {large}", f"{large} → {large // 2}", f"{large // 2} → 0"
     yield Figure(f"{steps[0]} workers", "s", ours.seconds[0], bare=ours.plain, note="bare: a loop of creates")
     yield Figure("requests that write, a worker", "", ours.writes[0], goal=1.1, note=steps[0])
     yield Figure(f"controller's CPU, {steps[0]}", "s", ours.cpu[0])
     yield Figure(f"{steps[1]} workers", "s", ours.seconds[1])
     yield Figure(f"{steps[2]} workers", "s", ours.seconds[2])
-    mine = Samples(bench, bench.ours, small, bench.few(3))
-    other = Samples(bench, bench.theirs, small, bench.few(3)) if bench.theirs else None
+    mine = Samples(bench, bench.ours, small, bench.few(2))
+    other = Samples(bench, bench.theirs, small, bench.few(2)) if bench.theirs else None
     for number, (before, after) in enumerate([(0, small), (small, small // 2), (small // 2, 0)]):
         for what, unit, kind in (
             ("{0} → {1} workers", "s", "seconds"),
