@@ -16,7 +16,7 @@ SECONDS = "seconds until one worker is left"
 @benchmark("busy", "4 → 1 workers with 40 results in memory and 2 tasks of 4 s running")
 def busy(bench: Bench) -> Iterator[Found]:
     """Count executions and results; the tasks themselves take 4 s."""
-    yield from figures(bench, SECONDS, partial(_shrink, bench), 1)
+    yield from figures(bench, SECONDS, partial(_shrink, bench))
 
 
 def _shrink(bench: Bench, side: Side) -> dict[str, float]:

@@ -24,7 +24,7 @@ def drain(bench: Bench) -> Iterator[Found]:
     """Count executions; what was computed again had been lost."""
     if shutil.which("kubectl") is None:
         raise NotHere("there is no kubectl")
-    yield from figures(bench, SECONDS, partial(_drained, bench), 1)
+    yield from figures(bench, SECONDS, partial(_drained, bench))
 
 
 def _drained(bench: Bench, side: Side) -> dict[str, float]:

@@ -73,15 +73,12 @@ def _await_begun(client: Client, number: int) -> None:
             raise TimeoutError("the tasks don't begin")
 
 
-def figures(
-    bench: Bench, what: str, measure: Callable[[Side], dict[str, float]], runs: int
-) -> Iterator[Found]:
+def figures(bench: Bench, what: str, measure: Callable[[Side], dict[str, float]]) -> Iterator[Found]:
     """Yield the seconds that something took under load, and what ran again, of both sides."""
-    found = {side.name: [measure(side) for _ in range(runs)] for side in bench.sides}
-    ours, theirs = found[bench.ours.name], found[bench.theirs.name] if bench.theirs else []
+    ours, *theirs = map(measure, bench.sides)
     for name, unit, goal in (
         (what, "s", None),
         ("results computed again", "", 0),
         ("tasks that ran again", "", 0),
     ):
-        yield Figure(name, unit, [one[name] for one in ours], [one[name] for one in theirs], goal=goal)
+        yield Figure(name, unit, [ours[name]], [one[name] for one in theirs], goal=goal)

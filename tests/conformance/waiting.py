@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -48,7 +49,7 @@ def condition_is(found: Object, kind: str, status: str = "True", reason: str | N
 def described(kube: Kube, group_version: str) -> dict[str, Object]:
     """Return OpenAPI's documents as soon as there is one of a group's version: a moment after its kinds."""
     return eventually(
-        lambda: kube.http.get("/openapi/v3").raise_for_status().json()["paths"],
+        lambda: json.loads(kube.request("GET", "/openapi/v3"))["paths"],
         until=lambda found: f"apis/{group_version}" in found,
     )
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import dask
+import distributed
 import httpx
 import pytest
 import yaml
@@ -166,6 +167,17 @@ def test_workers_are_shown_once_and_again(kube: Kube, shell: Shell) -> None:
             until=lambda pods: not pods,
             labelSelector="dask.org/component=worker",
         )
+
+
+def test_usage_is_told_without_a_word_about_other_versions(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Warnings are errors here."""
+    versions = distributed.versions.get_package_info
+    monkeypatch.setattr(
+        distributed.versions, "get_package_info", lambda names: {**versions(names), "python": "2.7"}
+    )
+    assert json.loads(shell.run("top", "typed", "--once", "-o", "json")) == []
 
 
 def test_logs_are_printed_and_followed(shell: Shell) -> None:
