@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Iterable
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
@@ -20,6 +20,7 @@ from dask_k8s_controller.scheduler import preload
 from dask_k8s_controller.scheduler.answers import Demand, Need
 from dask_k8s_controller.scheduler.parsing import DEMAND, parse_workers, read
 from dask_k8s_controller.worker_group.children import worker_pod, worker_template
+from tests.faults.controller.preload.asking import until
 from tests.unit.controller.builders import group, pod_spec
 
 ADDRESS = "tcp://c-scheduler.default.svc:8786"
@@ -49,12 +50,6 @@ async def ask(scheduler: Scheduler, route: str) -> Any:
     async with aiohttp.ClientSession() as session, session.get(url) as answer:
         assert answer.status == 200
         return await answer.json()
-
-
-async def until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(30):
-        while not holds():  # noqa: ASYNC110 - a scheduler has no events to wait for
-            await asyncio.sleep(0.01)
 
 
 async def test_a_worker_offers_what_its_group_is_known_for(scheduler: Scheduler, client: Client) -> None:
