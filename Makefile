@@ -132,7 +132,6 @@ shells: .shells/usr/bin/fish  ## zsh and fish from Debian's packages, for tests 
 	ln -s ../etc .shells/usr/etc
 
 lock: $(READY)  ## Pin anew what the image is made of
-	$(BIN)/python -m pip install --quiet 'uv>=0.9,<1'
 	$(BIN)/python image/lock.py
 
 format: $(READY)  ## Lay the sources out, and mend what the linter can

@@ -1,9 +1,8 @@
-"""Pin what the image is made of, with hashes: ``python image/lock.py``, which needs uv."""
+"""Pin what the image is made of, with hashes: ``python image/lock.py``."""
 
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -82,8 +81,7 @@ def image_python() -> str:
 
 
 def compile_with_uv(source: Path, target: Path, *options: str) -> None:
-    uv = shutil.which("uv")
-    command = [uv] if uv else [sys.executable, "-m", "uv"]
+    command = [sys.executable, "-m", "uv"]
     common = ["--universal", f"--python-version={PYTHON}", "--only-binary=:all:", "--quiet"]
     subprocess.run(
         [*command, "pip", "compile", *common, *options, f"--output-file={target}", str(source)], check=True

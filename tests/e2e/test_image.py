@@ -153,8 +153,6 @@ unpublished==1.0 \\
     @pytest.mark.parametrize("path", lock.LOCKS, ids=lambda path: path.stem)
     def test_each_pin_has_a_wheel_for_each_machine(self, path: Path) -> None:
         """As the index has it now; ``make lock`` asks the same."""
-        if shutil.which("uv") is None:
-            pytest.skip("uv asks the index")
         try:
             wheels = lock.published_wheels(path)
         except subprocess.CalledProcessError as error:
