@@ -18,7 +18,7 @@ from tests.harness.kube import Object
 @benchmark("clusters", "100 clusters of 3 workers at once, then idle")
 def clusters(bench: Bench) -> Iterator[Found]:
     """Measure both sides at the same number."""
-    number, workers, window = bench.few(100, 5), 3, bench.few(6, 2)
+    number, workers, window = bench.few(100, 5), 3, bench.few(12, 2)
     ours, *theirs = (_started_and_idle(bench, side, number, workers, window) for side in bench.sides)
 
     def values(what: str) -> tuple[list[float], list[float]]:

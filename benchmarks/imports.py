@@ -20,7 +20,7 @@ BARE = "from distributed import Client"
 @benchmark("imports", "imports and validation, in CPU seconds")
 def imports(bench: Bench) -> Iterator[Found]:
     """Measure processor time, as it depends the least on what else the machine does."""
-    runs = bench.few(3)
+    runs = bench.few(5)
     programs = {
         "import KubeCluster, with distributed": (
             f"{BARE}; from dask_k8s_client import KubeCluster",
@@ -32,16 +32,15 @@ def imports(bench: Bench) -> Iterator[Found]:
         ),
     }
     for what, (ours, theirs) in programs.items():
-        bare = _cpu(bench.ours, BARE, runs) if "KubeCluster" in what else []
-        yield Figure(
-            what,
-            "s",
-            _cpu(bench.ours, ours, runs),
-            _cpu(bench.theirs, theirs, runs) if bench.theirs else [],
-            bare,
-            note="bare: distributed alone" if bare else "",
-        )
-    yield Figure("import the models, in Python alone", "s", _cpu(bench.ours, "import dask_k8s_models", runs))
+        sides = {"ours": (bench.ours, ours)}
+        if bench.theirs:
+            sides["theirs"] = bench.theirs, theirs
+        if "KubeCluster" in what:
+            sides["bare"] = bench.ours, BARE
+        note = "bare: distributed alone" if "bare" in sides else ""
+        yield Figure(what, "s", **_cpu(sides, runs), note=note)
+    models = {"ours": (bench.ours, "import dask_k8s_models")}
+    yield Figure("import the models, in Python alone", "s", **_cpu(models, runs))
     cluster = make_cluster_spec(name="valid", n_workers=3)
     yield Figure("validate a DaskCluster", "ms", _repeated(lambda: DaskCluster.model_validate(cluster), runs))
     text = yaml.safe_dump(cluster)
@@ -50,9 +49,13 @@ def imports(bench: Bench) -> Iterator[Found]:
     )
 
 
-def _cpu(side: Side, program: str, runs: int) -> list[float]:
-    """Return the processor seconds of processes that run a program; the first one, which compiles, not."""
-    return [_cpu_once(side.python, program) for _ in range(runs + 1)][1:]
+def _cpu(sides: dict[str, tuple[Side, str]], runs: int) -> dict[str, list[float]]:
+    """Return the processor seconds of processes that run programs in turns; the first, which compile, not."""
+    found: dict[str, list[float]] = {name: [] for name in sides}
+    for _ in range(runs + 1):
+        for name, (side, program) in sides.items():
+            found[name].append(_cpu_once(side.python, program))
+    return {name: seconds[1:] for name, seconds in found.items()}
 
 
 def _cpu_once(python: Path, program: str) -> float:

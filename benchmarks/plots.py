@@ -35,8 +35,7 @@ STYLE = {
 RATIOS = (
     ("first-result", "beside the same pods, by hand", "first result"),
     ("first-result", "beside it told to forward ports", "first result, told to forward"),
-    ("scaling", "0 → 100 workers", "0 → 100 workers"),
-    ("scaling", "100 → 50 workers", "100 → 50 workers"),
+    ("scaling", "0 → 100 → 50 → 0 workers", "0 → 100 → 50 → 0 workers"),
     ("clusters", "100 clusters: all pods ready", "100 clusters at once"),
     ("clusters", "controller's CPU, a cluster", "controller's CPU, a cluster"),
     ("clusters", "controller's peak memory", "controller's memory"),

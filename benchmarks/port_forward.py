@@ -122,7 +122,7 @@ WAYS = {"ours": ours, "theirs": by_kr8s, "bare": plainly}
 @benchmark("port-forward", "throughput of a forwarded port")
 def port_forward(bench: Bench) -> Iterator[Found]:
     """Measure all ways in turns, with client and API server in processes of their own."""
-    runs, size = bench.few(5), bench.few(128, 8) * 2**20
+    runs, size = bench.few(8), bench.few(128, 8) * 2**20
     with bench.place() as place:
         place.kube.create(
             {**POD, "spec": {"containers": [{**CONTAINER, "image": place.image}]}}, place.namespace

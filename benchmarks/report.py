@@ -22,10 +22,10 @@ def rows(result: dict[str, Any]) -> Iterator[Row]:
         unit = f" {figure.unit}" if figure.unit else ""
         yield (
             figure.what,
-            value(found.get("ours_median"), unit),
-            value(found.get("bare_median"), unit),
+            value(found.get("ours_middle"), unit),
+            value(found.get("bare_middle"), unit),
             value(figure.by_bare, decimals=2),
-            value(found.get("theirs_median"), unit),
+            value(found.get("theirs_middle"), unit),
             value(figure.by_ours or None, "×"),
             goal(figure),
             figure.note,
@@ -103,7 +103,7 @@ def misses(results: dict[str, Any]) -> Iterator[str]:
             figure = Figure.from_json(found)
             if figure.misses:
                 of_bare = f" of {BARE}" if figure.bare else f" {figure.unit}".rstrip()
-                reached = value(figure.by_bare if figure.bare else found.get("ours_median"))
+                reached = value(figure.by_bare if figure.bare else found.get("ours_middle"))
                 yield f"{result['title']}, {figure.what}: {reached}{of_bare}, the goal is ≤ {figure.goal:g}"
 
 

@@ -7,15 +7,15 @@ import copy
 import json
 import subprocess
 import sys
-from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from benchmarks.field import Field, a_field
 from benchmarks.following import ready
-from benchmarks.harness import OURS, Bench, Figure, Found, Stopwatch, benchmark
-from benchmarks.sides import GROUPS, Side, Spent, remove
+from benchmarks.harness import OURS, Bench, Figure, Found, Stopwatch, benchmark, middle
+from benchmarks.sides import GROUPS, Spent, remove
 from dask_k8s_controller.settings import Settings
 from tests.harness.kube import Kube, Object
 
@@ -28,68 +28,73 @@ LIMIT = 120.0
 def scaling(bench: Bench) -> Iterator[Found]:
     """Measure a large group, beside a plain loop of creates, and one that both sides can do in time."""
     large, small = bench.few(500, 20), bench.few(100, 10)
-    ours = Samples(bench, bench.ours, large, 1, plain=True)
-    steps = f"0 → {large}", f"{large} → {large // 2}", f"{large // 2} → 0"
-    yield Figure(f"{steps[0]} workers", "s", ours.seconds[0], bare=ours.plain, note="bare: a loop of creates")
-    yield Figure("requests that write, a worker", "", ours.writes[0], goal=1.1, note=steps[0])
-    yield Figure(f"controller's CPU, {steps[0]}", "s", ours.cpu[0])
-    yield Figure(f"{steps[1]} workers", "s", ours.seconds[1])
-    yield Figure(f"{steps[2]} workers", "s", ours.seconds[2])
-    mine = Samples(bench, bench.ours, small, bench.few(2))
-    other = Samples(bench, bench.theirs, small, bench.few(2)) if bench.theirs else None
-    for number, (before, after) in enumerate([(0, small), (small, small // 2), (small // 2, 0)]):
-        for what, unit, kind in (
-            ("{0} → {1} workers", "s", "seconds"),
-            ("requests that write, a worker, {0} → {1}", "", "writes"),
-            ("controller's CPU, {0} → {1}", "s", "cpu"),
-        ):
-            theirs = getattr(other, kind)[number] if other else ()
-            yield Figure(what.format(before, after), unit, getattr(mine, kind)[number], theirs)
+    plain: list[float] = []
+    with a_field(bench.ours, bench.place(runs_pods=False)) as here:
+        template = _template(here)
+        runs = []
+        for number in range(bench.few(2)):
+            runs.append(_there_and_back(here, f"many-{number}", large))
+            plain.append(_plainly(here, template, large))
+        ours = _several(bench, here, small)
+    theirs = []
+    if bench.theirs is not None:
+        with a_field(bench.theirs, bench.place(runs_pods=False)) as here:
+            theirs = _several(bench, here, small)
+    up, half, empty = zip(*runs, strict=True)
+    note = "bare: a loop of creates"
+    yield Figure(f"0 → {large} workers", "s", [step.seconds for step in up], bare=plain, note=note)
+    writes = [step.spent.writes / large for step in up]
+    yield Figure("requests that write, a worker", "", writes, goal=1.1, note=f"0 → {large}")
+    yield Figure(f"controller's CPU, 0 → {large}", "s", [step.spent.cpu for step in up])
+    yield Figure(f"{large} → {large // 2} workers", "s", [step.seconds for step in half])
+    yield Figure(f"{large // 2} → 0 workers", "s", [step.seconds for step in empty])
+    way = f"0 → {small} → {small // 2} → 0"
+    halved = (middle([half.seconds for _, half, _ in side]) for side in (ours, theirs) if side)
+    note = f"{small} → {small // 2} alone: {' and '.join(f'{seconds:.2f} s' for seconds in halved)}"
+    yield Figure(f"{way} workers", "s", *_sums(ours, theirs, lambda step: step.seconds), note=note)
+    yield Figure(
+        "requests that write, by worker that comes or goes",
+        "",
+        *_sums(ours, theirs, lambda step: step.spent.writes / (2 * small)),
+        note=way,
+    )
+    yield Figure(f"controller's CPU, {way}", "s", *_sums(ours, theirs, lambda step: step.spent.cpu))
 
 
-class Samples:
-    """What scaling up, halving and emptying a group takes, each several times.
+@dataclass
+class Step:
+    """A change of a group's number of workers: seconds until they are ready or gone, and its cost."""
 
-    Attributes
-    ----------
-    seconds, writes, cpu : dict
-        Runs by step; writes are those of the controller by worker that comes or goes.
-    plain : list of float
-        The seconds of a plain loop that creates as many pods.
-    """
-
-    def __init__(
-        self, bench: Bench, side: Side, workers: int, repetitions: int, *, plain: bool = False
-    ) -> None:
-        self.seconds: dict[int, list[float]] = defaultdict(list)
-        self.writes: dict[int, list[float]] = defaultdict(list)
-        self.cpu: dict[int, list[float]] = defaultdict(list)
-        self.plain: list[float] = []
-        with a_field(side, bench.place(runs_pods=False)) as here:
-            for number in range(repetitions):
-                self._measure(here, f"group-{number}", workers)
-                if plain:
-                    self.plain.append(_plainly(here, _template(here, f"sample-{number}"), workers))
-
-    def _measure(self, here: Field, name: str, workers: int) -> None:
-        place = here.place
-        place.kube.create(here.side.cluster(place, name, 0), place.namespace)
-        place.kube.wait(GROUPS, f"{name}-default", place.namespace, until=bool)
-        here.pods.until(lambda found: ready(found, "scheduler") == 1, LIMIT)
-        here.controller.come_to_rest()
-        before = 0
-        for step, after in enumerate((workers, workers // 2, 0)):
-            seconds, spent = _scaled(here, name, after)
-            changed = abs(after - before)
-            self.seconds[step].append(seconds)
-            self.writes[step].append(spent.writes / changed)
-            self.cpu[step].append(spent.cpu)
-            before = after
-        remove(place, name)
+    seconds: float
+    spent: Spent
 
 
-def _scaled(here: Field, cluster: str, workers: int) -> tuple[float, Spent]:
-    """Scale a cluster's only group; return the seconds until it has so many ready workers, and the cost."""
+Steps = tuple[Step, Step, Step]
+
+
+def _sums(ours: list[Steps], theirs: list[Steps], what: Callable[[Step], float]) -> list[list[float]]:
+    """Return what all steps of a run take together, for each run of either side."""
+    return [[sum(map(what, run)) for run in runs] for runs in (ours, theirs)]
+
+
+def _several(bench: Bench, here: Field, workers: int) -> list[Steps]:
+    return [_there_and_back(here, f"few-{number}", workers) for number in range(bench.few(3))]
+
+
+def _there_and_back(here: Field, name: str, workers: int) -> Steps:
+    """Fill, halve and empty the group of a new cluster of that name."""
+    place = here.place
+    place.kube.create(here.side.cluster(place, name, 0), place.namespace)
+    place.kube.wait(GROUPS, f"{name}-default", place.namespace, until=bool)
+    here.pods.until(lambda found: ready(found, "scheduler") == 1, LIMIT)
+    here.controller.come_to_rest()
+    up, half, empty = (_scaled(here, name, after) for after in (workers, workers // 2, 0))
+    remove(place, name)
+    return up, half, empty
+
+
+def _scaled(here: Field, cluster: str, workers: int) -> Step:
+    """Scale a cluster's only group, and wait until it has so many ready workers."""
     with here.controller.spent() as spent:
         watch = Stopwatch()
         # dask-kubernetes' own client writes there; its definitions have the scale subresource, too.
@@ -99,7 +104,7 @@ def _scaled(here: Field, cluster: str, workers: int) -> tuple[float, Spent]:
         if not here.pods.until(lambda found: _workers(found) == (workers, workers), LIMIT):
             raise TimeoutError(f"{here.side.name}: not {workers} workers after {LIMIT:g} s")
         seconds = watch.seconds
-    return seconds, spent
+    return Step(seconds, spent)
 
 
 def _workers(found: dict[str, dict[str, Any]]) -> tuple[int, int]:
@@ -107,10 +112,10 @@ def _workers(found: dict[str, dict[str, Any]]) -> tuple[int, int]:
     return sum(pod["component"] == "worker" for pod in found.values()), ready(found)
 
 
-def _template(here: Field, name: str) -> Object:
+def _template(here: Field) -> Object:
     """Return a worker's pod of ours, to be made again without the controller."""
     assert here.side.name == OURS
-    place = here.place
+    place, name = here.place, "sample"
     place.kube.create(here.side.cluster(place, name, 1), place.namespace)
     here.pods.until(lambda found: ready(found) == 1, LIMIT)
     (pod,) = place.kube.list("pods", place.namespace, "dask.org/component=worker")

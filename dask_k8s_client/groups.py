@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from contextlib import aclosing
+from contextlib import aclosing, suppress
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, SupportsInt
 
 from dask_k8s_client import raw
@@ -156,8 +157,9 @@ class Groups:
         if not is_whole(n):
             raise ValueError(f"Cannot scale to {n!r} workers: it must be a whole number, 0 or more.")
         await self._require(group)
-        await self.stop_adapting(group)
         name = names.worker_group(self._cluster, group)
+        if await self.stop_adapting(group):
+            await self._outdate_decisions(name)
         try:
             await raw.patch(
                 self._api, GROUPS.path(self._namespace, name, "scale"), {"spec": {"replicas": int(n)}}
@@ -208,13 +210,27 @@ class Groups:
             await raw.patch(self._api, AUTOSCALERS.path(self._namespace, existing[0]), {"spec": bounds})
         return bool(existing)
 
-    async def stop_adapting(self, group: str) -> None:
-        """Delete the autoscalers of a group."""
-        for name in await self.autoscalers(group):
+    async def stop_adapting(self, group: str) -> bool:
+        """Delete the autoscalers of a group; return whether there were any."""
+        found = await self.autoscalers(group)
+        for name in found:
             try:
                 await raw.delete(self._api, AUTOSCALERS.path(self._namespace, name))
             except NotFoundError:
                 continue
+        return bool(found)
+
+    async def _outdate_decisions(self, name: str) -> None:
+        """Have what an autoscaler decided before its end refused, which is for the version that it saw.
+
+        Setting the number that a group has already makes no new version. Who may do no more than scale goes
+        without.
+        """
+        annotations = {labels.ADAPTED_UNTIL: datetime.now(UTC).isoformat()}
+        with suppress(NotFoundError, ForbiddenError):
+            await raw.patch(
+                self._api, GROUPS.path(self._namespace, name), {"metadata": {"annotations": annotations}}
+            )
 
     async def autoscalers(self, group: str) -> list[str]:
         """Return the names of the autoscalers that act on a group, however they were made."""

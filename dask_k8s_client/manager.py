@@ -38,8 +38,9 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
 """Seconds between two attempts to connect to a scheduler that should be there, doubled each time."""
 NOT_REACHED = (OSError, TimeoutError, TypeError, ValueError, RuntimeError)
 """What Dask raises if a scheduler is away, or only one of us speaks TLS."""
-RECHECK = 1.0
-"""Seconds after which waiting for workers asks the scheduler anew, should a message have been missed."""
+RECHECK, RECHECK_REGISTERED = 1.0, 0.1
+"""Seconds after which waiting for workers asks the scheduler anew, should a message have been missed, and
+once enough have registered: it tells of them before they run, and not of their beginning to run."""
 
 
 def closed(name: str) -> ValueError:
@@ -311,7 +312,9 @@ class Manager(Cluster):
             running = await self._running_workers()
             if running >= n_workers:
                 return
-            left = RECHECK if deadline is None else min(deadline - time.monotonic(), RECHECK)
+            left = RECHECK if len(self.scheduler_info["workers"]) < n_workers else RECHECK_REGISTERED
+            if deadline is not None:
+                left = min(deadline - time.monotonic(), left)
             if left <= 0:
                 error = WorkerStartTimeoutError(running, n_workers, seconds or 0)
                 if reason := display.why_workers_are_missing(self._session.now, len(self.plan), n_workers):

@@ -46,8 +46,12 @@ APPLIED = "dask.org/applied"
 PROPAGATED = "dask.org/propagated"
 """Annotation of a child: the keys that were handed on to it, so that they can be taken away again."""
 
+ADAPTED_UNTIL = "dask.org/adapted-until"
+"""Annotation of a worker group: when a client has ended its autoscaling to scale it."""
+
 OWN_ANNOTATIONS = frozenset(
     {
+        ADAPTED_UNTIL,
         APPLIED,
         CERTIFICATE_ENDS,
         CLUSTER_REPLICAS,

@@ -211,13 +211,17 @@ class Faults:
         self,
         hears: Callable[[], object],
         *,
+        after_effect: bool = True,
         when: Predicate = _is_write,
         nth: int | None = None,
         times: int | None = None,
     ) -> Fault:
-        """Call a function, in a thread, after requests have taken effect and before their senders know it."""
+        """Call a function, in a thread, before requests take effect, or after it and before senders know."""
 
         async def strike(_: web.BaseRequest, handle: Handle) -> web.StreamResponse:
+            if not after_effect:
+                await asyncio.to_thread(hears)
+                return await handle()
             answer = await handle()
             await asyncio.to_thread(hears)
             return answer

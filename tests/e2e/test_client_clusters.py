@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 import dask
 import pytest
-from distributed import Client
+from distributed import Client, Status, Worker
 from distributed.protocol.pickle import dumps
 
 from dask_k8s_client import (
@@ -257,6 +257,21 @@ def test_it_scales_up_and_down(cluster: KubeCluster, client: Client) -> None:
 
     cluster.scale(1)
     wait_for_observed(cluster, 1)
+
+
+def test_waiting_ends_when_a_worker_runs_that_had_registered_before(
+    cluster: KubeCluster, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dask_k8s_client.manager.RECHECK", 100)
+
+    def pause(dask_worker: Worker) -> None:
+        dask_worker.status = Status.paused
+        dask_worker.loop.call_later(0.5, setattr, dask_worker, "status", Status.running)
+
+    client.run(pause)
+    begin = time.monotonic()
+    cluster.wait_for_workers(1, timeout=40)
+    assert time.monotonic() - begin < 20
 
 
 @pytest.mark.parametrize("number", [-1, 1.5, True])

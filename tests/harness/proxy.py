@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import tempfile
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Self
@@ -20,6 +19,7 @@ from dask_k8s_local.api.http.target import target_of, verb_of
 from dask_k8s_local.api.http.watches import Watches
 from dask_k8s_local.api.storage.store import Store
 from dask_k8s_local.interfaces import ApiError
+from tests.harness.background import Background
 
 HOP_BY_HOP = {
     "host",
@@ -49,6 +49,7 @@ class ApiProxy:
 
     def __init__(self, upstream: Path) -> None:
         self.upstream = upstream
+        self._background = Background("api-proxy")
         self._watches = Watches()
         self.faults = Faults(Store(), self._watches)
         self.heard: Callable[[web.Request, bytes], None] = lambda *_: None
@@ -59,21 +60,14 @@ class ApiProxy:
 
     def __enter__(self) -> Self:
         self._folder = tempfile.TemporaryDirectory(prefix="api-proxy-")
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="api-proxy")
-        self._thread.start()
-        self._run(self._start())
+        self._background.__enter__()
+        self._background.run(self._start())
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._run(self._stop())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
+        self._background.run(self._stop())
+        self._background.__exit__()
         self._folder.cleanup()
-
-    def _run(self, coroutine: object) -> None:
-        asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(30)  # type: ignore[arg-type]
 
     async def _start(self) -> None:
         auth = await KubeAuth(kubeconfig=str(self.upstream))
@@ -81,7 +75,7 @@ class ApiProxy:
         context = await auth.ssl_context()
         connector = aiohttp.TCPConnector(ssl=context, limit=0)
         self._server = auth.server
-        self.faults.attach(self._loop)
+        self.faults.attach(asyncio.get_running_loop())
         self._session = aiohttp.ClientSession(
             connector=connector,
             headers=headers,

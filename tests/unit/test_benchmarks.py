@@ -20,8 +20,8 @@ def results(*figures: Figure, name: str = "first-result") -> dict[str, Any]:
     return {"benchmarks": {name: {**found, "figures": [figure.as_json() for figure in figures]}}}
 
 
-def test_figures_are_compared_by_their_medians() -> None:
-    figure = Figure("start", "s", ours=[1.0, 1.1, 9.0], theirs=[4.4], bare=[1.0])
+def test_figures_are_compared_by_their_middles() -> None:
+    figure = Figure("start", "s", ours=[1.0, 0.1, 9.0, 1.2], theirs=[4.2, 4.6], bare=[1.0])
     assert figure.by_bare == pytest.approx(1.1)
     assert figure.by_ours == pytest.approx(4.0)
     assert Figure.from_json(json.loads(json.dumps(figure.as_json()))) == figure

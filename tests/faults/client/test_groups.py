@@ -76,13 +76,20 @@ async def test_scaling_ends_only_the_autoscaling_of_that_group() -> None:
             an_object("other", spec={"cluster": "other"}),
         ]
     }
-    async with ScriptedServer(DEFAULT, found, {}, {}) as server:
+    async with ScriptedServer(DEFAULT, found, {}, {}, {}) as server:
         await groups(server).scale(5, "default")
     changes = [(method, path.rpartition("/daskautoscalers/")[2]) for method, path, _ in server.asked[2:3]]
     assert changes == [("DELETE", "foo")]
-    method, path, body = server.asked[3]
+    method, path, body = server.asked[4]
     assert (method, body) == ("PATCH", {"spec": {"replicas": 5}})
     assert path.endswith("/daskworkergroups/foo-default/scale")
+
+
+async def test_who_may_do_no_more_than_scale_ends_autoscaling_as_well() -> None:
+    found = {"items": [autoscaler("foo")]}
+    async with ScriptedServer(DEFAULT, found, {}, refusal(403, "Forbidden", "may not patch"), {}) as server:
+        await groups(server).scale(5, "default")
+    assert server.asked[4][2] == {"spec": {"replicas": 5}}
 
 
 @pytest.mark.parametrize("n", [-1, 1.5, True, "3", None, float("inf"), float("nan")])
