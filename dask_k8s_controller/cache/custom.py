@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import ClassVar, Generic, Self, TypeVar, cast
+from typing import Any, ClassVar, Generic, Self, TypeVar, cast
 
 from pydantic import BaseModel, ValidationError
 
@@ -13,6 +13,7 @@ from dask_k8s_controller.cache.objects import By, JsonObject, Meta
 from dask_k8s_models.markers import without_nulls
 
 S = TypeVar("S", bound=BaseModel)
+R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,8 @@ class Custom(Generic[S]):
     """As we wrote it last."""
     problem: str = ""
     """What the models have against the spec."""
+    _made: dict[object, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """What was made of the spec, the labels and the annotations, by the function that made it."""
 
     @classmethod
     def of(cls, body: JsonObject, known: Self | None = None) -> Self:
@@ -38,7 +41,8 @@ class Custom(Generic[S]):
         meta, status = Meta.of(body), body.get("status") or {}
         if known is not None and meta.generation and meta.generation == known.meta.generation:
             again = copy.copy(known)
-            vars(again).update(meta=meta, status=status)
+            is_alike = (meta.labels, meta.annotations) == (known.meta.labels, known.meta.annotations)
+            vars(again).update(meta=meta, status=status, _made=known._made if is_alike else {})
             return again
         raw, spec, problem = without_nulls(body.get("spec") or {}), None, ""
         try:
@@ -49,6 +53,17 @@ class Custom(Generic[S]):
                 for item in error.errors(include_url=False)
             )
         return cls(meta, spec, raw, status, problem)
+
+    def once(self, make: Callable[[Self], R]) -> R:
+        """Return what a function makes of this object, once for all versions that differ in their status.
+
+        It has to be a function of a module, which is known by its identity, and to look at no status. What
+        it makes is shared: it is not to be changed.
+        """
+        if make not in self._made:
+            self._made[make] = make(self)
+        made: R = self._made[make]
+        return made
 
     def differs(self, before: Self | None, *status_fields: str) -> bool:
         """Whether anything is new since an earlier version, of its status no more than these fields."""

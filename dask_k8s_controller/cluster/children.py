@@ -44,25 +44,34 @@ PRELOAD = f"import os; exec(os.environ['{PRELOAD_SOURCE}'], globals())"
 
 def scheduler_address(cluster: Cluster, tls: TLS | None = None) -> str:
     """Where workers and clients in the same Kubernetes cluster reach a cluster's scheduler."""
-    scheduler = cluster.raw_spec["scheduler"]
-    port = service.comm_port(scheduler.get("service"))
+    port = service.comm_port(cluster.raw_spec["scheduler"].get("service"))
     return names.scheduler_address(
         cluster.name,
         cluster.meta.namespace,
         port["port"] if port else names.SCHEDULER_PORT,
-        "tls" if tls else pods.scheduler_protocol(scheduler["spec"], _annotations(scheduler)),
+        "tls" if tls else cluster.once(_protocol),
     )
+
+
+def _protocol(cluster: Cluster) -> str:
+    scheduler = cluster.raw_spec["scheduler"]
+    return pods.scheduler_protocol(scheduler["spec"], _annotations(scheduler))
 
 
 def dashboard_address(cluster: Cluster, tls: TLS | None = None) -> str | None:
     """Where a cluster's dashboard is reached; None if its Service doesn't offer it."""
-    scheduler = cluster.raw_spec["scheduler"]
-    port = service.dashboard_port(scheduler.get("service"))
+    port = service.dashboard_port(cluster.raw_spec["scheduler"].get("service"))
     if port is None:
         return None
-    prefix = pods.dashboard_prefix(scheduler["spec"], _annotations(scheduler))
-    scheme = "https" if tls and tls.https else "http"
-    return names.dashboard_address(cluster.name, cluster.meta.namespace, port["port"], scheme) + prefix
+    address = names.dashboard_address(
+        cluster.name, cluster.meta.namespace, port["port"], "https" if tls and tls.https else "http"
+    )
+    return address + cluster.once(_prefix)
+
+
+def _prefix(cluster: Cluster) -> str:
+    scheduler = cluster.raw_spec["scheduler"]
+    return pods.dashboard_prefix(scheduler["spec"], _annotations(scheduler))
 
 
 def _annotations(scheduler: Mapping[str, Any]) -> Mapping[str, str] | None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 from urllib.parse import quote
 
@@ -196,17 +196,31 @@ def member_keys(cache: Cache, of: type[Custom[Any]], changed: Any) -> Iterable[K
 
 def endpoint(cluster: Cluster, scheduler: Pod, workers: int) -> Endpoint:
     """Return where a scheduler's pod answers HTTP, whose answers may tell of so many workers."""
-    spec, annotations = cluster.raw_spec["scheduler"]["spec"], scheduler.meta.annotations
+    annotations = scheduler.meta.annotations
+    port, prefix = cluster.once(_dashboard)(annotations.get(labels.DEFAULT_CONTAINER))
     return Endpoint(
         namespace=cluster.meta.namespace,
         uid=scheduler.meta.uid,
         pod=scheduler.name,
         ip=scheduler.ip,
-        port=pods.dashboard_port(spec, annotations),
-        prefix=_quoted(pods.dashboard_prefix(spec, annotations)),
+        port=port,
+        prefix=prefix,
         https=annotations.get(labels.HTTPS, ""),
         workers=workers,
     )
+
+
+def _dashboard(cluster: Cluster) -> Callable[[str | None], tuple[int, str]]:
+    """Return what tells the port and the prefix of a dashboard, by the container that a pod says matters."""
+    spec = cluster.raw_spec["scheduler"]["spec"]
+
+    @lru_cache(maxsize=4)
+    def of(container: str | None) -> tuple[int, str]:
+        annotations = {labels.DEFAULT_CONTAINER: container} if container else {}
+        prefix = _quoted(pods.dashboard_prefix(spec, annotations))
+        return pods.dashboard_port(spec, annotations), prefix
+
+    return of
 
 
 def _quoted(prefix: str) -> str:

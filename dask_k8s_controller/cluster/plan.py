@@ -57,7 +57,7 @@ def plan(observed: ObservedCluster, policy: Policy) -> ClusterPlan:
         if not group.meta.is_deleting and not is_of_an_earlier_owner(group, cluster):
             adopt(draft, group, cluster)
     policy_of(cluster, peers_of(observed, policy)).plan(draft)
-    children.budget_of(cluster).plan(draft)
+    cluster.once(children.budget_of).plan(draft)
     if cluster.is_suspended:
         draft.delete_all(observed.own_pods, "the cluster is suspended")
         draft.remark("Suspended", "spec.suspend is true: there are no pods until it becomes false.")
@@ -70,7 +70,7 @@ def plan(observed: ObservedCluster, policy: Policy) -> ClusterPlan:
 
 def _shape_service(draft: ClusterPlan) -> None:
     cluster, live = draft.observed.subject, draft.observed.service
-    desired = children.scheduler_service(cluster)
+    desired = cluster.once(children.scheduler_service)
     if live is None:
         draft.actions.append(Create(desired))
     elif live.meta.is_deleting or is_of_an_earlier_owner(live, cluster):
@@ -107,7 +107,7 @@ def _shape_default_group(draft: ClusterPlan, spec: ClusterSpec) -> None:
     elif live.meta.annotations.get(labels.CLUSTER_REPLICAS) != str(spec.worker.replicas):
         _hand_replicas_on(draft, live, spec.worker.replicas)
     else:
-        follow(draft, live, children.default_group_metadata(cluster))
+        follow(draft, live, cluster.once(children.default_group_metadata))
 
 
 def _hand_replicas_on(draft: ClusterPlan, live: WorkerGroup, replicas: int) -> None:
@@ -152,7 +152,7 @@ def _run_scheduler(draft: ClusterPlan) -> None:
         draft.actions.append(Create(body, may_be_renamed=True))
     elif scheduler is not None:
         _replace_outdated(draft, scheduler, desired)
-        follow(draft, scheduler, children.scheduler_pod_metadata(cluster))
+        follow(draft, scheduler, cluster.once(children.scheduler_pod_metadata))
 
 
 def _suffix(observed: ObservedCluster) -> str:

@@ -69,7 +69,7 @@ def status(observed: ObservedCluster, plan: ClusterPlan, outcome: Outcome) -> St
         **({"tls": tls} if tls else {}),
         # Whom a policy lets through doesn't change its name.
         **policy_of(cluster, []).as_status(observed),
-        **children.budget_of(cluster).as_status(observed),
+        **cluster.once(children.budget_of).as_status(observed),
     }
     if cluster.spec is not None:
         pod = observed.scheduler

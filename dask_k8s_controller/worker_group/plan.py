@@ -69,7 +69,7 @@ def plan(observed: ObservedGroup, policy: Policy) -> GroupPlan:
 
 def _converge(draft: GroupPlan, cluster: Cluster) -> None:
     observed, group = draft.observed, draft.observed.subject
-    children.budget_of(group).plan(draft)
+    group.once(children.budget_of).plan(draft)
     draft.delete_all(observed.cut_off, "its certificate isn't that of the present scheduler")
     # One worker alone is replaced by another before it goes, so that someone can take its results over.
     surge = 1 if observed.outdated and group.replicas == 1 else 0
@@ -86,7 +86,7 @@ def _converge(draft: GroupPlan, cluster: Cluster) -> None:
     _announce_successors(draft)
     if surplus <= 0 and not observed.marked:
         _await_workers(draft)
-    desired = children.worker_pod_metadata(group)
+    desired = group.once(children.worker_pod_metadata)
     for pod in observed.own_pods:
         if pod.is_live:
             follow(draft, pod, desired)

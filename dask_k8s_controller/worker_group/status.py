@@ -36,7 +36,7 @@ def status(observed: ObservedGroup, plan: GroupPlan, outcome: Outcome) -> Status
         "readyReplicas": ready,
         "updatedReplicas": len(updated),
         "selector": labels.selector(labels.worker(group.cluster, group.name)),
-        **budget_of(group).as_status(observed),
+        **group.once(budget_of).as_status(observed),
     }
 
 

@@ -8,6 +8,9 @@ import pytest
 
 from dask_k8s_controller.cache.objects import By, Pod
 from dask_k8s_controller.cache.store import Store
+from dask_k8s_controller.cluster.children import scheduler_service
+from dask_k8s_controller.cluster.spec import Cluster
+from tests.unit.controller.builders import cluster_body
 
 
 def pod(uid: str, version: int, name: str = "", phase: str = "Pending") -> dict[str, Any]:
@@ -221,3 +224,24 @@ def test_long_annotations_of_a_group_are_kept_once_however_many_pods_have_them(s
         return change.now
 
     assert annotated("a").meta.annotations["note"] is annotated("b").meta.annotations["note"]
+
+
+@pytest.mark.parametrize(
+    ("change", "is_made_anew"),
+    [
+        ({}, False),
+        ({"generation": 2}, True),
+        ({"labels": {"team": "blue"}}, True),
+        ({"annotations": {"team": "blue"}}, True),
+        ({"ownerReferences": []}, False),
+    ],
+)
+def test_what_is_made_of_an_object_is_made_once_while_only_its_status_differs(
+    change: dict[str, Any], is_made_anew: bool
+) -> None:
+    before = Cluster.of(cluster_body(metadata={"generation": 1}))
+    made = before.once(scheduler_service)
+    later = Cluster.of(cluster_body(metadata={"generation": 1} | change, status={"phase": "Error"}), before)
+    assert (later.once(scheduler_service) is not made) == is_made_anew
+    assert later.once(scheduler_service) == scheduler_service(later)
+    assert before.once(scheduler_service) is made
