@@ -100,9 +100,9 @@ def thousand(bench: Bench) -> Iterator[Found]:
 def growth(bench: Bench) -> Iterator[Found]:
     """Measure one series of each kind, by one controller a side."""
     series = {
-        "clusters": (_clusters, [10, 25, 60], [4, 8, 16]),
-        "groups": (_groups, [10, 25, 60], [4, 8, 16]),
-        "workers": (_workers, [50, 150, 400], [10, 25, 60]),
+        "clusters": (_clusters, [10, 25, 60], [4, 16]),
+        "groups": (_groups, [10, 25, 60], [4, 16]),
+        "workers": (_workers, [50, 150, 400], [10, 60]),
     }
     curves: dict[str, dict[str, dict[int, float]]] = {}
     for side in bench.sides:

@@ -24,7 +24,7 @@ IMPATIENT = {"resource_timeout": 15}
 @benchmark("first-result", "from KubeCluster(n_workers=2) to the first result, from outside of the cluster")
 def first_result(bench: Bench) -> Iterator[Found]:
     """Measure all ways in turns."""
-    runs = bench.few(6)
+    runs = bench.few(5)
     with bench.place() as place:
         place.apply(bench.ours.definitions())
         with controller(bench.ours, place), Program(bench.ours, place) as program:
