@@ -51,7 +51,8 @@ async def forwarded(order: Order) -> tuple[list[Any], Any, int]:
     await asyncio.gather(*(one.create() for one in made))
     scheduler = made[0]
     await scheduler.wait("condition=Ready")
-    forward = scheduler.portforward(8786, local_port="auto")
+    # By itself kr8s takes any number, be it free or not.
+    forward = scheduler.portforward(8786, local_port=free_port())
     return made, forward, await forward.start()
 
 
@@ -76,9 +77,7 @@ def bare_pods(order: Order) -> Iterator[float]:
 
 
 def processes(order: Order) -> Iterator[float]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     address = f"tcp://127.0.0.1:{port}"
     dask = [sys.executable, "-m", "dask"]
     dashboard = ["--dashboard-address", "127.0.0.1:0"]
@@ -98,6 +97,12 @@ def processes(order: Order) -> Iterator[float]:
         for process in reversed(started):
             process.terminate()
             process.wait()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def await_port(port: int) -> None:

@@ -25,6 +25,7 @@ from dask_k8s_client.api import Api
 from dask_k8s_client.forward import PortForward, Tunnel
 from dask_k8s_client.resources import PODS
 from dask_k8s_client.websocket import CHUNK
+from tests.harness.ports import reserved_port
 
 PORT = 8786
 PEER = f"""
@@ -92,8 +93,10 @@ async def ours(api: Api, namespace: str) -> AsyncIterator[int]:
 @asynccontextmanager
 async def by_kr8s(api: Api, namespace: str) -> AsyncIterator[int]:
     pod = Pod(await raw.get(api, PODS.path(namespace, "peer")), api=api)
-    async with pod.portforward(PORT, local_port="auto") as port:
-        yield port
+    # By itself it takes any number, be it free or not.
+    with reserved_port() as free:
+        async with pod.portforward(PORT, local_port=free) as port:
+            yield port
 
 
 @asynccontextmanager
