@@ -13,6 +13,7 @@ from benchmarks.harness import Bench, Figure, Found, benchmark
 from benchmarks.places import Place
 from benchmarks.sides import Side, controller
 from tests.harness.kube import Object
+from tests.harness.ports import reserved_port
 
 CLIENT = Path(__file__).with_name("first_result_client.py")
 FORWARDS = {"port_forward_cluster_ip": True}
@@ -97,18 +98,20 @@ class Program:
         """Order a run."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps({**order, "namespace": self.place.namespace}) + "\n")
-        self._process.stdin.flush()
-        for line in self._process.stdout:
-            if line.startswith("answer "):
-                answer = json.loads(line.removeprefix("answer "))
-                if "seconds" in answer:
-                    return [answer["seconds"]]
-                if self.side.package == "dask_k8s_client" or order["way"] != "kube_cluster":
-                    raise RuntimeError(answer["error"])
-                self.failed += 1
-                return []
-        raise RuntimeError(f"the program of {self.side.name} has ended")
+        with reserved_port() as port:
+            order |= {"namespace": self.place.namespace, "port": port}
+            self._process.stdin.write(json.dumps(order) + "\n")
+            self._process.stdin.flush()
+            answer = next((line for line in self._process.stdout if line.startswith("answer ")), None)
+        if answer is None:
+            raise RuntimeError(f"the program of {self.side.name} has ended")
+        found = json.loads(answer.removeprefix("answer "))
+        if "seconds" in found:
+            return [found["seconds"]]
+        if self.side.package == "dask_k8s_client" or order["way"] != "kube_cluster":
+            raise RuntimeError(found["error"])
+        self.failed += 1
+        return []
 
 
 def _objects(cluster: Object) -> list[Object]:

@@ -2,7 +2,8 @@
 
 A line of JSON on the standard input orders each run, and one with the ``seconds`` answers it, or with the
 ``error`` that kept it from a result. The ways are ``kube_cluster``, ``bare_pods``, which creates the pods
-itself, and ``processes``, which starts scheduler and workers as processes of this machine.
+itself, and ``processes``, which starts scheduler and workers as processes of this machine; the order has a
+free ``port`` for these two.
 """
 
 import asyncio
@@ -41,7 +42,7 @@ def kube_cluster(order: Order) -> Iterator[float]:
         yield first_result(client)
 
 
-async def forwarded(order: Order) -> tuple[list[Any], Any, int]:
+async def forwarded(order: Order) -> tuple[list[Any], Any]:
     """Create pods and a Service, and forward a port as soon as the scheduler is ready."""
     from kr8s.asyncio.objects import Pod, Service
 
@@ -51,18 +52,18 @@ async def forwarded(order: Order) -> tuple[list[Any], Any, int]:
     await asyncio.gather(*(one.create() for one in made))
     scheduler = made[0]
     await scheduler.wait("condition=Ready")
-    # By itself kr8s takes any number, be it free or not.
-    forward = scheduler.portforward(8786, local_port=free_port())
-    return made, forward, await forward.start()
+    forward = scheduler.portforward(8786, local_port=order["port"])
+    await forward.start()
+    return made, forward
 
 
 def bare_pods(order: Order) -> Iterator[float]:
     loop = asyncio.new_event_loop()
-    made, forward, port = loop.run_until_complete(forwarded(order))
+    made, forward = loop.run_until_complete(forwarded(order))
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
     try:
-        with Client(f"tcp://127.0.0.1:{port}", timeout=LIMIT) as client:
+        with Client(f"tcp://127.0.0.1:{order['port']}", timeout=LIMIT) as client:
             yield first_result(client)
     finally:
 
@@ -77,7 +78,7 @@ def bare_pods(order: Order) -> Iterator[float]:
 
 
 def processes(order: Order) -> Iterator[float]:
-    port = free_port()
+    port = order["port"]
     address = f"tcp://127.0.0.1:{port}"
     dask = [sys.executable, "-m", "dask"]
     dashboard = ["--dashboard-address", "127.0.0.1:0"]
@@ -97,12 +98,6 @@ def processes(order: Order) -> Iterator[float]:
         for process in reversed(started):
             process.terminate()
             process.wait()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def await_port(port: int) -> None:

@@ -93,7 +93,7 @@ async def ours(api: Api, namespace: str) -> AsyncIterator[int]:
 @asynccontextmanager
 async def by_kr8s(api: Api, namespace: str) -> AsyncIterator[int]:
     pod = Pod(await raw.get(api, PODS.path(namespace, "peer")), api=api)
-    # By itself it takes any number, be it free or not.
+    # By itself it gives the port that it has found up before it listens there.
     with reserved_port() as free:
         async with pod.portforward(PORT, local_port=free) as port:
             yield port

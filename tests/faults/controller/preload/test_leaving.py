@@ -12,7 +12,7 @@ from typing import Any
 
 import aiohttp
 import pytest
-from distributed import Client, Event, Scheduler, Worker
+from distributed import Client, Event, Future, Scheduler, Worker
 
 from dask_k8s_controller.cluster import children
 from dask_k8s_controller.scheduler.client import SchedulerClient
@@ -40,6 +40,14 @@ def run_again(scheduler: Scheduler) -> set[Any]:
     }
 
 
+async def results_of(dask: Client, number: int, *workers: Worker) -> list[Future]:
+    """Have so many results computed, by these workers if there are any; return when they are in memory."""
+    only = [worker.address for worker in workers] or None
+    held = dask.map(lambda number: number, range(number), workers=only, pure=False)
+    await asyncio.wait_for(dask.gather(held), 10)  # type: ignore[arg-type]
+    return held
+
+
 def slow(seconds: float) -> float:
     time.sleep(seconds)
     return seconds
@@ -54,8 +62,7 @@ class TestAWorkerThatLeaves:
     ) -> None:
         one, two = workers
         async with Client(scheduler.address, asynchronous=True) as dask:
-            held = dask.map(lambda number: number, range(5), workers=[one.address], pure=False)
-            await asyncio.wait_for(dask.gather(held), 10)  # type: ignore[arg-type]
+            held = await results_of(dask, 5, one)
             gate = Event("gate", client=dask)
             running = dask.submit(lambda: Event("gate").wait() and "done", workers=[one.address], pure=False)
             await until(lambda: bool(scheduler.workers[one.address].processing))
@@ -76,8 +83,7 @@ class TestAWorkerThatLeaves:
         one, two = workers
         async with Client(scheduler.address, asynchronous=True) as dask:
             await Event("gate", client=dask).clear()
-            held = dask.map(lambda number: number, range(20), workers=[one.address], pure=False)
-            await asyncio.wait_for(dask.gather(held), 10)  # type: ignore[arg-type]
+            held = await results_of(dask, 20, one)
             running = dask.submit(lambda: Event("gate").wait() and "done", workers=[one.address], pure=False)
             await until(lambda: bool(scheduler.workers[one.address].processing))
             left = asyncio.create_task(leave(scheduler, "one", 60))
@@ -147,9 +153,9 @@ class TestAWorkerThatLeaves:
     ) -> None:
         """With the network of its node, other pods have its address."""
         async with Client(scheduler.address, asynchronous=True) as dask:
-            held = dask.map(lambda number: number, range(10), pure=False)
-            await asyncio.wait_for(dask.gather(held), 10)  # type: ignore[arg-type]
+            held = await results_of(dask, 10)
             assert await asyncio.wait_for(leave(scheduler, "three", 60), 5) == 200
+            assert await dask.gather(held) == [*range(10)]
         assert {worker.address for worker in scheduler.running} == {worker.address for worker in workers}
 
     async def test_waits_for_another_to_come_if_it_is_alone(self, scheduler: Scheduler) -> None:
@@ -157,8 +163,7 @@ class TestAWorkerThatLeaves:
             Worker(scheduler.address, name="pod-0", **OPTIONS) as alone,
             Client(scheduler.address, asynchronous=True) as dask,
         ):
-            held = dask.map(lambda number: number, range(5), pure=False)
-            await asyncio.wait_for(dask.gather(held), 10)  # type: ignore[arg-type]
+            held = await results_of(dask, 5)
             left = asyncio.create_task(leave(scheduler, "pod", 60))
             await until(lambda: scheduler.workers[alone.address] not in scheduler.running)
             async with Worker(scheduler.address, name="successor", **OPTIONS):
@@ -173,8 +178,7 @@ class TestAWorkerThatLeaves:
         one, _ = workers
         async with Client(scheduler.address, asynchronous=True) as dask:
             await Event("gate", client=dask).clear()
-            held = dask.map(lambda number: number, range(5), workers=[one.address], pure=False)
-            await asyncio.wait_for(dask.gather(held), 10)  # type: ignore[arg-type]
+            held = await results_of(dask, 5, one)
             running = dask.submit(
                 lambda: Event("gate").wait() and "done", workers=[one.address], allow_other_workers=True
             )
